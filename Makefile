@@ -1,0 +1,38 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need first.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export MUJOCO_GL ?= egl
+
+.PHONY: help setup ros demo test lint clean
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.setup-done  ## System packages, virtual environment, ROS 2 wheels
+
+$(VENV)/.setup-done: setup.py constraints.txt requirements-jazzy-wheels.txt scripts/setup.sh
+	PYTHON=$(PYTHON) scripts/setup.sh $(VENV)
+	touch $@
+
+ros: setup  ## Build the ROS 2 workspace (smvae_msgs, smvae_ros)
+	@scripts/build_workspace.sh
+
+demo: setup ros  ## Simulate, train, export, perceive live over ROS 2, report
+	@source scripts/ros_env.sh
+	$(BIN)/python scripts/demo.py
+
+lint: setup  ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup ros lint  ## Lint and pass every test; fails unless the DDS tests ran
+	@source scripts/ros_env.sh
+	SMVAE_REQUIRE_DDS=1 $(BIN)/python -m pytest -q
+
+clean:  ## Remove what was built (runs/ stays)
+	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log *.egg-info

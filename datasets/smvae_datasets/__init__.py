@@ -1,0 +1,1 @@
+"""Episodes on disk (Vision&Touch layout), the training cache, and the simulated robot."""

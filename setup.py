@@ -1,0 +1,75 @@
+"""Packages, dependencies and the `smvae` command. Every dependency says in one line what it earns its place with."""
+
+from setuptools import find_packages, setup
+
+BASE = [
+    "numpy>=1.26",  # arrays at every border
+    "opencv-python>=4.8",  # resize, colour conversion, optical flow
+]
+TRAIN = [
+    "torch>=2.4",  # the model
+    "pytorch-lightning>=2.4",  # training loop, checkpoints, devices, DDP
+    "torchmetrics>=1.4",  # PSNR and SSIM (Lightning needs it anyway)
+    "h5py>=3.10",  # Vision&Touch episodes
+    "safetensors>=0.4",  # weights to share, without pickle
+    "onnx>=1.16",  # torch's exporter writes the bundle's graphs with it
+    "tyro>=0.9",  # command line from dataclasses and their docstrings
+    "rich>=13",  # progress bars and tables
+    "tensorboard>=2.16",  # training curves, live
+    "scikit-learn>=1.4",  # linear probe, F1, nearest neighbours
+    "matplotlib>=3.8",  # pictures in the report
+    "jinja2>=3.1",  # the HTML report
+    "jaxtyping>=0.2.34",  # shapes in signatures (checked in tests only)
+]
+SIM = [
+    "mujoco>=3.2",  # physics and rendering of the simulated robot
+    "h5py>=3.10",  # the episodes it writes
+    "rich>=13",  # progress bars
+]
+BAGS = [
+    "rosbags>=0.10",  # reads and writes rosbag2 without ROS
+    "rosbags-image>=0.9",  # decodes ROS images without ROS
+]
+DEV = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",  # a hanging DDS test ends with a name
+    "hypothesis>=6.100",  # malformed messages
+    "ruff>=0.6",
+    "mypy>=1.11",
+    "import-linter>=2.1",  # the direction of dependencies
+    "beartype>=0.19",  # checks jaxtyping's shapes in the tests
+]
+
+setup(
+    name="smvae",
+    version="0.1.0",
+    description="Set Multimodal VAE for robots: perception that keeps working when sensors don't",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=[
+        *find_packages(include=["smvae_core", "smvae_core.*"]),
+        *find_packages("datasets", include=["smvae_datasets", "smvae_datasets.*"]),
+        *find_packages("training", include=["smvae_training", "smvae_training.*"]),
+    ],
+    package_dir={
+        "smvae_datasets": "datasets/smvae_datasets",
+        "smvae_training": "training/smvae_training",
+    },
+    package_data={
+        "smvae_core": ["py.typed"],
+        "smvae_datasets": ["simulation/*.xml"],
+        "smvae_training": ["templates/*.html"],
+    },
+    install_requires=BASE,
+    extras_require={
+        "cpu": ["onnxruntime>=1.18"],  # runs a bundle on the CPU
+        "gpu": ["onnxruntime-gpu>=1.18"],  # runs a bundle on a GPU; never beside [cpu]
+        "train": TRAIN,
+        "sim": SIM,
+        "bags": BAGS,
+        "dev": DEV,
+    },
+    entry_points={"console_scripts": ["smvae = smvae_training.cli:main"]},
+)

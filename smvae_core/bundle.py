@@ -1,0 +1,196 @@
+"""What training hands to robots: manifest.json and one hashed ONNX graph per network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smvae_core.errors import BundleError, SMVAEError
+from smvae_core.modality import Modality
+from smvae_core.preprocessing import Statistics
+
+#: Raised whenever an older runtime could misread a bundle.
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """One ONNX file of a bundle."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Everything about the model that a robot needs beside the graphs."""
+
+    name: str
+    modalities: tuple[Modality, ...]
+    statistics: Mapping[str, Statistics]
+    latent_dim: int
+    embedding_dim: int
+    graphs: Mapping[str, Graph]
+    """By role: 'embed/<name>', 'set_encoder', 'decode/<name>'."""
+    noise_scale: Mapping[str, float]
+    """Learned standard deviation of p(x_m given z), in normalised units."""
+    version: str = ""
+    """Version of the code that wrote it."""
+    created: str = ""
+    """UTC, ISO 8601."""
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    """Largest difference torch - onnxruntime over all subsets, and the tolerance."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Where the weights come from: preset, steps, seed, data."""
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(m.name for m in self.modalities)
+
+    def to_json(self) -> dict[str, Any]:
+        data = {k: getattr(self, k) for k in self.__dataclass_fields__}
+        data["modalities"] = [m.to_json() for m in self.modalities]
+        data["statistics"] = {k: s.to_json() for k, s in self.statistics.items()}
+        data["graphs"] = {k: vars(g) for k, g in self.graphs.items()}
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
+        values = dict(data)
+        values["modalities"] = tuple(Modality.from_json(m) for m in values["modalities"])
+        values["statistics"] = {k: Statistics.from_json(s) for k, s in values["statistics"].items()}
+        values["graphs"] = {k: Graph(**g) for k, g in values["graphs"].items()}
+        return cls(**values)
+
+
+def roles(names: tuple[str, ...]) -> list[str]:
+    """Return the roles of the graphs that a bundle of these modalities must hold."""
+    return [f"embed/{n}" for n in names] + ["set_encoder"] + [f"decode/{n}" for n in names]
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+    """Of manifest.json, which holds the hashes of all graphs."""
+
+    def graph_path(self, role: str) -> Path:
+        return self.path / self.manifest.graphs[role].file
+
+    @classmethod
+    def load(cls, path: Path | str) -> Bundle:
+        """Read and verify a bundle: format, completeness, and the hash of every graph.
+
+        Raises:
+            BundleError: If it is missing, incomplete, tampered with or newer than this code.
+        """
+        folder = Path(path)
+        manifest_path = folder / MANIFEST
+        if not folder.is_dir():
+            raise BundleError(folder, "no such folder; `smvae export RUN BUNDLE` writes one")
+        if not manifest_path.is_file():
+            raise BundleError(folder, f"no {MANIFEST} in it; is this a run rather than a bundle?")
+        manifest = _read_manifest(folder, manifest_path)
+        missing = [r for r in roles(manifest.names) if r not in manifest.graphs]
+        if missing:
+            raise BundleError(
+                folder, f"incomplete: manifest names no graph for {', '.join(missing)}"
+            )
+        for role, graph in manifest.graphs.items():
+            _verify_graph(folder, role, graph)
+        return cls(folder, manifest, sha256_of(manifest_path))
+
+
+def _read_manifest(folder: Path, path: Path) -> Manifest:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = data["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise BundleError(folder, f"{MANIFEST} cannot be read: {err}") from err
+    if not isinstance(found, int) or found > FORMAT_VERSION:
+        raise BundleError(
+            folder,
+            f"format {found} is newer than this runtime's {FORMAT_VERSION}: update smvae_core",
+        )
+    try:
+        return Manifest.from_json(data)
+    except (KeyError, TypeError, ValueError, AttributeError, SMVAEError) as err:
+        raise BundleError(folder, f"{MANIFEST} is not valid: {err}") from err
+
+
+def _verify_graph(folder: Path, role: str, graph: Graph) -> None:
+    path = folder / graph.file
+    if path.resolve().parent != folder.resolve():
+        raise BundleError(folder, f"graph {role} lies outside the bundle: {graph.file}")
+    if not path.is_file():
+        raise BundleError(folder, f"incomplete: {graph.file} ({role}) is missing")
+    size = path.stat().st_size
+    if size != graph.bytes:
+        raise BundleError(
+            folder,
+            f"{graph.file} has {size} bytes, the manifest {graph.bytes}: truncated or changed",
+        )
+    found = sha256_of(path)
+    if found != graph.sha256:
+        raise BundleError(
+            folder,
+            f"{graph.file} was changed: SHA-256 {found[:12]}, manifest {graph.sha256[:12]}",
+        )
+
+
+def write_bundle(out: Path, manifest: Manifest, graphs: Mapping[str, Path]) -> Bundle:
+    """Write a bundle atomically: all of it appears under `out`, or nothing does.
+
+    Args:
+        out: Folder to write; an existing bundle there is replaced.
+        manifest: Without `graphs`, which are hashed here.
+        graphs: ONNX file of each role, to be copied in.
+
+    Raises:
+        BundleError: If `out` holds something that is not a bundle, or a role is missing.
+    """
+    missing = [r for r in roles(manifest.names) if r not in graphs]
+    if missing:
+        raise BundleError(out, f"no graph for {', '.join(missing)}")
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise BundleError(out, "exists and is not a bundle; choose another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        entries = {}
+        for role, source in graphs.items():
+            file = role.replace("/", "_") + ".onnx"
+            shutil.copyfile(source, temporary / file)
+            size = (temporary / file).stat().st_size
+            entries[role] = Graph(file=file, sha256=sha256_of(temporary / file), bytes=size)
+        data = manifest.to_json() | {"graphs": {k: vars(g) for k, g in entries.items()}}
+        (temporary / MANIFEST).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return Bundle.load(out)

@@ -1,0 +1,26 @@
+"""Messages <-> SI arrays, one module per kind; the only implementation, live and offline.
+
+Messages are duck-typed: those of rclpy and of rosbags have the same fields. No ROS is imported.
+"""
+
+from smvae_core.conversions import color_image, depth_image, force_window, vector
+from smvae_core.conversions.base import ConversionError, ConversionOptions, Converter, stamp_ns
+from smvae_core.conversions.image_data import decoder
+from smvae_core.modality import Kind
+
+#: The one table kind -> conversion.
+CONVERTERS: dict[Kind, Converter] = {
+    "color_image": color_image.CONVERTER,
+    "depth_image": depth_image.CONVERTER,
+    "force_window": force_window.CONVERTER,
+    "vector": vector.CONVERTER,
+}
+
+__all__ = [
+    "CONVERTERS",
+    "ConversionError",
+    "ConversionOptions",
+    "Converter",
+    "decoder",
+    "stamp_ns",
+]

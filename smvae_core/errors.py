@@ -1,0 +1,85 @@
+"""The errors a user meets: each message says name, expected, got, and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class SMVAEError(Exception):
+    """Root of all errors raised on purpose; the command line prints them in one line."""
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
+    match = get_close_matches(got, list(known), n=1)
+    return f" Did you mean '{match[0]}'?" if match else ""
+
+
+class UnknownModality(SMVAEError, ValueError):
+    """A modality name that the model does not have."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = list(known)
+        listed = ", ".join(f"'{n}'" for n in names)
+        super().__init__(
+            f"unknown modality '{name}': this model has {listed}.{did_you_mean(name, names)}"
+        )
+
+
+class EmptySubset(SMVAEError, ValueError):
+    """A posterior was asked for no observed modality."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(
+            "no observed modality: a posterior needs at least one"
+            + (f" ({detail})" if detail else "")
+        )
+
+
+class SampleError(SMVAEError, ValueError):
+    """A sensor sample that is not what its modality declares."""
+
+    def __init__(self, modality: str, what: str, *, expected: object, got: object) -> None:
+        super().__init__(f"{modality}: {what}: expected {expected}, got {got}")
+
+
+class BundleError(SMVAEError, ValueError):
+    """A bundle that is missing, incomplete, tampered with, or newer than this code."""
+
+    def __init__(self, path: Path | str, what: str) -> None:
+        super().__init__(f"bundle {path}: {what}")
+
+
+class EpisodeError(SMVAEError, ValueError):
+    """An episode file that cannot be used; names file, field, step, expected and got."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        what: str,
+        *,
+        field: str | None = None,
+        step: int | None = None,
+        expected: object | None = None,
+        got: object | None = None,
+    ) -> None:
+        where = f"{path}"
+        if field is not None:
+            where += f", field '{field}'"
+        if step is not None:
+            where += f", step {step}"
+        tail = f": expected {expected}, got {got}" if expected is not None else ""
+        super().__init__(f"{where}: {what}{tail}")
+
+
+class MissingDependency(SMVAEError, ImportError):
+    """An optional package that this job needs is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'smvae[{extra}]'")
+
+
+class ConfigError(SMVAEError, ValueError):
+    """A setting that cannot be used, or contradicts another."""

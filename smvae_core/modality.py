@@ -1,0 +1,157 @@
+"""THE place where modalities are declared.
+
+A modality is one sensor channel. Its `kind` picks preprocessing (`preprocessing.py`), networks
+(`model/networks.py`) and message conversion (`conversions/`); nothing else in the code names a
+modality. To add one: append it to a list here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError, UnknownModality
+
+Kind = Literal["color_image", "depth_image", "force_window", "vector"]
+Likelihood = Literal["gaussian"]
+
+#: Raw sample of each kind, in SI units, as sensors and episode files give it.
+RAW_SAMPLE = {
+    "color_image": "(H, W, 3) uint8, RGB",
+    "depth_image": "(H, W) float32 metres along the optical axis; 0 or NaN = no return",
+    "force_window": "(T, C) float32 N and N m, oldest first, one reading per millisecond",
+    "vector": "(C,) float32, SI units",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """One sensor channel of the model."""
+
+    name: str
+    """Unique name, also the parameter and topic prefix on the robot."""
+    kind: Kind
+    """Family: picks preprocessing, networks and message conversion."""
+    shape: tuple[int, ...]
+    """Shape of the network's input and output: (C, H, W), (C, T) or (C,)."""
+    unit: str
+    """SI unit of the raw sample, one word per group of fields."""
+    fields: tuple[str, ...] = ()
+    """Name of each channel, e.g. 'force.x'; empty for images."""
+    likelihood: Likelihood = "gaussian"
+    """p(x_m given z); Gaussian has a learned scale per modality."""
+    source: str = ""
+    """Field of the Vision&Touch layout that it is read from."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ConfigError(
+                f"modality '{self.name}': kind '{self.kind}' is not one of {get_args(Kind)}"
+            )
+        rank = {"color_image": 3, "depth_image": 3, "force_window": 2, "vector": 1}[self.kind]
+        if len(self.shape) != rank or any(side < 1 for side in self.shape):
+            raise ConfigError(
+                f"modality '{self.name}': {self.kind} has {rank} dimensions, got {self.shape}"
+            )
+        if self.is_image and self.shape[1:] not in {(32, 32), (64, 64), (128, 128)}:
+            raise ConfigError(
+                f"modality '{self.name}': images are 32, 64 or 128 square, got {self.shape[1:]}"
+            )
+        if self.fields and len(self.fields) != self.shape[0]:
+            raise ConfigError(
+                f"modality '{self.name}': {len(self.fields)} fields, {self.shape[0]} channels"
+            )
+
+    @property
+    def is_image(self) -> bool:
+        return self.kind in ("color_image", "depth_image")
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one network input."""
+        return int(np.prod(self.shape))
+
+    def example(self, batch: int, seed: int = 0) -> NDArray[np.float32]:
+        """Return a valid network input (batch, *shape) float32, the start of every model test."""
+        rng = np.random.default_rng([seed, *self.name.encode()])
+        if self.is_image:
+            return rng.random((batch, *self.shape), dtype=np.float32)
+        return rng.standard_normal((batch, *self.shape), dtype=np.float32)
+
+    def example_sample(self, seed: int = 0) -> NDArray[Any]:
+        """Return a valid raw sample in SI units (see RAW_SAMPLE), at camera size for images."""
+        rng = np.random.default_rng([seed, 1, *self.name.encode()])
+        if self.kind == "color_image":
+            return rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+        if self.kind == "depth_image":
+            return rng.uniform(0.3, 1.0, (128, 128)).astype(np.float32)
+        if self.kind == "force_window":
+            return rng.normal(0.0, 3.0, self.shape[::-1]).astype(np.float32)
+        return rng.normal(0.0, 0.01, self.shape).astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Modality:
+        values = dict(data)
+        values["shape"] = tuple(values["shape"])
+        values["fields"] = tuple(values.get("fields", ()))
+        return cls(**values)
+
+
+def vision_touch(side: int = 64) -> tuple[Modality, ...]:
+    """Return the modalities of the paper's robot experiment (section 4.4), at `side` pixels."""
+    wrench = ("force.x", "force.y", "force.z", "torque.x", "torque.y", "torque.z")
+    return (
+        Modality(name="rgb", kind="color_image", shape=(3, side, side), unit="1", source="image"),
+        Modality(
+            name="depth", kind="depth_image", shape=(1, side, side), unit="m", source="depth_data"
+        ),
+        Modality(
+            name="force",
+            kind="force_window",
+            shape=(6, 32),
+            unit="N, N m",
+            fields=wrench,
+            source="ee_forces_continuous",
+        ),
+        Modality(
+            name="action",
+            kind="vector",
+            shape=(4,),
+            unit="m, rad",
+            fields=("linear.x", "linear.y", "linear.z", "angular.z"),
+            source="action",
+        ),
+    )
+
+
+VISION_TOUCH = vision_touch()
+
+
+def find(modalities: tuple[Modality, ...], name: str) -> Modality:
+    """Return the modality called `name`.
+
+    Raises:
+        UnknownModality: If there is none.
+    """
+    for modality in modalities:
+        if modality.name == name:
+            return modality
+    raise UnknownModality(name, [m.name for m in modalities])
+
+
+def all_subsets(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return all 2^M - 1 non-empty subsets, smallest first, each in declared order."""
+    return [s for n in range(1, len(names) + 1) for s in combinations(names, n)]
+
+
+def subset_name(subset: tuple[str, ...]) -> str:
+    """Return the one spelling of a subset used in reports and JSON, e.g. 'force+action'."""
+    return "+".join(subset)

@@ -1,0 +1,8 @@
+"""The Set Multimodal VAE in torch: networks, set encoder, objective, export."""
+
+from smvae_core.model.config import ModelConfig
+from smvae_core.model.distributions import Posterior
+from smvae_core.model.objective import ElboTerms, ObjectiveConfig, elbo
+from smvae_core.model.smvae import SMVAE
+
+__all__ = ["SMVAE", "ElboTerms", "ModelConfig", "ObjectiveConfig", "Posterior", "elbo"]

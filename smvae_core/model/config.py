@@ -1,0 +1,59 @@
+"""What a model is made of; with its weights, all that is needed to rebuild it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import VISION_TOUCH, Modality
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Architecture, by default the paper's robot model (Tables 2, 8, 9)."""
+
+    modalities: tuple[Modality, ...] = VISION_TOUCH
+    """Sensor channels, declared in `smvae_core.modality`."""
+    latent_dim: int = 64
+    """Z, size of the latent."""
+    embedding_dim: int = 512
+    """D, size of every modality's embedding and of the set feature."""
+    num_heads: int = 4
+    """h of Table 2, not stated in the paper; 4 as in Set Transformer's examples."""
+    scale_by_head: bool = True
+    """Attention logits over sqrt(D / h) (the text's d_k); False: sqrt(D), Table 2's literal."""
+    base_channels: int = 32
+    """Channels of the first image convolution at side 64; the others double from it."""
+    learn_noise: bool = True
+    """Learn each Gaussian likelihood's standard deviation; False keeps it at `initial_noise`."""
+    initial_noise: float = 0.3
+    """Standard deviation at the start, in normalised units."""
+
+    def __post_init__(self) -> None:
+        if not self.modalities:
+            raise ConfigError("a model needs at least one modality")
+        names = [m.name for m in self.modalities]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"modality names must differ, got {names}")
+        if self.embedding_dim % self.num_heads:
+            raise ConfigError(
+                f"embedding_dim {self.embedding_dim} is no multiple of num_heads {self.num_heads}"
+            )
+        for field in ("latent_dim", "embedding_dim", "num_heads", "base_channels"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if not self.initial_noise > 0:
+            raise ConfigError(f"initial_noise must be positive, got {self.initial_noise}")
+
+    def to_json(self) -> dict[str, Any]:
+        data = {k: getattr(self, k) for k in self.__dataclass_fields__}
+        data["modalities"] = [m.to_json() for m in self.modalities]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelConfig:
+        values = dict(data)
+        values["modalities"] = tuple(Modality.from_json(m) for m in values["modalities"])
+        return cls(**values)

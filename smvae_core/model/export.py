@@ -1,0 +1,148 @@
+"""Model -> bundle: one ONNX graph per network, checked against torch over all subsets."""
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import smvae_core
+from smvae_core.bundle import Manifest, write_bundle
+from smvae_core.errors import BundleError
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.model.smvae import SMVAE
+from smvae_core.preprocessing import Statistics, normalise, prepare
+from smvae_core.runtime import Runtime
+
+#: Largest accepted |torch - onnxruntime| / (1 + |torch|), over posteriors and decoders.
+PARITY_TOLERANCE = 1e-4
+
+
+def export_bundle(
+    model: SMVAE,
+    statistics: Mapping[str, Statistics],
+    out: Path | str,
+    *,
+    name: str = "smvae",
+    training: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the bundle of a model, after checking that onnxruntime gives torch's numbers.
+
+    Args:
+        model: Trained model; exported in evaluation mode and float32.
+        statistics: Per modality, from the training data.
+        out: Folder of the bundle; an older bundle there is replaced.
+        name: Name shown by the node.
+        training: Where the weights come from, JSON.
+
+    Raises:
+        BundleError: If the graphs differ from torch by more than the tolerance.
+    """
+    out = Path(out)
+    was_training = model.training
+    model = model.eval().float().cpu()
+    manifest = Manifest(
+        name=name,
+        modalities=model.config.modalities,
+        statistics={n: statistics[n] for n in model.names},
+        latent_dim=model.config.latent_dim,
+        embedding_dim=model.config.embedding_dim,
+        graphs={},
+        noise_scale=model.noise_scale(),
+        version=smvae_core.__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        training=dict(training or {}),
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        graphs = _write_graphs(model, Path(scratch))
+        trial = write_bundle(Path(scratch) / "trial", manifest, graphs)
+        parity = check_parity(model, Runtime(trial))
+        if parity["max_difference"] > PARITY_TOLERANCE:
+            raise BundleError(
+                out,
+                f"onnxruntime differs from torch by {parity['max_difference']:.1e} at "
+                f"{parity['worst']}, more than {PARITY_TOLERANCE:.0e}; nothing was written",
+            )
+        values = {k: getattr(manifest, k) for k in manifest.__dataclass_fields__}
+        write_bundle(out, Manifest(**(values | {"parity": parity})), graphs)
+    model.train(was_training)
+    return out
+
+
+def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
+    """Export every network with static batch 1, which is what a robot runs."""
+    graphs: dict[str, Path] = {}
+    config = model.config
+    for modality in config.modalities:
+        x = torch.zeros(1, *modality.shape)
+        z = torch.zeros(1, config.latent_dim)
+        embed, decode = f"embed/{modality.name}", f"decode/{modality.name}"
+        embedding, decoder = model.embeddings[modality.name], model.decoders[modality.name]
+        graphs[embed] = _export(embedding, (x,), folder / f"e{len(graphs)}.onnx", ["x"], ["e"])
+        graphs[decode] = _export(decoder, (z,), folder / f"d{len(graphs)}.onnx", ["z"], ["mean"])
+    embeddings = torch.zeros(1, len(model.names), config.embedding_dim)
+    present = torch.ones(1, len(model.names), dtype=torch.bool)
+    graphs["set_encoder"] = _export(
+        model.set_encoder,
+        (embeddings, present),
+        folder / "set_encoder.onnx",
+        ["embeddings", "present"],
+        ["mean", "log_var"],
+    )
+    return graphs
+
+
+def _export(
+    module: nn.Module, args: tuple[Tensor, ...], path: Path, inputs: list[str], outputs: list[str]
+) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own future
+        torch.onnx.export(
+            module,
+            args,
+            str(path),
+            input_names=inputs,
+            output_names=outputs,
+            dynamo=False,
+            opset_version=17,
+        )
+    return path
+
+
+@torch.no_grad()
+def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
+    """Return the largest difference between torch and the runtime, over all subsets and decoders.
+
+    Differences are |a - b| / (1 + |a|), so that values far from 0 count relatively.
+    """
+    samples = {m.name: m.example_sample(seed=1) for m in runtime.modalities}
+    batch = {}
+    for modality in runtime.modalities:
+        prepared = prepare(modality, samples[modality.name])
+        x = normalise(modality, runtime.manifest.statistics[modality.name], prepared)
+        batch[modality.name] = torch.from_numpy(x)[None]
+        runtime.observe(modality.name, samples[modality.name])
+    worst, where = 0.0, ""
+
+    def compare(expected: Tensor, got: np.ndarray, label: str) -> None:
+        nonlocal worst, where
+        a = expected.numpy()
+        difference = float(np.max(np.abs(a - got) / (1.0 + np.abs(a))))
+        if not difference <= worst:  # NaN counts as worst
+            worst, where = difference, label
+
+    for subset in all_subsets(model.names):
+        present = torch.tensor([[n in subset for n in model.names]])
+        posterior = model.encode(batch, present)
+        got = runtime.posterior(subset)
+        compare(posterior.mean[0], got.mean, f"mean of {subset_name(subset)}")
+        compare(posterior.log_var[0], got.log_var, f"log_var of {subset_name(subset)}")
+        for name, output in model.decode(posterior.mean).items():
+            raw = runtime.decode(name, posterior.mean[0].numpy())
+            compare(output[0], raw, f"{name} from {subset_name(subset)}")
+    return {"max_difference": worst, "worst": where, "tolerance": PARITY_TOLERANCE}

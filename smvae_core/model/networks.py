@@ -1,0 +1,151 @@
+"""Embedding networks and decoders per kind, paper Tables 8 and 9.
+
+The paper gives no kernel, stride or padding; these are the only ones that give its 256x5x5 features
+and 64x64 images: (4, 2, 1) three times, then (4, 1, 0), mirrored in the decoder. Swish is torch's
+SiLU. Decoder outputs are linear: a Swish there could not draw black.
+
+B batch, D embedding, Z latent, C channels, T readings.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from smvae_core.modality import Modality
+from smvae_core.model.config import ModelConfig
+
+#: Channels of the causal convolutions, Table 8.
+FORCE_CHANNELS = (16, 32, 64, 128)
+
+
+def image_channels(side: int, base: int) -> list[int]:
+    """Return output channels of the image convolutions: one more halving per doubling of the side.
+
+    Side 64 gives the paper's 32, 64, 128, 256; all sides end at 8*base channels and 5x5 (1x1 after
+    the last convolution of side 32 would lose the map, so it has one halving less).
+    """
+    halvings = {32: 2, 64: 3, 128: 4}[side]
+    return [8 * base >> (halvings - i) for i in range(halvings)] + [8 * base]
+
+
+class ImageEmbedding(nn.Sequential):
+    """Conv.32 - Conv.64.BN - Conv.128.BN - Conv.256.BN - FC.D, Swish after each (Table 8)."""
+
+    def __init__(self, modality: Modality, config: ModelConfig) -> None:
+        in_channels, side, _ = modality.shape
+        channels = image_channels(side, config.base_channels)
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], 4, 2, 1), nn.SiLU()]
+        for i, (a, b) in enumerate(pairwise(channels)):
+            stride, padding = (1, 0) if i == len(channels) - 2 else (2, 1)
+            layers += [
+                nn.Conv2d(a, b, 4, stride, padding, bias=False),
+                nn.BatchNorm2d(b),
+                nn.SiLU(),
+            ]
+        features = channels[-1] * 5 * 5
+        layers += [nn.Flatten(), nn.Linear(features, config.embedding_dim), nn.SiLU()]
+        super().__init__(*layers)
+
+
+class CausalConv1d(nn.Module):
+    """Strided convolution over time whose output t reads no input after the end of its own stride.
+
+    Kernel 2, stride 2 as in Lee et al.'s code, but padded by kernel - stride on the left instead of
+    kernel - 1: theirs shifts every window by one, so that the newest reading is never read.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 2, stride: int = 2
+    ) -> None:
+        super().__init__()
+        self.padding = kernel - stride
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel, stride)
+
+    def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B K T2"]:
+        return self.conv(nn.functional.pad(x, (self.padding, 0)))
+
+
+class ForceEmbedding(nn.Sequential):
+    """CausalConv1D.16 - 32 - 64 - 128, Swish between, FC.D (Table 8)."""
+
+    def __init__(self, modality: Modality, config: ModelConfig) -> None:
+        in_channels, length = modality.shape
+        layers: list[nn.Module] = []
+        for a, b in pairwise((in_channels, *FORCE_CHANNELS)):
+            layers += [CausalConv1d(a, b), nn.SiLU()]
+        features = FORCE_CHANNELS[-1] * (length // 2 ** len(FORCE_CHANNELS))
+        super().__init__(*layers, nn.Flatten(), nn.Linear(features, config.embedding_dim))
+
+
+class VectorEmbedding(nn.Sequential):
+    """FC.D.Swish - FC.D (Table 8, action)."""
+
+    def __init__(self, modality: Modality, config: ModelConfig) -> None:
+        width = config.embedding_dim
+        super().__init__(nn.Linear(modality.shape[0], width), nn.SiLU(), nn.Linear(width, width))
+
+
+class ImageDecoder(nn.Sequential):
+    """FC.256x5x5.Swish - DeConv.128 - 64 - 32 (Swish) - DeConv.C, linear (Table 9)."""
+
+    def __init__(self, modality: Modality, config: ModelConfig) -> None:
+        out_channels, side, _ = modality.shape
+        channels = image_channels(side, config.base_channels)[::-1]
+        layers: list[nn.Module] = [
+            nn.Linear(config.latent_dim, channels[0] * 5 * 5),
+            nn.SiLU(),
+            nn.Unflatten(1, (channels[0], 5, 5)),
+        ]
+        for i, (a, b) in enumerate(pairwise([*channels, out_channels])):
+            stride, padding = (1, 0) if i == 0 else (2, 1)
+            layers.append(nn.ConvTranspose2d(a, b, 4, stride, padding))
+            if i < len(channels) - 1:
+                layers.append(nn.SiLU())
+        super().__init__(*layers)
+
+
+class ForceDecoder(nn.Sequential):
+    """FC.128x2.Swish - DeConv1D.64 - 32 - 16 (Swish) - DeConv1D.C, linear (Table 9)."""
+
+    def __init__(self, modality: Modality, config: ModelConfig) -> None:
+        out_channels, length = modality.shape
+        channels = FORCE_CHANNELS[::-1]
+        start = length // 2 ** len(channels)
+        layers: list[nn.Module] = [
+            nn.Linear(config.latent_dim, channels[0] * start),
+            nn.SiLU(),
+            nn.Unflatten(1, (channels[0], start)),
+        ]
+        for i, (a, b) in enumerate(pairwise([*channels, out_channels])):
+            layers.append(nn.ConvTranspose1d(a, b, 4, 2, 1))
+            if i < len(channels) - 1:
+                layers.append(nn.SiLU())
+        super().__init__(*layers)
+
+
+class VectorDecoder(nn.Sequential):
+    """FC.D.Swish - FC.C, linear (Table 9, action)."""
+
+    def __init__(self, modality: Modality, config: ModelConfig) -> None:
+        width = config.embedding_dim
+        super().__init__(
+            nn.Linear(config.latent_dim, width), nn.SiLU(), nn.Linear(width, modality.shape[0])
+        )
+
+
+Network = Callable[[Modality, ModelConfig], nn.Module]
+
+EMBEDDINGS: dict[str, Network] = {
+    "color_image": ImageEmbedding,
+    "depth_image": ImageEmbedding,
+    "force_window": ForceEmbedding,
+    "vector": VectorEmbedding,
+}
+DECODERS: dict[str, Network] = {
+    "color_image": ImageDecoder,
+    "depth_image": ImageDecoder,
+    "force_window": ForceDecoder,
+    "vector": VectorDecoder,
+}

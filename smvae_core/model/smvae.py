@@ -1,0 +1,103 @@
+"""The Set Multimodal VAE: embed what was observed, pool it, decode what is asked for.
+
+B batch, M modality, D embedding, Z latent.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from smvae_core.errors import EmptySubset, UnknownModality
+from smvae_core.model.config import ModelConfig
+from smvae_core.model.distributions import Posterior, gaussian_log_likelihood
+from smvae_core.model.networks import DECODERS, EMBEDDINGS
+from smvae_core.model.set_encoder import SetEncoder
+
+
+class SMVAE(nn.Module):
+    """Joint latent variable model of M modalities with inference from any non-empty subset."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.names = tuple(m.name for m in config.modalities)
+        self.embeddings = nn.ModuleDict(
+            {m.name: EMBEDDINGS[m.kind](m, config) for m in config.modalities}
+        )
+        self.set_encoder = SetEncoder(config)
+        self.decoders = nn.ModuleDict(
+            {m.name: DECODERS[m.kind](m, config) for m in config.modalities}
+        )
+        self.log_scale = nn.ParameterDict(
+            {
+                name: nn.Parameter(
+                    torch.tensor(math.log(config.initial_noise)), requires_grad=config.learn_noise
+                )
+                for name in self.names
+            }
+        )
+
+    def embed(
+        self, batch: Mapping[str, Tensor], present: Bool[Tensor, "B M"]
+    ) -> Float[Tensor, "B M D"]:
+        """Return e_m of every observed modality, zeros elsewhere.
+
+        Only observed rows go through a network, so absent ones reach neither its output, nor its
+        gradient, nor its BatchNorm statistics.
+
+        Args:
+            batch: Network inputs (B, *shape) by name; may lack modalities that nobody observed.
+            present: True where observed.
+
+        Raises:
+            UnknownModality: If the batch has a name that the model does not.
+        """
+        for name in batch:
+            if name not in self.embeddings:
+                raise UnknownModality(name, self.names)
+        size, width = len(present), self.config.embedding_dim
+        columns = []
+        for index, name in enumerate(self.names):
+            rows = present[:, index].nonzero().squeeze(1)
+            if len(rows) == 0:
+                columns.append(self.set_encoder.head.weight.new_zeros(size, width))
+                continue
+            x = batch[name]
+            embedded = self.embeddings[name](x if len(rows) == size else x[rows])
+            if len(rows) < size:
+                embedded = embedded.new_zeros(size, width).index_copy(0, rows, embedded)
+            columns.append(embedded)
+        return torch.stack([c.to(columns[0].dtype) for c in columns], dim=1)
+
+    def encode(self, batch: Mapping[str, Tensor], present: Bool[Tensor, "B M"]) -> Posterior:
+        """Return q(z given x_S), S being what `present` marks in each sample.
+
+        Raises:
+            EmptySubset: If a sample has no observed modality.
+        """
+        empty = (~present.any(dim=1)).nonzero()
+        if len(empty):
+            raise EmptySubset(f"sample {int(empty[0])} of the batch")
+        embeddings = self.embed(batch, present)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            mean, log_var = self.set_encoder(embeddings.float(), present)
+        return Posterior(mean, log_var)
+
+    def decode(
+        self, z: Float[Tensor, "B Z"], names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the mean of p(x_m given z), (B, *shape), of the named modalities (default all)."""
+        return {name: self.decoders[name](z).float() for name in names or self.names}
+
+    def log_likelihood(
+        self, name: str, x: Float[Tensor, "B ..."], reconstruction: Float[Tensor, "B ..."]
+    ) -> Float[Tensor, " B"]:
+        """Return log p(x_m given z) in nats, summed over the modality's dimensions."""
+        return gaussian_log_likelihood(x, reconstruction, self.log_scale[name])
+
+    def noise_scale(self) -> dict[str, float]:
+        """Return the standard deviation of each likelihood, in normalised units."""
+        return {name: float(self.log_scale[name].detach().exp()) for name in self.names}

@@ -1,0 +1,239 @@
+"""Runtime: a bundle and onnxruntime -> posterior and reconstructions for any subset. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.bundle import Bundle, Manifest
+from smvae_core.errors import (
+    BundleError,
+    ConfigError,
+    EmptySubset,
+    MissingDependency,
+    UnknownModality,
+)
+from smvae_core.modality import Modality
+from smvae_core.preprocessing import normalise, prepare, restore
+
+Provider = Literal["cpu", "cuda", "tensorrt"]
+_PROVIDERS: dict[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z given x_S) = N(mean, diag(exp(log_var)))."""
+
+    mean: NDArray[np.float32]
+    """(Z,)"""
+    log_var: NDArray[np.float32]
+    """(Z,), natural logarithm of the variance."""
+
+    @property
+    def variance(self) -> NDArray[np.float32]:
+        return np.exp(self.log_var)
+
+    @property
+    def kl(self) -> float:
+        """KL(q || N(0, I)) in nats, summed over dimensions."""
+        return float(0.5 * np.sum(self.mean**2 + self.variance - 1.0 - self.log_var))
+
+
+class Runtime:
+    """Runs a bundle. Caches each modality's embedding, so one new sensor costs one network."""
+
+    def __init__(
+        self,
+        bundle: Bundle | Path | str,
+        *,
+        provider: Provider = "cpu",
+        allow_cpu_fallback: bool = False,
+        threads: int = 1,
+    ) -> None:
+        """Load and verify the bundle and create its sessions.
+
+        Args:
+            bundle: Folder or loaded bundle.
+            provider: Where to run.
+            allow_cpu_fallback: Accept the CPU when `provider` cannot be had; refused otherwise.
+            threads: CPU threads of each session.
+
+        Raises:
+            BundleError: If the bundle cannot be used.
+            ConfigError: If the provider cannot be had.
+            MissingDependency: If onnxruntime is not installed.
+        """
+        try:
+            import onnxruntime
+        except ImportError as err:
+            raise MissingDependency("onnxruntime", "cpu' or 'smvae[gpu]") from err
+        if provider not in _PROVIDERS:
+            raise ConfigError(f"unknown provider '{provider}', have {', '.join(_PROVIDERS)}")
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        self._ort = onnxruntime
+        self._sessions: dict[str, Any] = {}
+        self._threads = threads
+        self._wanted = self._choose_provider(provider, allow_cpu_fallback)
+        self._allow_cpu_fallback = allow_cpu_fallback
+        manifest = self.manifest
+        self._modalities = {m.name: m for m in manifest.modalities}
+        self._index = {name: i for i, name in enumerate(manifest.names)}
+        self._embeddings = np.zeros((1, len(manifest.names), manifest.embedding_dim), np.float32)
+        self._keys: dict[str, Hashable] = {}
+        self._observed: set[str] = set()
+        for role in (*(f"embed/{n}" for n in manifest.names), "set_encoder"):
+            self._session(role)
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.bundle.manifest
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return self.manifest.modalities
+
+    @property
+    def provider(self) -> str:
+        """The provider that the sessions really use, by onnxruntime's name."""
+        return str(self._session("set_encoder").get_providers()[0])
+
+    @property
+    def version(self) -> str:
+        return f"onnxruntime {self._ort.__version__}"
+
+    def _choose_provider(self, provider: str, allow_cpu_fallback: bool) -> str:
+        wanted = _PROVIDERS[provider]
+        available = self._ort.get_available_providers()
+        if wanted in available:
+            return wanted
+        if allow_cpu_fallback:
+            return _PROVIDERS["cpu"]
+        raise ConfigError(
+            f"provider '{provider}' is not available: this onnxruntime has {', '.join(available)}; "
+            "install 'smvae[gpu]', or allow the CPU by allow_cpu_fallback"
+        )
+
+    def _session(self, role: str) -> Any:
+        """Return the session of one graph, created when first needed."""
+        if role not in self._sessions:
+            options = self._ort.SessionOptions()
+            options.intra_op_num_threads = self._threads
+            options.inter_op_num_threads = 1
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            path = self.bundle.graph_path(role)
+            try:
+                session = self._ort.InferenceSession(str(path), options, providers=[self._wanted])
+            except Exception as err:  # onnxruntime raises its own untyped errors
+                raise BundleError(self.bundle.path, f"{path.name} cannot be loaded: {err}") from err
+            used = session.get_providers()[0]
+            if used != self._wanted and not self._allow_cpu_fallback:
+                raise ConfigError(
+                    f"{path.name}: asked for {self._wanted}, onnxruntime fell back to {used}; "
+                    "mend the driver, or allow the CPU by allow_cpu_fallback"
+                )
+            self._sessions[role] = session
+        return self._sessions[role]
+
+    def _run(self, role: str, **inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
+        result: list[NDArray[np.float32]] = self._session(role).run(None, inputs)
+        return result
+
+    def modality(self, name: str) -> Modality:
+        """Return the modality called `name`, or raise UnknownModality."""
+        if name not in self._modalities:
+            raise UnknownModality(name, self._modalities)
+        return self._modalities[name]
+
+    def observe(self, name: str, sample: NDArray[Any], key: Hashable | None = None) -> None:
+        """Embed one raw sample in SI units and cache the embedding.
+
+        Args:
+            name: Modality.
+            sample: See `smvae_core.modality.RAW_SAMPLE`.
+            key: What identifies the sample, e.g. its stamp; the same key again costs nothing.
+
+        Raises:
+            UnknownModality: If the bundle has no such modality.
+            SampleError: If the sample is not what the modality declares; the old embedding is gone.
+        """
+        modality = self.modality(name)
+        if key is not None and self._keys.get(name) == key:
+            return
+        self.forget(name)
+        prepared = prepare(modality, sample)
+        x = normalise(modality, self.manifest.statistics[name], prepared)[None]
+        self._embeddings[0, self._index[name]] = self._run(f"embed/{name}", x=x)[0][0]
+        self._observed.add(name)
+        if key is not None:
+            self._keys[name] = key
+
+    def forget(self, name: str) -> None:
+        """Drop the cached embedding of one modality."""
+        self._observed.discard(name)
+        self._keys.pop(name, None)
+
+    def posterior(self, subset: Sequence[str]) -> Posterior:
+        """Pool the cached embeddings of `subset` into q(z given x_S), paper Eq. 7-8.
+
+        Raises:
+            EmptySubset: If the subset is empty.
+            ConfigError: If a modality of it was never observed.
+        """
+        if not subset:
+            raise EmptySubset("publish the prior's absence instead of a posterior")
+        present = np.zeros((1, len(self._index)), np.bool_)
+        for name in subset:
+            self.modality(name)
+            if name not in self._observed:
+                raise ConfigError(
+                    f"'{name}' was not observed: call observe('{name}', sample) first"
+                )
+            present[0, self._index[name]] = True
+        mean, log_var = self._run("set_encoder", embeddings=self._embeddings, present=present)
+        return Posterior(mean[0], log_var[0])
+
+    def infer(self, samples: Mapping[str, NDArray[Any]]) -> Posterior:
+        """Return the posterior of raw samples in SI units: `observe` each, then `posterior`."""
+        for name, sample in samples.items():
+            self.observe(name, sample)
+        return self.posterior(tuple(samples))
+
+    def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a decoder's raw output (*shape), in normalised units, for a latent (Z,)."""
+        self.modality(name)
+        return self._run(f"decode/{name}", z=np.ascontiguousarray(mean, np.float32)[None])[0][0]
+
+    def reconstruct(self, name: str, mean: NDArray[np.float32]) -> NDArray[Any]:
+        """Decode one modality from a latent (Z,), in SI units and the raw sample's layout.
+
+        Returns:
+            Colour (H, W, 3) uint8 RGB; depth (H, W) float32 m; force (T, C) float32; vector (C,).
+
+        Raises:
+            UnknownModality: If the bundle has no such modality.
+        """
+        modality = self.modality(name)
+        si = restore(modality, self.manifest.statistics[name], self.decode(name, mean))
+        if modality.kind == "color_image":
+            return np.rint(si.transpose(1, 2, 0) * 255.0).astype(np.uint8)
+        if modality.kind == "depth_image":
+            return np.ascontiguousarray(si[0])
+        return si.T.copy() if modality.kind == "force_window" else si
+
+    def warm_up(self) -> None:
+        """Run every graph once on an example, so that no real sample meets first-run costs."""
+        for modality in self.modalities:
+            self.observe(modality.name, modality.example_sample())
+        posterior = self.posterior(self.manifest.names)
+        for modality in self.modalities:
+            self.reconstruct(modality.name, posterior.mean)
+            self.forget(modality.name)

@@ -1,0 +1,213 @@
+"""Bundle against torch over all subsets; the runtime's promises; every way a bundle is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from smvae_core.bundle import Bundle
+from smvae_core.errors import BundleError, ConfigError, EmptySubset, SampleError, UnknownModality
+from smvae_core.modality import all_subsets
+from smvae_core.model import SMVAE
+from smvae_core.model.export import PARITY_TOLERANCE, check_parity, export_bundle
+from smvae_core.preprocessing import Statistics, normalise, prepare
+from smvae_core.runtime import Runtime
+from tests.model.conftest import small_config
+
+
+def example_statistics(model: SMVAE) -> dict[str, Statistics]:
+    return {
+        m.name: Statistics()
+        if m.is_image
+        else Statistics(mean=(0.1,) * m.shape[0], scale=(2.0,) * m.shape[0])
+        for m in model.config.modalities
+    }
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[SMVAE, Path]:
+    torch.manual_seed(0)
+    model = SMVAE(small_config())
+    out = tmp_path_factory.mktemp("bundle") / "bundle"
+    return model, export_bundle(model, example_statistics(model), out, name="test")
+
+
+@pytest.fixture
+def bundle(exported, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported[1], tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize("subset", all_subsets(("rgb", "depth", "force", "action")), ids="+".join)
+def test_onnxruntime_gives_torchs_posterior_and_reconstructions(exported, subset):
+    model, path = exported
+    model.eval()
+    runtime = Runtime(path)
+    samples = {m.name: m.example_sample(seed=5) for m in runtime.modalities if m.name in subset}
+    got = runtime.infer(samples)
+    batch = {
+        name: torch.from_numpy(
+            normalise(
+                runtime.modality(name),
+                runtime.manifest.statistics[name],
+                prepare(runtime.modality(name), sample),
+            )
+        )[None]
+        for name, sample in samples.items()
+    }
+    with torch.no_grad():
+        expected = model.encode(batch, torch.tensor([[n in subset for n in model.names]]))
+        decoded = model.decode(expected.mean)
+    np.testing.assert_allclose(got.mean, expected.mean[0], atol=PARITY_TOLERANCE)
+    np.testing.assert_allclose(got.log_var, expected.log_var[0], atol=PARITY_TOLERANCE)
+    assert got.kl == pytest.approx(float(expected.kl()[0]), abs=1e-3)
+    for name, output in decoded.items():
+        raw = runtime.decode(name, expected.mean[0].numpy())
+        np.testing.assert_allclose(raw, output[0], atol=PARITY_TOLERANCE)
+
+
+def test_parity_is_measured_and_stored(exported):
+    model, path = exported
+    runtime = Runtime(path)
+    stored = runtime.manifest.parity
+    assert 0.0 < stored["max_difference"] <= stored["tolerance"] == PARITY_TOLERANCE
+    with torch.no_grad():
+        model.decoders["force"][0].weight.add_(0.5)
+        assert check_parity(model, runtime)["max_difference"] > PARITY_TOLERANCE
+        model.decoders["force"][0].weight.sub_(0.5)
+
+
+def test_reconstructions_come_in_si_units_and_the_raw_layout(exported):
+    runtime = Runtime(exported[1])
+    mean = runtime.infer({"force": runtime.modality("force").example_sample()}).mean
+    rgb, depth = runtime.reconstruct("rgb", mean), runtime.reconstruct("depth", mean)
+    assert (rgb.shape, rgb.dtype) == ((32, 32, 3), np.uint8)
+    assert (depth.shape, depth.dtype) == ((32, 32), np.float32)
+    assert (depth >= 0).all()
+    assert runtime.reconstruct("force", mean).shape == (32, 6)
+    raw = runtime.decode("action", mean)
+    np.testing.assert_allclose(runtime.reconstruct("action", mean), raw * 2.0 + 0.1, rtol=1e-5)
+
+
+def test_an_embedding_is_reused_while_its_key_stays(exported):
+    runtime = Runtime(exported[1])
+    runtime.observe("action", np.zeros(4, np.float32), key=1)
+    first = runtime.posterior(["action"]).mean
+    runtime.observe("action", np.ones(4, np.float32), key=1)
+    assert np.array_equal(runtime.posterior(["action"]).mean, first)
+    runtime.observe("action", np.ones(4, np.float32), key=2)
+    assert not np.array_equal(runtime.posterior(["action"]).mean, first)
+
+
+def test_decoders_are_loaded_only_when_asked(exported):
+    runtime = Runtime(exported[1])
+    mean = runtime.infer({"action": np.zeros(4, np.float32)}).mean
+    assert not any(role.startswith("decode/") for role in runtime._sessions)
+    runtime.reconstruct("depth", mean)
+    assert [r for r in runtime._sessions if r.startswith("decode/")] == ["decode/depth"]
+
+
+def test_wrong_use_of_the_runtime_gets_one_clear_line(exported):
+    runtime = Runtime(exported[1])
+    with pytest.raises(EmptySubset, match="at least one"):
+        runtime.posterior([])
+    with pytest.raises(ConfigError, match="'rgb' was not observed"):
+        runtime.posterior(["rgb"])
+    with pytest.raises(UnknownModality, match="Did you mean 'force'"):
+        runtime.observe("forces", np.zeros((32, 6), np.float32))
+    with pytest.raises(SampleError, match=r"rgb: image: expected \(H, W, 3\) uint8"):
+        runtime.observe("rgb", np.zeros((8, 8), np.uint8))
+    with pytest.raises(SampleError, match="NaN or infinity"):
+        runtime.observe("action", np.full(4, np.nan, np.float32))
+    with pytest.raises(ConfigError, match="not available"):
+        Runtime(exported[1], provider="tensorrt")
+    with pytest.raises(ConfigError, match="unknown provider"):
+        Runtime(exported[1], provider="tpu")  # type: ignore[arg-type]
+    assert Runtime(exported[1], provider="tensorrt", allow_cpu_fallback=True).provider.startswith(
+        "CPU"
+    )
+
+
+def test_a_tampered_graph_is_refused(bundle: Path):
+    graph = bundle / "decode_rgb.onnx"
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(bytes(data))
+    with pytest.raises(BundleError, match=r"decode_rgb\.onnx was changed"):
+        Runtime(bundle)
+
+
+def test_a_truncated_or_missing_graph_is_refused(bundle: Path):
+    graph = bundle / "embed_force.onnx"
+    graph.write_bytes(graph.read_bytes()[:-10])
+    with pytest.raises(BundleError, match="truncated or changed"):
+        Bundle.load(bundle)
+    graph.unlink()
+    with pytest.raises(BundleError, match=r"embed_force\.onnx \(embed/force\) is missing"):
+        Bundle.load(bundle)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"format_version": 99}, "format 99 is newer than this runtime's"),
+        ({"modalities": []}, "incomplete|not valid|changed"),
+        ({"graphs": {}}, "incomplete: manifest names no graph for embed/rgb"),
+        ({"statistics": {"rgb": 3}}, "not valid"),
+        ({"surprise": 1}, "not valid"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(bundle: Path, edit: dict, message: str):
+    path = bundle / "manifest.json"
+    data = json.loads(path.read_text())
+    data.update(edit)
+    if edit == {"modalities": []}:
+        data["graphs"].pop("set_encoder")
+    path.write_text(json.dumps(data))
+    with pytest.raises(BundleError, match=message):
+        Bundle.load(bundle)
+
+
+def test_a_graph_outside_the_bundle_is_refused(bundle: Path):
+    path = bundle / "manifest.json"
+    data = json.loads(path.read_text())
+    data["graphs"]["set_encoder"]["file"] = "../set_encoder.onnx"
+    path.write_text(json.dumps(data))
+    with pytest.raises(BundleError, match="outside the bundle"):
+        Bundle.load(bundle)
+
+
+def test_no_bundle_at_all_is_refused_with_the_command_that_makes_one(tmp_path: Path):
+    with pytest.raises(BundleError, match="smvae export"):
+        Bundle.load(tmp_path / "nothing")
+    with pytest.raises(BundleError, match=r"no manifest\.json"):
+        Bundle.load(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(BundleError, match="cannot be read"):
+        Bundle.load(tmp_path)
+
+
+def test_exporting_over_something_else_is_refused(exported, tmp_path: Path):
+    model, _ = exported
+    (tmp_path / "precious.txt").write_text("data")
+    with pytest.raises(BundleError, match="is not a bundle"):
+        export_bundle(model, example_statistics(model), tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "data"
+
+
+def test_the_robots_half_imports_no_torch(exported):
+    """smvae_core's top level and the runtime work with torch made unimportable."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import smvae_core.runtime, smvae_core.observation, smvae_core.conversions\n"
+        "from smvae_core.runtime import Runtime\n"
+        f"runtime = Runtime({str(exported[1])!r}); runtime.warm_up()\n"
+        "assert not any(m.split('.')[0] == 'torch' and sys.modules[m] for m in list(sys.modules))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,135 @@
+"""KL and likelihoods against torch.distributions; the ELBO against a known evidence."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+
+from smvae_core.errors import ConfigError, UnknownModality
+from smvae_core.model import SMVAE, ObjectiveConfig, Posterior, elbo
+from smvae_core.model.distributions import gaussian_log_likelihood
+from tests.model.conftest import example_batch, presence
+
+
+def test_kl_equals_torch_distributions():
+    torch.manual_seed(0)
+    posterior = Posterior(torch.randn(7, 5), torch.randn(7, 5))
+    q = Independent(Normal(posterior.mean, (0.5 * posterior.log_var).exp()), 1)
+    p = Independent(Normal(torch.zeros(7, 5), torch.ones(7, 5)), 1)
+    torch.testing.assert_close(posterior.kl(), kl_divergence(q, p))
+
+
+def test_gaussian_log_likelihood_equals_torch_distributions():
+    torch.manual_seed(1)
+    x, mean, log_scale = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8), torch.tensor(-0.7)
+    expected = Normal(mean, log_scale.exp()).log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(gaussian_log_likelihood(x, mean, log_scale), expected)
+
+
+def test_rsample_has_the_posterior_mean_and_variance():
+    posterior = Posterior(torch.full((40_000, 2), 1.5), torch.full((40_000, 2), math.log(0.25)))
+    z = posterior.rsample(torch.Generator().manual_seed(0))
+    torch.testing.assert_close(z.mean(0), torch.full((2,), 1.5), atol=0.01, rtol=0)
+    torch.testing.assert_close(z.var(0), torch.full((2,), 0.25), atol=0.01, rtol=0)
+
+
+def linear_gaussian(seed: int = 0):
+    """Return a model in which log p(x) and p(z | x) are known exactly: x = W z + noise."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    scale = 0.5
+    z = torch.randn(200, 2, generator=generator, dtype=torch.float64)
+    noise = torch.randn(200, 6, generator=generator, dtype=torch.float64)
+    x = z @ weight.T + scale * noise
+    covariance = weight @ weight.T + scale**2 * torch.eye(6, dtype=torch.float64)
+    evidence = MultivariateNormal(torch.zeros(6, dtype=torch.float64), covariance).log_prob(x)
+    precision = torch.eye(2, dtype=torch.float64) + weight.T @ weight / scale**2
+    mean = torch.linalg.solve(precision, weight.T @ x.T / scale**2).T
+    return weight, scale, x, evidence, mean, torch.linalg.inv(precision)
+
+
+def mean_elbo(weight, scale, x, posterior: Posterior, draws: int = 400) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    log_scale = torch.tensor(math.log(scale), dtype=torch.float64)
+    values = [
+        gaussian_log_likelihood(x, posterior.rsample(generator) @ weight.T, log_scale)
+        for _ in range(draws)
+    ]
+    return torch.stack(values).mean(0) - posterior.kl()
+
+
+def test_elbo_stays_below_a_known_log_evidence():
+    weight, scale, x, evidence, mean, covariance = linear_gaussian()
+    wide = Posterior(mean + 0.1, covariance.diagonal().log().expand(len(x), 2) + 0.3)
+    assert (mean_elbo(weight, scale, x, wide) < evidence).all()
+
+
+def test_elbo_meets_the_log_evidence_at_the_true_posterior():
+    """With orthogonal columns the true posterior is diagonal, so the bound is tight."""
+    weight, scale, x, _, _, _ = linear_gaussian()
+    weight = torch.linalg.qr(weight).Q * 2.0
+    covariance = weight @ weight.T + scale**2 * torch.eye(6, dtype=torch.float64)
+    evidence = MultivariateNormal(torch.zeros(6, dtype=torch.float64), covariance).log_prob(x)
+    precision = torch.eye(2, dtype=torch.float64) + weight.T @ weight / scale**2
+    mean = torch.linalg.solve(precision, weight.T @ x.T / scale**2).T
+    log_var = -precision.diagonal().log().expand(len(x), 2)
+    bound = mean_elbo(weight, scale, x, Posterior(mean, log_var))
+    torch.testing.assert_close(bound.mean(), evidence.mean(), atol=0.02, rtol=0)
+
+
+def test_observed_targets_train_decoders_that_subset_targets_leave_alone(model: SMVAE):
+    batch = example_batch(model, 4)
+    recorded, present = presence(model, 4, *model.names), presence(model, 4, "force", "action")
+    for target, trained in (("observed", True), ("subset", False)):
+        model.zero_grad()
+        elbo(model, batch, recorded, present, 1.0, ObjectiveConfig(target=target)).loss.backward()
+        grads = [p.grad for p in model.decoders["rgb"].parameters()]
+        assert all(g is not None for g in grads) if trained else all(g is None for g in grads)
+
+
+def test_unrecorded_slots_are_never_read(model: SMVAE):
+    batch = example_batch(model, 4)
+    recorded = presence(model, 4, *model.names)
+    recorded[1, model.names.index("depth")] = False
+    batch["depth"][1] = float("nan")
+    present = presence(model, 4, "rgb", "force")
+    terms = elbo(model, batch, recorded, present, 1.0, ObjectiveConfig())
+    terms.loss.backward()
+    assert torch.isfinite(terms.loss)
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_beta_weights_and_regulariser_enter_as_in_eq_2(model: SMVAE):
+    model.eval()
+    batch, full = example_batch(model, 4), presence(model, 4, *model.names)
+
+    def terms(beta: float, **changes):
+        generator = torch.Generator().manual_seed(0)
+        return elbo(model, batch, full, full, beta, ObjectiveConfig(**changes), generator)
+
+    plain = terms(1.0)
+    torch.testing.assert_close(plain.loss, -plain.elbo)
+    torch.testing.assert_close(plain.loss - terms(0.25).loss, 0.75 * plain.kl, rtol=1e-3, atol=1e-2)
+    doubled = terms(1.0, weights={"force": 2.0})
+    difference = plain.loss - doubled.loss
+    torch.testing.assert_close(difference, plain.log_likelihood["force"], rtol=1e-3, atol=1e-2)
+    penalty = model.encode(batch, full).regulariser().mean()
+    torch.testing.assert_close(
+        terms(1.0, regulariser=10.0).loss - plain.loss, 10.0 * penalty, rtol=1e-3, atol=1e-2
+    )
+
+
+def test_a_weight_for_an_unknown_modality_is_refused(model: SMVAE):
+    full = presence(model, 2, *model.names)
+    with pytest.raises(UnknownModality, match="'colour'"):
+        elbo(
+            model, example_batch(model, 2), full, full, 1.0, ObjectiveConfig(weights={"colour": 2})
+        )
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(ConfigError, match="'observed' or 'subset'"):
+        ObjectiveConfig(target="all")  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Presets, trainer, evaluation, report, and the `smvae` command line."""
