@@ -1,0 +1,89 @@
+"""Who trains and who is held out: seeded splits by whole trajectory, or sample by sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError
+
+SplitBy = Literal["trajectory", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Sorted, disjoint sample indices that together are all samples."""
+
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    """Empty unless a share was asked for."""
+    by: SplitBy
+    seed: int
+    leaks: bool
+    """True when neighbouring frames of one trajectory stand on both sides: scores are too good."""
+
+
+def split(
+    trajectory: NDArray[Any],
+    *,
+    by: SplitBy = "trajectory",
+    held_out: float = 0.2,
+    validation: float = 0.0,
+    seed: int = 0,
+) -> Split:
+    """Split samples into train, held out and, if asked for, validation.
+
+    Args:
+        trajectory: (N,) integer, the trajectory of each sample; any labels, in any order.
+        by: "trajectory" keeps all samples of one on one side. "sample" draws samples one by one, as
+            the paper does ("70% of samples", so held_out=0.3); neighbouring frames, 50 ms apart,
+            then stand on both sides, and the split is marked as leaking.
+        held_out: Share of the trajectories (or samples) held out, rounded, at least one.
+        validation: Share for the third part; 0 for none, else at least one.
+        seed: Same seed, same split on any machine. Held out does not depend on `validation`.
+
+    Raises:
+        ConfigError: If a share is outside its range, or too few trajectories leave a part empty.
+    """
+    labels = np.asarray(trajectory)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ConfigError(
+            f"split: expected trajectory (N,) of integers, got {labels.shape} {labels.dtype}"
+        )
+    if by not in ("trajectory", "sample"):
+        raise ConfigError(f"split: expected by 'trajectory' or 'sample', got '{by}'")
+    if not 0.0 < held_out < 1.0 or not 0.0 <= validation < 1.0 or held_out + validation >= 1.0:
+        raise ConfigError(
+            "split: expected 0 < held_out, 0 <= validation and a sum below 1, "
+            f"got held_out={held_out} and validation={validation}"
+        )
+    unit = np.arange(labels.size) if by == "sample" else np.unique(labels, return_inverse=True)[1]
+    count = int(unit.max()) + 1 if unit.size else 0
+    held_count = max(1, round(held_out * count))
+    validation_count = max(1, round(validation * count)) if validation > 0 else 0
+    if held_count + validation_count >= count:
+        raise ConfigError(
+            f"split by {by}: {count} {_plural(by)} leave a part empty with held_out={held_out}, "
+            f"validation={validation}: expected at least {2 + (validation > 0)}"
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    part = np.zeros(count, np.int8)
+    part[order[:held_count]] = 1
+    part[order[held_count : held_count + validation_count]] = 2
+    of_sample = part[unit]
+    return Split(
+        train=np.flatnonzero(of_sample == 0),
+        held_out=np.flatnonzero(of_sample == 1),
+        validation=np.flatnonzero(of_sample == 2),
+        by=by,
+        seed=seed,
+        leaks=by == "sample",
+    )
+
+
+def _plural(by: SplitBy) -> str:
+    return "trajectories" if by == "trajectory" else "samples"

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from smvae_core.errors import ConfigError, EpisodeError
+from smvae_core.modality import VISION_TOUCH, Modality, vision_touch
+from smvae_core.preprocessing import prepare
+from smvae_datasets import prepared as prepared_module
+from smvae_datasets.prepared import prepare_episodes
+from smvae_datasets.vision_touch import file_path, list_trajectories, read_file, write_file
+
+HOLE = {"hole_pose": np.array([0.5, 0.02, 0.1, 0.2])}
+
+
+def raw_steps(root):
+    """Return every step of every trajectory as (trajectory, step, fields)."""
+    return [
+        (index, 50 * k + i, {name: values[i] for name, values in fields.items()})
+        for index, trajectory in enumerate(list_trajectories(root))
+        for k, path in enumerate(trajectory.files)
+        for fields in [read_file(path)]
+        for i in range(50)
+    ]
+
+
+def test_every_sample_is_what_the_live_preprocessing_gives(make_episodes):
+    root = make_episodes(HOLE, b=1, a=2)
+    episodes = prepare_episodes(root, VISION_TOUCH, progress=False)
+    steps = raw_steps(root)
+    assert len(episodes) == len(steps) == 150
+    assert episodes.trajectory_names == ("a", "b")
+    for n, (trajectory, step, fields) in enumerate(steps):
+        assert (episodes.trajectory[n], episodes.step[n]) == (trajectory, step)
+        assert episodes.contact[n] == fields["contact"][-32:].any()
+        np.testing.assert_array_equal(episodes.position_m[n], fields["ee_pos"])
+        np.testing.assert_allclose(
+            episodes.offset_m[n], fields["ee_pos"] - [0.5, 0.02, 0.1], atol=1e-6
+        )
+        for modality in VISION_TOUCH:
+            live = prepare(modality, fields[modality.source])
+            np.testing.assert_array_equal(episodes.arrays[modality.name][n], live)
+            assert episodes.arrays[modality.name].dtype == live.dtype
+    assert episodes.arrays["rgb"].dtype == np.uint8
+    assert isinstance(episodes.arrays["rgb"], np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        episodes.arrays["rgb"][0] = 0
+
+
+def test_contact_counts_only_the_readings_that_the_force_window_holds(tmp_path, fields):
+    fields["contact"][:] = 0
+    fields["contact"][3, 17] = fields["contact"][4, 18] = 1
+    write_file(file_path(tmp_path, "a", 0), fields)
+    episodes = prepare_episodes(tmp_path, VISION_TOUCH[-1:], progress=False)
+    assert np.flatnonzero(episodes.contact).tolist() == [4]
+
+
+def test_offsets_are_nan_where_the_file_has_no_hole(make_episodes):
+    episodes = prepare_episodes(make_episodes(a=1), VISION_TOUCH[-1:], progress=False)
+    assert np.isnan(episodes.offset_m).all()
+    assert np.isfinite(episodes.position_m).all()
+
+
+def test_next_pairs_each_observation_with_the_following_action(make_episodes):
+    root = make_episodes(HOLE, a=2, b=1)
+    newest = prepare_episodes(root, VISION_TOUCH, progress=False)
+    following = prepare_episodes(root, VISION_TOUCH, action="next", progress=False)
+    assert len(following) == 99 + 49
+    kept = np.r_[0:99, 100:149]  # the last step of each trajectory has no following action
+    for name in ("rgb", "depth", "force"):
+        np.testing.assert_array_equal(following.arrays[name], newest.arrays[name][kept])
+    np.testing.assert_array_equal(following.arrays["action"], newest.arrays["action"][kept + 1])
+    for name in ("trajectory", "step", "contact", "offset_m", "position_m"):
+        np.testing.assert_array_equal(getattr(following, name), getattr(newest, name)[kept])
+    assert newest.path != following.path
+
+
+def test_an_unchanged_folder_is_not_read_again(make_episodes, monkeypatch):
+    root = make_episodes(HOLE, a=1)
+    first = prepare_episodes(root, VISION_TOUCH, progress=False)
+    monkeypatch.setattr(prepared_module, "read_file", None)
+    again = prepare_episodes(root, VISION_TOUCH, progress=False)
+    assert again.path == first.path
+    np.testing.assert_array_equal(again.arrays["force"], first.arrays["force"])
+
+
+def test_a_changed_file_is_prepared_again_and_the_old_set_removed(make_episodes):
+    root = make_episodes(HOLE, a=1, b=1)
+    first = prepare_episodes(root, VISION_TOUCH, progress=False)
+    kept = prepare_episodes(root, vision_touch(32), progress=False)
+    path = file_path(root, "b", 0)
+    fields = read_file(path)
+    fields["action"][:] = 7.0
+    write_file(path, fields, HOLE)
+    second = prepare_episodes(root, VISION_TOUCH, progress=False)
+    assert (second.arrays["action"][50:] == 7.0).all()
+    assert not first.path.exists()
+    assert kept.path.exists()
+    assert first.arrays["rgb"][0].any()  # a reader of the old set keeps it
+
+
+def test_a_touched_or_added_file_changes_the_fingerprint(make_episodes):
+    root = make_episodes(HOLE, a=1)
+    first = prepare_episodes(root, VISION_TOUCH, progress=False)
+    os.utime(file_path(root, "a", 0), ns=(1, 1))
+    second = prepare_episodes(root, VISION_TOUCH, progress=False)
+    assert second.path != first.path
+    assert len(prepare_episodes(make_episodes(HOLE, a=2), VISION_TOUCH, progress=False)) == 100
+
+
+def test_changed_preprocessing_code_changes_the_fingerprint(make_episodes, monkeypatch, tmp_path):
+    root = make_episodes(HOLE, a=1)
+    first = prepare_episodes(root, VISION_TOUCH, progress=False)
+    changed = tmp_path / "preprocessing.py"
+    changed.write_text("# other code\n")
+    monkeypatch.setattr(prepared_module.preprocessing, "__file__", str(changed))
+    assert prepare_episodes(root, VISION_TOUCH, progress=False).path != first.path
+
+
+def test_two_processes_that_prepare_at_once_share_one_result(make_episodes, monkeypatch):
+    root = make_episodes(HOLE, a=1)
+    inner, results = prepared_module._write_arrays, []
+
+    def overtaken(*arguments):
+        inner(*arguments)
+        if not results:
+            results.append(None)
+            results.append(prepare_episodes(root, VISION_TOUCH, progress=False))
+
+    monkeypatch.setattr(prepared_module, "_write_arrays", overtaken)
+    monkeypatch.setattr(prepared_module.os, "getpid", iter(range(100)).__next__)
+    slower = prepare_episodes(root, VISION_TOUCH, progress=False)
+    assert slower.path == results[1].path
+    np.testing.assert_array_equal(slower.arrays["rgb"], results[1].arrays["rgb"])
+    assert [p.name for p in slower.path.parent.iterdir()] == [slower.path.name]
+
+
+def test_an_incomplete_cache_is_made_again(make_episodes):
+    root = make_episodes(HOLE, a=1)
+    path = prepare_episodes(root, VISION_TOUCH, progress=False).path
+    (path / "prepared.json").unlink()
+    (path / "rgb.npy").unlink()
+    assert len(prepare_episodes(root, VISION_TOUCH, progress=False).arrays["rgb"]) == 50
+
+
+def test_a_bad_file_leaves_no_cache_behind(make_episodes, tmp_path):
+    root = make_episodes(HOLE, a=2)
+    path = file_path(root, "a", 1)
+    path.write_bytes(path.read_bytes()[:-100])
+    cache = tmp_path / "cache"
+    with pytest.raises(EpisodeError, match=r"a_1_1000.h5: truncated file"):
+        prepare_episodes(root, VISION_TOUCH, cache=cache, progress=False)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_cache_elsewhere_is_used(make_episodes, tmp_path):
+    root = make_episodes(HOLE, a=1)
+    episodes = prepare_episodes(root, VISION_TOUCH, cache=tmp_path / "cache", progress=False)
+    assert episodes.path.parent == tmp_path / "cache"
+    assert {p.suffix for p in root.iterdir()} == {".h5"}
+
+
+def test_a_wrong_hole_pose_is_refused(make_episodes):
+    root = make_episodes({"hole_pose": np.zeros(3)}, a=1)
+    with pytest.raises(EpisodeError, match="attribute 'hole_pose': expected 4 finite numbers"):
+        prepare_episodes(root, VISION_TOUCH, progress=False)
+
+
+def test_a_field_that_does_not_suit_its_kind_names_the_step(make_episodes):
+    odd = Modality(name="odd", kind="vector", shape=(3,), unit="m", source="action")
+    with pytest.raises(EpisodeError, match=r"field 'action', step 0: odd: shape: expected \(3,\)"):
+        prepare_episodes(make_episodes(a=1), (odd,), progress=False)
+
+
+def test_settings_that_cannot_be_used_are_refused(make_episodes):
+    root = make_episodes(a=1)
+    force = VISION_TOUCH[2]
+    with pytest.raises(ConfigError, match="expected 'newest' or 'next', got 'last'"):
+        prepare_episodes(root, VISION_TOUCH, action="last")
+    with pytest.raises(ConfigError, match=r"source 'ee_force' is no episode field. Did you mean"):
+        prepare_episodes(root, (replace(force, source="ee_force"),))
+    with pytest.raises(ConfigError, match="at least one modality"):
+        prepare_episodes(root, ())
+    with pytest.raises(ConfigError, match="must differ"):
+        prepare_episodes(root, (force, force))
