@@ -23,8 +23,7 @@ FORCE_CHANNELS = (16, 32, 64, 128)
 def image_channels(side: int, base: int) -> list[int]:
     """Return output channels of the image convolutions: one more halving per doubling of the side.
 
-    Side 64 gives the paper's 32, 64, 128, 256; all sides end at 8*base channels and 5x5 (1x1 after
-    the last convolution of side 32 would lose the map, so it has one halving less).
+    Side 64 gives the paper's 32, 64, 128, 256 at base 32; every side ends at 8 * base maps of 5x5.
     """
     halvings = {32: 2, 64: 3, 128: 4}[side]
     return [8 * base >> (halvings - i) for i in range(halvings)] + [8 * base]

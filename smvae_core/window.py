@@ -1,0 +1,64 @@
+"""The force window: the last 32 ms, at one reading per millisecond, whatever rate arrives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import SampleError
+
+#: Grid of the window [ns]: the training data hold one reading per millisecond.
+WINDOW_PERIOD_NS = 1_000_000
+
+
+def resample_window(
+    stamps_ns: NDArray[np.int64],
+    readings: NDArray[np.floating[Any]],
+    end_ns: int,
+    *,
+    length: int = 32,
+    period_ns: int = WINDOW_PERIOD_NS,
+    min_samples: int = 2,
+    name: str = "force",
+) -> NDArray[np.float32]:
+    """Return `length` readings, one per millisecond, ending at the newest one up to `end_ns`.
+
+    Linear interpolation between the neighbours of each grid point, at whatever rate readings
+    arrive. Nothing is extrapolated: the window ends at a real reading and starts at or after one.
+
+    Args:
+        stamps_ns: (N,) strictly increasing.
+        readings: (N, C), SI units.
+        end_ns: Reference time.
+        length: Rows of the window.
+        period_ns: Time between rows.
+        min_samples: Readings that must lie inside the window.
+        name: Modality, for the error.
+
+    Returns:
+        (length, C) float32, oldest first.
+
+    Raises:
+        SampleError: If the window is not covered or holds fewer than `min_samples` readings.
+    """
+    last = int(np.searchsorted(stamps_ns, end_ns, side="right"))
+    span_ns = (length - 1) * period_ns
+    if last == 0:
+        raise SampleError(name, "window", expected="a reading before the reference", got="none")
+    newest = int(stamps_ns[last - 1])
+    start = newest - span_ns
+    first = int(np.searchsorted(stamps_ns[:last], start, side="right")) - 1
+    if first < 0:
+        covered = (newest - int(stamps_ns[0])) / 1e6
+        raise SampleError(
+            name, "window", expected=f"{span_ns / 1e6:g} ms of readings", got=f"{covered:.1f} ms"
+        )
+    inside = last - first
+    if inside < min_samples:
+        raise SampleError(name, "window", expected=f"at least {min_samples} readings", got=inside)
+    seconds = (stamps_ns[first:last] - newest) * 1e-9
+    grid = np.arange(-(length - 1), 1) * (period_ns * 1e-9)
+    columns = [np.interp(grid, seconds, readings[first:last, c]) for c in range(readings.shape[1])]
+    return np.stack(columns, axis=1).astype(np.float32)
