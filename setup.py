@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 BASE = [
     "numpy>=1.26",  # arrays at every border
     "opencv-python>=4.8",  # resize, colour conversion, optical flow
+    "rosbags-image>=0.9",  # decodes ROS images where cv_bridge does not work
 ]
 TRAIN = [
     "torch>=2.4",  # the model
@@ -28,7 +29,6 @@ SIM = [
 ]
 BAGS = [
     "rosbags>=0.10",  # reads and writes rosbag2 without ROS
-    "rosbags-image>=0.9",  # decodes ROS images without ROS
 ]
 DEV = [
     "pytest>=8",

@@ -16,7 +16,7 @@ import numpy as np
 
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.modality import Modality, find
-from smvae_core.window import resample_window
+from smvae_core.window import WINDOW_PERIOD_NS, resample_window
 
 #: Before a modality's period is measured, this stands in for it [s].
 UNMEASURED_PERIOD_S = 0.1
@@ -119,8 +119,8 @@ class _Channel:
     def limits(self) -> tuple[float, float]:
         """Return (max_skew_s, max_age_s), from the rule or the measured period."""
         period = self.period_s or UNMEASURED_PERIOD_S
-        if self.modality.kind == "force_window":  # a reading; the window is what has a period
-            period = max(period, 0.01)
+        if self.modality.kind == "force_window":  # the window is the sample, not one reading of it
+            period = max(period, self.modality.shape[1] * WINDOW_PERIOD_NS * 1e-9)
         skew, age = self.rule.max_skew_s, self.rule.max_age_s
         return (1.5 * period if skew is None else skew, 3.0 * period if age is None else age)
 

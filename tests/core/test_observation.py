@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from smvae_core.errors import ConfigError, SampleError, UnknownModality
 from smvae_core.modality import VISION_TOUCH
-from smvae_core.observation import Collector, FusionRule, FusionState, resample_window
+from smvae_core.observation import Collector, FusionRule, FusionState
+from smvae_core.window import resample_window
 
 MS = 1_000_000
 T0 = 1_000_000 * MS

@@ -42,7 +42,8 @@ class VariationRange:
     light: float
     """Relative jitter (standard deviation) of the lamp's brightness and place."""
     force_bias_n: float
-    """The force reading is off by up to this, per axis, constant over an episode."""
+    """The force reading is off by up to this, per axis, constant over an episode: what is left after
+    taring the sensor at its start."""
     torque_bias_nm: float
     """The torque reading likewise."""
 
@@ -50,7 +51,7 @@ class VariationRange:
 VARIATIONS: dict[str, VariationRange] = {
     "cell": VariationRange(
         hole_offset_m=0.02, hole_yaw_rad=0.3, start_distance_m=0.15, start_yaw_rad=0.3,
-        palette=0.02, light=0.02, force_bias_n=1.0, torque_bias_nm=0.05,
+        palette=0.02, light=0.02, force_bias_n=0.3, torque_bias_nm=0.02,
     ),
     "wide": VariationRange(
         hole_offset_m=0.05, hole_yaw_rad=0.6, start_distance_m=0.18, start_yaw_rad=0.5,

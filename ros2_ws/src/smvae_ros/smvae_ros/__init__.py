@@ -1,0 +1,1 @@
+"""SMVAE as a ROS 2 lifecycle node."""

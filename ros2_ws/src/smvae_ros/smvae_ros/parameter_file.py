@@ -1,0 +1,47 @@
+"""The parameter table written out.
+
+`python -m smvae_ros.parameter_file > config/perception.yaml`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_ros.parameters import PARAMETERS, Parameter, of_modality
+
+
+def to_yaml(modalities: Iterable[Modality]) -> str:
+    """Return the parameter file of a node with these modalities: defaults and meanings."""
+    lines = [
+        "# Parameters of perception_node, with defaults; written by smvae_ros/parameter_file.py.",
+        "# [live] may change while the node runs, the others only while it is unconfigured.",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    lines += [line for p in PARAMETERS for line in _entry(p, p.name, 4)]
+    lines.append("    modalities:")
+    for modality in modalities:
+        lines.append(f"      {modality.name}:  # {modality.kind}")
+        for parameter in of_modality(modality):
+            lines += _entry(parameter, parameter.name.split(".")[-1], 8)
+    return "\n".join(lines) + "\n"
+
+
+def _entry(parameter: Parameter, key: str, indent: int) -> list[str]:
+    limits = ""
+    if parameter.choices:
+        limits = f" One of {', '.join(parameter.choices)}."
+    elif parameter.low is not None:
+        limits = f" In [{parameter.low:g}, {parameter.high:g}]."
+    live = " [live]" if parameter.live else ""
+    space = " " * indent
+    return [
+        f"{space}# {parameter.description}{limits}{live}",
+        f"{space}{key}: {json.dumps(parameter.default)}",
+    ]
+
+
+if __name__ == "__main__":
+    print(to_yaml(VISION_TOUCH), end="")

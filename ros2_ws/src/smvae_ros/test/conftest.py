@@ -1,0 +1,143 @@
+"""Fixtures of the node's tests, and the count of those that really ran over DDS."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault(
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+    str(Path(__file__).parents[1] / "config" / "fastdds_large_images.xml"),
+)
+
+#: Set by `make test`: a run in which no DDS test passed fails.
+REQUIRE = os.environ.get("SMVAE_REQUIRE_DDS") == "1"
+WHY_SKIPPED = "needs rclpy and smvae_msgs: scripts/build_workspace.sh, then . scripts/ros_env.sh"
+
+_passed: list[str] = []
+
+
+def _has_ros() -> bool:
+    try:
+        import rclpy  # noqa: F401
+        import smvae_msgs.msg  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+HAS_ROS = _has_ros()
+collect_ignore_glob = [] if HAS_ROS else ["test_*.py"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "dds: runs a node over real DDS; counted in the summary")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for a node runs over DDS."""
+    for item in items:
+        if {"client", "start_node"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("dds")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed and "dds" in report.keywords:
+        _passed.append(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    text = f"{len(_passed)} tests ran over DDS" if HAS_ROS else f"no DDS tests: {WHY_SKIPPED}"
+    terminalreporter.write_line(f"smvae_ros: {text}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if REQUIRE and not _passed and not session.config.option.collectonly:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained model, exported: its numbers are as good as any to compare with."""
+    torch = pytest.importorskip("torch")
+    from smvae_core.modality import vision_touch
+    from smvae_core.model.config import ModelConfig
+    from smvae_core.model.export import export_bundle
+    from smvae_core.model.smvae import SMVAE
+    from smvae_core.preprocessing import measure_statistics, prepare
+
+    torch.manual_seed(0)
+    modalities = vision_touch(32)
+    model = SMVAE(ModelConfig(modalities=modalities, latent_dim=8, embedding_dim=64))
+    statistics = {
+        m.name: measure_statistics(
+            m, np.stack([prepare(m, m.example_sample(seed)) for seed in range(8)])
+        )
+        for m in modalities
+    }
+    return export_bundle(
+        model, statistics, tmp_path_factory.mktemp("bundle") / "untrained", name="untrained"
+    )
+
+
+@pytest.fixture(scope="session")
+def runtime(bundle: Path) -> Any:
+    from smvae_core.runtime import Runtime
+
+    return Runtime(bundle)
+
+
+@pytest.fixture(scope="session")
+def modalities(runtime: Any) -> Any:
+    return runtime.modalities
+
+
+@pytest.fixture
+def domain() -> int:
+    from node_harness import free_domain
+
+    return free_domain()
+
+
+@pytest.fixture
+def start_node(domain: int, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Start perception_node processes with parameters given as a mapping; all end with the test."""
+    from node_harness import NodeProcess
+
+    started = []
+
+    def start(**parameters: Any) -> NodeProcess:
+        log = tmp_path / f"node{len(started)}.log"
+        started.append(NodeProcess(domain, log, parameters.pop("parameters", {}) | parameters))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+@pytest.fixture
+def client(domain: int, modalities: Any) -> Iterator[Any]:
+    """Sensors and listeners on the test's domain."""
+    from node_harness import Client
+
+    client = Client(domain, modalities)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def strict(modalities: Any) -> dict[str, Any]:
+    """Only samples of one moment are fused, whatever the machine's load does to rates."""
+    names = [m.name for m in modalities]
+    limits = {"max_skew_s": 0.01, "max_age_s": 5.0}
+    return {f"modalities.{n}.{k}": v for n in names for k, v in limits.items()} | {
+        "max_rate_hz": 200.0
+    }

@@ -1,0 +1,274 @@
+"""A perception node in a process of its own, and a client that plays its sensors, over real DDS."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import TwistStamped, WrenchStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from smvae_msgs.msg import LatentState, ModelInfo
+
+from smvae_core.conversions import CONVERTERS, ConversionOptions
+from smvae_core.modality import Modality
+from smvae_core.observation import FusionState
+from smvae_core.runtime import Runtime
+from smvae_core.window import resample_window
+
+#: The node's process cannot import torch.
+WITHOUT_TORCH = (
+    "import sys; sys.modules['torch'] = None; "
+    "from smvae_ros.perception_node import main; sys.exit(main())"
+)
+MESSAGES = {
+    "color_image": Image,
+    "depth_image": Image,
+    "force_window": WrenchStamped,
+    "vector": TwistStamped,
+}
+TOPICS = {
+    "rgb": "rgb/image",
+    "depth": "depth/image",
+    "force": "wrench",
+    "action": "action",
+}
+LATCHED = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+WINDOW_MS = 40
+
+
+def free_domain() -> int:
+    """Return a random ROS domain, so that test runs beside each other do not meet."""
+    return random.SystemRandom().randint(1, 100)
+
+
+class NodeProcess:
+    """`perception_node` as a process."""
+
+    def __init__(self, domain: int, log: Path, parameters: Mapping[str, Any]) -> None:
+        arguments = [f"-p{key}:={value}" for key, value in parameters.items()]
+        split = [part for a in arguments for part in ("-p", a[2:])]
+        environment = os.environ | {
+            "ROS_DOMAIN_ID": str(domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.log = log
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", WITHOUT_TORCH, "--ros-args", *split],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+
+    def interrupt(self, timeout_s: float = 10.0) -> int:
+        """Send SIGINT and return the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout_s)
+
+    def end(self) -> None:
+        """Make sure that the process is gone."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Client:
+    """Sensors and listeners of one test, on one domain."""
+
+    def __init__(self, domain: int, modalities: tuple[Modality, ...]) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("client", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.modalities = {m.name: m for m in modalities}
+        self.latents: list[LatentState] = []
+        self.node.create_subscription(LatentState, "/smvae/latent", self.latents.append, 100)
+        self._publishers = {
+            m.name: self.node.create_publisher(MESSAGES[m.kind], TOPICS[m.name], BEST_EFFORT)
+            for m in modalities
+        }
+        self.sent: dict[str, dict[int, Any]] = {m.name: {} for m in modalities}
+        self._seed = 0
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def listen(self, message_type: Any, topic: str, qos: Any = 100) -> list[Any]:
+        """Return a list that fills with the messages of a topic."""
+        received: list[Any] = []
+        self.node.create_subscription(message_type, topic, received.append, qos)
+        return received
+
+    def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+        """Spin until a condition holds and return its value; fail after the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"nothing within {timeout_s} s"
+            self.executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def spin(self, seconds: float) -> None:
+        """Spin for a time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.01)
+
+    def call(self, service_type: Any, name: str, request: Any, timeout_s: float = 20.0) -> Any:
+        client = self.node.create_client(service_type, name)
+        self.until(client.service_is_ready, timeout_s)
+        future = client.call_async(request)
+        self.until(future.done, timeout_s)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change(self, transition: int) -> bool:
+        """Ask for a lifecycle transition; return whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, "/smvae/change_state", request).success)
+
+    def activate(self) -> None:
+        """Configure and activate, and wait until the sensors are connected."""
+        assert self.change(Transition.TRANSITION_CONFIGURE)
+        assert self.change(Transition.TRANSITION_ACTIVATE)
+        self.until(lambda: all(p.get_subscription_count() for p in self._publishers.values()))
+        self.until(lambda: self.latents)
+
+    def state(self) -> str:
+        response = self.call(GetState, "/smvae/get_state", GetState.Request())
+        return str(response.current_state.label)
+
+    def set_parameter(self, name: str, value: Any) -> Any:
+        """Set one parameter; return the result with its reason."""
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        return self.call(SetParameters, "/smvae/set_parameters", request).results[0]
+
+    def now_ns(self) -> int:
+        return int(self.node.get_clock().now().nanoseconds)
+
+    def publish(self, name: str, stamp_ns: int, message: Any = None) -> None:
+        """Publish one sample (a force window: readings 1 ms apart, ending at the stamp)."""
+        modality = self.modalities[name]
+        if message is not None:
+            self._publishers[name].publish(message)
+            return
+        self._seed += 1
+        sample = modality.example_sample(self._seed)
+        if modality.kind != "force_window":
+            self.sent[name][stamp_ns] = sample
+            self._send(modality, sample, stamp_ns)
+            return
+        rng = np.random.default_rng(self._seed)
+        readings = rng.normal(0.0, 3.0, (WINDOW_MS, modality.shape[0])).astype(np.float32)
+        for index, reading in enumerate(readings):
+            stamp = stamp_ns - (WINDOW_MS - 1 - index) * 1_000_000
+            self.sent[name][stamp] = reading
+            self._send(modality, reading, stamp)
+
+    def message(self, name: str, sample: Any, stamp_ns: int) -> Any:
+        modality = self.modalities[name]
+        return CONVERTERS[modality.kind].fill(
+            modality,
+            MESSAGES[modality.kind](),
+            sample,
+            stamp_ns,
+            f"{name}_optical",
+            ConversionOptions(),
+        )
+
+    def _send(self, modality: Modality, sample: Any, stamp_ns: int) -> None:
+        self._publishers[modality.name].publish(self.message(modality.name, sample, stamp_ns))
+
+    def moment(self, subset: tuple[str, ...]) -> int:
+        """Publish one sample of each modality of a subset, all with the same stamp."""
+        stamp = self.now_ns()
+        for name in subset:
+            self.publish(name, stamp)
+        return stamp
+
+    def play_until(
+        self, subset: tuple[str, ...], condition: Callable[[], Any], timeout_s: float = 10.0
+    ) -> Any:
+        """Play a subset at 20 Hz until a condition holds, and return its value."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"nothing within {timeout_s} s of {subset}"
+            self.moment(subset)
+            self.spin(0.05)
+        return value
+
+    def expected_mean(self, runtime: Runtime, latent: LatentState) -> Any:
+        """Return what the runtime makes of the samples that a latent says it was made from."""
+        samples = {}
+        for status in latent.modalities:
+            if status.state != FusionState.FUSED:
+                continue
+            stamp = status.stamp.sec * 10**9 + status.stamp.nanosec
+            samples[status.name] = self._sample(status.name, stamp)
+        return runtime.infer(samples).mean
+
+    def _sample(self, name: str, stamp: int) -> Any:
+        modality = self.modalities[name]
+        sent = self.sent[name]
+        if modality.kind != "force_window":
+            return self._as_received(modality, sent[stamp], stamp)
+        stamps = np.array(sorted(sent), np.int64)
+        readings = np.stack([sent[int(s)] for s in stamps])
+        return resample_window(stamps, readings, stamp, length=modality.shape[1])
+
+    def _as_received(self, modality: Modality, sample: Any, stamp: int) -> Any:
+        message = self.message(modality.name, sample, stamp)
+        return CONVERTERS[modality.kind].to_array(modality, message, ConversionOptions())
+
+
+def fused(latent: LatentState) -> tuple[str, ...]:
+    """Return the names of the modalities that a latent was made from."""
+    return tuple(s.name for s in latent.modalities if s.state == FusionState.FUSED)
+
+
+def camera_info(width: int, height: int) -> CameraInfo:
+    """Return a camera_info with recognisable numbers."""
+    info = CameraInfo(width=width, height=height)
+    info.k = [100.0, 0.0, 64.0, 0.0, 200.0, 32.0, 0.0, 0.0, 1.0]
+    info.p = [100.0, 0.0, 64.0, 10.0, 0.0, 200.0, 32.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+__all__ = [
+    "LATCHED",
+    "Client",
+    "ModelInfo",
+    "NodeProcess",
+    "camera_info",
+    "free_domain",
+    "fused",
+]

@@ -1,0 +1,147 @@
+"""The lifecycle over real DDS: failures say why, late joiners get the model, SIGINT exits 0."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from lifecycle_msgs.msg import Transition
+from node_harness import LATCHED, WITHOUT_TORCH, ModelInfo, fused
+from smvae_msgs.msg import LatentState
+
+CONFIGURE = Transition.TRANSITION_CONFIGURE
+ACTIVATE = Transition.TRANSITION_ACTIVATE
+
+
+def test_model_info_reaches_a_late_joiner(start_node, client, bundle, runtime) -> None:
+    start_node(bundle=bundle)
+    assert client.change(CONFIGURE)
+    received = client.listen(ModelInfo, "/smvae/model_info", LATCHED)
+    info = client.until(lambda: received)[0]
+    assert info.name == "untrained"
+    assert info.sha256 == runtime.bundle.sha256
+    assert info.latent_dim == runtime.manifest.latent_dim
+    assert [(m.name, m.kind, tuple(m.shape)) for m in info.modalities] == [
+        (m.name, m.kind, m.shape) for m in runtime.modalities
+    ]
+    assert info.provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("bundle_parameter", "reason"),
+    [
+        ("/nowhere/bundle", "bundle /nowhere/bundle: no such folder"),
+        ("runs/bundle", "parameter bundle must be absolute"),
+        ("package://no_such_package/x", "unknown package 'no_such_package'"),
+    ],
+)
+def test_a_wrong_bundle_fails_configure_with_the_reason(
+    start_node, client, bundle_parameter: str, reason: str
+) -> None:
+    process = start_node(bundle=bundle_parameter)
+    assert not client.change(CONFIGURE)
+    assert client.state() == "unconfigured"
+    assert reason in process.log.read_text()
+
+
+def test_a_tampered_bundle_is_refused_and_a_mended_one_is_taken(
+    start_node, client, bundle, tmp_path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    graph = next(copy.glob("decode_*.onnx"))
+    original = graph.read_bytes()
+    graph.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    process = start_node(bundle=copy)
+    assert not client.change(CONFIGURE)
+    assert f"{graph.name} was changed" in process.log.read_text()
+    graph.write_bytes(original)
+    assert client.change(CONFIGURE)
+    assert client.state() == "inactive"
+
+
+def test_the_whole_lifecycle_again_and_again(start_node, client, bundle, strict) -> None:
+    process = start_node(bundle=bundle, parameters=strict)
+    for generation in range(1, 4):
+        client.latents.clear()
+        client.activate()
+        client.play_until(("action",), lambda: [m for m in client.latents if m.valid])
+        latent = client.latents[-1]
+        assert latent.model_generation == generation
+        assert client.change(Transition.TRANSITION_DEACTIVATE)
+        assert client.change(Transition.TRANSITION_CLEANUP)
+        assert client.state() == "unconfigured"
+    assert process.interrupt() == 0
+
+
+def test_sigint_while_active_exits_cleanly(start_node, client, bundle) -> None:
+    process = start_node(bundle=bundle)
+    client.activate()
+    assert process.interrupt() == 0
+    assert "Traceback" not in process.log.read_text()
+
+
+def test_a_new_activation_is_a_new_epoch(start_node, client, bundle) -> None:
+    start_node(bundle=bundle)
+    client.activate()
+    first = client.latents[-1].epoch
+    assert client.change(Transition.TRANSITION_DEACTIVATE)
+    client.latents.clear()
+    assert client.change(ACTIVATE)
+    latent = client.until(lambda: [m for m in client.latents if m.epoch != first])[0]
+    assert (latent.epoch, latent.sequence) == (first + 1, 0)
+
+
+def test_a_dead_inference_thread_shows_as_error_and_leaves_active(
+    client, bundle, domain, monkeypatch
+) -> None:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.parameter import Parameter
+    from smvae_ros.perception_node import PerceptionNode
+
+    from smvae_core.runtime import Runtime
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("the accelerator is gone")
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    parameters = [Parameter("bundle", value=str(bundle))]
+    node = PerceptionNode(context=context, parameter_overrides=parameters)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        client.activate()
+        monkeypatch.setattr(Runtime, "posterior", broken)
+        client.moment(("action",))
+        client.until(lambda: [m for m in client.latents if m.status == LatentState.ERROR])
+        assert client.state() == "inactive"
+        assert "the accelerator is gone" in node.failure
+        monkeypatch.undo()
+        assert client.change(ACTIVATE)
+        client.latents.clear()
+        client.play_until(("action",), lambda: [m for m in client.latents if fused(m)])
+        assert np.isfinite(client.latents[-1].kl)
+    finally:
+        executor.shutdown()
+        thread.join(5.0)
+        node.release()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def test_the_node_needs_no_torch(start_node, client, bundle) -> None:
+    """Every node process of these tests runs with torch made unimportable; nor is it asked for."""
+    code = "import sys, smvae_ros.perception_node; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert "sys.modules['torch'] = None" in WITHOUT_TORCH
+    start_node(bundle=bundle)
+    client.activate()

@@ -1,0 +1,123 @@
+"""The parameter table: its file, its checks, and what the running node answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from node_harness import fused
+from smvae_ros.bundle_path import resolve
+from smvae_ros.parameter_file import to_yaml
+from smvae_ros.parameters import check, conversion_options, default_topic, fusion_rule, table
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import VISION_TOUCH
+
+FILE = Path(__file__).parents[1] / "config" / "perception.yaml"
+TABLE = table(VISION_TOUCH)
+DEFAULTS = {name: p.default for name, p in TABLE.items()}
+
+
+def test_the_parameter_file_is_the_table() -> None:
+    assert FILE.read_text() == to_yaml(VISION_TOUCH), (
+        "write it again: python -m smvae_ros.parameter_file > config/perception.yaml"
+    )
+
+
+def test_the_defaults_are_valid_and_every_parameter_is_explained() -> None:
+    assert check(TABLE, DEFAULTS) == ""
+    assert all(p.description.endswith(".") for p in TABLE.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"max_rate_hz": 0.0}, "max_rate_hz must lie in [0.1, 1000]"),
+        ({"provider": "tpu"}, "provider must be one of cpu, cuda, tensorrt"),
+        ({"trigger": "lidar"}, "trigger must be one of any, timer, rgb"),
+        ({"trigger": "rgb", "modalities.rgb.enabled": False}, "trigger must be one of"),
+        (
+            {"modalities.rgb.max_age_s": 0.1, "modalities.rgb.max_skew_s": 0.2},
+            "max_age_s 0.1 must not be less than max_skew_s 0.2",
+        ),
+        (
+            {f"modalities.{m.name}.enabled": False for m in VISION_TOUCH},
+            "at least one modality must stay enabled",
+        ),
+    ],
+)
+def test_values_that_cannot_be_are_refused(change: dict[str, Any], reason: str) -> None:
+    assert reason in check(TABLE, DEFAULTS | change)
+
+
+def test_zero_limits_mean_measured_periods() -> None:
+    rule = fusion_rule(DEFAULTS, VISION_TOUCH[0])
+    assert (rule.max_skew_s, rule.max_age_s) == (None, None)
+    given = DEFAULTS | {"modalities.rgb.max_skew_s": 0.02, "modalities.action.step_time_s": 0.1}
+    assert fusion_rule(given, VISION_TOUCH[0]).max_skew_s == 0.02
+    assert conversion_options(given, VISION_TOUCH[3]).step_time_s == 0.1
+
+
+def test_topics_follow_kind_and_name() -> None:
+    assert [default_topic(m) for m in VISION_TOUCH] == [
+        "rgb/image",
+        "depth/image",
+        "wrench",
+        "action",
+    ]
+
+
+def test_a_bundle_must_be_absolute() -> None:
+    assert resolve("file:///a/b") == Path("/a/b")
+    with pytest.raises(ConfigError, match="must be absolute"):
+        resolve("a/b")
+    with pytest.raises(ConfigError, match="is empty"):
+        resolve("")
+
+
+def test_the_node_refuses_with_a_reason_and_obeys_live(start_node, client, bundle, strict) -> None:
+    start_node(bundle=bundle, parameters=strict)
+    client.activate()
+    for name, value, reason in (
+        ("max_rate_hz", 5000.0, "max_rate_hz"),
+        ("bundle", "/elsewhere", "only while the node is unconfigured"),
+        ("modalities.rgb.topic", "other", "only while the node is unconfigured"),
+        ("trigger", "lidar", "trigger must be one of"),
+        ("max_rate_hz", "fast", ""),
+    ):
+        result = client.set_parameter(name, value)
+        assert not result.successful, name
+        assert reason in result.reason
+    assert client.set_parameter("modalities.rgb.enabled", False).successful
+    client.latents.clear()
+    client.play_until(("rgb", "action"), lambda: [m for m in client.latents if m.valid])
+    assert {fused(m) for m in client.latents if m.valid} == {("action",)}
+    assert client.latents[-1].modalities[0].state == 4
+    assert client.latents[-1].status == 1  # two enabled ones are absent
+    for name in ("depth", "force"):
+        assert client.set_parameter(f"modalities.{name}.enabled", False).successful
+    refused = client.set_parameter("modalities.action.enabled", False)
+    assert not refused.successful
+    assert "at least one modality" in refused.reason
+
+
+def test_a_modality_as_trigger_waits_for_its_companions(start_node, client, bundle, strict) -> None:
+    parameters = strict | {"collect_timeout_s": 0.5}
+    start_node(bundle=bundle, parameters=parameters, trigger="rgb")
+    client.activate()
+    client.play_until(("rgb", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2])
+    client.latents.clear()
+    for _ in range(5):
+        client.moment(("rgb", "action"))
+        client.spin(0.05)
+    latents = client.until(lambda: [m for m in client.latents if m.valid])
+    assert {fused(m) for m in latents} == {("rgb", "action")}
+
+
+def test_a_value_of_the_wrong_type_ends_the_start_with_one_line(start_node) -> None:
+    process = start_node(max_rate_hz="fast")
+    assert process.process.wait(20.0) == 1
+    text = process.log.read_text()
+    assert "parameter max_rate_hz must be a float" in text
+    assert "Traceback" not in text

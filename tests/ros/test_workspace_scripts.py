@@ -1,0 +1,62 @@
+"""Preparing the wheels for a message package, without building one."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXPORT = (
+    'INTERFACE_INCLUDE_DIRECTORIES "/opt/python/cp311-cp311/include/python3.11;'
+    '/opt/python/cp311-cp311/lib/python3.11/site-packages/numpy/_core/include"'
+)
+
+
+@pytest.fixture(scope="module")
+def patcher() -> Any:
+    spec = importlib.util.spec_from_file_location("patch", ROOT / "scripts/patch_ros_wheels.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_exports_name_this_machine_and_patching_again_changes_nothing(
+    patcher: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "share/a_msgs/cmake/export_a_msgs__rosidl_generator_pyExport.cmake"
+    path.parent.mkdir(parents=True)
+    path.write_text(EXPORT)
+    assert patcher.patch_prefix(tmp_path) == [path]
+    text = path.read_text()
+    assert "/opt/python" not in text
+    import numpy as np
+
+    assert np.get_include() in text
+    assert patcher.patch_prefix(tmp_path) == []
+
+
+@pytest.mark.parametrize("script", ["build_workspace.sh", "ros_env.sh"])
+def test_scripts_are_valid_shell(script: str) -> None:
+    subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True)
+
+
+def test_the_wheel_list_pins_the_middleware_and_names_no_package_twice() -> None:
+    lines = (ROOT / "requirements-jazzy-wheels.txt").read_text().splitlines()
+    names = [line.split("==")[0].split("[")[0] for line in lines if line and line[0] != "#"]
+    assert "ros-rclpy[fastrtps]==7.1.6" in lines
+    assert len(names) == len(set(names))
+
+
+def test_conversions_import_no_ros_and_no_torch() -> None:
+    code = (
+        "import sys, smvae_core.conversions; "
+        "bad = {'rclpy', 'torch', 'sensor_msgs'} & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
