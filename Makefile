@@ -32,7 +32,7 @@ lint: setup  ## ruff, mypy, import-linter
 
 test: setup ros lint  ## Lint and pass every test; fails unless the DDS tests ran
 	@source scripts/ros_env.sh
-	SMVAE_REQUIRE_DDS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 SMVAE_REQUIRE_DDS=1 $(BIN)/python -m pytest -q
 
 clean:  ## Remove what was built (runs/ stays)
 	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log *.egg-info

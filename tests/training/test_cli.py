@@ -1,0 +1,143 @@
+"""The command line: help that teaches, errors in one line, the whole way from files to a bundle."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import vision_touch
+from smvae_datasets.vision_touch import FIELDS, file_path, write_file
+from smvae_training.cli import COMMANDS, main
+from smvae_training.commands.arguments import parse_modalities, peek, spell_modalities
+from smvae_training.presets import PRESETS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three trajectories of one file each."""
+    root = tmp_path_factory.mktemp("episodes")
+    rng = np.random.default_rng(0)
+    for trial in range(3):
+        arrays = {}
+        for field in FIELDS:
+            shape = (50, *field.shape)
+            if field.dtype == "uint8":
+                arrays[field.name] = rng.integers(0, 2, shape, dtype=np.uint8)
+            elif field.name in ("ee_ori", "ee_yaw", "ee_yaw_delta"):
+                arrays[field.name] = np.tile(np.float32([0, 0, 0, 1]), (50, 1))
+            else:
+                arrays[field.name] = rng.uniform(0.3, 0.9, shape).astype(np.float32)
+        write_file(file_path(root, f"t{trial}", 0), arrays, {"hole_pose": [0.5, 0.5, 0.1, 0.0]})
+    return root
+
+
+def train_arguments(folder: Path, out: Path, *more: str) -> list[str]:
+    return ["train", "--preset", "debug", "--data", str(folder), "--out", str(out), *more]
+
+
+def test_from_files_to_a_bundle(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, bundle = tmp_path / "run", tmp_path / "bundle"
+    assert main(train_arguments(folder, run, "--max-steps", "2", "--seed", "5")) == 0
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert (config["max_steps"], config["seed"]) == (2, 5)
+    assert main(train_arguments(folder, run)) == 2
+    assert "holds a run of 2 of 2 steps" in capsys.readouterr().err
+    evaluate = ["evaluate", str(run), "--data", str(folder), "--samples", "1"]
+    assert main([*evaluate, "--max-records", "9", "--likelihood-records", "3"]) == 0
+    assert "requirements that hold" in capsys.readouterr().out
+    assert json.loads((run / "evaluation" / "results.json").read_text())["format"] == 1
+    assert main(["export", str(run), str(bundle)]) == 0
+    assert (bundle / "manifest.json").is_file()
+
+
+def test_a_resume_takes_the_runs_own_settings(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    constant = ("--max-steps", "2", "--seed", "3", "--annealing", "0")
+    assert main(train_arguments(folder, run, *constant)) == 0
+    resume = ["train", "--data", str(folder), "--out", str(run), "--resume", "--max-steps", "3"]
+    assert main(resume) == 0
+    record = json.loads((run / "config.json").read_text())
+    assert (record["step"], record["config"]["seed"]) == (3, 3)
+
+
+def test_bad_data_cost_no_older_run(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(train_arguments(folder, run, "--max-steps", "2")) == 0
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(train_arguments(empty, run, "--overwrite")) == 2
+    assert (run / "weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian"], "Did you mean 'train'?"),
+        (["train", "--preset", "demi", "--data", "x", "--out", "y"], "Did you mean 'demo'?"),
+        (["train", "--data", "nowhere", "--out", "y"], "nowhere"),
+        (["train", "--data", "x", "--out", "nowhere", "--resume"], "no config.json"),
+        (["evaluate", "nowhere", "--data", "x"], "no config.json"),
+        (["export", "nowhere", "bundle"], "no config.json"),
+        (["download", "mnist", "x"], "unknown data set 'mnist'"),
+    ],
+)
+def test_errors_are_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr().err.strip()
+    assert words in captured
+    assert captured.count("\n") == 0
+    assert "Traceback" not in captured
+
+
+def test_help_lists_commands_and_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in PRESETS)
+    assert "--optimizer.lr" in text
+    assert "examples:" in text
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from smvae_training.cli import main; main(['--help']); "
+        "sys.exit(bool({'torch', 'numpy', 'tyro', 'mujoco'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert "example" in capsys.readouterr().out
+
+
+def test_modalities_are_spelled_by_name_and_side() -> None:
+    assert parse_modalities("vision_touch:32") == vision_touch(32)
+    assert spell_modalities(vision_touch(128)) == "vision_touch:128"
+    with pytest.raises(ConfigError, match="Did you mean 'vision_touch'"):
+        parse_modalities("vision_tuch:64")
+    with pytest.raises(ConfigError, match="expected NAME:SIDE"):
+        parse_modalities("vision_touch")
+
+
+def test_flags_are_seen_before_everything_is_parsed() -> None:
+    words = ["--out", "a", "--preset=demo", "--out=b"]
+    assert (peek(words, "--out"), peek(words, "--preset")) == ("b", "demo")
+    assert peek(words, "--data") is None

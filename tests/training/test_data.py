@@ -1,0 +1,93 @@
+"""Batches: every record once per epoch, in an order by (seed, epoch); normalised as in core."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import vision_touch
+from smvae_core.preprocessing import Statistics, measure_statistics, normalise
+from smvae_datasets.prepared import PreparedEpisodes
+from smvae_training.data import StepStream, batch_order, fingerprint, loader
+from smvae_training.normalise import BatchNormaliser
+
+
+def test_an_epoch_holds_each_record_once_and_the_next_another_order() -> None:
+    index = np.arange(100, 140)
+    order = batch_order(index, 8, seed=0)
+    epochs = [[order.records(e * 5 + i) for i in range(5)] for e in range(2)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches)) == list(index)
+    assert not np.array_equal(epochs[0][0], epochs[1][0])
+
+
+def test_records_of_a_step_do_not_depend_on_the_steps_before() -> None:
+    straight = batch_order(np.arange(40), 8, seed=1)
+    seen = [straight.records(step) for step in range(12)]
+    assert np.array_equal(batch_order(np.arange(40), 8, seed=1).records(11), seen[11])
+
+
+def test_a_split_smaller_than_a_batch_is_one_batch_and_an_empty_one_is_refused() -> None:
+    assert batch_order(np.arange(5), 8, seed=0).steps_per_epoch == 1
+    with pytest.raises(ConfigError, match="training split holds no step"):
+        batch_order(np.arange(0), 8, seed=0)
+
+
+def test_devices_share_a_batch_without_overlap(episodes: PreparedEpisodes) -> None:
+    order = batch_order(np.arange(len(episodes)), 8, seed=0)
+    whole = StepStream(episodes, order, 4, lambda: 0).batch(3)
+    halves = [StepStream(episodes, order, 4, lambda: 0, (r, 2)).batch(3) for r in range(2)]
+    for rank, half in enumerate(halves):
+        assert torch.equal(half.present, whole.present[rank::2])
+        assert torch.equal(half.arrays["action"], whole.arrays["action"][rank::2])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_starts_at_the_step_where_the_trainer_stands(
+    episodes: PreparedEpisodes, workers: int
+) -> None:
+    order = batch_order(np.arange(len(episodes)), 12, seed=0)  # 5 steps per epoch
+    stream = StepStream(episodes, order, 4, lambda: 7)
+    batches = list(loader(stream, workers, False))
+    assert len(batches) == 3
+    for step, batch in zip((7, 8, 9), batches, strict=True):
+        assert torch.equal(batch.arrays["force"], stream.batch(step).arrays["force"])
+
+
+@pytest.mark.parametrize("scaling", ["standard", "tanh"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_batches_are_normalised_exactly_as_in_core(
+    episodes: PreparedEpisodes, scaling: str, channels_last: bool
+) -> None:
+    modalities = vision_touch(32)
+    statistics = {
+        m.name: measure_statistics(m, episodes.arrays[m.name], scaling)  # type: ignore[arg-type]
+        for m in modalities
+    }
+    rows = slice(0, 16)
+    batch = {m.name: torch.from_numpy(np.array(episodes.arrays[m.name][rows])) for m in modalities}
+    ours = BatchNormaliser(modalities, statistics, channels_last)(batch)
+    for m in modalities:
+        expected = normalise(m, statistics[m.name], episodes.arrays[m.name][rows])
+        assert ours[m.name].dtype == torch.float32
+        np.testing.assert_allclose(ours[m.name].numpy(), expected, rtol=3e-7, atol=1e-7)
+
+
+def test_missing_or_misfit_statistics_are_refused() -> None:
+    modalities = vision_touch(32)
+    with pytest.raises(ConfigError, match="no statistics for modality 'rgb'"):
+        BatchNormaliser(modalities, {})
+    statistics = {m.name: Statistics() for m in modalities}
+    with pytest.raises(ConfigError, match="statistics of 1 channels for 6"):
+        BatchNormaliser(modalities, statistics)
+
+
+def test_fingerprint_tells_changed_data(episodes: PreparedEpisodes) -> None:
+    from dataclasses import replace
+
+    other = {k: np.array(v) for k, v in episodes.arrays.items()}
+    other["action"][3, 1] += 1e-3
+    assert fingerprint(episodes) == fingerprint(replace(episodes))
+    assert fingerprint(episodes) != fingerprint(replace(episodes, arrays=other))

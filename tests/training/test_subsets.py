@@ -1,0 +1,44 @@
+"""Subsets: uniform, never empty, never of what was not recorded, and a function of (seed, step)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smvae_core.errors import EmptySubset
+from smvae_training.subsets import SUBSET_STREAM, draw_subsets, generator
+
+
+def codes(present: np.ndarray) -> np.ndarray:
+    return (present << np.arange(present.shape[1])).sum(axis=1)
+
+
+def test_all_15_subsets_are_equally_likely() -> None:
+    present = draw_subsets(np.ones((60_000, 4), bool), generator(0, SUBSET_STREAM, 0))
+    counts = np.bincount(codes(present), minlength=16)
+    assert counts[0] == 0
+    expected = 60_000 / 15
+    chi_square = ((counts[1:] - expected) ** 2 / expected).sum()
+    assert chi_square < 36.1  # 14 degrees of freedom, p = 0.001
+
+
+def test_subsets_are_uniform_over_what_was_recorded_and_never_more() -> None:
+    recorded = np.tile(np.array([[True, False, True, False]]), (9000, 1))
+    present = draw_subsets(recorded, generator(1, SUBSET_STREAM, 0))
+    assert not present[:, [1, 3]].any()
+    counts = np.bincount(codes(present), minlength=16)
+    assert set(np.flatnonzero(counts)) == {1, 4, 5}
+    assert counts[[1, 4, 5]].min() > 2800
+
+
+def test_same_seed_and_step_give_same_subsets_and_another_step_others() -> None:
+    recorded = np.ones((64, 4), bool)
+    first = draw_subsets(recorded, generator(3, SUBSET_STREAM, 5))
+    assert np.array_equal(first, draw_subsets(recorded, generator(3, SUBSET_STREAM, 5)))
+    assert not np.array_equal(first, draw_subsets(recorded, generator(3, SUBSET_STREAM, 6)))
+
+
+def test_a_record_of_nothing_is_refused() -> None:
+    recorded = np.array([[True, True], [False, False]])
+    with pytest.raises(EmptySubset, match="record 1 of the batch"):
+        draw_subsets(recorded, generator(0, SUBSET_STREAM, 0))

@@ -1,0 +1,105 @@
+"""The `smvae` command: one table of subcommands, each imported only when it is called.
+
+A subcommand is a function `(arguments, prog) -> exit status`; add one by a line in `COMMANDS`.
+Here, and only here, logging is configured and errors become one line and an exit status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
+
+#: Exit statuses: bad input, and stopped by Ctrl-C as shells report it.
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand."""
+
+    target: str
+    """'module:function', imported when called."""
+    summary: str
+
+    def load(self) -> Callable[[list[str], str], int]:
+        module, _, function = self.target.partition(":")
+        loaded: Callable[[list[str], str], int] = getattr(importlib.import_module(module), function)
+        return loaded
+
+
+_DATA, _MODEL = "smvae_training.commands.data", "smvae_training.commands.model"
+
+COMMANDS: dict[str, Command] = {
+    "simulate": Command(f"{_DATA}:simulate", "record episodes of the simulated robot"),
+    "download": Command(f"{_DATA}:download", "fetch the Vision&Touch data set"),
+    "inspect": Command(f"{_DATA}:inspect", "say what an episode folder holds, and what is wrong"),
+    "train": Command(f"{_MODEL}:train", "train a model on episodes"),
+    "evaluate": Command(f"{_MODEL}:evaluate", "score a run on held-out episodes, write a report"),
+    "export": Command(f"{_MODEL}:export", "write the bundle that a robot loads"),
+}
+
+EXAMPLE = """from nothing to a bundle:
+  smvae simulate episodes --episodes 20
+  smvae train --preset demo --data episodes --out run
+  smvae evaluate run --data episodes
+  smvae export run bundle"""
+
+
+def help_text() -> str:
+    """Return what `smvae --help` prints."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items())
+    return (
+        "usage: smvae [-v] COMMAND ...\n\n"
+        "Set Multimodal VAE: perception that keeps working when sensors don't.\n\n"
+        f"commands:\n{listed}\n\n{EXAMPLE}\n\n"
+        "`smvae COMMAND --help` explains one command; -v shows more of what happens."
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verbose = bool(arguments) and arguments[0] in ("-v", "--verbose")
+    arguments = arguments[1:] if verbose else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0 if arguments else BAD_INPUT
+    name, *rest = arguments
+    configure_logging(verbose)
+    prog = f"smvae {name}"
+    try:
+        if name not in COMMANDS:
+            known = ", ".join(COMMANDS)
+            raise ConfigError(f"no such command; have {known}.{did_you_mean(name, COMMANDS)}")
+        return COMMANDS[name].load()(rest, prog)
+    except SMVAEError as err:
+        print(f"{prog}: error: {' '.join(str(err).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt as stop:
+        print(f"{prog}: stopped{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def configure_logging(verbose: bool) -> None:
+    """Log our own messages to stderr; of libraries only warnings, unless verbose."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO if verbose else logging.WARNING)
+    for package in ("smvae_core", "smvae_datasets", "smvae_training"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
+def quiet_lightning() -> None:
+    """Give Lightning our handler and level; call after its import, which sets both."""
+    lightning = logging.getLogger("pytorch_lightning")
+    lightning.handlers.clear()
+    lightning.propagate = True
+    lightning.setLevel(logging.getLogger().level)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

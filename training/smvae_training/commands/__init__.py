@@ -1,0 +1,1 @@
+"""The subcommands of `smvae`, listed in `smvae_training.cli.COMMANDS`."""

@@ -1,0 +1,79 @@
+"""Dataclasses -> command lines, by tyro; how our own types are spelled there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from smvae_core.errors import ConfigError, did_you_mean
+from smvae_core.modality import Modality, vision_touch
+
+#: Declared sets of modalities, by name; each takes the side of its images.
+MODALITY_SETS: dict[str, Callable[[int], tuple[Modality, ...]]] = {"vision_touch": vision_touch}
+
+T = TypeVar("T")
+
+
+def parse_modalities(text: str) -> tuple[Modality, ...]:
+    """Return the modalities of 'NAME:SIDE', e.g. 'vision_touch:64'.
+
+    Raises:
+        ConfigError: If the name or the side is unknown.
+    """
+    name, _, side = text.partition(":")
+    if name not in MODALITY_SETS:
+        known = ", ".join(MODALITY_SETS)
+        raise ConfigError(
+            f"unknown modalities '{name}': have {known}.{did_you_mean(name, MODALITY_SETS)}"
+        )
+    if not side.isdigit():
+        raise ConfigError(f"modalities: expected NAME:SIDE such as '{name}:64', got '{text}'")
+    return MODALITY_SETS[name](int(side))
+
+
+def spell_modalities(modalities: tuple[Modality, ...]) -> str:
+    """Return 'NAME:SIDE' of declared modalities, or their names where of no set."""
+    sides = {m.shape[-1] for m in modalities if m.is_image}
+    for name, declare in MODALITY_SETS.items():
+        for side in sides:
+            if declare(side) == modalities:
+                return f"{name}:{side}"
+    return "+".join(m.name for m in modalities)
+
+
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _modalities_rule(
+    info: PrimitiveTypeInfo,
+) -> PrimitiveConstructorSpec[tuple[Modality, ...]] | None:
+    if info.type != tuple[Modality, ...]:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME:SIDE",
+        instance_from_str=lambda words: parse_modalities(words[0]),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [spell_modalities(value)],
+    )
+
+
+def parse(target: Callable[..., T], arguments: list[str], prog: str, **options: Any) -> T:
+    """Return `target` built from the command line; help and usage errors leave as tyro does."""
+    parsed: T = tyro.cli(target, args=arguments, prog=prog, registry=REGISTRY, **options)
+    return parsed
+
+
+def peek(arguments: list[str], flag: str) -> str | None:
+    """Return the value of a flag before everything is parsed; the last one counts."""
+    value = None
+    for index, word in enumerate(arguments):
+        if word == flag and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value

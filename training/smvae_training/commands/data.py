@@ -1,0 +1,108 @@
+"""`smvae simulate`, `smvae download`, `smvae inspect`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from smvae_datasets.simulation.options import SimulateOptions
+from smvae_training.cli import INTERRUPTED
+from smvae_training.commands.arguments import parse
+
+SIMULATE_HELP = """Record episodes of the simulated robot, in the Vision&Touch layout.
+
+A MuJoCo arm with a scripted operator inserts a peg; forces, images and depth are computed, not
+made up. The same seed gives the same episodes. Run again to resume, or with more --episodes to add.
+
+examples:
+  smvae simulate episodes                                 (60 episodes of 250 steps)
+  smvae simulate episodes --episodes 20 --seed 1 --workers 2
+  smvae simulate episodes --preset vision_touch           (150 of 1000, as the real set)
+  smvae simulate episodes --variation wide                (wider cell, colours at random)"""
+
+DOWNLOAD_HELP = """Download and unpack the Vision&Touch episodes; run again to resume.
+
+examples:
+  smvae download vision-touch data
+  smvae download vision-touch data --sha256 0123...       (refuse anything else)"""
+
+INSPECT_HELP = """Say what an episode file or folder holds: fields, shapes, ranges, units, problems.
+
+Exit status 1 when the data cannot be used.
+
+example:
+  smvae inspect episodes"""
+
+DATA_SETS = ("vision-touch",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateArguments(SimulateOptions):
+    """Settings of the simulation, its folder by position."""
+
+    out: tyro.conf.Positional[Path]
+    """Folder for the episodes; made if missing. Finished episodes in it are kept."""
+
+
+def simulate(arguments: list[str], prog: str) -> int:
+    """Run `smvae simulate`."""
+    options = parse(SimulateArguments, arguments, prog, description=SIMULATE_HELP)
+    from smvae_datasets.simulation.simulate import simulate as run
+
+    return INTERRUPTED if run(options).interrupted else 0
+
+
+def download(arguments: list[str], prog: str) -> int:
+    """Run `smvae download`."""
+
+    def options(
+        dataset: tyro.conf.Positional[str],
+        folder: tyro.conf.Positional[Path],
+        url: str | None = None,
+        sha256: str | None = None,
+    ) -> tuple[str, Path, dict[str, Any]]:
+        """Collect the arguments.
+
+        Args:
+            dataset: Which data set: vision-touch.
+            folder: Gets the archive and episodes/.
+            url: Another address of the same zip archive.
+            sha256: Expected checksum of the archive.
+        """
+        given = {"url": url, "sha256": sha256}
+        return dataset, folder, {k: v for k, v in given.items() if v is not None}
+
+    dataset, folder, given = parse(options, arguments, prog, description=DOWNLOAD_HELP)
+    from smvae_core.errors import ConfigError, did_you_mean
+    from smvae_datasets.download import download_vision_touch
+
+    if dataset not in DATA_SETS:
+        hint = did_you_mean(dataset, DATA_SETS)
+        raise ConfigError(f"unknown data set '{dataset}': have {', '.join(DATA_SETS)}.{hint}")
+    done = download_vision_touch(folder, **given)
+    print(f"{done.episodes}\n{done.archive}: SHA-256 {done.sha256}")
+    if not done.verified:
+        print("the checksum is recorded now; there was none to compare with")
+    return 0
+
+
+def inspect(arguments: list[str], prog: str) -> int:
+    """Run `smvae inspect`."""
+
+    def options(path: tyro.conf.Positional[Path]) -> Path:
+        """Collect the arguments.
+
+        Args:
+            path: Episode file or folder.
+        """
+        return path
+
+    path = parse(options, arguments, prog, description=INSPECT_HELP)
+    from smvae_datasets.inspect import inspect_path, print_inspection
+
+    inspection = inspect_path(path)
+    print_inspection(inspection)
+    return 0 if inspection.valid else 1

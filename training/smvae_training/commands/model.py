@@ -1,0 +1,182 @@
+"""`smvae train`, `smvae evaluate`, `smvae export`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from smvae_training.cli import quiet_lightning
+from smvae_training.commands.arguments import parse, peek
+from smvae_training.evaluation.records import EvaluateConfig
+from smvae_training.presets import PRESETS, TrainConfig, preset
+
+DEFAULT_PRESET = "vision_touch"
+
+TRAIN_HELP = """Train a Set Multimodal VAE on episodes.
+
+A preset gives every setting; each can be overridden by its flag below. The run folder gets
+config.json, weights.safetensors, checkpoints/last.ckpt, metrics.jsonl and tensorboard/. Ctrl-C
+finishes the step and writes a checkpoint; --resume goes on exactly from there, with the run's own
+settings.
+
+presets:
+{presets}
+
+examples:
+  smvae train --data episodes --out run                        (the vision_touch preset)
+  smvae train --preset demo --data episodes --out run --max-steps 500
+  smvae train --data episodes --out run --optimizer.lr 3e-4 --hardware.precision bf16
+  smvae train --data episodes --out run --objective.weights force 10 action 10
+  smvae train --data episodes --out run --resume               (after Ctrl-C or a crash)
+  tensorboard --logdir run                                     (curves while it runs)"""
+
+EVALUATE_HELP = """Score a run on its held-out episodes: all subsets and targets, baselines, probes.
+
+Writes results.json and a self-contained report.html with pictures.
+
+examples:
+  smvae evaluate run --data episodes
+  smvae evaluate run --data episodes --out scores --max-records 3000 --likelihood-records 500"""
+
+EXPORT_HELP = """Write the bundle of a run: manifest.json and one ONNX graph per network.
+
+The graphs are compared with torch over all subsets first; a robot needs onnxruntime, not torch.
+
+example:
+  smvae export run bundle"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments:
+    """What `smvae train` takes; the description shown is TRAIN_HELP."""
+
+    data: Path
+    """Folder of episode files in the Vision&Touch layout."""
+    out: Path
+    """Run folder to write."""
+    preset: str = DEFAULT_PRESET
+    """Where all other values start from: one of the presets above."""
+    resume: bool = False
+    """Go on from the checkpoint in --out."""
+    overwrite: bool = False
+    """Throw away the run that is in --out."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+
+
+def train(arguments: list[str], prog: str) -> int:
+    """Run `smvae train`."""
+    config = _starting_config(arguments)
+    default = TrainArguments(
+        data=tyro.MISSING,
+        out=tyro.MISSING,
+        config=config,
+    )
+    presets = "\n".join(f"  {name:<13} {_first_line(f.__doc__)}" for name, f in PRESETS.items())
+    given = parse(
+        TrainArguments,
+        arguments,
+        prog,
+        default=default,
+        description=TRAIN_HELP.format(presets=presets),
+    )
+    from smvae_training.trainer import train as train_run
+
+    quiet_lightning()
+    try:
+        run = train_run(
+            given.config, given.data, given.out, given.resume, overwrite=given.overwrite
+        )
+    except KeyboardInterrupt as stop:
+        again = f"smvae train --data {given.data} --out {given.out} --resume"
+        raise KeyboardInterrupt(f"resume with: {again}") from stop
+    print(f"{run}: finished; next: smvae evaluate {run} --data {given.data}")
+    return 0
+
+
+def _starting_config(arguments: list[str]) -> TrainConfig:
+    """Return the run's own settings for a resume, else the preset's."""
+    name, out = peek(arguments, "--preset"), peek(arguments, "--out")
+    config = preset(name or DEFAULT_PRESET)
+    if "--resume" not in arguments or out is None or {"-h", "--help"} & set(arguments):
+        return config
+    from smvae_training.run import RunPaths, RunRecord
+
+    return RunRecord.read(RunPaths(Path(out)).config).config
+
+
+def _first_line(docstring: str | None) -> str:
+    line = (docstring or "").strip().splitlines()[0]
+    return line.removeprefix("Return ")
+
+
+def export(arguments: list[str], prog: str) -> int:
+    """Run `smvae export`."""
+
+    def options(
+        run: tyro.conf.Positional[Path], bundle: tyro.conf.Positional[Path], name: str = "smvae"
+    ) -> tuple[Path, Path, str]:
+        """Collect the arguments.
+
+        Args:
+            run: Folder written by `smvae train`.
+            bundle: Folder to write; a bundle that is there is replaced.
+            name: Name of the model, shown by the robot's node.
+        """
+        return run, bundle, name
+
+    run_path, bundle_path, name = parse(options, arguments, prog, description=EXPORT_HELP)
+    from smvae_training.exporting import export_run
+
+    print(export_run(run_path, bundle_path, name))
+    return 0
+
+
+def evaluate(arguments: list[str], prog: str) -> int:
+    """Run `smvae evaluate`."""
+
+    def options(
+        run: tyro.conf.Positional[Path],
+        data: Path,
+        config: tyro.conf.OmitArgPrefixes[EvaluateConfig],
+        out: Path | None = None,
+    ) -> tuple[Path, Path, Path | None, EvaluateConfig]:
+        """Collect the arguments.
+
+        Args:
+            run: Folder written by `smvae train`.
+            data: The episodes that it was trained on.
+            config: How much is scored.
+            out: Folder of results.json and report.html; RUN/evaluation by default.
+        """
+        return run, data, out, config
+
+    run, data, out, config = parse(options, arguments, prog, description=EVALUATE_HELP)
+    from smvae_training.evaluation.evaluate import REPORT, RESULTS
+    from smvae_training.evaluation.evaluate import evaluate as evaluate_run
+    from smvae_training.run import RunPaths
+
+    results = evaluate_run(run, data, out, config)
+    _print_scores(results)
+    folder = out or RunPaths(run).evaluation
+    print(f"{folder / REPORT}\n{folder / RESULTS}")
+    return 0
+
+
+def _print_scores(results: dict[str, Any]) -> None:
+    """Print the ratio to the mean image of every subset, and which requirements hold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="squared error over the training mean image's (all held-out steps)")
+    targets = list(next(iter(results["ratios"].values())))
+    for column in ("observed", *targets):
+        table.add_column(column)
+    for subset, found in results["ratios"].items():
+        cells = (found[t]["all"]["whole"] for t in targets)
+        table.add_row(subset, *(f"{c['mean']:.3f} ± {c['standard_error']:.3f}" for c in cells))
+    Console().print(table)
+    passed = sum(check["passed"] for check in results["checks"])
+    print(f"requirements that hold: {passed} of {len(results['checks'])}")

@@ -1,0 +1,152 @@
+"""Prepared episodes -> batches, one vectorised gather each, in an order keyed by (seed, step).
+
+B batch, M modality. A batch is a pure function of the run's seed and the number of its step;
+a resumed run therefore reads exactly what an uninterrupted one would have read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from smvae_core.errors import ConfigError
+from smvae_datasets.prepared import PreparedEpisodes
+from smvae_training.subsets import SHUFFLE_STREAM, SUBSET_STREAM, draw_subsets, generator
+
+#: Arrays above this size are fingerprinted by 64 records spread over them.
+FINGERPRINT_WHOLE_BYTES = 16 * 2**20
+
+
+class Batch(NamedTuple):
+    """What one training step reads, still in the compact dtypes of `preprocessing.prepare`."""
+
+    arrays: dict[str, Tensor]
+    """Per modality (B, *shape), e.g. uint8 for colour."""
+    recorded: Tensor
+    """(B, M) bool: the record holds it."""
+    present: Tensor
+    """(B, M) bool: the model observes it in this step."""
+
+
+def gather(arrays: dict[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
+    """Return the records `index` (B,) of every modality, copied out of the memory maps."""
+    return {name: torch.from_numpy(np.ascontiguousarray(a[index])) for name, a in arrays.items()}
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """The records of each step: a permutation per epoch, cut into whole batches."""
+
+    index: NDArray[np.int64]
+    """Records of the training split."""
+    batch_size: int
+    """Records per step, over all devices; at most len(index)."""
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.index) // self.batch_size
+
+    def records(self, step: int) -> NDArray[np.int64]:
+        """Return the records (B,) of one step, counted from 0 over the whole run.
+
+        The remainder of an epoch is left out; another permutation leaves out other records.
+        """
+        epoch, position = divmod(step, self.steps_per_epoch)
+        permutation = _permutation(self.seed, epoch, len(self.index))
+        start = position * self.batch_size
+        return self.index[np.sort(permutation[start : start + self.batch_size])]
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
+    return generator(seed, SHUFFLE_STREAM, epoch).permutation(length)
+
+
+def batch_order(index: NDArray[np.int64], batch_size: int, seed: int) -> BatchOrder:
+    """Return the order of a split; a split smaller than a batch is one batch.
+
+    Raises:
+        ConfigError: If there is no record at all.
+    """
+    if len(index) == 0:
+        raise ConfigError("the training split holds no step: record more or change data.held_out")
+    return BatchOrder(np.asarray(index, np.int64), min(batch_size, len(index)), seed)
+
+
+class StepStream(IterableDataset[Batch]):
+    """The batches of one Lightning epoch, from the step where the trainer stands."""
+
+    def __init__(
+        self,
+        episodes: PreparedEpisodes,
+        order: BatchOrder,
+        num_modalities: int,
+        first_step: Callable[[], int],
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Make the stream.
+
+        Args:
+            episodes: Memory maps of all records.
+            order: Records of each step.
+            num_modalities: M.
+            first_step: Called when an epoch starts; returns the number of steps already taken.
+            shard: (rank, devices); every device takes its share of each batch.
+        """
+        self._arrays: dict[str, NDArray[Any]] = dict(episodes.arrays)
+        self._order = order
+        self._num_modalities = num_modalities
+        self._first_step = first_step
+        self._rank, self._world = shard
+
+    def __iter__(self) -> Iterator[Batch]:
+        first = self._first_step()
+        end = (first // self._order.steps_per_epoch + 1) * self._order.steps_per_epoch
+        worker = torch.utils.data.get_worker_info()
+        offset, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        for step in range(first + offset, end, stride):
+            yield self.batch(step)
+
+    def batch(self, step: int) -> Batch:
+        """Return this device's share of the batch of `step`."""
+        index = self._order.records(step)
+        recorded = np.ones((len(index), self._num_modalities), bool)
+        present = draw_subsets(recorded, generator(self._order.seed, SUBSET_STREAM, step))
+        mine = slice(self._rank, None, self._world)
+        return Batch(
+            gather(self._arrays, index[mine]),
+            torch.from_numpy(np.ascontiguousarray(recorded[mine])),
+            torch.from_numpy(np.ascontiguousarray(present[mine])),
+        )
+
+
+def loader(stream: StepStream, workers: int, pin_memory: bool) -> DataLoader[Batch]:
+    """Return a DataLoader that hands on the stream's ready-made batches in order."""
+    return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory)
+
+
+def fingerprint(episodes: PreparedEpisodes) -> str:
+    """Return a SHA-256 that tells one set of prepared episodes from another.
+
+    Small arrays are hashed whole, large ones by 64 records spread over them.
+    """
+    digest = hashlib.sha256("\n".join(episodes.trajectory_names).encode())
+    arrays: dict[str, NDArray[Any]] = dict(episodes.arrays)
+    arrays |= {"/trajectory": episodes.trajectory, "/step": episodes.step}
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        if array.nbytes > FINGERPRINT_WHOLE_BYTES:
+            array = array[np.linspace(0, len(array) - 1, 64).astype(np.int64)]
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

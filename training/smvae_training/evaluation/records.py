@@ -1,0 +1,105 @@
+"""The records that are scored, and the training records that baselines and probes may use.
+
+N records, M modality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import Modality
+from smvae_core.preprocessing import Statistics, normalise
+from smvae_datasets.prepared import PreparedEpisodes
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How much is scored; the defaults take about a minute on two cores."""
+
+    max_records: int = 800
+    """At most this many held-out records, every k-th, for errors, ratios and probes."""
+    likelihood_records: int = 100
+    """Of these, every k-th for likelihoods (decoded `samples` times per subset) and SSIM."""
+    samples: int = 16
+    """Draws from q(z given x_S) for E_q[log p(x_m given z)]."""
+    train_records: int = 4000
+    """At most this many training records, every k-th, for nearest neighbours and probes."""
+    mean_records: int = 20000
+    """At most this many training records, every k-th, for the mean image and its variance."""
+    seed: int = 0
+    """Seed of the draws."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if name != "seed" and getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """Some records of prepared episodes, in memory."""
+
+    index: NDArray[np.int64]
+    """(N,) of the prepared episodes."""
+    prepared: dict[str, NDArray[Any]]
+    """Modality -> (N, *shape), as `preprocessing.prepare` returns."""
+    trajectory: NDArray[np.int32]
+    contact: NDArray[np.bool_]
+    offset_m: Array
+    every: int
+    """Every how many records one was taken."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def inputs(self, modality: Modality, statistics: Statistics) -> Array:
+        """Return network inputs (N, *shape)."""
+        return normalise(modality, statistics, self.prepared[modality.name])
+
+    def truth(self, modality: Modality) -> Array:
+        """Return what reconstructions are compared with, in SI units; colour in [0, 1]."""
+        return in_si(modality, self.prepared[modality.name])
+
+    def take(self, rows: NDArray[np.int64], every: int) -> Records:
+        return Records(
+            index=self.index[rows],
+            prepared={name: a[rows] for name, a in self.prepared.items()},
+            trajectory=self.trajectory[rows],
+            contact=self.contact[rows],
+            offset_m=self.offset_m[rows],
+            every=every,
+        )
+
+
+def in_si(modality: Modality, prepared: NDArray[Any]) -> Array:
+    """Return prepared samples as float32 in SI units, channels first, colour in [0, 1]."""
+    if modality.kind == "color_image":
+        return prepared.astype(np.float32) / np.float32(255.0)
+    return np.asarray(prepared, np.float32)
+
+
+def thin(count: int, limit: int) -> tuple[NDArray[np.int64], int]:
+    """Return every k-th of `count` rows, k the smallest that leaves at most `limit`, and k."""
+    every = max(1, -(-count // limit))
+    return np.arange(0, count, every, dtype=np.int64), every
+
+
+def pick(episodes: PreparedEpisodes, index: NDArray[np.int64], limit: int) -> Records:
+    """Return every k-th of the records `index`, at most `limit`."""
+    rows, every = thin(len(index), limit)
+    chosen = index[rows]
+    return Records(
+        index=chosen,
+        prepared={name: np.asarray(a[chosen]) for name, a in episodes.arrays.items()},
+        trajectory=episodes.trajectory[chosen],
+        contact=episodes.contact[chosen],
+        offset_m=episodes.offset_m[chosen],
+        every=every,
+    )

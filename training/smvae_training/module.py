@@ -1,0 +1,155 @@
+"""The training step, as thin a LightningModule as possible."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from smvae_core.errors import SMVAEError
+from smvae_core.model.objective import ElboTerms, elbo
+from smvae_core.model.smvae import SMVAE
+from smvae_core.preprocessing import Statistics
+from smvae_training.data import Batch
+from smvae_training.normalise import BatchNormaliser
+from smvae_training.presets import TrainConfig
+from smvae_training.subsets import NOISE_STREAM
+
+
+class TrainingDiverged(SMVAEError, ArithmeticError):
+    """The loss is no longer a finite number."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(
+            f"the loss is {loss} at step {step}: lower optimizer.lr, set optimizer.clip, or train "
+            "with hardware.precision 32; the last checkpoint is from before"
+        )
+
+
+class SMVAETraining(LightningModule):
+    """One step: normalise on the device, draw, ELBO. Everything random is keyed by (seed, step)."""
+
+    def __init__(
+        self,
+        model: SMVAE,
+        statistics: Mapping[str, Statistics],
+        config: TrainConfig,
+        total_steps: int,
+        batch_size: int,
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: Trained in place.
+            statistics: Of the training split, per modality.
+            config: The run's settings.
+            total_steps: Length of the schedule and of the annealing.
+            batch_size: Records per step over all devices, for the speed that is logged.
+        """
+        super().__init__()
+        self.model = model
+        self.average = copy.deepcopy(model).requires_grad_(False) if config.optimizer.ema else None
+        self.normaliser = BatchNormaliser(
+            model.config.modalities, statistics, config.hardware.channels_last
+        )
+        self.config = config
+        self.total_steps = total_steps
+        self.batch_size = batch_size
+        self._elbo = torch.compile(elbo) if config.hardware.compile else elbo
+        self._terms: ElboTerms | None = None
+        self._beta = 0.0
+
+    @property
+    def best_model(self) -> SMVAE:
+        """The model to evaluate and export: the average where there is one."""
+        return self.model if self.average is None else self.average
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        step = self.global_step
+        torch.manual_seed(step_seed(self.config.seed, step, self.global_rank))
+        inputs = self.normaliser(batch.arrays)
+        self._beta = self.config.beta(step, self.total_steps)
+        terms = self._elbo(
+            self.model, inputs, batch.recorded, batch.present, self._beta, self.config.objective
+        )
+        self._terms = terms
+        on_cpu = terms.loss.device.type == "cpu"  # reading a number makes a GPU wait
+        if (on_cpu or step % self.config.log.every == 0) and not torch.isfinite(terms.loss):
+            raise TrainingDiverged(step, terms.loss.item())
+        return terms.loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take the step and move the average at once, before any callback saves or scores it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            update_average(self.average, self.model, self.config.optimizer.ema, self.global_step)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the terms of the last step, in nats per record, and the settings of that step."""
+        if self._terms is None:
+            return {}
+        terms = self._terms
+        values = {
+            "loss": float(terms.loss.detach()),
+            "elbo": float(terms.elbo),
+            "kl": float(terms.kl),
+            "beta": self._beta,
+            "lr": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+        }
+        values |= {f"log_likelihood/{k}": float(v) for k, v in terms.log_likelihood.items()}
+        return values | {f"noise_scale/{k}": v for k, v in self.model.noise_scale().items()}
+
+    def configure_optimizers(self) -> Any:
+        settings = self.config.optimizer
+        scales = list(self.model.log_scale.parameters())
+        ids = {id(p) for p in scales}
+        networks = [p for p in self.model.parameters() if id(p) not in ids]
+        noise_lr = settings.lr * settings.noise_lr_multiple
+        optimizer = torch.optim.AdamW(
+            [{"params": networks}, {"params": scales, "lr": noise_lr, "weight_decay": 0.0}],
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: lr_factor(step, self.config, self.total_steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def lr_factor(step: int, config: TrainConfig, total_steps: int) -> float:
+    """Return learning rate / config.optimizer.lr of step 0, 1, ...: warm-up, then the schedule."""
+    settings = config.optimizer
+    warm = min(1.0, (step + 1) / (settings.warmup + 1))
+    if settings.schedule == "constant":
+        return warm
+    done = max(0, step - settings.warmup) / max(1, total_steps - settings.warmup)
+    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Return the seed of one step on one device."""
+    state = np.random.SeedSequence([seed, NOISE_STREAM, step, rank]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+@torch.no_grad()
+def update_average(average: SMVAE, model: SMVAE, decay: float, step: int) -> None:
+    """Move the averaged weights towards the model's; BatchNorm statistics are copied.
+
+    The decay starts low, min(decay, (1 + step) / (10 + step)), so that the first weights are soon
+    forgotten.
+    """
+    weight = 1.0 - min(decay, (1 + step) / (10 + step))
+    targets = [p.detach() for p in model.parameters()]
+    torch._foreach_lerp_(list(average.parameters()), targets, weight)
+    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
+        mine.copy_(theirs)

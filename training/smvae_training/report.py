@@ -1,0 +1,123 @@
+"""One self-contained HTML file from sections; pictures are inside it, nothing is fetched."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_training.run import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a report."""
+
+    title: str
+    html: str
+    """Made by the helpers below; inserted as it is."""
+
+    @property
+    def anchor(self) -> str:
+        return "".join(c if c.isalnum() else "-" for c in self.title.lower())
+
+
+def render_report(
+    out: Path, *, title: str, sections: Sequence[Section], subtitle: str = ""
+) -> Path:
+    """Write the report and return its path."""
+    loader = jinja2.PackageLoader("smvae_training", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True)
+    template = environment.get_template("report.html")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, template.render(title=title, subtitle=subtitle, sections=sections))
+    return out
+
+
+def text_html(text: str) -> str:
+    """Return paragraphs; blank lines part them."""
+    return "".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n"))
+
+
+def table_html(
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    caption: str = "",
+    marks: Sequence[Sequence[bool | None]] | None = None,
+) -> str:
+    """Return a table; numbers are set right, the first column is a heading.
+
+    Args:
+        header: Column titles.
+        rows: Cells: text, numbers (three significant digits), or None for an empty cell.
+        caption: A line above.
+        marks: Per row and column True (good), False (bad) or None, shown by colour and sign.
+    """
+    head = "".join(f"<th>{escape(h)}</th>" for h in header)
+    body = []
+    for i, row in enumerate(rows):
+        cells = [f"<th scope=row>{escape(cell_text(row[0]))}</th>"]
+        for j, value in enumerate(row[1:], start=1):
+            mark = marks[i][j] if marks is not None else None
+            style = {True: " good", False: " bad", None: ""}[mark]
+            kind = "text" if isinstance(value, str) else "number"
+            cells.append(f'<td class="{kind}{style}">{escape(cell_text(value))}</td>')
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def cell_text(value: Any) -> str:
+    """Return the text of a table cell."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        if not np.isfinite(number):
+            return "–"
+        return f"{number:.3g}" if abs(number) < 1e4 else f"{number:.0f}"
+    return str(value)
+
+
+def figure_html(figure: Figure, *, caption: str = "", dpi: int = 110) -> str:
+    """Return a matplotlib figure as an embedded PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white")
+    return _embedded(buffer.getvalue(), caption)
+
+
+def image_html(image: NDArray[Any], *, caption: str = "", width_px: int | None = None) -> str:
+    """Return an RGB (H, W, 3) or grey (H, W) image, uint8 or float in [0, 1], as embedded PNG."""
+    if image.dtype.kind == "f":
+        image = (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    if image.ndim == 3:
+        image = image[:, :, ::-1]
+    done, png = cv2.imencode(".png", np.ascontiguousarray(image))
+    assert done
+    return _embedded(png.tobytes(), caption, width_px)
+
+
+def _embedded(png: bytes, caption: str, width_px: int | None = None) -> str:
+    data = base64.b64encode(png).decode("ascii")
+    width = f' width="{width_px}"' if width_px else ""
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    source = f'src="data:image/png;base64,{data}"'
+    return f'<figure><img {source} alt="{escape(caption)}"{width}>{below}</figure>'

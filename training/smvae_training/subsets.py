@@ -1,0 +1,43 @@
+"""Which modalities the model sees of each sample: a random non-empty subset, keyed by (seed, step).
+
+B batch, M modality. Nothing here keeps a state, so a resumed run draws what the first would have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import EmptySubset
+
+#: Streams of random numbers of one run; each use has its own, so that adding one moves no other.
+SUBSET_STREAM, SHUFFLE_STREAM, NOISE_STREAM = 1, 2, 3
+
+
+def generator(seed: int, stream: int, *keys: int) -> np.random.Generator:
+    """Return a generator that depends on nothing but (seed, stream, keys)."""
+    return np.random.default_rng([seed, stream, *keys])
+
+
+def draw_subsets(recorded: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw one non-empty subset per sample, uniform over the 2^M - 1 of what the record holds.
+
+    A sample with k recorded modalities gets the k low bits of a number uniform in [1, 2^k - 1],
+    dealt to its recorded modalities in order.
+
+    Args:
+        recorded: (B, M) bool, True where the record holds the modality.
+        rng: Source of randomness; one number is drawn per sample whatever it holds.
+
+    Returns:
+        (B, M) bool, never True where `recorded` is False.
+
+    Raises:
+        EmptySubset: If a record holds no modality at all.
+    """
+    counts = recorded.sum(axis=1)
+    if not counts.all():
+        raise EmptySubset(f"record {int(np.argmin(counts))} of the batch holds none")
+    code = 1 + np.floor(rng.random(len(recorded)) * (2.0**counts - 1)).astype(np.int64)
+    bit = np.cumsum(recorded, axis=1) - 1  # which bit of the code belongs to this modality
+    return recorded & ((code[:, None] >> np.maximum(bit, 0)) & 1).astype(bool)

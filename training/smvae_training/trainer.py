@@ -1,0 +1,276 @@
+"""Data and settings -> a run folder. PyTorch Lightning does loop, devices and checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningDataModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from smvae_core.model.smvae import SMVAE
+from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.splits import Split
+from smvae_training.callbacks import Checkpoint, MetricsFile, StepBar, StopOnInterrupt
+from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
+from smvae_training.hardware import Hardware, choose_hardware
+from smvae_training.module import SMVAETraining
+from smvae_training.presets import TrainConfig
+from smvae_training.run import (
+    RunError,
+    RunPaths,
+    RunRecord,
+    new_record,
+    save_weights,
+    split_episodes,
+)
+from smvae_training.validation import QuickElbo
+
+logger = logging.getLogger(__name__)
+
+#: Settings that a resumed run may change; they do not change what is learned (but for rounding).
+CHANGEABLE = ("hardware", "log")
+
+
+class EpisodeData(LightningDataModule):
+    """Hands Lightning the batches of each epoch, from the step where the trainer stands."""
+
+    def __init__(self, episodes: PreparedEpisodes, order: BatchOrder, config: TrainConfig) -> None:
+        super().__init__()
+        self._episodes, self._order, self._config = episodes, order, config
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        stream = StepStream(
+            self._episodes,
+            self._order,
+            len(self._config.model.modalities),
+            lambda: trainer.global_step,
+            (trainer.global_rank, trainer.world_size),
+        )
+        return loader(stream, self._config.hardware.workers, torch.cuda.is_available())
+
+
+def train(
+    config: TrainConfig,
+    data: Path,
+    out: Path,
+    resume: bool = False,
+    *,
+    overwrite: bool = False,
+    stop_after: int | None = None,
+    callbacks: list[Callback] | None = None,
+) -> Path:
+    """Train on the episodes in `data` and return the run folder `out`.
+
+    Args:
+        config: All settings; see `presets`.
+        data: Folder of episode files in the Vision&Touch layout.
+        out: Run folder, made if missing.
+        resume: Go on from the checkpoint in `out`, exactly as if the run had never stopped.
+        overwrite: Throw away a run that is already in `out`.
+        stop_after: Stop cleanly after this many steps of the whole run, as Ctrl-C would.
+        callbacks: Further Lightning callbacks.
+
+    Raises:
+        RunError: If `out` holds a run and neither `resume` nor `overwrite` is given, or a resume
+            has nothing to continue, other data, or other settings.
+        EpisodeError: If the episodes cannot be used.
+        TrainingDiverged: If the loss is not finite.
+        KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
+    """
+    paths = RunPaths(Path(out))
+    old = check_folder(paths, config, resume, overwrite)
+    episodes = prepare_episodes(data, config.model.modalities, action=config.data.action)
+    return train_on(config, episodes, paths, old, str(data), stop_after, callbacks or [])
+
+
+def check_folder(
+    paths: RunPaths, config: TrainConfig, resume: bool, overwrite: bool
+) -> RunRecord | None:
+    """Return the record of the run to continue, or None for a new run; writes nothing yet."""
+    exists = paths.config.is_file()
+    if resume and overwrite:
+        raise RunError(paths.root, "--resume and --overwrite contradict each other")
+    if resume:
+        record = RunRecord.read(paths.config)
+        if not paths.checkpoint.is_file():
+            raise RunError(paths.root, "no checkpoints/last.ckpt to resume from; use --overwrite")
+        _check_same_settings(paths, record.config, config)
+        return record
+    if exists and not overwrite:
+        record = RunRecord.read(paths.config)
+        state = f"holds a run of {record.step} of {record.total_steps} steps"
+        raise RunError(
+            paths.root, f"{state}: continue it with --resume or replace it with --overwrite"
+        )
+    if not exists and paths.root.is_dir() and any(paths.root.iterdir()):
+        raise RunError(paths.root, "the folder is not empty and holds no run; choose another --out")
+    return None
+
+
+def _check_same_settings(paths: RunPaths, old: TrainConfig, new: TrainConfig) -> None:
+    """Refuse a resume whose result would not be that of the run."""
+    prolongable = old.optimizer.schedule == "constant" and old.annealing == new.annealing == 0
+    allowed = (*CHANGEABLE, "max_steps", "epochs") if prolongable else CHANGEABLE
+    before, after = old.to_json(), new.to_json()
+    changed = [k for k in before if k not in allowed and before[k] != after[k]]
+    if changed:
+        what = "; ".join(f"{k}: {_difference(before[k], after[k])}" for k in changed)
+        raise RunError(
+            paths.root,
+            f"a resume cannot change {what}. Start another run with --out or --overwrite",
+        )
+
+
+def _difference(old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return ", ".join(f"{k} {old.get(k)} -> {new.get(k)}" for k in new if old.get(k) != new[k])
+    return f"{old} -> {new}"
+
+
+def train_on(
+    config: TrainConfig,
+    episodes: PreparedEpisodes,
+    paths: RunPaths,
+    old: RunRecord | None,
+    data_path: str = "",
+    stop_after: int | None = None,
+    callbacks: list[Callback] | None = None,
+) -> Path:
+    """Train on prepared episodes in a folder that `check_folder` has accepted; see `train`."""
+    if old is not None and fingerprint(episodes) != old.data_fingerprint:
+        raise RunError(paths.root, f"was trained on other data, {old.data_path}: cannot resume")
+    hardware = choose_hardware(config.hardware.precision, config.hardware.accelerator)
+    logger.info(
+        "training on %s in %s: %s", hardware.accelerator, hardware.precision, hardware.reason
+    )
+    parts = split_episodes(config, episodes)
+    order = batch_order(parts.train, config.batch_size, config.seed)
+    about = {
+        "data_path": data_path,
+        "total_steps": config.total_steps(order.steps_per_epoch),
+        "hardware": {"accelerator": hardware.accelerator, "precision": hardware.precision},
+    }
+    record = new_record(config, episodes, parts, about)
+    if old is not None:
+        record = replace(record, step=old.step, seconds=old.seconds, statistics=old.statistics)
+    if old is None:
+        paths.clear()  # only now: bad data or settings must not cost an older run
+        paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    record.write(paths.config)
+    _log_size(episodes, parts, order, record)
+    stop = StopOnInterrupt(stop_after)
+    session = _Session(config, paths, record, order, hardware)
+    session.fit(episodes, parts, old is not None, [*(callbacks or []), stop])
+    if stop.interrupted and session.record.step < record.total_steps and stop_after is None:
+        raise KeyboardInterrupt
+    return paths.root
+
+
+def _log_size(
+    episodes: PreparedEpisodes, parts: Split, order: BatchOrder, record: RunRecord
+) -> None:
+    logger.info(
+        "%d records of %d trajectories: %d train, %d held out, %d validation; batch %d, %d steps",
+        len(episodes),
+        len(episodes.trajectory_names),
+        len(parts.train),
+        len(parts.held_out),
+        len(parts.validation),
+        order.batch_size,
+        record.total_steps - record.step,
+    )
+    if parts.leaks:
+        logger.warning(
+            "split by sample: neighbouring frames stand on both sides, scores will flatter"
+        )
+
+
+class _Session:
+    """One call of Lightning's fit: model, trainer, and the record that follows it."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        paths: RunPaths,
+        record: RunRecord,
+        order: BatchOrder,
+        hardware: Hardware,
+    ) -> None:
+        self.config, self.paths, self.record, self.order = config, paths, record, order
+        self.hardware = hardware
+        self._start_seconds, self._start = record.seconds, time.perf_counter()
+        torch.manual_seed(config.seed)
+        model = SMVAE(config.model)
+        if config.hardware.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = SMVAETraining(
+            model, record.statistics, config, record.total_steps, order.batch_size
+        )
+
+    def saved(self, step: int) -> None:
+        """Keep weights.safetensors and config.json in step with the checkpoint."""
+        save_weights(self.module.best_model, self.paths.weights)
+        seconds = self._start_seconds + time.perf_counter() - self._start
+        self.record = replace(self.record, step=step, seconds=seconds)
+        self.record.write(self.paths.config)
+
+    def fit(
+        self,
+        episodes: PreparedEpisodes,
+        parts: Split,
+        resume: bool,
+        callbacks: list[Callback],
+    ) -> None:
+        log = self.config.log
+        metrics = MetricsFile(self.paths.metrics, log.every)
+        # Lightning keeps the order but for its own checkpoint class: what is saved comes last.
+        callbacks = [metrics, StepBar(log.every), *callbacks]
+        if log.validate_every:
+            callbacks.append(QuickElbo(episodes, parts.validation, self.config, metrics))
+        callbacks.append(Checkpoint(self.paths.checkpoint, log.checkpoint_every, self.saved))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            warnings.filterwarnings("ignore", ".*`IterableDataset` has `__len__`.*")
+            warnings.filterwarnings("ignore", ".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", ".*mid-epoch.*")
+            warnings.filterwarnings("ignore", ".*LeafSpec.*")
+            self._start = time.perf_counter()
+            self._trainer(callbacks).fit(
+                self.module,
+                datamodule=EpisodeData(episodes, self.order, self.config),
+                ckpt_path=self.paths.checkpoint if resume else None,
+                weights_only=True,
+            )
+
+    def _trainer(self, callbacks: list[Callback]) -> Trainer:
+        config = self.config
+        board = config.log.tensorboard and TensorBoardLogger(
+            self.paths.root, name=self.paths.tensorboard.name, version=""
+        )
+        return Trainer(
+            accelerator=self.hardware.accelerator,
+            devices=config.hardware.devices,
+            strategy="ddp" if config.hardware.devices > 1 else "auto",
+            precision=self.hardware.lightning_precision,
+            max_steps=self.record.total_steps,
+            max_epochs=-1,
+            gradient_clip_val=config.optimizer.clip or None,
+            callbacks=callbacks,
+            logger=board,
+            default_root_dir=self.paths.root,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+        )

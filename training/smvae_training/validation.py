@@ -1,0 +1,61 @@
+"""A quick ELBO on the validation share while training: same records and same draws every time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from smvae_core.model.objective import ObjectiveConfig, elbo
+from smvae_core.model.smvae import SMVAE
+from smvae_datasets.prepared import PreparedEpisodes
+from smvae_training.callbacks import MetricsFile, training
+from smvae_training.data import gather
+from smvae_training.presets import TrainConfig
+
+
+class QuickElbo(Callback):
+    """Every n steps, the unweighted ELBO at beta 1 with all modalities observed."""
+
+    def __init__(
+        self,
+        episodes: PreparedEpisodes,
+        validation: NDArray[np.int64],
+        config: TrainConfig,
+        metrics: MetricsFile,
+    ) -> None:
+        """Choose the records, spread evenly over the validation share."""
+        count = min(config.log.validate_records, len(validation))
+        rows = np.linspace(0, len(validation) - 1, count).astype(np.int64)
+        self._prepared = gather(episodes.arrays, validation[np.unique(rows)])
+        self._every = config.log.validate_every
+        self._metrics = metrics
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self._every and step != trainer.max_steps:
+            return
+        row: dict[str, Any] = {"step": step}
+        if trainer.is_global_zero:
+            row |= self.measure(training(module).best_model, module)
+        self._metrics.append(trainer, row)
+
+    @torch.no_grad()
+    def measure(self, model: SMVAE, module: LightningModule) -> dict[str, float]:
+        """Return ELBO, KL and log likelihoods in nats per record."""
+        device = module.device
+        inputs = training(module).normaliser({k: v.to(device) for k, v in self._prepared.items()})
+        everything = torch.ones(
+            len(next(iter(inputs.values()))), len(model.names), dtype=torch.bool, device=device
+        )
+        was_training = model.training
+        model.eval()
+        draws = torch.Generator(device).manual_seed(0)
+        terms = elbo(model, inputs, everything, everything, 1.0, ObjectiveConfig(), draws)
+        model.train(was_training)
+        values = {"validation/elbo": float(terms.elbo), "validation/kl": float(terms.kl)}
+        likelihoods = terms.log_likelihood.items()
+        return values | {f"validation/log_likelihood/{k}": float(v) for k, v in likelihoods}
