@@ -1,4 +1,6 @@
-"""Packages, dependencies and the `smvae` command. Every dependency says in one line what it earns its place with."""
+"""Packages, dependencies and the `smvae` command; a line says why each dependency is there."""
+
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -44,7 +46,7 @@ setup(
     name="smvae",
     version="0.1.0",
     description="Set Multimodal VAE for robots: perception that keeps working when sensors don't",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",

@@ -115,7 +115,10 @@ def test_noise_scales_alone_learn_faster_and_do_not_decay():
     torch.manual_seed(0)
     config = preset("debug")
     model = SMVAE(config.model)
-    statistics = {m.name: Statistics() for m in config.model.modalities}
+    statistics = {
+        m.name: Statistics(mean=(0.0,) * m.shape[0], scale=(1.0,) * m.shape[0])
+        for m in config.model.modalities
+    }
     module = SMVAETraining(model, statistics, config, 4, 8)
     networks, scales = module.configure_optimizers()["optimizer"].param_groups
     assert {id(p) for p in scales["params"]} == {id(p) for p in model.log_scale.parameters()}

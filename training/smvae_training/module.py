@@ -111,11 +111,11 @@ class SMVAETraining(LightningModule):
         ids = {id(p) for p in scales}
         networks = [p for p in self.model.parameters() if id(p) not in ids]
         noise_lr = settings.lr * settings.noise_lr_multiple
-        optimizer = torch.optim.AdamW(
-            [{"params": networks}, {"params": scales, "lr": noise_lr, "weight_decay": 0.0}],
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-        )
+        groups: list[dict[str, Any]] = [
+            {"params": networks},
+            {"params": scales, "lr": noise_lr, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: lr_factor(step, self.config, self.total_steps)
         )

@@ -42,8 +42,8 @@ class VariationRange:
     light: float
     """Relative jitter (standard deviation) of the lamp's brightness and place."""
     force_bias_n: float
-    """The force reading is off by up to this, per axis, constant over an episode: what is left after
-    taring the sensor at its start."""
+    """The force reading is off by up to this, per axis, constant over an episode: what is left
+    after taring the sensor at its start."""
     torque_bias_nm: float
     """The torque reading likewise."""
 
