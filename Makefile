@@ -14,15 +14,16 @@ help:  ## List the targets
 setup: $(VENV)/.setup-done  ## System packages, virtual environment, ROS 2 wheels
 
 $(VENV)/.setup-done: setup.py constraints.txt requirements-jazzy-wheels.txt scripts/setup.sh
+	@SECONDS=0
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV)
-	touch $@
+	echo $$SECONDS > $@
 
 ros: setup  ## Build the ROS 2 workspace (smvae_msgs, smvae_ros)
 	@scripts/build_workspace.sh
 
 demo: setup ros  ## Simulate, train, export, perceive live over ROS 2, report
 	@source scripts/ros_env.sh
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python scripts/demo.py --setup-seconds $$(cat $(VENV)/.setup-done)
 
 lint: setup  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -1,0 +1,81 @@
+"""What the documents promise about the code, held by reading both."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+PACKAGES = ("smvae_core", "smvae_datasets", "smvae_training")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_a_document_names_exists(document: str):
+    """A backticked word with a slash, or with a known suffix, is a path or a file's name."""
+    text = re.sub(r"```.*?```", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.S)
+    made = ("runs/", ".venv")
+    named = re.findall(r"`([\w./-]+)`", text) + re.findall(r"\]\(([\w./-]+)\)", text)
+    paths = [n for n in named if re.search(r"\.(py|md|sh|png|yaml|xml)$|^[a-z_0-9]+/.*$", n)]
+    tracked = {p.name for p in ROOT.rglob("*.py") if ".venv" not in p.parts}
+    topics = ("rgb/image", "depth/image")
+    missing = [
+        p
+        for p in paths
+        if not (ROOT / p).exists()
+        and not (ROOT / "smvae_core" / p).exists()
+        and Path(p).name not in tracked
+        and not p.startswith(made)
+        and p not in topics
+    ]
+    assert paths, "the pattern finds no path any more"
+    assert not missing, f"{document} names what does not exist: {missing}"
+
+
+@pytest.mark.parametrize("folder", ["datasets", "training", "launch"])
+def test_folders_that_others_import_by_name_are_no_packages(folder: str):
+    """HuggingFace's `datasets` and ROS's `launch` must win the import."""
+    assert not (ROOT / folder / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_importable(package: str):
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        loaded = importlib.import_module(module.name)
+        for name in getattr(loaded, "__all__", ()):
+            assert hasattr(loaded, name), f"{module.name}.__all__ lists {name}"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "smvae_core.runtime",
+        "smvae_core.observation",
+        "smvae_core.conversions",
+        "smvae_datasets.simulation.robot",
+    ],
+)
+def test_the_robots_modules_work_with_torch_made_unimportable(module: str):
+    code = f"import sys; sys.modules['torch'] = None; import {module}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_no_file_outgrows_one_concept():
+    """Files stay under 300 lines; a longer one holds two things."""
+    code = [p for p in ROOT.rglob("*.py") if not {".venv", "build", "install", "runs"} & {*p.parts}]
+    long = {str(p.relative_to(ROOT)): n for p in code if (n := len(p.open().readlines())) > 310}
+    assert not long, f"longer than 300 lines: {long}"
+
+
+def test_only_the_declaration_and_its_users_by_name_know_the_modalities():
+    """Neither messages, nor parameters, nor the node's code name a modality."""
+    names = re.compile(r"\b(rgb|depth|wrench|action)\b", re.I)
+    for message in (ROOT / "ros2_ws/src/smvae_msgs/msg").glob("*.msg"):
+        fields = [line.partition("#")[0] for line in message.read_text().splitlines()]
+        assert not [f for f in fields if names.search(f)], message.name
