@@ -218,11 +218,11 @@ def vision_touch() -> TrainConfig:
 def demo() -> TrainConfig:
     """Return the demo: a fixed number of steps, 5 to 6 minutes on two CPU cores with bf16."""
     return TrainConfig(
-        batch_size=64,
-        max_steps=1300,
+        batch_size=32,
+        max_steps=2500,
         annealing=0.3,
-        optimizer=OptimizerConfig(lr=2e-3, warmup=60),
-        log=LogConfig(every=20, checkpoint_every=250),
+        optimizer=OptimizerConfig(lr=2e-3, warmup=120),
+        log=LogConfig(every=20, checkpoint_every=500),
     )
 
 

@@ -1,0 +1,93 @@
+"""Our other nodes as processes, and a plain subscriber, on a domain of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+RELIABLE = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class Program:
+    """One module of smvae_ros as a process."""
+
+    def __init__(self, module: str, domain: int, log: Path, *arguments: str) -> None:
+        self.log = log
+        environment = os.environ | {
+            "ROS_DOMAIN_ID": str(domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "PYTHONUNBUFFERED": "1",
+        }
+        code = f"import sys; from smvae_ros.{module} import main; sys.exit(main())"
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code, *arguments],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+
+    def interrupt(self, timeout_s: float = 20.0) -> int:
+        """Send SIGINT and return the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout_s)
+
+    def end(self) -> None:
+        """Make sure that the process is gone."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def text(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+
+class Listener:
+    """A node of the test's own."""
+
+    def __init__(self, domain: int) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("listener", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def listen(self, message_type: Any, topic: str) -> list[Any]:
+        received: list[Any] = []
+        self.node.create_subscription(message_type, topic, received.append, RELIABLE)
+        return received
+
+    def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+        """Spin until a condition holds and return its value; fail after the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"nothing within {timeout_s} s"
+            self.executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def call(self, service_type: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(service_type, name)
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        self.node.destroy_client(client)
+        return future.result()
+
+
+def stamp(message: Any) -> int:
+    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)

@@ -1,0 +1,131 @@
+"""The recorder loses nothing, keeps bytes as they came, leaves a valid bag; the schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import WrenchStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from robot_harness import Listener, Program
+from smvae_msgs.msg import LatentState
+from smvae_ros.bag_recorder import DEFAULT_TOPICS, matching_qos
+from smvae_ros.bag_writer import BagWriter, RecordingError
+from smvae_ros.sensor_schedule import schedule
+from std_msgs.msg import String
+
+RELIABLE = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def read(bag: Path) -> dict[str, list[tuple[int, Any]]]:
+    """Return (log time, message) by topic."""
+    from rosbags.highlevel import AnyReader
+    from rosbags.typesys import Stores, get_typestore
+
+    found: dict[str, list[tuple[int, Any]]] = {}
+    with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        for connection, time_ns, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            found.setdefault(connection.topic, []).append((time_ns, message))
+    return found
+
+
+def test_the_writer_refuses_a_folder_that_exists(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="exists already"):
+        BagWriter(tmp_path)
+
+
+def test_the_writer_names_a_type_without_definition(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / "bag")
+    with pytest.raises(RecordingError, match="no definition of nobody_msgs/msg/Nothing"):
+        writer.add_topic("/x", "nobody_msgs/msg/Nothing")
+    writer.finish({})
+
+
+def test_a_failure_to_write_is_reported_at_the_end(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / "bag")
+    writer.put("/never_added", 1, b"")
+    with pytest.raises(RecordingError, match="never_added"):
+        writer.finish({})
+
+
+def test_the_recorder_asks_for_what_every_publisher_offers() -> None:
+    assert matching_qos([RELIABLE], 9).reliability == ReliabilityPolicy.RELIABLE
+    assert matching_qos([RELIABLE, BEST_EFFORT], 9).reliability == ReliabilityPolicy.BEST_EFFORT
+    assert matching_qos([LATCHED], 9).durability == DurabilityPolicy.TRANSIENT_LOCAL
+    assert matching_qos([LATCHED, RELIABLE], 9).durability == DurabilityPolicy.VOLATILE
+    assert matching_qos([RELIABLE], 9).depth == 9
+
+
+@pytest.fixture
+def listener(domain: int) -> Iterator[Listener]:
+    client = Listener(domain)
+    yield client
+    client.close()
+
+
+@pytest.mark.dds
+def test_every_reliable_message_is_recorded_in_order(
+    tmp_path: Path, domain: int, listener: Listener
+) -> None:
+    """A burst of 2000 readings, a latched text of before, our own message type; ended by SIGINT."""
+    wrench = listener.node.create_publisher(WrenchStamped, "/wrench", RELIABLE)
+    latent = listener.node.create_publisher(LatentState, "/smvae/latent", RELIABLE)
+    marks = listener.node.create_publisher(String, "/demo/schedule", LATCHED)
+    other = listener.node.create_publisher(String, "/not/recorded", RELIABLE)
+    marks.publish(String(data="before the recorder came"))
+    recorder = Program("bag_recorder", domain, tmp_path / "log", str(tmp_path / "bag"))
+    try:
+        listener.until(lambda: all(p.get_subscription_count() for p in (wrench, latent, marks)))
+        for number in range(2000):
+            message = WrenchStamped()
+            message.wrench.force.x = float(number)
+            wrench.publish(message)
+        latent.publish(LatentState(mean=[1.0, 2.0], sequence=7))
+        other.publish(String(data="no"))
+        assert recorder.interrupt() == 0, recorder.text()
+    finally:
+        recorder.end()
+    found = read(tmp_path / "bag")
+    assert set(found) == {"/wrench", "/smvae/latent", "/demo/schedule"}
+    values = [m.wrench.force.x for _, m in found["/wrench"]]
+    assert values == list(map(float, range(2000)))
+    times = np.array([t for t, _ in found["/wrench"]])
+    assert (np.diff(times) >= 0).all()
+    ((_, state),) = found["/smvae/latent"]
+    assert (state.sequence, list(state.mean)) == (7, [1.0, 2.0])
+    assert found["/demo/schedule"][0][1].data == "before the recorder came"
+    assert "2000  /wrench\n" in recorder.text()
+    assert "2002  messages in" in recorder.text()
+
+
+@pytest.mark.dds
+def test_a_duration_ends_the_recording(tmp_path: Path, domain: int) -> None:
+    arguments = (str(tmp_path / "bag"), "--duration", "0.3", "--topics", "/nothing")
+    recorder = Program("bag_recorder", domain, tmp_path / "log", *arguments)
+    try:
+        assert recorder.process.wait(60) == 0, recorder.text()
+    finally:
+        recorder.end()
+    assert (tmp_path / "bag" / "metadata.yaml").is_file()
+
+
+def test_the_default_topics_name_no_modality_of_the_node() -> None:
+    assert any("predicted/[^/]+" in topic for topic in DEFAULT_TOPICS)
+
+
+def test_the_schedule_holds_every_set_once_and_flips_many_at_a_time() -> None:
+    sensors = ("rgb", "depth", "wrench", "action")
+    order = schedule(sensors, seed=0)
+    assert len(order) == len(set(order)) == 16
+    assert () in order
+    assert sensors in order
+    flips = [len(set(a) ^ set(b)) for a, b in pairwise(order)]
+    assert sum(flips) / len(flips) > 2.0
+    assert schedule(sensors, seed=0) == order != schedule(sensors, seed=1)

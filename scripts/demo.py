@@ -1,0 +1,203 @@
+"""The main job, end to end: simulate, train, evaluate, export, perceive live over ROS 2, report.
+
+Called by `make demo`, which sets up and builds the workspace first. A second run reuses every stage
+whose settings are the same; an interrupted stage goes on where it can, else it is redone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from demo_live import LiveOptions, run_live
+from demo_stages import Stage, StageFailed, StageRunner, command
+from rich.console import Console
+from rich.table import Table
+
+from smvae_core.errors import SMVAEError
+from smvae_training.live.demo_report import DemoPaths
+
+ROOT = Path(__file__).resolve().parent.parent
+SMVAE = Path(sys.executable).parent / "smvae"
+DEFAULT = ROOT / "runs" / "demo"
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line; the defaults are the demo."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, default=DEFAULT, help="folder of the demo (default: runs/demo)")
+    add("--fresh", action="store_true", help="redo everything")
+    add("--episodes", type=int, default=60, help="episodes to simulate")
+    add("--steps", type=int, default=250, help="steps of 50 ms per episode, a multiple of 50")
+    add("--preset", default="demo", help="preset of `smvae train`")
+    add("--dwell", type=float, default=8.0, help="seconds per state of the sensors")
+    add("--seed", type=int, default=0, help="of the episodes and of training")
+    add("--setup-seconds", type=float, default=None, help="what the set-up took, for the summary")
+    return parser.parse_args(arguments)
+
+
+def stages(options: argparse.Namespace, paths: DemoPaths) -> list[Stage]:
+    """Return the stages in order."""
+    simulated = {"episodes": options.episodes, "steps": options.steps, "seed": options.seed}
+    trained = {"preset": options.preset, "seed": options.seed}
+    # another world than any training episode's
+    live = LiveOptions(dwell_s=options.dwell, robot_seed=options.seed + 1000, schedule_seed=0)
+
+    def simulate(resume: bool) -> None:
+        if not resume:
+            shutil.rmtree(paths.episodes, ignore_errors=True)
+        words = [word for key, value in simulated.items() for word in (f"--{key}", value)]
+        command("simulate", SMVAE, "simulate", paths.episodes, *words)
+
+    def train(resume: bool) -> None:
+        can_resume = resume and (paths.run / "checkpoints" / "last.ckpt").is_file()
+        flag = ["--resume"] if can_resume else ["--overwrite"]
+        words = ["--preset", options.preset, "--seed", options.seed]
+        words += ["--data", paths.episodes, "--out", paths.run]
+        command("train", SMVAE, "train", *words, *flag)
+
+    def evaluate(_: bool) -> None:
+        command("evaluate", SMVAE, "evaluate", paths.run, "--data", paths.episodes)
+
+    def export(_: bool) -> None:
+        command("export", SMVAE, "export", paths.run, paths.bundle)
+
+    def perceive(_: bool) -> None:
+        run_live(ROOT, paths.root, paths.bundle, live)
+
+    def report(_: bool) -> None:
+        command("report", sys.executable, "-m", "smvae_training.live.demo_report", paths.root)
+
+    return [
+        Stage(
+            name="simulate",
+            title="simulate episodes",
+            settings=simulated,
+            output=paths.episodes / "dataset.json",
+            work=simulate,
+        ),
+        Stage(
+            name="train",
+            title="train",
+            settings=trained,
+            output=paths.run / "weights.safetensors",
+            work=train,
+        ),
+        Stage(
+            name="evaluate",
+            title="evaluate on held-out episodes",
+            settings={},
+            output=paths.results,
+            work=evaluate,
+        ),
+        Stage(
+            name="export",
+            title="export the bundle",
+            settings={},
+            output=paths.bundle / "manifest.json",
+            work=export,
+        ),
+        Stage(
+            name="live",
+            title="perceive live over ROS 2",
+            settings=vars(live),
+            output=paths.bag / "metadata.yaml",
+            work=perceive,
+        ),
+        Stage(name="report", title="report", settings={}, output=paths.summary, work=report),
+    ]
+
+
+def finish_summary(paths: DemoPaths, extra: dict[str, float]) -> dict[str, Any]:
+    """Put the seconds of all stages, the report's included, into summary.json."""
+    from smvae_training.live.demo_report import stage_seconds
+
+    summary: dict[str, Any] = json.loads(paths.summary.read_text(encoding="utf-8"))
+    seconds = summary.get("seconds", {}) | stage_seconds(paths) | extra
+    summary["seconds"] = seconds
+    temporary = paths.summary.with_suffix(".part")
+    temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, paths.summary)
+    return summary
+
+
+def show(console: Console, summary: dict[str, Any], paths: DemoPaths) -> None:
+    """Print the short table, the checks, and where to look."""
+    table = Table(title="live, by the sensors that were on", box=None, pad_edge=False)
+    for column in ("sensors", "latents", "fused", "p50/p99 ms", "offline", "rgb", "depth"):
+        table.add_column(column, justify="left" if column == "sensors" else "right", no_wrap=True)
+    for name, both in summary["subsets"].items():
+        live, ratios = both["live"], both["ratios_to_mean_image"]
+        latency = live["stamp_to_received_ms"]
+        shown = [name, str(live["latents"]), _text(live["fused_equals_published"], 3)]
+        shown += [f"{_text(latency['p50'], 1)}/{_text(latency['p99'], 0)}"]
+        shown += [_text(live["equal_to_offline"], 3)]
+        for image, found in live["images"].items():
+            held_out = ratios.get(image, {}).get("all", {}).get("whole", {}).get("mean")
+            shown += [f"{_text(found['ratio_to_mean_image'])}/{_text(held_out)}"]
+        table.add_row(*shown)
+    console.print(table)
+    console.print(
+        "fused: share whose fused set is what was published; p50/p99: stamp to received;\n"
+        "offline: share equal to Runtime on the recorded inputs; rgb, depth: squared\n"
+        "error over that of the training mean image, live / held out",
+        style="dim",
+    )
+    none = summary["none"]
+    console.print(
+        f"none: {none['messages']} messages, {none['no_input']} NO_INPUT, {none['valid']} valid"
+    )
+    for check in summary["checks"]:
+        sign = "[green]holds[/green]" if check["passed"] else "[red]FAILS[/red]"
+        console.print(f"{sign}  {check['name']} ({check['required']})", highlight=False)
+        if not check["passed"]:
+            console.print(f"       got {check['got']}", highlight=False, markup=False)
+    console.print(f"\nreport:  {paths.report}\nsummary: {paths.summary}", highlight=False)
+
+
+def _text(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo: 0 if every check holds, 1 if one fails, 2 if a stage fails, 130 on Ctrl-C."""
+    options = parse(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):  # both end what was started, in order
+        signal.signal(number, signal.default_int_handler)
+    console = Console()
+    paths = DemoPaths(options.out.resolve())
+    start = time.monotonic()
+    try:
+        if options.fresh:
+            shutil.rmtree(paths.root, ignore_errors=True)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        todo = stages(options, paths)
+        runner = StageRunner(paths.stages, console, len(todo))
+        for stage in todo:
+            runner.run(stage)
+    except KeyboardInterrupt:
+        console.print("\nstopped; run again to go on from here")
+        return 130
+    except (StageFailed, SMVAEError) as err:
+        console.print(f"demo: {err}", style="red", highlight=False, markup=False)
+        return 2
+    extra = {} if options.setup_seconds is None else {"setup": options.setup_seconds}
+    summary = finish_summary(paths, extra)
+    show(console, summary, paths)
+    console.print(f"{time.monotonic() - start:.0f} s for this run", style="dim")
+    failed = [c["name"] for c in summary["checks"] if not c["passed"]]
+    if failed:
+        console.print(f"failed: {', '.join(failed)}", style="red", highlight=False)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
