@@ -11,7 +11,10 @@ if [[ -z "${ROS_DISTRO:-}" ]]; then
     esac
 fi
 if [[ -f "$_smvae_root/ros2_ws/install/local_setup.bash" ]]; then
+    case $- in *u*) _smvae_strict=1; set +u ;; *) _smvae_strict= ;; esac  # colcon's reads unset names
     . "$_smvae_root/ros2_ws/install/local_setup.bash"
+    if [[ -n "$_smvae_strict" ]]; then set -u; fi
+    unset _smvae_strict
 else
     echo "ros_env.sh: ros2_ws is not built yet, run scripts/build_workspace.sh" >&2
 fi

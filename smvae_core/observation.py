@@ -9,86 +9,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
-from smvae_core.errors import ConfigError, SampleError
+from smvae_core.errors import SampleError
+from smvae_core.fusion import (
+    FusionRule,
+    FusionState,
+    ModalityStatus,
+    Observation,
+    default_limits,
+)
 from smvae_core.modality import Modality, find
-from smvae_core.window import WINDOW_PERIOD_NS, resample_window
+from smvae_core.window import resample_window
 
-#: Before a modality's period is measured, this stands in for it [s].
-UNMEASURED_PERIOD_S = 0.1
 _PERIODS_KEPT = 20
 _READINGS_KEPT = 256  # 32 ms at up to 8 kHz
 _SAMPLES_KEPT = 4
-
-
-class FusionState(IntEnum):
-    """State of a modality at one reference time (numbers equal smvae_msgs/ModalityStatus)."""
-
-    ABSENT = 0
-    FUSED = 1
-    STALE = 2
-    REJECTED = 3
-    DISABLED = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class FusionRule:
-    """When a modality's newest sample counts as observed."""
-
-    enabled: bool = True
-    """False: never fused."""
-    max_skew_s: float | None = None
-    """Fused if |stamp - reference - offset| is at most this; None = 1.5 measured periods."""
-    max_age_s: float | None = None
-    """Stale if nothing arrived for this long on the steady clock; None = 3 measured periods."""
-    stamp_offset_s: float = 0.0
-    """Known constant delay of the sensor's stamps."""
-    min_samples: int = 3
-    """Readings a force window needs at least."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_skew_s", "max_age_s"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} must be positive, got {value}")
-        if self.min_samples < 2:
-            raise ConfigError(f"min_samples must be at least 2, got {self.min_samples}")
-
-
-@dataclass(kw_only=True)
-class ModalityStatus:
-    """What the collector knows of one modality at the reference time."""
-
-    state: FusionState
-    stamp_ns: int
-    """Stamp of the newest sample considered; 0 if none."""
-    age_s: float
-    """Reference time minus stamp; negative means newer than the reference."""
-    received: int
-    rejected: int
-    reject_reasons: dict[str, int]
-    period_s: float | None
-    """Measured period, None until two samples came."""
-    max_skew_s: float
-    max_age_s: float
-
-
-@dataclass(kw_only=True)
-class Observation:
-    """The samples that belong to one reference time."""
-
-    reference_ns: int
-    samples: dict[str, Any]
-    """Fused modalities only; a force window already has its (32, 6) shape."""
-    status: dict[str, ModalityStatus]
-
-    @property
-    def subset(self) -> tuple[str, ...]:
-        return tuple(self.samples)
 
 
 @dataclass
@@ -118,11 +56,9 @@ class _Channel:
 
     def limits(self) -> tuple[float, float]:
         """Return (max_skew_s, max_age_s), from the rule or the measured period."""
-        period = self.period_s or UNMEASURED_PERIOD_S
-        if self.modality.kind == "force_window":  # the window is the sample, not one reading of it
-            period = max(period, self.modality.shape[1] * WINDOW_PERIOD_NS * 1e-9)
+        default_skew, default_age = default_limits(self.modality, self.period_s)
         skew, age = self.rule.max_skew_s, self.rule.max_age_s
-        return (1.5 * period if skew is None else skew, 3.0 * period if age is None else age)
+        return (default_skew if skew is None else skew, default_age if age is None else age)
 
     def add(self, stamp_ns: int, value: Any, now_s: float) -> None:
         if self.stamps and stamp_ns <= self.stamps[-1]:

@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("rosbags")
 from live_bag import LATENCY_NS, BagMaker
 
+from smvae_core.fusion import FusionState
 from smvae_core.modality import all_subsets, subset_name, vision_touch
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
-from smvae_core.observation import FusionState
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.runtime import Runtime
 from smvae_training.live.bag import LiveRun, Track, read_bag, shrunk

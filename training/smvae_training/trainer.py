@@ -259,7 +259,7 @@ class _Session:
         return Trainer(
             accelerator=self.hardware.accelerator,
             devices=config.hardware.devices,
-            strategy="ddp" if config.hardware.devices > 1 else "auto",
+            strategy="ddp_find_unused_parameters_true" if config.hardware.devices > 1 else "auto",
             precision=self.hardware.lightning_precision,
             max_steps=self.record.total_steps,
             max_epochs=-1,

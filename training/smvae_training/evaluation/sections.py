@@ -17,6 +17,8 @@ from smvae_training.run import RunPaths
 if TYPE_CHECKING:
     from smvae_training.evaluation.evaluate import Evaluation
 
+#: Figure 7 beside the report, for a README or a slide.
+PICTURE = "figure7.png"
 UNITS = {"psnr_db": "PSNR [dB]", "ssim": "SSIM", "mae_m": "MAE [m]"}
 
 
@@ -29,15 +31,20 @@ def write_report(out: Path, evaluation: Evaluation, results: dict[str, Any]) -> 
     )
     title = "Set Multimodal VAE: evaluation"
     return render_report(
-        out, title=title, sections=evaluation_sections(evaluation, results), subtitle=subtitle
+        out,
+        title=title,
+        sections=evaluation_sections(evaluation, results, out.with_name(PICTURE)),
+        subtitle=subtitle,
     )
 
 
-def evaluation_sections(evaluation: Evaluation, results: dict[str, Any]) -> list[Section]:
-    """Return all sections of an evaluation, in reading order."""
+def evaluation_sections(
+    evaluation: Evaluation, results: dict[str, Any], picture: Path | None = None
+) -> list[Section]:
+    """Return all sections of an evaluation, in reading order; Figure 7 also goes to `picture`."""
     modalities = evaluation.modalities
     sections = [
-        pictures_section(evaluation),
+        pictures_section(evaluation, picture),
         summary_section(results),
         ratio_section(results),
         subset_section(results, modalities),
@@ -49,13 +56,15 @@ def evaluation_sections(evaluation: Evaluation, results: dict[str, Any]) -> list
     return [section for section in sections if section is not None]
 
 
-def pictures_section(evaluation: Evaluation) -> Section:
-    """Return Figure 7 of the paper for this model."""
+def pictures_section(evaluation: Evaluation, picture: Path | None = None) -> Section:
+    """Return Figure 7 of the paper for this model; with `picture`, save it as a PNG too."""
     index = choose_moments(evaluation.episodes, evaluation.held_out)
     predictor = evaluation.predict(pick(evaluation.episodes, index, len(index)))
     blind = tuple(m.name for m in evaluation.modalities if not m.is_image)
     subsets = [s for s in (blind, evaluation.names) if s]
     figure = figure_7(predictor, evaluation.episodes, index, evaluation.modalities, subsets)
+    if picture is not None:
+        figure.savefig(picture, dpi=80, bbox_inches="tight")
     name = evaluation.episodes.trajectory_names[int(evaluation.episodes.trajectory[index[0]])]
     caption = (
         f"As Figure 7 of the paper. Trajectory {name}, the first held out; {len(index)} moments "

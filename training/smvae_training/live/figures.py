@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from smvae_core.fusion import FusionState
 from smvae_core.modality import subset_name
-from smvae_core.observation import FusionState
 from smvae_training.live.bag import Latent, LiveRun
 from smvae_training.live.evaluate import LiveEvaluation
 from smvae_training.live.windows import windows

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from smvae_core.fusion import default_limits
 from smvae_core.modality import Modality, subset_name
 from smvae_training.live.bag import Latent, LiveRun, Mark, sensor_of
 
@@ -59,13 +60,6 @@ def settled(run: LiveRun) -> list[tuple[Latent, Window]]:
     return found
 
 
-def skew_s(modality: Modality, period_s: float) -> float:
-    """Return the node's default skew window: 1.5 measured periods, of at least 10 ms for force."""
-    if modality.kind == "force_window":
-        period_s = max(period_s, 0.01)
-    return 1.5 * period_s
-
-
 def published(run: LiveRun, stamp_ns: int) -> frozenset[str]:
     """Return the modalities with a message stamped within the skew window before a moment."""
     found = set()
@@ -75,6 +69,7 @@ def published(run: LiveRun, stamp_ns: int) -> frozenset[str]:
         if row < 0:
             continue
         age_s = (stamp_ns - int(track.stamps_ns[row])) * 1e-9
-        if age_s <= skew_s(modality, track.period_s):
+        max_skew_s, _ = default_limits(modality, track.period_s)
+        if age_s <= max_skew_s:
             found.add(modality.name)
     return frozenset(found)

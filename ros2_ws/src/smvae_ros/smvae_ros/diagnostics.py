@@ -6,7 +6,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from smvae_core.observation import FusionState, ModalityStatus
+from smvae_core.fusion import FusionState, ModalityStatus
 from smvae_core.runtime import Runtime
 from smvae_ros.inference import Inference
 from smvae_ros.inputs import Inputs

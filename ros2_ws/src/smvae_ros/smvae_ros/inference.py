@@ -13,8 +13,8 @@ import numpy as np
 
 from smvae_core.conversions import CONVERTERS, ConversionError, ConversionOptions
 from smvae_core.errors import SampleError
+from smvae_core.fusion import Observation
 from smvae_core.modality import Modality
-from smvae_core.observation import Observation
 from smvae_core.runtime import Posterior, Runtime
 from smvae_ros.mailbox import Mailbox, Taken
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from smvae_core.fusion import FusionRule, FusionState, Observation
 from smvae_core.modality import Modality
-from smvae_core.observation import Collector, FusionRule, FusionState, Observation
+from smvae_core.observation import Collector
 from smvae_ros.parameters import TRIGGERS
 
 #: A stamp that far behind its predecessor is a restarted source (a looped bag), not a late message.

@@ -12,8 +12,8 @@ from sensor_msgs.msg import CameraInfo
 from smvae_msgs.msg import LatentState, ModalityInfo, ModalityStatus, ModelInfo
 
 from smvae_core.conversions import CONVERTERS
+from smvae_core.fusion import FusionState, Observation
 from smvae_core.modality import Modality
-from smvae_core.observation import FusionState, Observation
 from smvae_core.runtime import Posterior, Runtime
 
 #: Conventions that no message carries, by kind.

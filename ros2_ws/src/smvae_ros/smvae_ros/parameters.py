@@ -13,8 +13,8 @@ from typing import Any
 
 from smvae_core.conversions import ConversionOptions
 from smvae_core.errors import ConfigError
+from smvae_core.fusion import FusionRule
 from smvae_core.modality import Kind, Modality
-from smvae_core.observation import FusionRule
 
 IMAGES: tuple[Kind, ...] = ("color_image", "depth_image")
 #: Triggers that are not a modality.

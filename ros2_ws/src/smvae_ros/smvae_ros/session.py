@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from smvae_core.bundle import Bundle
+from smvae_core.fusion import FusionRule
 from smvae_core.modality import Modality
-from smvae_core.observation import FusionRule
 from smvae_core.runtime import Runtime
 from smvae_ros import parameters
 from smvae_ros.inference import Inference, Result

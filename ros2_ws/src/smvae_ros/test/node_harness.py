@@ -25,8 +25,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, ModelInfo
 
 from smvae_core.conversions import CONVERTERS, ConversionOptions
+from smvae_core.fusion import FusionState
 from smvae_core.modality import Modality
-from smvae_core.observation import FusionState
 from smvae_core.runtime import Runtime
 from smvae_core.window import resample_window
 

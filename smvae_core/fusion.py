@@ -1,0 +1,92 @@
+"""When a sample counts as observed: states, rules with their defaults, and what a moment holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import Modality
+from smvae_core.window import WINDOW_PERIOD_NS
+
+#: Before a modality's period is measured, this stands in for it [s].
+UNMEASURED_PERIOD_S = 0.1
+
+
+class FusionState(IntEnum):
+    """State of a modality at one reference time (numbers equal smvae_msgs/ModalityStatus)."""
+
+    ABSENT = 0
+    FUSED = 1
+    STALE = 2
+    REJECTED = 3
+    DISABLED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionRule:
+    """When a modality's newest sample counts as observed."""
+
+    enabled: bool = True
+    """False: never fused."""
+    max_skew_s: float | None = None
+    """Fused if |stamp - reference - offset| is at most this; None = 1.5 measured periods."""
+    max_age_s: float | None = None
+    """Stale if nothing arrived for this long on the steady clock; None = 3 measured periods."""
+    stamp_offset_s: float = 0.0
+    """Known constant delay of the sensor's stamps."""
+    min_samples: int = 3
+    """Readings a force window needs at least."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_skew_s", "max_age_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} must be positive, got {value}")
+        if self.min_samples < 2:
+            raise ConfigError(f"min_samples must be at least 2, got {self.min_samples}")
+
+
+@dataclass(kw_only=True)
+class ModalityStatus:
+    """What the collector knows of one modality at the reference time."""
+
+    state: FusionState
+    stamp_ns: int
+    """Stamp of the newest sample considered; 0 if none."""
+    age_s: float
+    """Reference time minus stamp; negative means newer than the reference."""
+    received: int
+    rejected: int
+    reject_reasons: dict[str, int]
+    period_s: float | None
+    """Measured period, None until two samples came."""
+    max_skew_s: float
+    max_age_s: float
+
+
+@dataclass(kw_only=True)
+class Observation:
+    """The samples that belong to one reference time."""
+
+    reference_ns: int
+    samples: dict[str, Any]
+    """Fused modalities only; a force window already has its (32, 6) shape."""
+    status: dict[str, ModalityStatus]
+
+    @property
+    def subset(self) -> tuple[str, ...]:
+        return tuple(self.samples)
+
+
+def default_limits(modality: Modality, period_s: float | None) -> tuple[float, float]:
+    """Return the (max_skew_s, max_age_s) of a modality whose messages come every `period_s`.
+
+    1.5 and 3 periods. Of a force window the period is at least its length, since the window is the
+    sample, not one reading of it.
+    """
+    period = period_s or UNMEASURED_PERIOD_S
+    if modality.kind == "force_window":
+        period = max(period, modality.shape[1] * WINDOW_PERIOD_NS * 1e-9)
+    return 1.5 * period, 3.0 * period
