@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smvae_core.errors import ConfigError, UnknownModality
+from smvae_core.modality import Modality
 from smvae_core.model.smvae import SMVAE
 
 Target = Literal["observed", "subset"]
@@ -25,14 +26,25 @@ class ObjectiveConfig:
     """'observed': encode x_S, reconstruct all that was recorded; 'subset': only x_S, Eq. 3."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """lambda of Eq. 2 per modality, 1 where not named; training only, never in evaluation."""
+    balance: float = 0.0
+    """Each weight is multiplied by (D_max / D_m)^balance, D_m being the modality's number of
+    elements: 0 leaves the literal Eq. 2, at 1 all modalities weigh the same (as in MultiVae).
+    At 0, a 4-d action beside 12,288 pixels is not worth its nats, and no latent carries it."""
     regulariser: float = 0.0
     """Weight of ||mean||^2 + ||sigma - 1||^2 (section 3.2), off by default."""
+
+    def weight(self, modality: Modality, modalities: tuple[Modality, ...]) -> float:
+        """Return lambda of Eq. 2 for one modality among those of the model."""
+        largest = max(m.size for m in modalities)
+        return self.weights.get(modality.name, 1.0) * (largest / modality.size) ** self.balance
 
     def __post_init__(self) -> None:
         if self.target not in ("observed", "subset"):
             raise ConfigError(f"target must be 'observed' or 'subset', got '{self.target}'")
         if self.regulariser < 0 or any(w < 0 for w in self.weights.values()):
             raise ConfigError("weights and regulariser must not be negative")
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"balance must lie in [0, 1], got {self.balance}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,8 @@ def elbo(
         values = model.log_likelihood(name, x.float(), output)
         log_likelihood[name] = values.detach().mean()
         padded = values if everyone else z.new_zeros(len(z)).index_copy(0, rows, values)
-        objective = objective + config.weights.get(name, 1.0) * padded
+        weight = config.weight(model.config.modalities[index], model.config.modalities)
+        objective = objective + weight * padded
         unweighted = unweighted + padded.detach()
     if config.regulariser:
         objective = objective - config.regulariser * posterior.regulariser()

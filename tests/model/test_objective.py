@@ -122,6 +122,16 @@ def test_beta_weights_and_regulariser_enter_as_in_eq_2(model: SMVAE):
     )
 
 
+def test_balance_lifts_small_modalities_by_their_share_of_elements(model: SMVAE):
+    rgb, _, _, action = model.config.modalities
+    half = ObjectiveConfig(balance=0.5, weights={"action": 3.0})
+    assert half.weight(action, model.config.modalities) == pytest.approx(3 * (3072 / 4) ** 0.5)
+    assert half.weight(rgb, model.config.modalities) == 1.0
+    assert ObjectiveConfig().weight(action, model.config.modalities) == 1.0
+    with pytest.raises(ConfigError, match=r"balance must lie in \[0, 1\]"):
+        ObjectiveConfig(balance=2.0)
+
+
 def test_a_weight_for_an_unknown_modality_is_refused(model: SMVAE):
     full = presence(model, 2, *model.names)
     with pytest.raises(UnknownModality, match="'colour'"):
