@@ -68,6 +68,18 @@ def test_a_resume_takes_the_runs_own_settings(folder: Path, tmp_path: Path) -> N
     assert (record["step"], record["config"]["seed"]) == (3, 3)
 
 
+def test_two_devices_train_one_model_by_ddp(folder: Path, tmp_path: Path) -> None:
+    """Lightning starts the second process from the same command line."""
+    run = tmp_path / "run"
+    more = ("--hardware.devices", "2", "--max-steps", "2")
+    command = [sys.executable, "-m", "smvae_training.cli", *train_arguments(folder, run, *more)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "MEMBER: 2/2" in done.stderr
+    assert json.loads((run / "config.json").read_text())["step"] == 2
+    assert (run / "weights.safetensors").is_file()
+
+
 def test_bad_data_cost_no_older_run(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(train_arguments(folder, run, "--max-steps", "2")) == 0

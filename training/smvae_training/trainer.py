@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from dataclasses import replace
@@ -92,10 +93,17 @@ def train(
     return train_on(config, episodes, paths, old, str(data), stop_after, callbacks or [])
 
 
+def is_helper() -> bool:
+    """Return whether Lightning started this process as a further device of a DDP run."""
+    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
 def check_folder(
     paths: RunPaths, config: TrainConfig, resume: bool, overwrite: bool
 ) -> RunRecord | None:
     """Return the record of the run to continue, or None for a new run; writes nothing yet."""
+    if is_helper():  # rank zero has checked, and may have begun to write
+        return RunRecord.read(paths.config) if resume else None
     exists = paths.config.is_file()
     if resume and overwrite:
         raise RunError(paths.root, "--resume and --overwrite contradict each other")
@@ -162,11 +170,12 @@ def train_on(
     record = new_record(config, episodes, parts, about)
     if old is not None:
         record = replace(record, step=old.step, seconds=old.seconds, statistics=old.statistics)
-    if old is None:
-        paths.clear()  # only now: bad data or settings must not cost an older run
-        paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    record.write(paths.config)
-    _log_size(episodes, parts, order, record)
+    if not is_helper():
+        if old is None:
+            paths.clear()  # only now: bad data or settings must not cost an older run
+            paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        record.write(paths.config)
+        _log_size(episodes, parts, order, record)
     stop = StopOnInterrupt(stop_after)
     session = _Session(config, paths, record, order, hardware)
     session.fit(episodes, parts, old is not None, [*(callbacks or []), stop])
