@@ -173,6 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # both end what was started, in order
         signal.signal(number, signal.default_int_handler)
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 100)  # a log file has no edge to keep the table from
     paths = DemoPaths(options.out.resolve())
     start = time.monotonic()
     try:

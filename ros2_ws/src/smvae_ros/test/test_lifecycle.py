@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import smvae_ros
 from lifecycle_msgs.msg import Transition
 from node_harness import LATCHED, WITHOUT_TORCH, ModelInfo, fused
 from smvae_msgs.msg import LatentState
@@ -136,6 +138,14 @@ def test_a_dead_inference_thread_shows_as_error_and_leaves_active(
         node.release()
         node.destroy_node()
         rclpy.shutdown(context=context)
+
+
+def test_no_module_of_the_nodes_needs_torch() -> None:
+    names = [m.name for m in pkgutil.iter_modules(smvae_ros.__path__)]
+    assert "perception_node" in names
+    imports = "; ".join(f"import smvae_ros.{name}" for name in names)
+    code = f"import sys; sys.modules['torch'] = None; {imports}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_the_node_needs_no_torch(start_node, client, bundle) -> None:
