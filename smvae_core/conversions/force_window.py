@@ -1,6 +1,6 @@
 """geometry_msgs/WrenchStamped <-> one reading (6,) float32 in N and N m.
 
-A window is what the collector makes of readings (`smvae_core.observation.resample_window`). Frame,
+A window is what the collector makes of readings (`smvae_core.window.resample_window`). Frame,
 sign, gravity and bias are the driver's: they must be those of the training data.
 """
 

@@ -108,7 +108,7 @@ class BagRecorder(Node):
         reliability = "reliable" if qos.reliability == ReliabilityPolicy.RELIABLE else "best effort"
         self.get_logger().info(f"recording {topic} ({type_name}, {reliability})")
 
-    def _receiver(self, topic: str) -> Callable[[bytes, dict[str, Any]], None]:
+    def _receiver(self, topic: str) -> Callable[..., None]:
         put = self._writer.put
 
         def receive(data: bytes, info: dict[str, Any]) -> None:

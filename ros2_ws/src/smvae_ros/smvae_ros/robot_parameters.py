@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_datasets.simulation.cell import variation_range
+from smvae_datasets.simulation.cell import Variation, variation_range
 
 #: Switchable sensors, named after their topics.
 SENSORS = ("rgb", "depth", "wrench", "action")
@@ -23,7 +23,7 @@ class RobotSettings:
 
     seed: int
     episode_steps: int
-    variation: str
+    variation: Variation
     wrench_period_ms: int
 
 

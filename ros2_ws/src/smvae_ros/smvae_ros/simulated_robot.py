@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
@@ -44,7 +45,7 @@ class Counts:
 class SimulatedRobotNode(Node):
     """Publishes a simulated robot's sensors; parameters switch single sensors off and on."""
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         """Declare parameters and make publishers; `start` runs the robot.
 
         Raises:
