@@ -133,7 +133,7 @@ def print_inspection(inspection: Inspection, console: Console | None = None) -> 
         f"{inspection.steps} steps ({minutes:.1f} min at {STEP_RATE_HZ:g} Hz)"
     )
     lines = [Text(counts, style="bold")]
-    for summary in inspection.fields:
+    for summary in inspection.fields if inspection.steps else ():
         style = "red" if summary.errors else "yellow" if summary.warnings else ""
         lines.append(Text(summary.line, style=style))
     lines += [Text(f"error: {error}", style="red") for error in inspection.errors]

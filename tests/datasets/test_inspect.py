@@ -121,7 +121,10 @@ def test_an_empty_or_missing_path_is_an_error(tmp_path):
     assert "empty folder" in inspect_path(tmp_path).errors[0]
     inspection = inspect_path(tmp_path / "nowhere")
     assert "no such folder" in inspection.errors[0]
-    assert any("never readable" in line for line in printed(inspection))
+    counts, error, verdict = printed(inspection)  # no line for a field that nothing was read of
+    assert counts.endswith("0 trajectories, 0 files, 0 steps (0.0 min at 20 Hz)")
+    assert "no such folder" in error
+    assert verdict == "invalid: 1 errors, 0 warnings"
 
 
 def test_a_field_that_can_never_be_read_says_so(episode):

@@ -246,3 +246,11 @@ def test_a_bag_that_is_missing_or_of_another_bundle_is_refused(
     monkeypatch.setattr("smvae_training.live.evaluate.read_bag", lambda *_: other)
     with pytest.raises(LiveRunError, match="its latents come from bundle 000000000000"):
         evaluate_live(bag, bundle)
+
+
+def test_images_of_latents_with_one_stamp_are_told_apart_by_their_order() -> None:
+    """A frame of one camera, then the other's of the same moment: two latents, one stamp."""
+    stamps = np.array([10, 20, 20, 30], np.int64)
+    track = Track(stamps_ns=stamps, received_ns=stamps, samples=np.array(["a", "b", "c", "d"]))
+    assert (track.at(20), track.at(20, 1), track.at(20, 2)) == ("b", "c", None)
+    assert (track.at(30), track.at(30, 1), track.at(15)) == ("d", None, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +87,19 @@ class Track:
     received_ns: NDArray[np.int64]
     samples: NDArray[Any]
     """(N, ...): images at the network's size in the raw layout, one reading, or one vector."""
-    index: dict[int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.index = {int(s): i for i, s in enumerate(self.stamps_ns)}
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
 
-    def at(self, stamp: int) -> NDArray[Any] | None:
-        """Return the sample with exactly this stamp, None if there is none."""
-        row = self.index.get(stamp)
-        return None if row is None else self.samples[row]
+    def at(self, stamp: int, turn: int = 0) -> NDArray[Any] | None:
+        """Return the sample with exactly this stamp, None if there is none.
+
+        Two latents may have one stamp (a camera's frame came, then the other's of the same moment),
+        and so have their images: `turn` counts them, in order of arrival.
+        """
+        row = int(np.searchsorted(self.stamps_ns, stamp)) + turn
+        there = row < len(self) and int(self.stamps_ns[row]) == stamp
+        return self.samples[row] if there else None
 
     def nearest(self, stamp: int) -> int:
         """Return the row whose stamp is nearest."""

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from smvae_core.fusion import FusionState
 from smvae_core.modality import subset_name
@@ -40,7 +41,7 @@ def middle_latent(found: LiveEvaluation, subset: Sequence[str]) -> Latent | None
         c
         for c in found.of_window(subset_name(tuple(subset)))
         if c.latent.fused == frozenset(subset)
-        and all(c.latent.stamp_ns in run.predicted[name].index for name in images)
+        and all(run.predicted[name].at(c.latent.stamp_ns) is not None for name in images)
     ]
     if not checks:
         return None
@@ -136,6 +137,8 @@ def latency_figure(found: LiveEvaluation) -> Figure:
             at = float(np.percentile(values, q))
             axis.axvline(at, color="#c92a2a", linestyle=style, label=f"p{q} {at:.1f} ms")
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.legend(fontsize=8, frameon=False)
     axis.set_xlabel("stamp to latent received [ms]", fontsize=8)
     axis.set_ylabel("latents", fontsize=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,8 +71,10 @@ def image_errors(
     predicted, truth = run.predicted[modality.name], run.truth[modality.name]
     rows: list[tuple[float, float, float]] = []
     apart_ns = 0
+    turns: Counter[int] = Counter()
     for each in replayed:
-        published = predicted.at(each.latent.stamp_ns)
+        published = predicted.at(each.latent.stamp_ns, turns[each.latent.stamp_ns])
+        turns[each.latent.stamp_ns] += 1
         if published is None or each.mean is None or not len(truth):
             continue
         near = truth.nearest(each.latent.stamp_ns)
