@@ -35,7 +35,8 @@ lint: setup ros  ## ruff, mypy, import-linter
 
 test: lint  ## Lint and pass every test; fails unless the DDS tests ran
 	@source scripts/ros_env.sh
-	OMP_NUM_THREADS=1 SMVAE_REQUIRE_DDS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 SMVAE_REQUIRE_DDS=1 $(BIN)/python -m pytest -q \
+		--jaxtyping-packages=smvae_core.model,beartype.beartype
 
 clean:  ## Remove what was built (runs/ stays)
 	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log *.egg-info

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from smvae_core.errors import ConfigError, UnknownModality
@@ -136,10 +137,16 @@ def test_a_weight_for_an_unknown_modality_is_refused(model: SMVAE):
     full = presence(model, 2, *model.names)
     with pytest.raises(UnknownModality, match="'colour'"):
         elbo(
-            model, example_batch(model, 2), full, full, 1.0, ObjectiveConfig(weights={"colour": 2})
+            model,
+            example_batch(model, 2),
+            full,
+            full,
+            1.0,
+            ObjectiveConfig(weights={"colour": 2.0}),
         )
 
 
 def test_an_unknown_target_is_refused():
-    with pytest.raises(ConfigError, match="'observed' or 'subset'"):
+    # with shape checking on, the annotation itself refuses first
+    with pytest.raises((ConfigError, TypeCheckError), match=r"'observed'.*'subset'"):
         ObjectiveConfig(target="all")  # type: ignore[arg-type]
