@@ -27,6 +27,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from smvae_core.errors import SMVAEError
+from smvae_ros.service_client import connect
 
 MARKS_TOPIC = "/demo/schedule"
 _UNRECORDED = ("/rosout", "/parameter_events")
@@ -85,13 +86,19 @@ class ScheduleWalker(Node):
             ScheduleError: If it does not come true in time.
             Interrupted: On SIGINT.
         """
-        end_s = time.monotonic() + timeout_s
+        if not self._came_true(ready, timeout_s):
+            raise ScheduleError(f"waited {timeout_s:g} s for {what}, which did not come")
+
+    def _came_true(self, ready: Callable[[], bool], seconds: float) -> bool:
+        """Turn the executor until `ready` or the time is over; return whether it was."""
+        end_s = time.monotonic() + seconds
         while not ready():
             if self.interrupted:
                 raise Interrupted("interrupted")
             if time.monotonic() > end_s:
-                raise ScheduleError(f"waited {timeout_s:g} s for {what}, which did not come")
+                return False
             rclpy.spin_once(self, timeout_sec=0.05)
+        return True
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
         """Call a service and return its response.
@@ -99,9 +106,11 @@ class ScheduleWalker(Node):
         Raises:
             ScheduleError: If it is not offered or does not answer in time.
         """
-        client = self.create_client(service_type, name)
         try:
-            self.wait_for(f"service {name}", client.service_is_ready, self._timeout_s)
+            client = connect(self, service_type, name, self._came_true, self._timeout_s)
+        except TimeoutError as err:
+            raise ScheduleError(str(err)) from err
+        try:
             future = client.call_async(request)
             self.wait_for(f"an answer of {name}", future.done, self._timeout_s)
             return future.result()

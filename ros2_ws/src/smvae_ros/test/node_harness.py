@@ -23,6 +23,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, ModelInfo
+from smvae_ros.service_client import connect
 
 from smvae_core.conversions import CONVERTERS, ConversionOptions
 from smvae_core.fusion import FusionState
@@ -127,6 +128,15 @@ class Client:
         self.node.create_subscription(message_type, topic, received.append, qos)
         return received
 
+    def came_true(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Spin until a condition holds or the time is over; return whether it held."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.executor.spin_once(timeout_sec=0.02)
+        return True
+
     def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
         """Spin until a condition holds and return its value; fail after the timeout."""
         deadline = time.monotonic() + timeout_s
@@ -142,8 +152,7 @@ class Client:
             self.executor.spin_once(timeout_sec=0.01)
 
     def call(self, service_type: Any, name: str, request: Any, timeout_s: float = 20.0) -> Any:
-        client = self.node.create_client(service_type, name)
-        self.until(client.service_is_ready, timeout_s)
+        client = connect(self.node, service_type, name, self.came_true, timeout_s)
         future = client.call_async(request)
         self.until(future.done, timeout_s)
         self.node.destroy_client(client)

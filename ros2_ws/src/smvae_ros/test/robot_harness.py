@@ -14,6 +14,7 @@ from typing import Any
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from smvae_ros.service_client import connect
 
 RELIABLE = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -72,6 +73,15 @@ class Listener:
         self.node.create_subscription(message_type, topic, received.append, RELIABLE)
         return received
 
+    def came_true(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Spin until a condition holds or the time is over; return whether it held."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.executor.spin_once(timeout_sec=0.02)
+        return True
+
     def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
         """Spin until a condition holds and return its value; fail after the timeout."""
         deadline = time.monotonic() + timeout_s
@@ -81,8 +91,7 @@ class Listener:
         return value
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
-        client = self.node.create_client(service_type, name)
-        self.until(client.service_is_ready)
+        client = connect(self.node, service_type, name, self.came_true, 60.0)
         future = client.call_async(request)
         self.until(future.done)
         self.node.destroy_client(client)

@@ -1,0 +1,57 @@
+"""A service client whose answers arrive: DDS connects requests and answers apart.
+
+A client may see the server before the server sees where to answer; a request sent in between is
+carried out and its answer lost. An idempotent request through a client made later tells when the
+server knows both, since endpoints are announced in order: it can be sent again, the real one not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.srv import ListParameters
+from rclpy.node import Node
+
+#: A lost answer is noticed after this long.
+RETRY_S = 0.5
+
+
+def connect(
+    node: Node,
+    service_type: Any,
+    name: str,
+    wait: Callable[[Callable[[], bool], float], bool],
+    timeout_s: float,
+) -> Any:
+    """Return a client that requests and answers both reach; the caller destroys it.
+
+    Args:
+        node: Whose client it is.
+        service_type: Type of the service.
+        name: `<node that offers it>/<service>`, absolute.
+        wait: (condition, seconds) -> whether it came true, turning the executor meanwhile.
+        timeout_s: When to give up.
+
+    Raises:
+        TimeoutError: If the server does not answer in time.
+    """
+    client = node.create_client(service_type, name)
+    probe = node.create_client(ListParameters, f"{name.rpartition('/')[0]}/list_parameters")
+    end_s = time.monotonic() + timeout_s
+    try:
+        while time.monotonic() < end_s:
+            if not wait(lambda: client.service_is_ready() and probe.service_is_ready(), RETRY_S):
+                continue
+            answer = probe.call_async(ListParameters.Request(prefixes=["-"]))
+            if wait(answer.done, RETRY_S):
+                return client
+            probe.remove_pending_request(answer)
+    except BaseException:
+        node.destroy_client(client)
+        raise
+    finally:
+        node.destroy_client(probe)
+    node.destroy_client(client)
+    raise TimeoutError(f"waited {timeout_s:g} s for service {name}, which did not come")
