@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import TwistStamped, WrenchStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from robot_harness import Listener
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, ModelInfo
-from smvae_ros.service_client import connect
 
 from smvae_core.conversions import CONVERTERS, ConversionOptions
 from smvae_core.fusion import FusionState
@@ -98,15 +96,13 @@ class NodeProcess:
                 self.process.wait()
 
 
-class Client:
+class Client(Listener):
     """Sensors and listeners of one test, on one domain."""
 
+    patience_s = 10.0
+
     def __init__(self, domain: int, modalities: tuple[Modality, ...]) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
-        self.node = rclpy.create_node("client", context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__(domain, "client")
         self.modalities = {m.name: m for m in modalities}
         self.latents: list[LatentState] = []
         self.node.create_subscription(LatentState, "/smvae/latent", self.latents.append, 100)
@@ -117,46 +113,16 @@ class Client:
         self.sent: dict[str, dict[int, Any]] = {m.name: {} for m in modalities}
         self._seed = 0
 
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
-    def listen(self, message_type: Any, topic: str, qos: Any = 100) -> list[Any]:
-        """Return a list that fills with the messages of a topic."""
-        received: list[Any] = []
-        self.node.create_subscription(message_type, topic, received.append, qos)
-        return received
-
-    def came_true(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Spin until a condition holds or the time is over; return whether it held."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            self.executor.spin_once(timeout_sec=0.02)
-        return True
-
-    def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
-        """Spin until a condition holds and return its value; fail after the timeout."""
-        deadline = time.monotonic() + timeout_s
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"nothing within {timeout_s} s"
-            self.executor.spin_once(timeout_sec=0.02)
-        return value
-
     def spin(self, seconds: float) -> None:
         """Spin for a time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.executor.spin_once(timeout_sec=0.01)
 
-    def call(self, service_type: Any, name: str, request: Any, timeout_s: float = 20.0) -> Any:
-        client = connect(self.node, service_type, name, self.came_true, timeout_s)
-        future = client.call_async(request)
-        self.until(future.done, timeout_s)
-        self.node.destroy_client(client)
-        return future.result()
+    def call(
+        self, service_type: Any, name: str, request: Any, timeout_s: float | None = 20.0
+    ) -> Any:
+        return super().call(service_type, name, request, timeout_s)
 
     def change(self, transition: int) -> bool:
         """Ask for a lifecycle transition; return whether it succeeded."""

@@ -56,10 +56,12 @@ class Program:
 class Listener:
     """A node of the test's own."""
 
-    def __init__(self, domain: int) -> None:
+    patience_s = 60.0
+
+    def __init__(self, domain: int, name: str = "listener") -> None:
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
-        self.node = rclpy.create_node("listener", context=self.context)
+        self.node = rclpy.create_node(name, context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
 
@@ -68,9 +70,10 @@ class Listener:
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 
-    def listen(self, message_type: Any, topic: str) -> list[Any]:
+    def listen(self, message_type: Any, topic: str, qos: Any = RELIABLE) -> list[Any]:
+        """Return a list that fills with the messages of a topic."""
         received: list[Any] = []
-        self.node.create_subscription(message_type, topic, received.append, RELIABLE)
+        self.node.create_subscription(message_type, topic, received.append, qos)
         return received
 
     def came_true(self, condition: Callable[[], bool], seconds: float) -> bool:
@@ -82,18 +85,22 @@ class Listener:
             self.executor.spin_once(timeout_sec=0.02)
         return True
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+    def until(self, condition: Callable[[], Any], timeout_s: float | None = None) -> Any:
         """Spin until a condition holds and return its value; fail after the timeout."""
+        timeout_s = self.patience_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):
             assert time.monotonic() < deadline, f"nothing within {timeout_s} s"
             self.executor.spin_once(timeout_sec=0.02)
         return value
 
-    def call(self, service_type: Any, name: str, request: Any) -> Any:
-        client = connect(self.node, service_type, name, self.came_true, 60.0)
+    def call(
+        self, service_type: Any, name: str, request: Any, timeout_s: float | None = None
+    ) -> Any:
+        timeout_s = self.patience_s if timeout_s is None else timeout_s
+        client = connect(self.node, service_type, name, self.came_true, timeout_s)
         future = client.call_async(request)
-        self.until(future.done)
+        self.until(future.done, timeout_s)
         self.node.destroy_client(client)
         return future.result()
 
