@@ -57,6 +57,11 @@ class Statistics:
         )
 
 
+def is_standardised(modality: Modality) -> bool:
+    """Return whether the kind is measured in the training data and scaled per channel."""
+    return modality.kind in ("force_window", "vector")
+
+
 def measure_statistics(
     modality: Modality, prepared: NDArray[Any], force_scaling: ForceScaling = "standard"
 ) -> Statistics:
@@ -65,7 +70,7 @@ def measure_statistics(
     Colour stays in [0, 1] (divided by 255) and depth in metres; force and vectors get a mean and a
     standard deviation per channel, at least 1e-6 so that a constant channel cannot blow up.
     """
-    if modality.is_image:
+    if not is_standardised(modality):
         return Statistics()
     if modality.kind == "force_window" and force_scaling == "tanh":
         channels = modality.shape[0]
@@ -81,6 +86,7 @@ def prepare(modality: Modality, sample: NDArray[Any]) -> NDArray[Any]:
 
     Colour: uint8, area-averaged to the network's side. Depth: float32 m, mean over valid pixels,
     0 where none is. Force: float32, the last T readings, transposed to (C, T). Vector: float32.
+    Grey: uint8, area-averaged. Label: one-hot uint8. Attributes: uint8, 0 or 1.
 
     Raises:
         SampleError: If shape, dtype or values are not what the kind declares.
@@ -90,6 +96,10 @@ def prepare(modality: Modality, sample: NDArray[Any]) -> NDArray[Any]:
         return _prepare_color(modality, array)
     if modality.kind == "depth_image":
         return _prepare_depth(modality, array)
+    if modality.kind == "grey_image":
+        return _prepare_grey(modality, array)
+    if modality.kind in ("label", "attributes"):
+        return _prepare_discrete(modality, array)
     if array.dtype.kind not in "fiu":
         raise SampleError(modality.name, "dtype", expected="a number", got=array.dtype)
     if modality.kind == "force_window":
@@ -116,6 +126,31 @@ def _prepare_color(modality: Modality, array: NDArray[Any]) -> NDArray[np.uint8]
     return np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
+def _prepare_grey(modality: Modality, array: NDArray[Any]) -> NDArray[np.uint8]:
+    _, height, width = modality.shape
+    if array.ndim != 2 or array.dtype != np.uint8 or 0 in array.shape:
+        got = f"{array.shape} {array.dtype}"
+        raise SampleError(modality.name, "image", expected=RAW_SAMPLE[modality.kind], got=got)
+    if array.shape != (height, width):
+        array = cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(array[None])
+
+
+def _prepare_discrete(modality: Modality, array: NDArray[Any]) -> NDArray[np.uint8]:
+    count = modality.shape[0]
+    if array.dtype.kind not in "iub":
+        raise SampleError(modality.name, "dtype", expected="an integer", got=array.dtype)
+    shape, limit = ((), count) if modality.kind == "label" else ((count,), 2)
+    if array.shape != shape:
+        raise SampleError(modality.name, "shape", expected=shape, got=array.shape)
+    if array.size and not (array.min() >= 0 and array.max() < limit):
+        got = f"{array.min()} to {array.max()}"
+        raise SampleError(modality.name, "values", expected=f"0 to {limit - 1}", got=got)
+    if modality.kind == "label":
+        array = np.arange(count) == array
+    return array.astype(np.uint8)
+
+
 def _prepare_depth(modality: Modality, array: NDArray[Any]) -> NDArray[np.float32]:
     _, height, width = modality.shape
     if array.ndim == 3 and array.shape[2] == 1:
@@ -139,9 +174,9 @@ def normalise(
     modality: Modality, statistics: Statistics, prepared: NDArray[Any]
 ) -> NDArray[np.float32]:
     """Return prepared samples (..., *shape) as float32 network input of the same shape."""
-    if modality.kind == "color_image":
+    if modality.kind in ("color_image", "grey_image"):
         return prepared.astype(np.float32) / np.float32(255.0)
-    if modality.kind == "depth_image":
+    if not is_standardised(modality):
         return prepared.astype(np.float32, copy=False)
     if statistics.force_scaling == "tanh":
         return np.tanh(prepared.astype(np.float32, copy=False))
@@ -152,11 +187,11 @@ def normalise(
 def restore(
     modality: Modality, statistics: Statistics, output: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return a decoder's output (..., *shape) in SI units; colour in [0, 1].
+    """Return a reconstruction (..., *shape) in SI units; colour, grey and discrete in [0, 1].
 
-    The layout stays channels first. Depth is clipped at 0 and colour to [0, 1].
+    The layout stays channels first. Depth is clipped at 0, the others to [0, 1].
     """
-    if modality.kind == "color_image":
+    if modality.kind in ("color_image", "grey_image", "label", "attributes"):
         return np.clip(output, 0.0, 1.0)
     if modality.kind == "depth_image":
         return np.maximum(output, 0.0)

@@ -77,6 +77,15 @@ class PreparedEpisodes:
     def __len__(self) -> int:
         return len(self.trajectory)
 
+    @property
+    def group(self) -> NDArray[np.int32]:
+        """(N,) what a split keeps together: the trajectory."""
+        return self.trajectory
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        return self.trajectory_names
+
 
 def prepare_episodes(
     root: Path,

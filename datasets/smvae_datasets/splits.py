@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError
 
-SplitBy = Literal["trajectory", "sample"]
+SplitBy = Literal["trajectory", "sample", "given"]
+
+#: Names of the part that a data set itself holds out, for splits by "given".
+TEST_GROUPS = ("test", "held_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ def split(
     held_out: float = 0.2,
     validation: float = 0.0,
     seed: int = 0,
+    names: Sequence[str] = (),
 ) -> Split:
     """Split samples into train, held out and, if asked for, validation.
 
@@ -41,10 +46,12 @@ def split(
         trajectory: (N,) integer, the trajectory of each sample; any labels, in any order.
         by: "trajectory" keeps all samples of one on one side. "sample" draws samples one by one, as
             the paper does ("70% of samples", so held_out=0.3); neighbouring frames, 50 ms apart,
-            then stand on both sides, and the split is marked as leaking.
+            then stand on both sides, and the split is marked as leaking. "given" holds out the test
+            part that the data set names; a validation share is drawn from the rest by sample.
         held_out: Share of the trajectories (or samples) held out, rounded, at least one.
         validation: Share for the third part; 0 for none, else at least one.
         seed: Same seed, same split on any machine. Held out does not depend on `validation`.
+        names: Name of each trajectory, or part; read by "given" alone.
 
     Raises:
         ConfigError: If a share is outside its range, or too few trajectories leave a part empty.
@@ -54,8 +61,10 @@ def split(
         raise ConfigError(
             f"split: expected trajectory (N,) of integers, got {labels.shape} {labels.dtype}"
         )
-    if by not in ("trajectory", "sample"):
-        raise ConfigError(f"split: expected by 'trajectory' or 'sample', got '{by}'")
+    if by not in get_args(SplitBy):
+        raise ConfigError(f"split: expected by one of {get_args(SplitBy)}, got '{by}'")
+    if by == "given":
+        return _given(labels, names, validation, seed)
     if not 0.0 < held_out < 1.0 or not 0.0 <= validation < 1.0 or held_out + validation >= 1.0:
         raise ConfigError(
             "split: expected 0 < held_out, 0 <= validation and a sum below 1, "
@@ -82,6 +91,30 @@ def split(
         by=by,
         seed=seed,
         leaks=by == "sample",
+    )
+
+
+def _given(labels: NDArray[Any], names: Sequence[str], validation: float, seed: int) -> Split:
+    """Return the split that a data set brings with it; validation comes out of the rest."""
+    parts = [i for i, name in enumerate(names) if name in TEST_GROUPS]
+    held = np.isin(labels, parts)
+    if not held.any() or held.all():
+        have = ", ".join(names) or "none"
+        raise ConfigError(f"split by given: the data set names no part 'test', it has {have}")
+    rest = np.flatnonzero(~held)
+    count = max(1, round(validation * labels.size)) if validation > 0 else 0
+    if count >= rest.size:
+        raise ConfigError(f"split by given: validation={validation} leaves no sample to train on")
+    chosen = np.random.default_rng(seed).permutation(rest.size)[:count]
+    is_validation = np.zeros(labels.size, bool)
+    is_validation[rest[chosen]] = True
+    return Split(
+        train=np.flatnonzero(~held & ~is_validation),
+        held_out=np.flatnonzero(held),
+        validation=np.flatnonzero(is_validation),
+        by="given",
+        seed=seed,
+        leaks=False,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import VISION_TOUCH, Modality
+
+Pooling = Literal["paper", "sum", "count", "self_attention", "queries", "hirt", "evidence"]
+ImageNetwork = Literal["conv", "mlp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +23,17 @@ class ModelConfig:
     """Z, size of the latent."""
     embedding_dim: int = 512
     """D, size of every modality's embedding and of the set feature."""
+    pooling: Pooling = "paper"
+    """How the set encoder pools the observed embeddings, see `smvae_core/model/set_encoder.py`."""
     num_heads: int = 4
     """h of Table 2, not stated in the paper; 4 as in Set Transformer's examples."""
     scale_by_head: bool = True
     """Attention logits over sqrt(D / h) (the text's d_k); False: sqrt(D), Table 2's literal."""
     base_channels: int = 32
     """Channels of the first image convolution at side 64; the others double from it."""
+    image_network: ImageNetwork = "conv"
+    """Networks of 28 x 28 images: 'mlp' of Table 3 (MNIST) or 'conv' of Table 4 (Fashion); larger
+    images have those of Tables 5 to 9."""
     learn_noise: bool = True
     """Learn each Gaussian likelihood's standard deviation; False keeps it at `initial_noise`."""
     initial_noise: float = 0.3
@@ -44,6 +52,11 @@ class ModelConfig:
         for field in ("latent_dim", "embedding_dim", "num_heads", "base_channels"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+        for field, known in (("pooling", Pooling), ("image_network", ImageNetwork)):
+            if getattr(self, field) not in get_args(known):
+                raise ConfigError(
+                    f"{field} must be one of {get_args(known)}, got '{getattr(self, field)}'"
+                )
         if not self.initial_noise > 0:
             raise ConfigError(f"initial_noise must be positive, got {self.initial_noise}")
 

@@ -1,4 +1,4 @@
-"""The two distributions of the model: diagonal Gaussian posterior, Gaussian likelihood.
+"""The distributions of the model: diagonal Gaussian posterior, likelihood of each modality.
 
 B batch, Z latent.
 """
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from smvae_core.modality import Modality
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,38 @@ class Posterior:
         return (self.mean.square() + (sigma - 1.0).square()).sum(-1)
 
 
-def gaussian_log_likelihood(
-    x: Float[Tensor, "B ..."], mean: Float[Tensor, "B ..."], log_scale: Tensor
-) -> Float[Tensor, " B"]:
-    """Return log N(x; mean, exp(log_scale)^2) in nats, summed over all dimensions but the first."""
-    squared = (x - mean).square().flatten(1).sum(-1)
-    dims = x[0].numel()
-    return -0.5 * squared * torch.exp(-2.0 * log_scale) - dims * (
-        log_scale + 0.5 * math.log(2.0 * math.pi)
-    )
+def log_likelihood(
+    modality: Modality, x: Tensor, output: Tensor, log_scale: Tensor | None = None
+) -> Tensor:
+    """Return log p(x_m given z) in nats, summed over the modality's dimensions.
+
+    | likelihood | `output` | log p |
+    |---|---|---|
+    | gaussian | mean | log N(x; output, exp(log_scale)^2) |
+    | bernoulli | logits l | x l - log(1 + e^l) per element, also for levels x between 0 and 1 |
+    | categorical | logits l | x . log_softmax(l), x one-hot |
+
+    Args:
+        modality: Says which likelihood.
+        x: Network input (..., *shape).
+        output: Decoder output (..., *shape); leading dimensions are broadcast with those of `x`.
+        log_scale: Log standard deviation of a Gaussian; not read by the others.
+    """
+    event = tuple(range(-len(modality.shape), 0))
+    if modality.likelihood == "bernoulli":
+        return (x * output - nn.functional.softplus(output)).sum(event)
+    if modality.likelihood == "categorical":
+        return (x * nn.functional.log_softmax(output, dim=-1)).sum(event)
+    assert log_scale is not None
+    squared = (x - output).square().sum(event)
+    constant = modality.size * (log_scale + 0.5 * math.log(2.0 * math.pi))
+    return -0.5 * squared * torch.exp(-2.0 * log_scale) - constant
+
+
+def likelihood_mean(modality: Modality, output: Tensor) -> Tensor:
+    """Return the mean of p(x_m given z), (..., *shape), from the decoder's output."""
+    if modality.likelihood == "bernoulli":
+        return torch.sigmoid(output)
+    if modality.likelihood == "categorical":
+        return torch.softmax(output, dim=-1)
+    return output

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import smvae_core
 from smvae_core.bundle import Manifest, write_bundle
 from smvae_core.errors import BundleError
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import Modality, all_subsets, subset_name
+from smvae_core.model.distributions import likelihood_mean
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics, normalise, prepare
 from smvae_core.runtime import Runtime
@@ -82,7 +83,8 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
         x = torch.zeros(1, *modality.shape)
         z = torch.zeros(1, config.latent_dim)
         embed, decode = f"embed/{modality.name}", f"decode/{modality.name}"
-        embedding, decoder = model.embeddings[modality.name], model.decoders[modality.name]
+        embedding = model.embeddings[modality.name]
+        decoder = _Reconstruction(model.decoders[modality.name], modality)
         graphs[embed] = _export(embedding, (x,), folder / f"e{len(graphs)}.onnx", ["x"], ["e"])
         graphs[decode] = _export(decoder, (z,), folder / f"d{len(graphs)}.onnx", ["z"], ["mean"])
     embeddings = torch.zeros(1, len(model.names), config.embedding_dim)
@@ -95,6 +97,17 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
         ["mean", "log_var"],
     )
     return graphs
+
+
+class _Reconstruction(nn.Module):
+    """A decoder and the mean of its likelihood: what a robot asks for."""
+
+    def __init__(self, decoder: nn.Module, modality: Modality) -> None:
+        super().__init__()
+        self.decoder, self.modality = decoder, modality
+
+    def forward(self, z: Tensor) -> Tensor:
+        return likelihood_mean(self.modality, self.decoder(z))
 
 
 def _export(
@@ -142,7 +155,7 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
         got = runtime.posterior(subset)
         compare(posterior.mean[0], got.mean, f"mean of {subset_name(subset)}")
         compare(posterior.log_var[0], got.log_var, f"log_var of {subset_name(subset)}")
-        for name, output in model.decode(posterior.mean).items():
+        for name, output in model.reconstruct(posterior.mean).items():
             raw = runtime.decode(name, posterior.mean[0].numpy())
             compare(output[0], raw, f"{name} from {subset_name(subset)}")
     return {"max_difference": worst, "worst": where, "tolerance": PARITY_TOLERANCE}

@@ -1,4 +1,4 @@
-"""Embedding networks and decoders per kind, paper Tables 8 and 9.
+"""Embedding networks and decoders of the robot's kinds, and the choice by kind (Tables 8 and 9).
 
 The paper gives no kernel, stride or padding; these are the only ones that give its 256x5x5 features
 and 64x64 images: (4, 2, 1) three times, then (4, 1, 0), mirrored in the decoder. Swish is torch's
@@ -15,6 +15,13 @@ from torch import Tensor, nn
 
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
+from smvae_core.model.image_set_networks import (
+    AttributesDecoder,
+    AttributesEmbedding,
+    DigitDecoder,
+    DigitEmbedding,
+    LabelEmbedding,
+)
 
 #: Channels of the causal convolutions, Table 8.
 FORCE_CHANNELS = (16, 32, 64, 128)
@@ -136,15 +143,36 @@ class VectorDecoder(nn.Sequential):
 
 Network = Callable[[Modality, ModelConfig], nn.Module]
 
+
+def image_embedding(modality: Modality, config: ModelConfig) -> nn.Module:
+    """Return the embedding network of an image by its side: Tables 5 to 9, or 3 or 4 at 28."""
+    if modality.shape[1] != 28:
+        return ImageEmbedding(modality, config)
+    return DigitEmbedding(modality, config, config.image_network)
+
+
+def image_decoder(modality: Modality, config: ModelConfig) -> nn.Module:
+    """Return the decoder of an image by its side: Tables 5 to 9, or 3 or 4 at 28."""
+    if modality.shape[1] != 28:
+        return ImageDecoder(modality, config)
+    return DigitDecoder(modality, config, config.image_network)
+
+
 EMBEDDINGS: dict[str, Network] = {
-    "color_image": ImageEmbedding,
-    "depth_image": ImageEmbedding,
+    "color_image": image_embedding,
+    "depth_image": image_embedding,
+    "grey_image": image_embedding,
     "force_window": ForceEmbedding,
     "vector": VectorEmbedding,
+    "label": LabelEmbedding,
+    "attributes": AttributesEmbedding,
 }
 DECODERS: dict[str, Network] = {
-    "color_image": ImageDecoder,
-    "depth_image": ImageDecoder,
+    "color_image": image_decoder,
+    "depth_image": image_decoder,
+    "grey_image": image_decoder,
     "force_window": ForceDecoder,
     "vector": VectorDecoder,
+    "label": VectorDecoder,
+    "attributes": AttributesDecoder,
 }

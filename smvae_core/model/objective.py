@@ -3,7 +3,7 @@
 B batch, M modality.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,6 +58,10 @@ class ElboTerms:
     kl: Float[Tensor, ""]
     log_likelihood: dict[str, Float[Tensor, ""]]
     """Per modality, mean over the samples that have it as a target."""
+
+
+#: (model, batch, recorded, present, beta, config, generator) -> terms; see `elbo`.
+Objective = Callable[..., ElboTerms]
 
 
 def elbo(

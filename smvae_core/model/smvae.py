@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smvae_core.errors import EmptySubset, UnknownModality
+from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
-from smvae_core.model.distributions import Posterior, gaussian_log_likelihood
+from smvae_core.model.distributions import Posterior, likelihood_mean, log_likelihood
 from smvae_core.model.networks import DECODERS, EMBEDDINGS
 from smvae_core.model.set_encoder import SetEncoder
 
@@ -31,14 +32,7 @@ class SMVAE(nn.Module):
         self.decoders = nn.ModuleDict(
             {m.name: DECODERS[m.kind](m, config) for m in config.modalities}
         )
-        self.log_scale = nn.ParameterDict(
-            {
-                name: nn.Parameter(
-                    torch.tensor(math.log(config.initial_noise)), requires_grad=config.learn_noise
-                )
-                for name in self.names
-            }
-        )
+        self.log_scale = noise_scales(config)
 
     def embed(
         self, batch: Mapping[str, Tensor], present: Bool[Tensor, "B M"]
@@ -89,15 +83,40 @@ class SMVAE(nn.Module):
     def decode(
         self, z: Float[Tensor, "B Z"], names: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
-        """Return the mean of p(x_m given z), (B, *shape), of the named modalities (default all)."""
+        """Return the parameters of p(x_m given z), (B, *shape), of the named modalities.
+
+        Mean of a Gaussian, logits of the others; see `reconstruct` for means. Default: all.
+        """
         return {name: self.decoders[name](z).float() for name in names or self.names}
 
-    def log_likelihood(
-        self, name: str, x: Float[Tensor, "B ..."], reconstruction: Float[Tensor, "B ..."]
-    ) -> Float[Tensor, " B"]:
-        """Return log p(x_m given z) in nats, summed over the modality's dimensions."""
-        return gaussian_log_likelihood(x, reconstruction, self.log_scale[name])
+    def reconstruct(
+        self, z: Float[Tensor, "B Z"], names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the mean of p(x_m given z), (B, *shape), of the named modalities (default all)."""
+        outputs = self.decode(z, names)
+        return {name: likelihood_mean(self.modality(name), x) for name, x in outputs.items()}
+
+    def modality(self, name: str) -> Modality:
+        """Return the declaration of one of the model's modalities."""
+        return self.config.modalities[self.names.index(name)]
+
+    def log_likelihood(self, name: str, x: Tensor, output: Tensor) -> Tensor:
+        """Return log p(x_m given z) in nats; see `distributions.log_likelihood` for shapes."""
+        log_scale = self.log_scale.get(name)
+        return log_likelihood(self.modality(name), x, output, log_scale)
 
     def noise_scale(self) -> dict[str, float]:
-        """Return the standard deviation of each likelihood, in normalised units."""
-        return {name: float(self.log_scale[name].detach().exp()) for name in self.names}
+        """Return the standard deviation of each Gaussian likelihood, in normalised units."""
+        return {name: float(scale.detach().exp()) for name, scale in self.log_scale.items()}
+
+
+def noise_scales(config: ModelConfig) -> nn.ParameterDict:
+    """Return the log standard deviation of every Gaussian likelihood, at its initial value."""
+    start = torch.tensor(math.log(config.initial_noise))
+    return nn.ParameterDict(
+        {
+            m.name: nn.Parameter(start.clone(), requires_grad=config.learn_noise)
+            for m in config.modalities
+            if m.likelihood == "gaussian"
+        }
+    )

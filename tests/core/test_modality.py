@@ -34,8 +34,8 @@ def test_a_modality_survives_json_and_prepares_its_own_example(modality: Modalit
     ("changes", "message"),
     [
         ({"kind": "smell"}, "'smell' is not one of"),
-        ({"shape": (3, 48, 48)}, "32, 64 or 128 square"),
-        ({"shape": (3, 64, 32)}, "32, 64 or 128 square"),
+        ({"shape": (3, 48, 48)}, "28 or 32 or 64 or 128 square"),
+        ({"shape": (3, 64, 32)}, "28 or 32 or 64 or 128 square"),
         ({"shape": (4,)}, "3 dimensions"),
         ({"kind": "vector", "shape": (4,), "fields": ("x",)}, "1 fields, 4 channels"),
     ],

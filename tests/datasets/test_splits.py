@@ -57,7 +57,7 @@ def test_a_split_by_sample_is_marked_as_leaking():
 
 def test_settings_that_cannot_be_used_are_refused():
     trajectory = np.repeat(np.arange(3), 50)
-    with pytest.raises(ConfigError, match="expected by 'trajectory' or 'sample', got 'file'"):
+    with pytest.raises(ConfigError, match="expected by one of .*'given'.*, got 'file'"):
         split(trajectory, by="file")
     with pytest.raises(ConfigError, match=r"expected 0 < held_out.*got held_out=1.5"):
         split(trajectory, held_out=1.5)
@@ -71,3 +71,21 @@ def test_settings_that_cannot_be_used_are_refused():
         ConfigError, match=r"expected trajectory \(N,\) of integers, got \(3,\) float64"
     ):
         split(np.zeros(3))
+
+
+def test_a_given_split_holds_out_the_test_part_and_validates_on_the_rest():
+    part = np.array([0] * 50 + [1] * 10 + [0] * 40)
+    parts = split(part, by="given", validation=0.1, names=("train", "test"))
+    assert parts.held_out.tolist() == list(range(50, 60))
+    assert len(parts.validation) == 10
+    assert not set(parts.validation) & set(parts.held_out)
+    assert sorted([*parts.train, *parts.validation, *parts.held_out]) == list(range(100))
+
+
+def test_a_given_split_needs_a_test_part_and_something_to_train_on():
+    part = np.zeros(10, np.int64)
+    with pytest.raises(ConfigError, match="names no part 'test', it has train"):
+        split(part, by="given", names=("train",))
+    part[5:] = 1
+    with pytest.raises(ConfigError, match="leaves no sample to train on"):
+        split(part, by="given", validation=0.9, names=("train", "test"))

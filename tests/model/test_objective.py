@@ -7,11 +7,20 @@ import math
 import pytest
 import torch
 from jaxtyping import TypeCheckError
-from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+from torch import nn
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
 from smvae_core.errors import ConfigError, UnknownModality
+from smvae_core.modality import CELEBA, MNIST, Modality
 from smvae_core.model import SMVAE, ObjectiveConfig, Posterior, elbo
-from smvae_core.model.distributions import gaussian_log_likelihood
+from smvae_core.model.distributions import likelihood_mean, log_likelihood
 from tests.model.conftest import example_batch, presence
 
 
@@ -27,7 +36,44 @@ def test_gaussian_log_likelihood_equals_torch_distributions():
     torch.manual_seed(1)
     x, mean, log_scale = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8), torch.tensor(-0.7)
     expected = Normal(mean, log_scale.exp()).log_prob(x).flatten(1).sum(1)
-    torch.testing.assert_close(gaussian_log_likelihood(x, mean, log_scale), expected)
+    modality = Modality(name="a", kind="color_image", shape=(3, 32, 32), unit="1")
+    x, mean = (t.repeat(1, 1, 4, 4) for t in (x, mean))
+    torch.testing.assert_close(log_likelihood(modality, x, mean, log_scale), 16 * expected)
+
+
+def test_bernoulli_log_likelihood_equals_torch_distributions():
+    torch.manual_seed(2)
+    image = MNIST[0]
+    x, logits = (torch.rand(4, *image.shape) < 0.5).float(), 3 * torch.randn(4, *image.shape)
+    expected = Bernoulli(logits=logits).log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(log_likelihood(image, x, logits), expected)
+
+
+def test_bernoulli_log_likelihood_of_grey_levels_is_their_cross_entropy():
+    torch.manual_seed(3)
+    image = MNIST[0]
+    x, logits = torch.rand(4, *image.shape), torch.randn(4, *image.shape)
+    # not binary_cross_entropy_with_logits: torch 2.13 on a CPU gives wrong values for grey levels
+    loss = nn.functional.binary_cross_entropy(torch.sigmoid(logits), x, reduction="none")
+    torch.testing.assert_close(log_likelihood(image, x, logits), -loss.flatten(1).sum(1))
+
+
+def test_categorical_log_likelihood_equals_torch_distributions_and_broadcasts():
+    torch.manual_seed(4)
+    label = MNIST[1]
+    classes, logits = torch.tensor([3, 0, 9]), torch.randn(5, 3, 10)
+    one_hot = nn.functional.one_hot(classes, 10).float()
+    expected = Categorical(logits=logits).log_prob(classes)
+    torch.testing.assert_close(log_likelihood(label, one_hot, logits), expected)
+
+
+@pytest.mark.parametrize("modality", [*MNIST, CELEBA[1]], ids=lambda m: m.kind)
+def test_the_mean_of_a_discrete_likelihood_is_a_probability(modality: Modality):
+    torch.manual_seed(5)
+    mean = likelihood_mean(modality, 2 * torch.randn(4, *modality.shape))
+    assert ((mean > 0) & (mean < 1)).all()
+    if modality.likelihood == "categorical":
+        torch.testing.assert_close(mean.sum(-1), torch.ones(4))
 
 
 def test_rsample_has_the_posterior_mean_and_variance():
@@ -55,8 +101,9 @@ def linear_gaussian(seed: int = 0):
 def mean_elbo(weight, scale, x, posterior: Posterior, draws: int = 400) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     log_scale = torch.tensor(math.log(scale), dtype=torch.float64)
+    sensor = Modality(name="x", kind="vector", shape=(6,), unit="1")
     values = [
-        gaussian_log_likelihood(x, posterior.rsample(generator) @ weight.T, log_scale)
+        log_likelihood(sensor, x, posterior.rsample(generator) @ weight.T, log_scale)
         for _ in range(draws)
     ]
     return torch.stack(values).mean(0) - posterior.kl()

@@ -12,7 +12,8 @@ import torch
 
 from smvae_core.modality import Modality, vision_touch
 from smvae_datasets.prepared import PreparedEpisodes
-from smvae_training.presets import TrainConfig, debug
+from smvae_training.config import TrainConfig
+from smvae_training.presets import debug
 
 
 def scene(modality: Modality, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -77,8 +77,9 @@ def test_report_is_one_file_that_fetches_nothing(
 def test_other_data_than_the_run_was_trained_on_are_refused(
     evaluation: Evaluation, episodes: PreparedEpisodes
 ) -> None:
+    arrays = episodes.arrays | {"action": np.array(episodes.arrays["action"]) + 1}
     with pytest.raises(RunError, match="was trained on other data"):
-        Evaluation(evaluation.run, replace(episodes, step=episodes.step + 1), SETTINGS)
+        Evaluation(evaluation.run, replace(episodes, arrays=arrays), SETTINGS)
 
 
 def test_the_mean_image_has_ratio_one_and_a_perfect_one_zero(evaluation: Evaluation) -> None:

@@ -18,10 +18,12 @@ from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.callbacks import read_metrics
+from smvae_training.config import OptimizerConfig, TrainConfig
 from smvae_training.module import SMVAETraining, TrainingDiverged, lr_factor, update_average
-from smvae_training.presets import OptimizerConfig, TrainConfig, preset
+from smvae_training.presets import preset
+from smvae_training.resume import check_folder
 from smvae_training.run import RunError, RunPaths, RunRecord, load_run
-from smvae_training.trainer import check_folder, train_on
+from smvae_training.trainer import train_on
 
 WithSteps = Callable[[int], TrainConfig]
 
@@ -173,9 +175,9 @@ def test_resuming_nothing_or_other_data_is_refused(
     with pytest.raises(RunError, match=r"no config\.json"):
         check_folder(RunPaths(tmp_path / "none"), config, True, False)
     paths = run(config, episodes, tmp_path / "run", stop_after=2)
-    step = np.array(episodes.step) + 1
+    arrays = episodes.arrays | {"action": np.array(episodes.arrays["action"]) + 1}
     with pytest.raises(RunError, match="other data"):
-        run(config, replace(episodes, step=step), paths.root, resume=True)
+        run(config, replace(episodes, arrays=arrays), paths.root, resume=True)
 
 
 def test_damaged_weights_are_named(

@@ -7,7 +7,7 @@ a resumed run therefore reads exactly what an uninterrupted one would have read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,8 +19,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from smvae_core.errors import ConfigError
-from smvae_datasets.prepared import PreparedEpisodes
-from smvae_training.subsets import SHUFFLE_STREAM, SUBSET_STREAM, draw_subsets, generator
+from smvae_datasets.records import PreparedRecords
+from smvae_training.subsets import (
+    PIXEL_STREAM,
+    SHUFFLE_STREAM,
+    SUBSET_STREAM,
+    draw_subsets,
+    generator,
+)
 
 #: Arrays above this size are fingerprinted by 64 records spread over them.
 FINGERPRINT_WHOLE_BYTES = 16 * 2**20
@@ -88,11 +94,12 @@ class StepStream(IterableDataset[Batch]):
 
     def __init__(
         self,
-        episodes: PreparedEpisodes,
+        episodes: PreparedRecords,
         order: BatchOrder,
         num_modalities: int,
         first_step: Callable[[], int],
         shard: tuple[int, int] = (0, 1),
+        binarise: Sequence[str] = (),
     ) -> None:
         """Make the stream.
 
@@ -102,12 +109,15 @@ class StepStream(IterableDataset[Batch]):
             num_modalities: M.
             first_step: Called when an epoch starts; returns the number of steps already taken.
             shard: (rank, devices); every device takes its share of each batch.
+            binarise: Modalities of grey levels whose pixels are drawn anew at every step, as
+                Bernoulli(level / 255).
         """
         self._arrays: dict[str, NDArray[Any]] = dict(episodes.arrays)
         self._order = order
         self._num_modalities = num_modalities
         self._first_step = first_step
         self._rank, self._world = shard
+        self._binarise = tuple(binarise)
 
     def __iter__(self) -> Iterator[Batch]:
         first = self._first_step()
@@ -123,8 +133,13 @@ class StepStream(IterableDataset[Batch]):
         recorded = np.ones((len(index), self._num_modalities), bool)
         present = draw_subsets(recorded, generator(self._order.seed, SUBSET_STREAM, step))
         mine = slice(self._rank, None, self._world)
+        arrays = gather(self._arrays, index[mine])
+        for name in self._binarise:
+            rng = generator(self._order.seed, PIXEL_STREAM, step, self._rank)
+            draws = rng.random(arrays[name].shape, dtype=np.float32) * np.float32(255.0)
+            arrays[name] = (torch.from_numpy(draws) < arrays[name]).to(torch.uint8) * 255
         return Batch(
-            gather(self._arrays, index[mine]),
+            arrays,
             torch.from_numpy(np.ascontiguousarray(recorded[mine])),
             torch.from_numpy(np.ascontiguousarray(present[mine])),
         )
@@ -135,14 +150,14 @@ def loader(stream: StepStream, workers: int, pin_memory: bool) -> DataLoader[Bat
     return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory)
 
 
-def fingerprint(episodes: PreparedEpisodes) -> str:
+def fingerprint(episodes: PreparedRecords) -> str:
     """Return a SHA-256 that tells one set of prepared episodes from another.
 
     Small arrays are hashed whole, large ones by 64 records spread over them.
     """
-    digest = hashlib.sha256("\n".join(episodes.trajectory_names).encode())
+    digest = hashlib.sha256("\n".join(episodes.group_names).encode())
     arrays: dict[str, NDArray[Any]] = dict(episodes.arrays)
-    arrays |= {"/trajectory": episodes.trajectory, "/step": episodes.step}
+    arrays |= {"/group": episodes.group}
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.shape} {array.dtype}".encode())

@@ -13,12 +13,12 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from smvae_core.errors import SMVAEError
-from smvae_core.model.objective import ElboTerms, elbo
+from smvae_core.model.objective import ElboTerms, Objective, elbo
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
+from smvae_training.config import TrainConfig
 from smvae_training.data import Batch
 from smvae_training.normalise import BatchNormaliser
-from smvae_training.presets import TrainConfig
 from smvae_training.subsets import NOISE_STREAM
 
 
@@ -42,6 +42,7 @@ class SMVAETraining(LightningModule):
         config: TrainConfig,
         total_steps: int,
         batch_size: int,
+        objective: Objective = elbo,
     ) -> None:
         """Wrap a model.
 
@@ -51,6 +52,7 @@ class SMVAETraining(LightningModule):
             config: The run's settings.
             total_steps: Length of the schedule and of the annealing.
             batch_size: Records per step over all devices, for the speed that is logged.
+            objective: What is minimised; another method of the benchmarks brings its own.
         """
         super().__init__()
         self.model = model
@@ -61,7 +63,8 @@ class SMVAETraining(LightningModule):
         self.config = config
         self.total_steps = total_steps
         self.batch_size = batch_size
-        self._elbo = torch.compile(elbo) if config.hardware.compile else elbo
+        self.objective = objective
+        self._compiled = torch.compile(objective) if config.hardware.compile else objective
         self._terms: ElboTerms | None = None
         self._beta = 0.0
 
@@ -75,7 +78,7 @@ class SMVAETraining(LightningModule):
         torch.manual_seed(step_seed(self.config.seed, step, self.global_rank))
         inputs = self.normaliser(batch.arrays)
         self._beta = self.config.beta(step, self.total_steps)
-        terms = self._elbo(
+        terms = self._compiled(
             self.model, inputs, batch.recorded, batch.present, self._beta, self.config.objective
         )
         self._terms = terms

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
-from smvae_core.preprocessing import Statistics
+from smvae_core.preprocessing import Statistics, is_standardised
 
 
 class BatchNormaliser(nn.Module):
@@ -40,7 +40,7 @@ class BatchNormaliser(nn.Module):
             self._register(modality, statistics[modality.name])
 
     def _register(self, modality: Modality, statistics: Statistics) -> None:
-        if modality.is_image:
+        if not is_standardised(modality):
             return
         channels = modality.shape[0]
         if len(statistics.mean) != channels:
@@ -59,13 +59,13 @@ class BatchNormaliser(nn.Module):
     def _one(self, name: str, x: Tensor) -> Tensor:
         modality = self._modalities[name]
         x = x.to(torch.float32)
-        if modality.kind == "color_image":
+        if modality.kind in ("color_image", "grey_image"):
             x = x / 255.0
-        elif modality.kind != "depth_image":
-            if name in self._tanh:
-                return torch.tanh(x)
+        elif name in self._tanh:
+            return torch.tanh(x)
+        elif is_standardised(modality):
             mean: Tensor = self.get_buffer(f"{name}_mean")
             return (x - mean) / self.get_buffer(f"{name}_scale")
-        if self._channels_last:
+        if modality.is_image and self._channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return x

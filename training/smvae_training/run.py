@@ -22,12 +22,12 @@ from safetensors.torch import load_file, save_file
 from smvae_core.errors import SMVAEError
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_core.preprocessing import Statistics, measure_statistics
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_core.preprocessing import Statistics, is_standardised, measure_statistics
+from smvae_datasets.records import PreparedRecords
 from smvae_datasets.splits import Split, split
+from smvae_training.config import TrainConfig
 from smvae_training.data import fingerprint
 from smvae_training.hardware import versions
-from smvae_training.presets import TrainConfig
 
 FORMAT = 1
 
@@ -159,7 +159,7 @@ class Run:
     def statistics(self) -> dict[str, Statistics]:
         return self.record.statistics
 
-    def split(self, episodes: PreparedEpisodes) -> Split:
+    def split(self, episodes: PreparedRecords) -> Split:
         """Return the run's split of the data that it was trained on.
 
         Raises:
@@ -209,26 +209,27 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def split_episodes(config: TrainConfig, episodes: PreparedEpisodes) -> Split:
+def split_episodes(config: TrainConfig, episodes: PreparedRecords) -> Split:
     """Return the split that a configuration makes of these episodes."""
     data = config.data
     return split(
-        episodes.trajectory,
+        episodes.group,
         by=data.split_by,
         held_out=data.held_out,
         validation=data.validation,
         seed=data.split_seed,
+        names=episodes.group_names,
     )
 
 
 def training_statistics(
-    config: TrainConfig, episodes: PreparedEpisodes, train: NDArray[np.int64]
+    config: TrainConfig, episodes: PreparedRecords, train: NDArray[np.int64]
 ) -> dict[str, Statistics]:
-    """Measure each modality on the training split; images need none and are not read."""
+    """Measure each modality on the training split; what needs no statistics is not read."""
     return {
         m.name: measure_statistics(
             m,
-            episodes.arrays[m.name][:0] if m.is_image else episodes.arrays[m.name][train],
+            episodes.arrays[m.name][train if is_standardised(m) else slice(0)],
             config.data.force_scaling,
         )
         for m in config.model.modalities
@@ -236,13 +237,13 @@ def training_statistics(
 
 
 def new_record(
-    config: TrainConfig, episodes: PreparedEpisodes, parts: Split, data: Mapping[str, Any]
+    config: TrainConfig, episodes: PreparedRecords, parts: Split, data: Mapping[str, Any]
 ) -> RunRecord:
     """Return the record of a run that starts now; `data` is passed on to RunRecord."""
-    names = np.asarray(episodes.trajectory_names)
+    names = np.asarray(episodes.group_names)
 
     def of(index: NDArray[np.int64]) -> tuple[str, ...]:
-        return tuple(names[np.unique(episodes.trajectory[index])].tolist())
+        return tuple(names[np.unique(episodes.group[index])].tolist())
 
     return RunRecord(
         config=config,

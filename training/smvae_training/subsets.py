@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smvae_core.errors import EmptySubset
 
 #: Streams of random numbers of one run; each use has its own, so that adding one moves no other.
-SUBSET_STREAM, SHUFFLE_STREAM, NOISE_STREAM = 1, 2, 3
+SUBSET_STREAM, SHUFFLE_STREAM, NOISE_STREAM, PIXEL_STREAM = 1, 2, 3, 4
 
 
 def generator(seed: int, stream: int, *keys: int) -> np.random.Generator:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
+from smvae_core.model.objective import Objective, elbo
 from smvae_core.model.smvae import SMVAE
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.records import PreparedRecords
+from smvae_datasets.sources import prepare_source
 from smvae_datasets.splits import Split
 from smvae_training.callbacks import Checkpoint, MetricsFile, StepBar, StopOnInterrupt
+from smvae_training.config import TrainConfig
 from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
 from smvae_training.hardware import Hardware, choose_hardware
 from smvae_training.module import SMVAETraining
-from smvae_training.presets import TrainConfig
+from smvae_training.resume import check_folder, is_helper
 from smvae_training.run import (
     RunError,
     RunPaths,
@@ -35,14 +37,18 @@ from smvae_training.validation import QuickElbo
 
 logger = logging.getLogger(__name__)
 
-#: Settings that a resumed run may change; they do not change what is learned (but for rounding).
-CHANGEABLE = ("hardware", "log")
+Build = Callable[[TrainConfig], tuple[SMVAE, Objective]]
+
+
+def build_smvae(config: TrainConfig) -> tuple[SMVAE, Objective]:
+    """Return our model and the objective that it is trained by."""
+    return SMVAE(config.model), elbo
 
 
 class EpisodeData(LightningDataModule):
     """Hands Lightning the batches of each epoch, from the step where the trainer stands."""
 
-    def __init__(self, episodes: PreparedEpisodes, order: BatchOrder, config: TrainConfig) -> None:
+    def __init__(self, episodes: PreparedRecords, order: BatchOrder, config: TrainConfig) -> None:
         super().__init__()
         self._episodes, self._order, self._config = episodes, order, config
 
@@ -55,30 +61,51 @@ class EpisodeData(LightningDataModule):
             len(self._config.model.modalities),
             lambda: trainer.global_step,
             (trainer.global_rank, trainer.world_size),
+            binarised_modalities(self._config),
         )
         return loader(stream, self._config.hardware.workers, torch.cuda.is_available())
 
 
+def binarised_modalities(config: TrainConfig) -> tuple[str, ...]:
+    """Return the modalities whose training pixels are drawn anew at every step."""
+    if not config.data.binarised:
+        return ()
+    return tuple(m.name for m in config.model.modalities if m.kind == "grey_image")
+
+
+def prepare_data(config: TrainConfig, data: Path | None) -> PreparedRecords:
+    """Return the records that a configuration names; `data` is where the user says they are."""
+    return prepare_source(
+        config.data.source,
+        data,
+        config.model.modalities,
+        action=config.data.action,
+        binarised=config.data.binarised,
+    )
+
+
 def train(
     config: TrainConfig,
-    data: Path,
+    data: Path | None,
     out: Path,
     resume: bool = False,
     *,
     overwrite: bool = False,
     stop_after: int | None = None,
     callbacks: list[Callback] | None = None,
+    build: Build = build_smvae,
 ) -> Path:
-    """Train on the episodes in `data` and return the run folder `out`.
+    """Train on the records in `data` and return the run folder `out`.
 
     Args:
         config: All settings; see `presets`.
-        data: Folder of episode files in the Vision&Touch layout.
+        data: Folder of the data set; image sets are looked for in the usual places without one.
         out: Run folder, made if missing.
         resume: Go on from the checkpoint in `out`, exactly as if the run had never stopped.
         overwrite: Throw away a run that is already in `out`.
         stop_after: Stop cleanly after this many steps of the whole run, as Ctrl-C would.
         callbacks: Further Lightning callbacks.
+        build: Makes the model and its objective; the benchmarks' peers bring their own.
 
     Raises:
         RunError: If `out` holds a run and neither `resume` nor `overwrite` is given, or a resume
@@ -89,69 +116,20 @@ def train(
     """
     paths = RunPaths(Path(out))
     old = check_folder(paths, config, resume, overwrite)
-    episodes = prepare_episodes(data, config.model.modalities, action=config.data.action)
-    return train_on(config, episodes, paths, old, str(data), stop_after, callbacks or [])
-
-
-def is_helper() -> bool:
-    """Return whether Lightning started this process as a further device of a DDP run."""
-    return int(os.environ.get("LOCAL_RANK", "0")) > 0
-
-
-def check_folder(
-    paths: RunPaths, config: TrainConfig, resume: bool, overwrite: bool
-) -> RunRecord | None:
-    """Return the record of the run to continue, or None for a new run; writes nothing yet."""
-    if is_helper():  # rank zero has checked, and may have begun to write
-        return RunRecord.read(paths.config) if resume else None
-    exists = paths.config.is_file()
-    if resume and overwrite:
-        raise RunError(paths.root, "--resume and --overwrite contradict each other")
-    if resume:
-        record = RunRecord.read(paths.config)
-        if not paths.checkpoint.is_file():
-            raise RunError(paths.root, "no checkpoints/last.ckpt to resume from; use --overwrite")
-        _check_same_settings(paths, record.config, config)
-        return record
-    if exists and not overwrite:
-        record = RunRecord.read(paths.config)
-        state = f"holds a run of {record.step} of {record.total_steps} steps"
-        raise RunError(
-            paths.root, f"{state}: continue it with --resume or replace it with --overwrite"
-        )
-    if not exists and paths.root.is_dir() and any(paths.root.iterdir()):
-        raise RunError(paths.root, "the folder is not empty and holds no run; choose another --out")
-    return None
-
-
-def _check_same_settings(paths: RunPaths, old: TrainConfig, new: TrainConfig) -> None:
-    """Refuse a resume whose result would not be that of the run."""
-    prolongable = old.optimizer.schedule == "constant" and old.annealing == new.annealing == 0
-    allowed = (*CHANGEABLE, "max_steps", "epochs") if prolongable else CHANGEABLE
-    before, after = old.to_json(), new.to_json()
-    changed = [k for k in before if k not in allowed and before[k] != after[k]]
-    if changed:
-        what = "; ".join(f"{k}: {_difference(before[k], after[k])}" for k in changed)
-        raise RunError(
-            paths.root,
-            f"a resume cannot change {what}. Start another run with --out or --overwrite",
-        )
-
-
-def _difference(old: Any, new: Any) -> str:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return ", ".join(f"{k} {old.get(k)} -> {new.get(k)}" for k in new if old.get(k) != new[k])
-    return f"{old} -> {new}"
+    episodes = prepare_data(config, data)
+    place = str(data) if data is not None else config.data.source
+    return train_on(config, episodes, paths, old, place, stop_after, callbacks or [], build)
 
 
 def train_on(
     config: TrainConfig,
-    episodes: PreparedEpisodes,
+    episodes: PreparedRecords,
     paths: RunPaths,
     old: RunRecord | None,
     data_path: str = "",
     stop_after: int | None = None,
     callbacks: list[Callback] | None = None,
+    build: Build = build_smvae,
 ) -> Path:
     """Train on prepared episodes in a folder that `check_folder` has accepted; see `train`."""
     if old is not None and fingerprint(episodes) != old.data_fingerprint:
@@ -177,7 +155,7 @@ def train_on(
         record.write(paths.config)
         _log_size(episodes, parts, order, record)
     stop = StopOnInterrupt(stop_after)
-    session = _Session(config, paths, record, order, hardware)
+    session = _Session(config, paths, record, order, hardware, build)
     session.fit(episodes, parts, old is not None, [*(callbacks or []), stop])
     if stop.interrupted and session.record.step < record.total_steps and stop_after is None:
         raise KeyboardInterrupt
@@ -185,12 +163,12 @@ def train_on(
 
 
 def _log_size(
-    episodes: PreparedEpisodes, parts: Split, order: BatchOrder, record: RunRecord
+    episodes: PreparedRecords, parts: Split, order: BatchOrder, record: RunRecord
 ) -> None:
     logger.info(
-        "%d records of %d trajectories: %d train, %d held out, %d validation; batch %d, %d steps",
+        "%d records of %d groups: %d train, %d held out, %d validation; batch %d, %d steps",
         len(episodes),
-        len(episodes.trajectory_names),
+        len(episodes.group_names),
         len(parts.train),
         len(parts.held_out),
         len(parts.validation),
@@ -213,16 +191,17 @@ class _Session:
         record: RunRecord,
         order: BatchOrder,
         hardware: Hardware,
+        build: Build,
     ) -> None:
         self.config, self.paths, self.record, self.order = config, paths, record, order
         self.hardware = hardware
         self._start_seconds, self._start = record.seconds, time.perf_counter()
         torch.manual_seed(config.seed)
-        model = SMVAE(config.model)
+        model, objective = build(config)
         if config.hardware.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module = SMVAETraining(
-            model, record.statistics, config, record.total_steps, order.batch_size
+            model, record.statistics, config, record.total_steps, order.batch_size, objective
         )
 
     def saved(self, step: int) -> None:
@@ -234,7 +213,7 @@ class _Session:
 
     def fit(
         self,
-        episodes: PreparedEpisodes,
+        episodes: PreparedRecords,
         parts: Split,
         resume: bool,
         callbacks: list[Callback],

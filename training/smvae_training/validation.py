@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from smvae_core.model.objective import ObjectiveConfig, elbo
+from smvae_core.model.objective import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.records import PreparedRecords
 from smvae_training.callbacks import MetricsFile, training
+from smvae_training.config import TrainConfig
 from smvae_training.data import gather
-from smvae_training.presets import TrainConfig
 
 
 class QuickElbo(Callback):
@@ -22,7 +22,7 @@ class QuickElbo(Callback):
 
     def __init__(
         self,
-        episodes: PreparedEpisodes,
+        episodes: PreparedRecords,
         validation: NDArray[np.int64],
         config: TrainConfig,
         metrics: MetricsFile,
@@ -54,7 +54,9 @@ class QuickElbo(Callback):
         was_training = model.training
         model.eval()
         draws = torch.Generator(device).manual_seed(0)
-        terms = elbo(model, inputs, everything, everything, 1.0, ObjectiveConfig(), draws)
+        terms = training(module).objective(
+            model, inputs, everything, everything, 1.0, ObjectiveConfig(), draws
+        )
         model.train(was_training)
         values = {"validation/elbo": float(terms.elbo), "validation/kl": float(terms.kl)}
         likelihoods = terms.log_likelihood.items()

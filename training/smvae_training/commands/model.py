@@ -10,8 +10,9 @@ import tyro
 
 from smvae_training.cli import quiet_lightning
 from smvae_training.commands.arguments import parse, peek
+from smvae_training.config import TrainConfig
 from smvae_training.evaluation.records import EvaluateConfig
-from smvae_training.presets import PRESETS, TrainConfig, preset
+from smvae_training.presets import PRESETS, preset
 
 DEFAULT_PRESET = "vision_touch"
 

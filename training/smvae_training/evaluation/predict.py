@@ -56,7 +56,7 @@ class Predictor:
     def reconstruct(self, name: str, z: Tensor) -> Array:
         """Return reconstructions (len(z), *shape) in SI units, colour in [0, 1]."""
         modality = find(self.model.config.modalities, name)
-        parts = [self.model.decode(part, [name])[name].numpy() for part in z.split(CHUNK)]
+        parts = [self.model.reconstruct(part, [name])[name].numpy() for part in z.split(CHUNK)]
         return restore(modality, self.statistics[name], np.concatenate(parts))
 
     @torch.inference_mode()
@@ -71,7 +71,7 @@ class Predictor:
             z = posterior.rsample(draws)
             for start in range(0, self.count, CHUNK):
                 rows = slice(start, start + CHUNK)
-                for name, mean in self.model.decode(z[rows]).items():
+                for name, output in self.model.decode(z[rows]).items():
                     x = self.inputs[name][rows]
-                    totals[name][rows] += self.model.log_likelihood(name, x, mean)
+                    totals[name][rows] += self.model.log_likelihood(name, x, output)
         return {name: total / samples for name, total in totals.items()}

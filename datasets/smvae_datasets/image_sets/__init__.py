@@ -1,0 +1,1 @@
+"""Sets of still images with labels, attributes or transformations as further modalities."""
