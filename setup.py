@@ -21,6 +21,7 @@ TRAIN = [
     "tensorboard>=2.16",  # training curves, live
     "scikit-learn>=1.4",  # linear probe, F1, nearest neighbours
     "matplotlib>=3.8",  # pictures in the report
+    "scikit-image>=0.22",  # Canny edges of the computer-vision modalities
     "jinja2>=3.1",  # the HTML report
     "jaxtyping>=0.2.34",  # shapes in signatures (checked in tests only)
 ]

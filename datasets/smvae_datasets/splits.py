@@ -13,8 +13,9 @@ from smvae_core.errors import ConfigError
 
 SplitBy = Literal["trajectory", "sample", "given"]
 
-#: Names of the part that a data set itself holds out, for splits by "given".
+#: Names of the parts that a data set brings, for splits by "given".
 TEST_GROUPS = ("test", "held_out")
+VALIDATION_GROUPS = ("valid", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ def split(
         by: "trajectory" keeps all samples of one on one side. "sample" draws samples one by one, as
             the paper does ("70% of samples", so held_out=0.3); neighbouring frames, 50 ms apart,
             then stand on both sides, and the split is marked as leaking. "given" holds out the test
-            part that the data set names; a validation share is drawn from the rest by sample.
+            part that the data set names; validation is its own part of that name, else a share
+            drawn from the rest by sample.
         held_out: Share of the trajectories (or samples) held out, rounded, at least one.
         validation: Share for the third part; 0 for none, else at least one.
         seed: Same seed, same split on any machine. Held out does not depend on `validation`.
@@ -95,18 +97,21 @@ def split(
 
 
 def _given(labels: NDArray[Any], names: Sequence[str], validation: float, seed: int) -> Split:
-    """Return the split that a data set brings with it; validation comes out of the rest."""
+    """Return the split that a data set brings with it."""
     parts = [i for i, name in enumerate(names) if name in TEST_GROUPS]
     held = np.isin(labels, parts)
     if not held.any() or held.all():
         have = ", ".join(names) or "none"
         raise ConfigError(f"split by given: the data set names no part 'test', it has {have}")
-    rest = np.flatnonzero(~held)
+    own = np.isin(labels, [i for i, name in enumerate(names) if name in VALIDATION_GROUPS])
+    if own.any():
+        validation = 0.0
+    rest = np.flatnonzero(~held & ~own)
     count = max(1, round(validation * labels.size)) if validation > 0 else 0
     if count >= rest.size:
         raise ConfigError(f"split by given: validation={validation} leaves no sample to train on")
     chosen = np.random.default_rng(seed).permutation(rest.size)[:count]
-    is_validation = np.zeros(labels.size, bool)
+    is_validation = own.copy()
     is_validation[rest[chosen]] = True
     return Split(
         train=np.flatnonzero(~held & ~is_validation),

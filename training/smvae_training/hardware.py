@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,3 +79,16 @@ def versions() -> dict[str, str]:
     found = {"smvae": __version__, "python": platform.python_version()}
     found |= {package: importlib.metadata.version(package) for package in VERSIONED}
     return found | {"cpu_count": str(os.cpu_count()), "machine": platform.machine()}
+
+
+def source_version() -> str:
+    """Return the commit of the source tree, '+' if it has changes, or the package's version."""
+    from smvae_core import __file__ as module
+    from smvae_core import __version__
+
+    here = Path(module).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return __version__

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from smvae_core.errors import SMVAEError
 from smvae_core.model.config import ModelConfig
@@ -183,15 +184,25 @@ def load_run(path: Path | str) -> Run:
     """
     paths = RunPaths(Path(path))
     record = RunRecord.read(paths.config)
-    if not paths.weights.is_file():
-        raise RunError(path, "no weights.safetensors yet: train at least up to a checkpoint")
     model = SMVAE(record.config.model)
+    load_weights(model, Path(path))
+    return Run(path=Path(path), model=model.eval(), record=record)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load the weights of the run folder `path` into a model.
+
+    Raises:
+        RunError: If there are none, or they do not fit.
+    """
+    weights = RunPaths(path).weights
+    if not weights.is_file():
+        raise RunError(path, "no weights.safetensors yet: train at least up to a checkpoint")
     try:
-        model.load_state_dict(load_file(paths.weights))
+        model.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as err:
         first = str(err).strip().splitlines()[0]
         raise RunError(path, f"weights.safetensors does not fit config.json: {first}") from err
-    return Run(path=Path(path), model=model.eval(), record=record)
 
 
 def save_weights(model: SMVAE, path: Path) -> None:

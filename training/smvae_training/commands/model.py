@@ -28,6 +28,7 @@ presets:
 
 examples:
   smvae train --data episodes --out run                        (the vision_touch preset)
+  smvae train --preset mnist                                   (finds its data, runs/mnist)
   smvae train --preset demo --data episodes --out run --max-steps 500
   smvae train --data episodes --out run --optimizer.lr 3e-4 --hardware.precision bf16
   smvae train --data episodes --out run --objective.weights force 10 action 10
@@ -54,27 +55,26 @@ example:
 class TrainArguments:
     """What `smvae train` takes; the description shown is TRAIN_HELP."""
 
-    data: Path
-    """Folder of episode files in the Vision&Touch layout."""
-    out: Path
-    """Run folder to write."""
+    data: Path | None = None
+    """Folder of episode files in the Vision&Touch layout, or of the preset's image set; MNIST and
+    Fashion-MNIST are found or fetched without one."""
+    out: Path | None = None
+    """Run folder to write; runs/PRESET by default."""
     preset: str = DEFAULT_PRESET
     """Where all other values start from: one of the presets above."""
     resume: bool = False
     """Go on from the checkpoint in --out."""
     overwrite: bool = False
     """Throw away the run that is in --out."""
+    report: bool = True
+    """Score the trained run on held-out data and write its report, as `smvae evaluate` does."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
 
 def train(arguments: list[str], prog: str) -> int:
     """Run `smvae train`."""
     config = _starting_config(arguments)
-    default = TrainArguments(
-        data=tyro.MISSING,
-        out=tyro.MISSING,
-        config=config,
-    )
+    default = TrainArguments(config=config)
     presets = "\n".join(f"  {name:<13} {_first_line(f.__doc__)}" for name, f in PRESETS.items())
     given = parse(
         TrainArguments,
@@ -86,26 +86,35 @@ def train(arguments: list[str], prog: str) -> int:
     from smvae_training.trainer import train as train_run
 
     quiet_lightning()
+    data = f" --data {given.data}" if given.data else ""
+    out = given.out or default_out(given.preset)
     try:
-        run = train_run(
-            given.config, given.data, given.out, given.resume, overwrite=given.overwrite
-        )
+        run = train_run(given.config, given.data, out, given.resume, overwrite=given.overwrite)
     except KeyboardInterrupt as stop:
-        again = f"smvae train --data {given.data} --out {given.out} --resume"
+        again = f"smvae train{data} --out {out} --resume"
         raise KeyboardInterrupt(f"resume with: {again}") from stop
-    print(f"{run}: finished; next: smvae evaluate {run} --data {given.data}")
-    return 0
+    print(f"{run}: finished")
+    if not given.report:
+        print(f"next: smvae evaluate {run}{data}")
+        return 0
+    return evaluate([str(run), *data.split()], "smvae evaluate")
+
+
+def default_out(preset_name: str) -> Path:
+    """Return the run folder of a preset where none was given."""
+    return Path("runs") / preset_name
 
 
 def _starting_config(arguments: list[str]) -> TrainConfig:
     """Return the run's own settings for a resume, else the preset's."""
     name, out = peek(arguments, "--preset"), peek(arguments, "--out")
     config = preset(name or DEFAULT_PRESET)
-    if "--resume" not in arguments or out is None or {"-h", "--help"} & set(arguments):
+    if "--resume" not in arguments or {"-h", "--help"} & set(arguments):
         return config
+    folder = Path(out) if out else default_out(name or DEFAULT_PRESET)
     from smvae_training.run import RunPaths, RunRecord
 
-    return RunRecord.read(RunPaths(Path(out)).config).config
+    return RunRecord.read(RunPaths(folder).config).config
 
 
 def _first_line(docstring: str | None) -> str:
@@ -140,15 +149,15 @@ def evaluate(arguments: list[str], prog: str) -> int:
 
     def options(
         run: tyro.conf.Positional[Path],
-        data: Path,
         config: tyro.conf.OmitArgPrefixes[EvaluateConfig],
+        data: Path | None = None,
         out: Path | None = None,
-    ) -> tuple[Path, Path, Path | None, EvaluateConfig]:
+    ) -> tuple[Path, Path | None, Path | None, EvaluateConfig]:
         """Collect the arguments.
 
         Args:
             run: Folder written by `smvae train`.
-            data: The episodes that it was trained on.
+            data: The data that it was trained on; an image set is looked for as in training.
             config: How much is scored.
             out: Folder of results.json and report.html; RUN/evaluation by default.
         """

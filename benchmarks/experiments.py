@@ -1,0 +1,147 @@
+"""What is compared: the data sets with their budgets, and the methods with their settings.
+
+Every method of an experiment gets the same records, networks, likelihoods, weights, batches,
+optimiser steps and learning rate schedule; only its model, its objective and a learning rate tuned
+on the validation share differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+from benchmarks.peers import PAPER_METHODS
+from smvae_core.errors import ConfigError, did_you_mean
+from smvae_core.model.config import Pooling
+from smvae_core.model.objective import Target
+from smvae_training.config import LogConfig, TrainConfig
+from smvae_training.presets import preset
+from smvae_training.trainer import Build, build_smvae
+
+SEEDS = (0, 1, 2)
+#: Candidates for every method, tried at a tenth of the budget.
+LEARNING_RATES = (1e-4, 5e-4, 1e-3)
+TUNING_SHARE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One data set and the budget that every method gets on it."""
+
+    name: str
+    """Also the name in result files; binarised and grey data never share one."""
+    title: str
+    preset: str
+    epochs: int
+    test_items: int
+    """Held-out items that are scored, evenly spaced."""
+    samples: int = 1000
+    """K of the importance sampling."""
+    tuning_items: int = 500
+    """Validation items that choose the learning rate."""
+    tuning_samples: int = 100
+    methods: tuple[str, ...] = ("smvae", *PAPER_METHODS, "smvae-paper", "hirt")
+    """Of `METHODS`, in the order of the queue."""
+
+    def config(self, method: Variant, *, seed: int, lr: float) -> TrainConfig:
+        """Return the settings of one run."""
+        start = preset(self.preset)
+        model, objective = start.model, start.objective
+        if method.pooling is not None:
+            model = replace(model, pooling=method.pooling)
+        if method.target is not None:
+            objective = replace(objective, target=method.target)
+        return replace(
+            start,
+            model=model,
+            objective=objective,
+            optimizer=replace(start.optimizer, lr=lr),
+            log=LogConfig(every=200, checkpoint_every=1000, tensorboard=False),
+            epochs=self.epochs,
+            max_steps=0,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One method: a peer of MultiVae, or our model with a pooling and a target."""
+
+    name: str
+    about: str
+    peer: bool = False
+    pooling: Pooling | None = None
+    """None: the preset's, which is our default."""
+    target: Target | None = None
+    """None: the preset's."""
+
+    def build(self) -> Build:
+        """Return what makes the model and the objective."""
+        if not self.peer:
+            return build_smvae
+        from benchmarks.peers import build
+
+        return build(self.name)
+
+    def passes(self, config: TrainConfig) -> dict[str, Any]:
+        """Return how often each modality's networks run per record and step."""
+        if not self.peer:
+            return {"embedding": 1.0, "decoder": 1.0}
+        model, _ = self.build()(config)
+        return asdict(model.passes)  # type: ignore[arg-type]
+
+
+METHODS = {
+    m.name: m
+    for m in (
+        Variant(name="smvae", about="ours: the preset's set encoder and objective"),
+        *(Variant(name=name, about="through MultiVae", peer=True) for name in PAPER_METHODS),
+        Variant(
+            name="smvae-paper",
+            about="the paper's: attention of one query, target of Eq. 3",
+            pooling="paper",
+            target="subset",
+        ),
+        Variant(
+            name="hirt",
+            about="Hirt et al.: self-attention, then a sum; their objective",
+            pooling="hirt",
+            target="remaining",
+        ),
+    )
+}
+
+EXPERIMENTS = {
+    e.name: e
+    for e in (
+        Experiment(
+            name="mnist-binarised",
+            title="MNIST, binarised, with labels",
+            preset="mnist",
+            epochs=40,
+            test_items=2000,
+        ),
+        Experiment(
+            name="fashion-grey",
+            title="Fashion-MNIST, grey levels, with labels",
+            preset="fashion",
+            epochs=20,
+            test_items=1000,
+        ),
+    )
+}
+
+Entry = TypeVar("Entry")
+
+
+def lookup(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    """Return an entry of one of the tables above.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in table:
+        known = ", ".join(table)
+        raise ConfigError(f"unknown {what} '{name}': have {known}.{did_you_mean(name, table)}")
+    return table[name]

@@ -1,0 +1,170 @@
+"""One (data set, method, seed): tune the learning rate, train, score; every part is resumed.
+
+Numbers go to `benchmarks/results/EXPERIMENT.METHOD.seedN.json`, per-item values for paired
+differences to the `.npz` beside it. Run folders, with the weights, stay outside of git.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.experiments import LEARNING_RATES, TUNING_SHARE, Experiment, Variant
+from benchmarks.scores import Scored, choose_device, score, validation_score
+from smvae_training.config import TrainConfig
+from smvae_training.hardware import source_version, versions
+from smvae_training.likelihood.method import Method, SMVAEMethod
+from smvae_training.run import RunPaths, RunRecord, load_weights, split_episodes, write_text
+from smvae_training.trainer import prepare_data, train
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the queue."""
+
+    experiment: Experiment
+    method: Variant
+    seed: int
+    runs: Path
+    """Folder of all run folders."""
+    data: Path | None = None
+    """Folder of the data set, where it is not found by itself."""
+    results: Path = RESULTS
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment.name}.{self.method.name}.seed{self.seed}"
+
+    @property
+    def result(self) -> Path:
+        return self.results / f"{self.name}.json"
+
+    @property
+    def tuning(self) -> Path:
+        """The chosen learning rate, shared by the seeds of a method."""
+        return self.results / f"{self.experiment.name}.{self.method.name}.tuning.json"
+
+    @property
+    def done(self) -> bool:
+        return self.result.is_file()
+
+    def work(self) -> None:
+        """Do what is not done yet, and write the result."""
+        lr = self.tune()
+        config = self.experiment.config(self.method, seed=self.seed, lr=lr)
+        records = prepare_data(config, self.data)
+        record = self._train(config, f"seed{self.seed}-lr{lr:g}")
+        index = split_episodes(config, records).held_out
+        method = self._load(config, f"seed{self.seed}-lr{lr:g}")
+        scored = score(self.experiment, method, record.statistics, records, index)
+        self._write(config, record, scored)
+
+    def tune(self) -> float:
+        """Return the learning rate with the best score on validation records, at seed 0.
+
+        Each candidate trains for a tenth of the steps, with a complete schedule of its own.
+        """
+        if self.tuning.is_file():
+            return float(json.loads(self.tuning.read_text(encoding="utf-8"))["chosen"])
+        scores: dict[str, float] = {}
+        started = time.perf_counter()
+        for lr in LEARNING_RATES:
+            scores[f"{lr:g}"] = self._try(lr)
+            logger.info("%s: learning rate %g gives %.2f", self.name, lr, scores[f"{lr:g}"])
+        chosen = max(scores, key=lambda key: scores[key])
+        about = {
+            "format": FORMAT,
+            "experiment": self.experiment.name,
+            "method": self.method.name,
+            "share_of_budget": TUNING_SHARE,
+            "scores": scores,
+            "chosen": float(chosen),
+            "seconds": round(time.perf_counter() - started),
+        }
+        write_text(self.tuning, json.dumps(about, indent=1) + "\n")
+        return float(chosen)
+
+    def _try(self, lr: float) -> float:
+        config = self.experiment.config(self.method, seed=0, lr=lr)
+        records = prepare_data(config, self.data)
+        parts = split_episodes(config, records)
+        steps = config.total_steps(len(parts.train) // config.batch_size)
+        config = replace(config, max_steps=max(1, round(steps * TUNING_SHARE)))
+        record = self._train(config, f"tuning-lr{lr:g}")
+        method = self._load(config, f"tuning-lr{lr:g}")
+        return validation_score(
+            self.experiment, method, record.statistics, records, parts.validation
+        )
+
+    def _train(self, config: TrainConfig, part: str) -> RunRecord:
+        """Train, or go on from the last checkpoint, or do nothing if it is finished."""
+        paths = RunPaths(self._folder(part))
+        exists = paths.config.is_file()
+        begun = exists and paths.checkpoint.is_file()
+        if not begun or not RunRecord.read(paths.config).finished:
+            logger.info("%s: training %s", self.name, part)
+            build = self.method.build()
+            overwrite = exists and not begun
+            train(config, self.data, paths.root, begun, overwrite=overwrite, build=build)
+        return RunRecord.read(paths.config)
+
+    def _load(self, config: TrainConfig, part: str) -> Method:
+        """Return the trained model, ready to be scored."""
+        model, _ = self.method.build()(config)
+        load_weights(model, self._folder(part))
+        model = model.eval().to(choose_device())
+        if self.method.peer:
+            peer: Method = model  # type: ignore[assignment]
+            return peer
+        return SMVAEMethod(model, self.method.name)
+
+    def _folder(self, part: str) -> Path:
+        return self.runs / self.experiment.name / self.method.name / part
+
+    def _write(self, config: TrainConfig, record: RunRecord, scored: Scored) -> None:
+        about: dict[str, Any] = {
+            "format": FORMAT,
+            "experiment": self.experiment.name,
+            "method": self.method.name,
+            "seed": self.seed,
+            "code": source_version(),
+            "versions": versions(),
+            "hardware": record.hardware,
+            "budget": {
+                "steps": record.step,
+                "batch_size": config.batch_size,
+                "epochs": config.epochs,
+                "lr": config.optimizer.lr,
+                "training_seconds": round(record.seconds),
+                "passes": self.method.passes(config),
+            },
+            "model": {"pooling": config.model.pooling, "target": config.objective.target}
+            if not self.method.peer
+            else {},
+            "noise_scale": scored.noise_scale,
+            "scores": scored.numbers,
+        }
+        save_items(self.result.with_suffix(".npz"), scored.items)
+        write_text(self.result, json.dumps(about, indent=1, allow_nan=False) + "\n")
+        logger.info("%s: written", self.result)
+
+
+def save_items(path: Path, items: dict[str, NDArray[Any]]) -> None:
+    """Write per-item values as float32; a thousandth of a nat is enough for a difference."""
+    small = {
+        k: np.asarray(v, np.float32 if v.dtype.kind == "f" else v.dtype) for k, v in items.items()
+    }
+    with path.open("wb") as file:
+        np.savez_compressed(file, **small)

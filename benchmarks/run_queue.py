@@ -1,0 +1,134 @@
+"""Run every (data, method, seed) that has no result yet: `python -m benchmarks.run_queue`.
+
+Stopped and started again, it goes on where it was: finished results are skipped, trainings resume
+from their checkpoint. Several may run beside each other; each job is claimed by a lock file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import tyro
+
+from benchmarks.experiments import EXPERIMENTS, METHODS, SEEDS, lookup
+from benchmarks.job import Job
+from smvae_core.errors import SMVAEError
+from smvae_training.cli import configure_logging, quiet_lightning
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueOptions:
+    """What to run; everything by default."""
+
+    experiments: tuple[str, ...] = tuple(EXPERIMENTS)
+    """Data sets and budgets."""
+    methods: tuple[str, ...] = ()
+    """Methods, in this order; by default each experiment's own."""
+    seeds: tuple[int, ...] = SEEDS
+    runs: Path = Path("runs/benchmarks")
+    """Folder of run folders: weights, checkpoints, logs."""
+    data: Path | None = None
+    """Folder of the data set, where it is not found by itself."""
+    list: bool = False
+    """Only say what is done and what is not."""
+
+
+def jobs(options: QueueOptions) -> Iterator[Job]:
+    """Yield the jobs in order: a seed of every method first, then the next seed."""
+    for name in options.experiments:
+        experiment = lookup(EXPERIMENTS, name, "experiment")
+        names = options.methods or experiment.methods
+        for seed, method in product(options.seeds, names):
+            yield Job(
+                experiment, lookup(METHODS, method, "method"), seed, options.runs, options.data
+            )
+
+
+@contextmanager
+def claimed(job: Job) -> Iterator[bool]:
+    """Yield whether this process has the job; a lock of a dead process counts for nothing.
+
+    The lock is of (data, method), since the seeds of a method share its tuning.
+    """
+    lock = job.runs / f"{job.experiment.name}.{job.method.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    if lock.is_file() and not _alive(int(lock.read_text() or "0")):
+        lock.unlink(missing_ok=True)
+    try:
+        with lock.open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return pid > 0
+
+
+def main() -> int:
+    """Run the queue and return the exit status."""
+    options = tyro.cli(QueueOptions, prog="python -m benchmarks.run_queue", description=__doc__)
+    configure_logging(verbose=False)
+    logging.getLogger("benchmarks").setLevel(logging.INFO)
+    quiet_lightning()
+    try:
+        todo = list(jobs(options))
+        if options.list:
+            for job in todo:
+                print(f"{'done' if job.done else 'open'}  {job.name}")
+            return 0
+        return run_all(todo)
+    except SMVAEError as err:
+        print(f"run_queue: error: {' '.join(str(err).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("run_queue: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def run_all(todo: list[Job]) -> int:
+    """Work until nothing is open, passing over what another process has claimed."""
+    started, last = time.perf_counter(), -1
+    while pending := [job for job in todo if not job.done]:
+        if len(pending) == last:
+            time.sleep(5)  # all that is open is being worked on elsewhere
+        last = len(pending)
+        for job in pending:
+            with claimed(job) as mine:
+                if not mine or job.done:
+                    continue
+                begin = time.perf_counter()
+                job.work()
+                done = sum(j.done for j in todo)
+                logger.info(
+                    "%d of %d done; %s took %.0f s, %.0f s in all",
+                    done,
+                    len(todo),
+                    job.name,
+                    time.perf_counter() - begin,
+                    time.perf_counter() - started,
+                )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
