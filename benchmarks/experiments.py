@@ -8,8 +8,8 @@ on the validation share differ.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 from benchmarks.peers import PAPER_METHODS
 from smvae_core.errors import ConfigError, did_you_mean
@@ -36,6 +36,12 @@ class Experiment:
     epochs: int
     test_items: int
     """Held-out items that are scored, evenly spaced."""
+    kind: Literal["pairs", "subsets"] = "pairs"
+    """What is scored: an image and its label, or every subset of a robot's modalities."""
+    likelihood_items: int | None = None
+    """Robot: of the test items, those whose likelihoods are estimated; errors are of all."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the preset that the experiment replaces, by the field of TrainConfig."""
     samples: int = 1000
     """K of the importance sampling."""
     tuning_items: int = 500
@@ -47,6 +53,8 @@ class Experiment:
     def config(self, method: Variant, *, seed: int, lr: float) -> TrainConfig:
         """Return the settings of one run."""
         start = preset(self.preset)
+        for part, values in self.changes.items():
+            start = replace(start, **{part: _changed(getattr(start, part), values)})
         model, objective = start.model, start.objective
         if method.pooling is not None:
             model = replace(model, pooling=method.pooling)
@@ -129,10 +137,32 @@ EXPERIMENTS = {
             epochs=20,
             test_items=1000,
         ),
+        Experiment(
+            name="simulated-robot",
+            title="Simulated robot: RGB, depth, force, action",
+            preset="vision_touch",
+            kind="subsets",
+            epochs=20,
+            test_items=800,
+            likelihood_items=100,
+            samples=100,
+            tuning_items=50,
+            tuning_samples=20,
+            changes={
+                "batch_size": 100,
+                "data": {"held_out": 0.2, "validation": 0.1},
+                "model": {"base_channels": 16},
+                "optimizer": {"warmup": 100},
+            },
+        ),
     )
 }
 
 Entry = TypeVar("Entry")
+
+
+def _changed(part: Any, values: Any) -> Any:
+    return replace(part, **values) if isinstance(values, Mapping) else values
 
 
 def lookup(table: Mapping[str, Entry], name: str, what: str) -> Entry:

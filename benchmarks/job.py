@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.device import choose_device
 from benchmarks.experiments import LEARNING_RATES, TUNING_SHARE, Experiment, Variant
-from benchmarks.scores import Scored, choose_device, score, validation_score
+from benchmarks.scores import Scored, score, validation_score
 from smvae_training.config import TrainConfig
 from smvae_training.hardware import source_version, versions
 from smvae_training.likelihood.method import Method, SMVAEMethod

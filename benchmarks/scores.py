@@ -14,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.device import choose_device
 from benchmarks.experiments import Experiment
+from benchmarks.subset_scores import score_subsets
 from smvae_core.preprocessing import Statistics, normalise
 from smvae_datasets.records import PreparedRecords
 from smvae_training.likelihood.checks import sanity_checks
 from smvae_training.likelihood.estimate import EstimateConfig, estimate
 from smvae_training.likelihood.method import Method
+from smvae_training.likelihood.subsets import SubsetConfig, subset_likelihoods
 
 #: Per-item values kept for paired differences.
 KEPT = ("joint", "marginal", "conditional")
@@ -34,10 +37,6 @@ class Scored:
     items: dict[str, NDArray[Any]]
     """(N,) each, for paired differences."""
     noise_scale: dict[str, float]
-
-
-def choose_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def inputs(
@@ -69,13 +68,18 @@ def score(
     """Score a trained method on held-out records `index`."""
     index = thin(index, experiment.test_items)
     data = inputs(method, statistics, records, index)
+    noise_scale = method.noise_scale() if hasattr(method, "noise_scale") else {}
+    if experiment.kind == "subsets":
+        settings = SubsetConfig(samples=experiment.samples, items=experiment.likelihood_items)
+        numbers, items = score_subsets(method, data, records.group[index], settings)
+        return Scored(numbers=numbers | {"checks": []}, items=items, noise_scale=noise_scale)
     config = EstimateConfig(samples=experiment.samples)
     found = estimate(method, data, config, device=choose_device())
     checks = sanity_checks(found, require=True)
     return Scored(
         numbers={"likelihoods": found.to_json(), "checks": checks},
         items={k: v for k, v in found.arrays().items() if k.rpartition("/")[2] in KEPT},
-        noise_scale=method.noise_scale() if hasattr(method, "noise_scale") else {},
+        noise_scale=noise_scale,
     )
 
 
@@ -86,9 +90,20 @@ def validation_score(
     records: PreparedRecords,
     index: NDArray[np.int64],
 ) -> float:
-    """Return the mean log p(x,y) of validation records, by the same estimator with few samples."""
+    """Return what chooses a learning rate, on validation records, with few samples.
+
+    Pairs: mean log p(x,y). Robot: the mean predictive log likelihood of all modalities over the
+    subsets that every method can encode, singletons and the full set.
+    """
     index = thin(index, experiment.tuning_items)
     data = inputs(method, statistics, records, index)
+    if experiment.kind == "subsets":
+        subsets = [(name,) for name in method.names] + [method.names]
+        settings = SubsetConfig(samples=experiment.tuning_samples)
+        likelihoods = subset_likelihoods(
+            method, data, settings, subsets=subsets, device=choose_device()
+        )
+        return float(np.mean([s.predictive.mean() for s in likelihoods.subsets.values()]))
     config = EstimateConfig(samples=experiment.tuning_samples, prior_samples=500)
     found = estimate(method, data, config, device=choose_device())
     return float(next(iter(found.proposals.values())).joint.mean())

@@ -32,6 +32,12 @@ class Posterior:
         variance = self.log_var.exp()
         return 0.5 * (self.mean.square() + variance - 1.0 - self.log_var).sum(-1)
 
+    def kl_to(self, other: "Posterior") -> Float[Tensor, " B"]:
+        """Return KL(self || other) in nats, summed over latent dimensions."""
+        difference = self.log_var - other.log_var
+        distance = (self.mean - other.mean).square() * torch.exp(-other.log_var)
+        return 0.5 * (difference.exp() + distance - 1.0 - difference).sum(-1)
+
     def regulariser(self) -> Float[Tensor, " B"]:
         """Return ||mean||^2 + ||sigma - 1||^2, our reading of the paper's "L2-normalization"."""
         sigma = torch.exp(0.5 * self.log_var)

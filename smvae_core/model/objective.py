@@ -5,7 +5,7 @@ B batch, M modality.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.modality import Modality
+from smvae_core.model.distributions import Posterior
 from smvae_core.model.smvae import SMVAE
 
-Target = Literal["observed", "subset"]
+Target = Literal["observed", "subset", "remaining", "joint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,12 @@ class ObjectiveConfig:
     """Which bound is trained, and its weights."""
 
     target: Target = "observed"
-    """'observed': encode x_S, reconstruct all that was recorded; 'subset': only x_S, Eq. 3."""
+    """What the drawn subset S has to do with the reconstructions; X is all that was recorded.
+    'observed': encode x_S, reconstruct X. 'subset': encode x_S, reconstruct x_S, Eq. 3.
+    'remaining': x_S from q(z|x_S), the rest from q(z|X), which q(z|x_S) has to cover (Hirt et al.).
+    'joint': X from q(z|X), which q(z|x_S) has to cover."""
+    matching: float = 0.1
+    """Target 'joint': weight of KL(q(z|X) || q(z|x_S))."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """lambda of Eq. 2 per modality, 1 where not named; training only, never in evaluation."""
     balance: float = 0.0
@@ -39,8 +45,10 @@ class ObjectiveConfig:
         return self.weights.get(modality.name, 1.0) * (largest / modality.size) ** self.balance
 
     def __post_init__(self) -> None:
-        if self.target not in ("observed", "subset"):
-            raise ConfigError(f"target must be 'observed' or 'subset', got '{self.target}'")
+        if self.target not in get_args(Target):
+            raise ConfigError(f"target must be one of {get_args(Target)}, got '{self.target}'")
+        if self.matching < 0:
+            raise ConfigError(f"matching must not be negative, got {self.matching}")
         if self.regulariser < 0 or any(w < 0 for w in self.weights.values()):
             raise ConfigError("weights and regulariser must not be negative")
         if not 0 <= self.balance <= 1:
@@ -75,7 +83,16 @@ def elbo(
 ) -> ElboTerms:
     """Return the one-sample estimate of Eq. 3 for the subsets that `present` marks.
 
-    L_s = -beta KL(q(z|x_S) || p(z)) + sum over targets of lambda_m log p(x_m|z)
+    With q_S = q(z|x_S), z_S ~ q_S, X all that was recorded, and lambda_m the weights:
+
+    | target | bound to maximise |
+    |---|---|
+    | subset | sum over S of lambda_m log p(x_m|z_S) - beta KL(q_S, p), the paper's Eq. 3 |
+    | observed | sum over X of lambda_m log p(x_m|z_S) - beta KL(q_S, p) |
+    | remaining | S from z_S, the rest of X from z_X, - beta (KL(q_S, p) + KL(q_X, q_S)) |
+    | joint | sum over X of lambda_m log p(x_m|z_X) - beta (KL(q_X, p) + matching KL(q_X, q_S)) |
+
+    'remaining' is Hirt et al. 2024. Every target decodes each modality at most once.
 
     Args:
         model: The model.
@@ -93,17 +110,16 @@ def elbo(
     for name in config.weights:
         if name not in model.names:
             raise UnknownModality(name, model.names)
-    posterior = model.encode(batch, present)
-    z = posterior.rsample(generator)
-    kl = posterior.kl()
-    targets = recorded if config.target == "observed" else present
-    objective = -beta * kl
-    unweighted = -kl
+    draw = _draw(model, batch, recorded, present, config, generator)
+    objective = -beta * draw.divergence
+    unweighted = -draw.kl.detach()
+    targets = present if config.target == "subset" else recorded
     log_likelihood = {}
     for index, name in enumerate(model.names):
         rows = targets[:, index].nonzero().squeeze(1)
         if len(rows) == 0:
             continue
+        z = draw.latent(present[:, index])
         everyone = len(rows) == len(z)
         output = model.decode(z if everyone else z[rows], [name])[name]
         x = batch[name] if everyone else batch[name][rows]
@@ -114,10 +130,53 @@ def elbo(
         objective = objective + weight * padded
         unweighted = unweighted + padded.detach()
     if config.regulariser:
-        objective = objective - config.regulariser * posterior.regulariser()
+        objective = objective - config.regulariser * draw.posterior.regulariser()
     return ElboTerms(
         loss=-objective.mean(),
         elbo=unweighted.detach().mean(),
-        kl=kl.detach().mean(),
+        kl=draw.kl.detach().mean(),
         log_likelihood=log_likelihood,
     )
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Posteriors and latents of one batch."""
+
+    posterior: Posterior
+    """Of the subset; of everything for target 'joint'."""
+    kl: Float[Tensor, " B"]
+    """KL terms of the bound at beta 1, without matching, which is no part of a bound."""
+    divergence: Float[Tensor, " B"]
+    """What beta anneals."""
+    z: Float[Tensor, "B Z"]
+    z_rest: Float[Tensor, "B Z"] | None = None
+    """Latent of modalities outside the subset, where it is another than `z`."""
+
+    def latent(self, present: Bool[Tensor, " B"]) -> Float[Tensor, "B Z"]:
+        """Return the latent that a modality is decoded from, by whether it is in the subset."""
+        return self.z if self.z_rest is None else self.z.where(present.unsqueeze(1), self.z_rest)
+
+
+def _draw(
+    model: SMVAE,
+    batch: Mapping[str, Tensor],
+    recorded: Bool[Tensor, "B M"],
+    present: Bool[Tensor, "B M"],
+    config: ObjectiveConfig,
+    generator: torch.Generator | None,
+) -> _Draw:
+    if config.target in ("observed", "subset"):
+        subset = model.encode(batch, present)
+        kl = subset.kl()
+        return _Draw(subset, kl, kl, subset.rsample(generator))
+    embeddings = model.embed(batch, recorded)
+    subset = model.posterior(embeddings, present)
+    everything = model.posterior(embeddings, recorded)
+    between = everything.kl_to(subset)
+    if config.target == "joint":
+        kl = everything.kl()
+        z = everything.rsample(generator)
+        return _Draw(everything, kl, kl + config.matching * between, z)
+    kl = subset.kl() + between
+    return _Draw(subset, kl, kl, subset.rsample(generator), everything.rsample(generator))

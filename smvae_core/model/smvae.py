@@ -72,10 +72,19 @@ class SMVAE(nn.Module):
         Raises:
             EmptySubset: If a sample has no observed modality.
         """
+        return self.posterior(self.embed(batch, present), present)
+
+    def posterior(
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    ) -> Posterior:
+        """Return q(z given x_S) from embeddings that cover at least S.
+
+        Raises:
+            EmptySubset: If a sample has no observed modality.
+        """
         empty = (~present.any(dim=1)).nonzero()
         if len(empty):
             raise EmptySubset(f"sample {int(empty[0])} of the batch")
-        embeddings = self.embed(batch, present)
         with torch.autocast(embeddings.device.type, enabled=False):
             mean, log_var = self.set_encoder(embeddings.float(), present)
         return Posterior(mean, log_var)

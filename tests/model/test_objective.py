@@ -21,7 +21,7 @@ from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.modality import CELEBA, MNIST, Modality
 from smvae_core.model import SMVAE, ObjectiveConfig, Posterior, elbo
 from smvae_core.model.distributions import likelihood_mean, log_likelihood
-from tests.model.conftest import example_batch, presence
+from tests.model.conftest import example_batch, presence, small_config
 
 
 def test_kl_equals_torch_distributions():
@@ -197,3 +197,69 @@ def test_an_unknown_target_is_refused():
     # with shape checking on, the annotation itself refuses first
     with pytest.raises((ConfigError, TypeCheckError), match=r"'observed'.*'subset'"):
         ObjectiveConfig(target="all")  # type: ignore[arg-type]
+
+
+def test_kl_between_posteriors_equals_torch_distributions():
+    torch.manual_seed(6)
+    a, b = (Posterior(torch.randn(7, 5), torch.randn(7, 5)) for _ in range(2))
+    p, q = (Independent(Normal(x.mean, (0.5 * x.log_var).exp()), 1) for x in (a, b))
+    torch.testing.assert_close(a.kl_to(b), kl_divergence(p, q))
+
+
+def terms(model: SMVAE, present: torch.Tensor, **config: object):
+    batch = example_batch(model, len(present))
+    everything = torch.ones_like(present)
+    draws = torch.Generator().manual_seed(3)
+    model.eval()  # one more row in BatchNorm's statistics is not what is compared
+    return elbo(model, batch, everything, present, 1.0, ObjectiveConfig(**config), draws)
+
+
+@pytest.mark.parametrize("target", ["subset", "observed", "remaining", "joint"])
+def test_all_targets_are_the_same_bound_when_everything_is_observed(model: SMVAE, target: str):
+    everything = presence(model, 6, *model.names)
+    expected, found = (
+        terms(model, everything, target="subset"),
+        terms(model, everything, target=target),
+    )
+    torch.testing.assert_close(found.loss, expected.loss)
+    torch.testing.assert_close(found.elbo, expected.elbo)
+
+
+def test_remaining_draws_what_was_observed_from_the_subsets_posterior(model: SMVAE):
+    subset = presence(model, 6, "force", "action")
+    expected, found = (
+        terms(model, subset, target="subset"),
+        terms(model, subset, target="remaining"),
+    )
+    for name in ("force", "action"):
+        torch.testing.assert_close(found.log_likelihood[name], expected.log_likelihood[name])
+    assert set(found.log_likelihood) == set(model.names)
+
+
+def test_joint_reconstructs_from_everything_whatever_the_subset(model: SMVAE):
+    few, more = presence(model, 6, "force"), presence(model, 6, "rgb", "force")
+    a, b = (terms(model, s, target="joint", matching=0.0) for s in (few, more))
+    torch.testing.assert_close(a.loss, b.loss)
+    matched = terms(model, few, target="joint", matching=0.5)
+    assert matched.loss > a.loss
+    torch.testing.assert_close(matched.elbo, a.elbo)
+
+
+def test_joint_teaches_the_subsets_posterior():
+    """With matching, q(z|x_S) ends nearer to q(z|X) than without."""
+
+    def gap(matching: float) -> float:
+        torch.manual_seed(0)
+        model = SMVAE(small_config())
+        subset, everything = presence(model, 6, "force"), presence(model, 6, *model.names)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+        for _ in range(30):
+            optimizer.zero_grad()
+            terms(model, subset, target="joint", matching=matching).loss.backward()
+            optimizer.step()
+        batch = example_batch(model, 6)
+        with torch.no_grad():
+            reference = model.encode(batch, everything)
+            return reference.kl_to(model.encode(batch, subset)).mean().item()
+
+    assert gap(100.0) < 0.5 * gap(0.0)

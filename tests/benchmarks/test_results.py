@@ -1,0 +1,109 @@
+"""What may stand in one table, how differences are paired, and what the paper's table contradicts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.experiments import EXPERIMENTS, LEARNING_RATES, METHODS, lookup
+from benchmarks.paired import ResultsError, difference, read_results, summarise
+from benchmarks.published import TABLE_1, contradictions
+from benchmarks.tables import PROPOSALS, QUANTITIES, render
+from smvae_core.errors import ConfigError
+
+KEYS = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
+
+
+def write(folder: Path, method: str, seed: int, shift: float, *, steps: int = 100, items: int = 50):
+    """Write a result as the queue does, its values being shared noise plus `shift`."""
+    noise = np.random.default_rng(seed).normal(-90, 5, items)
+    arrays = {key: (noise + shift).astype(np.float32) for key in KEYS}
+    name = f"mnist-binarised.{method}.seed{seed}"
+    np.savez(folder / f"{name}.npz", index=np.arange(items), **arrays)
+    likelihoods = {"proposals": {p: {"ess_joint": {"median": 9.0, "min": 1.0}} for p in PROPOSALS}}
+    about = {
+        "experiment": "mnist-binarised",
+        "method": method,
+        "seed": seed,
+        "code": "abc",
+        "versions": {"cpu_count": "2"},
+        "hardware": {"accelerator": "cpu", "precision": "32"},
+        "budget": {
+            "steps": steps,
+            "batch_size": 100,
+            "lr": 1e-3,
+            "training_seconds": 7,
+            "passes": {"embedding": 1.0, "decoder": 2.0},
+        },
+        "scores": {"likelihoods": likelihoods, "checks": [{"name": "a", "passed": True}]},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(about))
+
+
+def test_a_paired_difference_has_a_much_smaller_error_than_the_means(tmp_path: Path):
+    for seed in (0, 1):
+        write(tmp_path, "smvae", seed, 1.5)
+        write(tmp_path, "mvae", seed, 0.0)
+    results = read_results(tmp_path, "mnist-binarised")
+    gap = difference(results["smvae"], results["mvae"], KEYS[0])
+    assert gap.mean == pytest.approx(1.5, abs=1e-4)
+    assert gap.item_error < 1e-4 < summarise(results["mvae"].items[KEYS[0]]).item_error
+
+
+def test_differences_are_paired_over_the_seeds_that_both_have(tmp_path: Path):
+    write(tmp_path, "smvae", 0, 1.0)
+    write(tmp_path, "smvae", 1, 99.0)
+    write(tmp_path, "mvae", 0, 0.0)
+    results = read_results(tmp_path, "mnist-binarised")
+    assert difference(results["smvae"], results["mvae"], KEYS[0]).mean == pytest.approx(1, abs=1e-4)
+    write(tmp_path, "jmvae", 2, 0.0)
+    results = read_results(tmp_path, "mnist-binarised")
+    with pytest.raises(ResultsError, match="no seed in common"):
+        difference(results["mvae"], results["jmvae"], KEYS[0])
+
+
+@pytest.mark.parametrize("other", [{"steps": 200}, {"items": 40}])
+def test_runs_of_other_budgets_or_items_never_share_a_table(tmp_path: Path, other: dict):
+    write(tmp_path, "smvae", 0, 1.0)
+    write(tmp_path, "mvae", 0, 0.0, **other)
+    with pytest.raises(ResultsError, match="never share a table"):
+        read_results(tmp_path, "mnist-binarised")
+
+
+def test_a_loss_is_printed_as_a_loss(tmp_path: Path):
+    write(tmp_path, "smvae", 0, 0.0)
+    write(tmp_path, "mvae", 0, 2.0)
+    text = render(tmp_path)
+    assert "LOSES to the best peer, mvae, by -2.00" in text
+    assert "ahead of" not in text.partition("## Fashion")[0]
+    write(tmp_path, "mvae", 0, -2.0)
+    assert "ahead of the best peer, mvae, by +2.00" in render(tmp_path)
+
+
+def test_the_papers_own_rows_contradict_themselves_on_every_data_set():
+    for data_set, rows in TABLE_1.items():
+        assert len(contradictions(rows["SMVAE"])) == 2, data_set
+        assert contradictions(rows["MVAE"]) == []
+        assert contradictions(rows["JMVAE"]) == []
+    assert contradictions((-90.0, -89.0, -88.0, -90.0, -89.0, -88.0)) == []
+    assert contradictions((-90.0, -91.0, None, None, None, None)) == ["log p(x,y) > log p(x)"]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=lambda e: e.name)
+def test_all_methods_of_an_experiment_differ_only_in_model_and_objective(experiment):
+    configs = [
+        experiment.config(METHODS[m], seed=0, lr=LEARNING_RATES[0]).to_json()
+        for m in experiment.methods
+    ]
+    for config in configs:
+        config["model"].pop("pooling")
+        config["objective"].pop("target")
+    assert all(config == configs[0] for config in configs)
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ConfigError, match="unknown method 'mave'.*Did you mean 'mvae'"):
+        lookup(METHODS, "mave", "method")
