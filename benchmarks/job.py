@@ -168,4 +168,4 @@ def save_items(path: Path, items: dict[str, NDArray[Any]]) -> None:
         k: np.asarray(v, np.float32 if v.dtype.kind == "f" else v.dtype) for k, v in items.items()
     }
     with path.open("wb") as file:
-        np.savez_compressed(file, **small)
+        np.savez_compressed(file, allow_pickle=False, **small)

@@ -46,7 +46,7 @@ def score_subsets(
             for subset, targets in errors.items()
         },
     }
-    items = {"index": found.index, "group": groups[found.index]}
+    items: dict[str, NDArray[Any]] = {"index": found.index, "group": groups[found.index]}
     items |= {k: v for k, v in found.arrays().items() if k.endswith(("/predictive", "/evidence"))}
     items |= {
         f"{subset}/error/{name}": values

@@ -30,13 +30,13 @@ scripts/setup_peers.sh                              # .venv-peers: this package 
 .venv-peers/bin/python -m benchmarks.tables         # this file
 ```
 
-One estimator for all methods: K importance samples per item, mixtures sampled by strata and weighed
-with the density of the mixture, the same standard normals for every method; log p(y) from 5000 draws
-of the prior; log p(x|y) = log p(x,y) - log p(y); training weights never enter. Checked on every run:
-log p(x,y) <= log p(x) for every item, log p(x|y) = log p(x,y) - log p(y). Every method has the same
-records, networks, likelihoods, batches, steps, annealing and schedule; the learning rate of each is
-the best of {1e-4, 5e-4, 1e-3} on validation records at a tenth of the steps. All values in nats,
-higher is better; ± is the standard error over items.
+One estimator for all methods: K importance samples per item, mixtures sampled by strata and
+weighed with the density of the mixture, the same standard normals for every method; log p(y) from
+5000 draws of the prior; log p(x|y) = log p(x,y) - log p(y); training weights never enter. Checked
+on every run: log p(x,y) <= log p(x) for every item, and the identity above. Every method has the
+same records, networks, likelihoods, batches, steps, annealing and schedule; the learning rate of
+each is the best of {1e-4, 5e-4, 1e-3} on validation records at a tenth of the steps. All values in
+nats, higher is better; ± is the standard error over items.
 """
 PROPOSALS = ("image+label", "image")
 QUANTITIES = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log p(x\\|y)"}

@@ -1,4 +1,4 @@
-"""What may stand in one table, how differences are paired, and what the paper's table contradicts."""
+"""What may stand in one table, how differences are paired, what the paper's table breaks."""
 
 from __future__ import annotations
 
@@ -105,5 +105,5 @@ def test_all_methods_of_an_experiment_differ_only_in_model_and_objective(experim
 
 
 def test_an_unknown_method_is_named():
-    with pytest.raises(ConfigError, match="unknown method 'mave'.*Did you mean 'mvae'"):
+    with pytest.raises(ConfigError, match=r"unknown method 'mave'.*Did you mean 'mvae'"):
         lookup(METHODS, "mave", "method")

@@ -11,10 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smvae_core.conversions import CONVERTERS, ConversionError, ConversionOptions, image_data
+from smvae_core.conversions import (
+    CONVERTERS,
+    ConversionError,
+    ConversionOptions,
+    image_data,
+    require_converters,
+)
 from smvae_core.conversions.color_image import ACCEPTED
 from smvae_core.errors import ConfigError, MissingDependency, SMVAEError
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.modality import MNIST, VISION_TOUCH
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH
 OPTIONS = ConversionOptions()
@@ -239,3 +245,9 @@ def test_no_decoder_at_all_gives_one_clear_line(monkeypatch: pytest.MonkeyPatch)
 
 def test_every_kind_has_a_conversion() -> None:
     assert {m.kind for m in VISION_TOUCH} == set(CONVERTERS)
+
+
+def test_a_model_whose_modality_no_message_carries_is_refused():
+    require_converters(VISION_TOUCH)
+    with pytest.raises(ConfigError, match="'label': no sensor message carries a label"):
+        require_converters((RGB, MNIST[1]))

