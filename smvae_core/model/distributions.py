@@ -32,6 +32,10 @@ class Posterior:
         variance = self.log_var.exp()
         return 0.5 * (self.mean.square() + variance - 1.0 - self.log_var).sum(-1)
 
+    def detach(self) -> "Posterior":
+        """Return the same posterior without gradient."""
+        return Posterior(self.mean.detach(), self.log_var.detach())
+
     def kl_to(self, other: "Posterior") -> Float[Tensor, " B"]:
         """Return KL(self || other) in nats, summed over latent dimensions."""
         difference = self.log_var - other.log_var

@@ -17,6 +17,7 @@ from smvae_core.model.distributions import Posterior
 from smvae_core.model.smvae import SMVAE
 
 Target = Literal["observed", "subset", "remaining", "joint"]
+SecondBound = Literal["none", "subset", "observed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,13 @@ class ObjectiveConfig:
     """What the drawn subset S has to do with the reconstructions; X is all that was recorded.
     'observed': encode x_S, reconstruct X. 'subset': encode x_S, reconstruct x_S, Eq. 3.
     'remaining': x_S from q(z|x_S), the rest from q(z|X), which q(z|x_S) has to cover (Hirt et al.).
-    'joint': X from q(z|X), which q(z|x_S) has to cover."""
+    'joint': X from q(z|X), which q(z|x_S) has to cover; see the next two."""
     matching: float = 0.1
-    """Target 'joint': weight of KL(q(z|X) || q(z|x_S))."""
+    """Target 'joint': weight of KL(q(z|X) || q(z|x_S)), q(z|X) being fixed in it, so that the joint
+    posterior is no worse for the subsets' sake."""
+    second_bound: SecondBound = "none"
+    """Target 'joint': add the bound of target 'subset' or 'observed', at the price of decoding what
+    it reconstructs a second time."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """lambda of Eq. 2 per modality, 1 where not named; training only, never in evaluation."""
     balance: float = 0.0
@@ -47,6 +52,12 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if self.target not in get_args(Target):
             raise ConfigError(f"target must be one of {get_args(Target)}, got '{self.target}'")
+        if self.second_bound not in get_args(SecondBound):
+            raise ConfigError(
+                f"second_bound must be one of {get_args(SecondBound)}, got '{self.second_bound}'"
+            )
+        if self.second_bound != "none" and self.target != "joint":
+            raise ConfigError(f"second_bound belongs to target 'joint', not to '{self.target}'")
         if self.matching < 0:
             raise ConfigError(f"matching must not be negative, got {self.matching}")
         if self.regulariser < 0 or any(w < 0 for w in self.weights.values()):
@@ -92,7 +103,8 @@ def elbo(
     | remaining | S from z_S, the rest of X from z_X, - beta (KL(q_S, p) + KL(q_X, q_S)) |
     | joint | sum over X of lambda_m log p(x_m|z_X) - beta (KL(q_X, p) + matching KL(q_X, q_S)) |
 
-    'remaining' is Hirt et al. 2024. Every target decodes each modality at most once.
+    'remaining' is Hirt et al. 2024. Each of the four decodes a modality at most once; a second
+    bound, that of 'subset' or 'observed', is added to 'joint' on request.
 
     Args:
         model: The model.
@@ -110,45 +122,50 @@ def elbo(
     for name in config.weights:
         if name not in model.names:
             raise UnknownModality(name, model.names)
-    draw = _draw(model, batch, recorded, present, config, generator)
-    objective = -beta * draw.divergence
-    unweighted = -draw.kl.detach()
-    targets = present if config.target == "subset" else recorded
+    bound = _bound(model, batch, recorded, present, config, generator)
+    objective = -beta * bound.divergence
+    unweighted = -bound.kl.detach()
     log_likelihood = {}
     for index, name in enumerate(model.names):
-        rows = targets[:, index].nonzero().squeeze(1)
-        if len(rows) == 0:
+        rows = [part.targets[:, index].nonzero().squeeze(1) for part in bound.parts]
+        if not sum(map(len, rows)):
             continue
-        z = draw.latent(present[:, index])
-        everyone = len(rows) == len(z)
-        output = model.decode(z if everyone else z[rows], [name])[name]
-        x = batch[name] if everyone else batch[name][rows]
-        values = model.log_likelihood(name, x.float(), output)
-        log_likelihood[name] = values.detach().mean()
-        padded = values if everyone else z.new_zeros(len(z)).index_copy(0, rows, values)
+        latents = [part.latent(present[:, index]) for part in bound.parts]
+        z = torch.cat([_take(z, r) for z, r in zip(latents, rows, strict=True)])
+        x = torch.cat([_take(batch[name], r) for r in rows]).float()
+        every = model.log_likelihood(name, x, model.decode(z, [name])[name]).split(
+            [*map(len, rows)]
+        )
+        padded = [_put(values, r, len(present)) for values, r in zip(every, rows, strict=True)]
+        if len(rows[0]):
+            log_likelihood[name] = every[0].detach().mean()
+            unweighted = unweighted + padded[0].detach()
         weight = config.weight(model.config.modalities[index], model.config.modalities)
-        objective = objective + weight * padded
-        unweighted = unweighted + padded.detach()
+        for values in padded:
+            objective = objective + weight * values
     if config.regulariser:
-        objective = objective - config.regulariser * draw.posterior.regulariser()
+        objective = objective - config.regulariser * bound.posterior.regulariser()
     return ElboTerms(
         loss=-objective.mean(),
         elbo=unweighted.detach().mean(),
-        kl=draw.kl.detach().mean(),
+        kl=bound.kl.detach().mean(),
         log_likelihood=log_likelihood,
     )
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """Posteriors and latents of one batch."""
+def _take(x: Tensor, rows: Tensor) -> Tensor:
+    return x if len(rows) == len(x) else x[rows]
 
-    posterior: Posterior
-    """Of the subset; of everything for target 'joint'."""
-    kl: Float[Tensor, " B"]
-    """KL terms of the bound at beta 1, without matching, which is no part of a bound."""
-    divergence: Float[Tensor, " B"]
-    """What beta anneals."""
+
+def _put(values: Tensor, rows: Tensor, count: int) -> Tensor:
+    return values if len(rows) == count else values.new_zeros(count).index_copy(0, rows, values)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Latents, and what is reconstructed from them."""
+
+    targets: Bool[Tensor, "B M"]
     z: Float[Tensor, "B Z"]
     z_rest: Float[Tensor, "B Z"] | None = None
     """Latent of modalities outside the subset, where it is another than `z`."""
@@ -158,25 +175,44 @@ class _Draw:
         return self.z if self.z_rest is None else self.z.where(present.unsqueeze(1), self.z_rest)
 
 
-def _draw(
+@dataclass(frozen=True)
+class _Bound:
+    """Posteriors and latents of one batch."""
+
+    posterior: Posterior
+    kl: Float[Tensor, " B"]
+    """KL terms of the first part's bound, at beta 1."""
+    divergence: Float[Tensor, " B"]
+    """What beta anneals: `kl`, matching, and the KL of a second bound."""
+    parts: tuple[_Part, ...]
+    """The first one is reported."""
+
+
+def _bound(
     model: SMVAE,
     batch: Mapping[str, Tensor],
     recorded: Bool[Tensor, "B M"],
     present: Bool[Tensor, "B M"],
     config: ObjectiveConfig,
     generator: torch.Generator | None,
-) -> _Draw:
+) -> _Bound:
     if config.target in ("observed", "subset"):
         subset = model.encode(batch, present)
+        targets = present if config.target == "subset" else recorded
         kl = subset.kl()
-        return _Draw(subset, kl, kl, subset.rsample(generator))
+        return _Bound(subset, kl, kl, (_Part(targets, subset.rsample(generator)),))
     embeddings = model.embed(batch, recorded)
     subset = model.posterior(embeddings, present)
     everything = model.posterior(embeddings, recorded)
-    between = everything.kl_to(subset)
-    if config.target == "joint":
-        kl = everything.kl()
-        z = everything.rsample(generator)
-        return _Draw(everything, kl, kl + config.matching * between, z)
-    kl = subset.kl() + between
-    return _Draw(subset, kl, kl, subset.rsample(generator), everything.rsample(generator))
+    if config.target == "remaining":
+        kl = subset.kl() + everything.kl_to(subset)
+        z, z_rest = subset.rsample(generator), everything.rsample(generator)
+        return _Bound(subset, kl, kl, (_Part(recorded, z, z_rest),))
+    kl = everything.kl()
+    divergence = kl + config.matching * everything.detach().kl_to(subset)
+    parts = [_Part(recorded, everything.rsample(generator))]
+    if config.second_bound != "none":
+        divergence = divergence + subset.kl()
+        targets = present if config.second_bound == "subset" else recorded
+        parts.append(_Part(targets, subset.rsample(generator)))
+    return _Bound(everything, kl, divergence, tuple(parts))

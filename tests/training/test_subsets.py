@@ -42,3 +42,16 @@ def test_a_record_of_nothing_is_refused() -> None:
     recorded = np.array([[True, True], [False, False]])
     with pytest.raises(EmptySubset, match="record 1 of the batch"):
         draw_subsets(recorded, generator(0, SUBSET_STREAM, 0))
+
+
+def test_proper_subsets_never_hold_everything_and_stay_uniform():
+    recorded = np.ones((60_000, 3), bool)
+    recorded[:20_000, 2] = False
+    drawn = draw_subsets(recorded, np.random.default_rng(0), proper=True)
+    assert drawn.any(axis=1).all()
+    assert not (drawn == recorded).all(axis=1).any()
+    codes, counts = np.unique(drawn[20_000:] @ [1, 2, 4], return_counts=True)
+    assert codes.tolist() == [1, 2, 3, 4, 5, 6]
+    assert abs(counts / 40_000 - 1 / 6).max() < 0.01
+    one = draw_subsets(np.eye(3, dtype=bool), np.random.default_rng(0), proper=True)
+    assert (one == np.eye(3, dtype=bool)).all()

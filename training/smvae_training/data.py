@@ -100,6 +100,7 @@ class StepStream(IterableDataset[Batch]):
         first_step: Callable[[], int],
         shard: tuple[int, int] = (0, 1),
         binarise: Sequence[str] = (),
+        proper: bool = False,
     ) -> None:
         """Make the stream.
 
@@ -111,13 +112,14 @@ class StepStream(IterableDataset[Batch]):
             shard: (rank, devices); every device takes its share of each batch.
             binarise: Modalities of grey levels whose pixels are drawn anew at every step, as
                 Bernoulli(level / 255).
+            proper: Draw proper subsets only, for objectives that also observe everything.
         """
         self._arrays: dict[str, NDArray[Any]] = dict(episodes.arrays)
         self._order = order
         self._num_modalities = num_modalities
         self._first_step = first_step
         self._rank, self._world = shard
-        self._binarise = tuple(binarise)
+        self._binarise, self._proper = tuple(binarise), proper
 
     def __iter__(self) -> Iterator[Batch]:
         first = self._first_step()
@@ -131,7 +133,8 @@ class StepStream(IterableDataset[Batch]):
         """Return this device's share of the batch of `step`."""
         index = self._order.records(step)
         recorded = np.ones((len(index), self._num_modalities), bool)
-        present = draw_subsets(recorded, generator(self._order.seed, SUBSET_STREAM, step))
+        rng = generator(self._order.seed, SUBSET_STREAM, step)
+        present = draw_subsets(recorded, rng, proper=self._proper)
         mine = slice(self._rank, None, self._world)
         arrays = gather(self._arrays, index[mine])
         for name in self._binarise:

@@ -19,7 +19,9 @@ def generator(seed: int, stream: int, *keys: int) -> np.random.Generator:
     return np.random.default_rng([seed, stream, *keys])
 
 
-def draw_subsets(recorded: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+def draw_subsets(
+    recorded: NDArray[np.bool_], rng: np.random.Generator, *, proper: bool = False
+) -> NDArray[np.bool_]:
     """Draw one non-empty subset per sample, uniform over the 2^M - 1 of what the record holds.
 
     A sample with k recorded modalities gets the k low bits of a number uniform in [1, 2^k - 1],
@@ -28,6 +30,7 @@ def draw_subsets(recorded: NDArray[np.bool_], rng: np.random.Generator) -> NDArr
     Args:
         recorded: (B, M) bool, True where the record holds the modality.
         rng: Source of randomness; one number is drawn per sample whatever it holds.
+        proper: Never draw all that a record of two or more modalities holds.
 
     Returns:
         (B, M) bool, never True where `recorded` is False.
@@ -38,6 +41,7 @@ def draw_subsets(recorded: NDArray[np.bool_], rng: np.random.Generator) -> NDArr
     counts = recorded.sum(axis=1)
     if not counts.all():
         raise EmptySubset(f"record {int(np.argmin(counts))} of the batch holds none")
-    code = 1 + np.floor(rng.random(len(recorded)) * (2.0**counts - 1)).astype(np.int64)
+    choices = 2.0**counts - 1 - (proper & (counts > 1))
+    code = 1 + np.floor(rng.random(len(recorded)) * choices).astype(np.int64)
     bit = np.cumsum(recorded, axis=1) - 1  # which bit of the code belongs to this modality
     return recorded & ((code[:, None] >> np.maximum(bit, 0)) & 1).astype(bool)

@@ -62,6 +62,7 @@ class EpisodeData(LightningDataModule):
             lambda: trainer.global_step,
             (trainer.global_rank, trainer.world_size),
             binarised_modalities(self._config),
+            self._config.objective.target == "joint",
         )
         return loader(stream, self._config.hardware.workers, torch.cuda.is_available())
 
