@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from smvae_core.modality import Modality
+from smvae_core.modality import MNIST, Modality
 from smvae_core.model.distributions import log_likelihood
 from smvae_training.likelihood.method import CannotEncode
 from smvae_training.likelihood.mixture import Mixture
@@ -90,6 +90,65 @@ class LinearGaussian:
         covariance = a @ a.T + torch.diag(noise.double())
         x = torch.cat([inputs[n] for n in names], dim=1).double()
         return torch.distributions.MultivariateNormal(mean, covariance).log_prob(x)
+
+
+class Labelled(LinearGaussian):
+    """x is linear-Gaussian in z, the label depends on z alone: p(label given x) is an integral."""
+
+    def __init__(self, q: Q | None = None, sharpness: float = 3.0) -> None:
+        super().__init__({"x": 3}, q=q or (lambda toy, batch, subset: toy.exact(batch, ("x",))))
+        label = Modality(name="label", kind="label", shape=(3,), unit="1", likelihood="categorical")
+        self.modalities, self.names = (*self.modalities, label), ("x", "label")
+        self.sharpness = sharpness
+
+    def draw(self, items: int, seed: int = 0) -> dict[str, Tensor]:
+        rng = torch.Generator().manual_seed(seed)
+        z = torch.randn(items, 2, generator=rng)
+        outputs = self.decode(z, self.names)
+        x = outputs["x"] + self.scale["x"] * torch.randn(items, 3, generator=rng)
+        chosen = torch.multinomial(outputs["label"].softmax(1), 1, generator=rng).squeeze(1)
+        return {"x": x, "label": torch.eye(3)[chosen]}
+
+    def decode(self, z: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        logits = self.sharpness * torch.cat([z, -z.sum(1, keepdim=True)], dim=1)
+        found = super().decode(z, [n for n in names if n == "x"])
+        return found | ({"label": logits} if "label" in names else {})
+
+    def log_likelihood(self, name: str, x: Tensor, output: Tensor) -> Tensor:
+        if name == "label":
+            return log_likelihood(self.modalities[1], x, output)
+        return super().log_likelihood(name, x, output)
+
+
+class Painter:
+    """Latents close to 4 times a class's unit vector draw a bar whose row is the class."""
+
+    name = "painter"
+    modalities = MNIST
+    names = ("image", "label")
+
+    def __init__(self, wrong: int | None = None) -> None:
+        """`wrong` is a class that is painted as the next one."""
+        self.painted = torch.arange(10)
+        if wrong is not None:
+            self.painted[wrong] = (wrong + 1) % 10
+
+    def proposal(self, batch: Mapping[str, Tensor], subset: Sequence[str]) -> Mixture:
+        assert tuple(subset) == ("label",)
+        return Mixture(4.0 * batch["label"][None], torch.full((1, len(batch["label"]), 10), -4.0))
+
+    def decode(self, z: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        logits = 20.0 * bars(self.painted[z.argmax(1)]) - 10.0
+        return {name: {"image": logits, "label": 5.0 * z}[name] for name in names}
+
+    def log_likelihood(self, name: str, x: Tensor, output: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def bars(classes: Tensor) -> Tensor:
+    """Return images (N, 1, 28, 28) with a bar of two rows at the height of the class."""
+    rows = torch.arange(28)[None] // 2 - 2 == classes[:, None]
+    return rows[:, None, :, None].expand(-1, 1, 28, 28).float()
 
 
 def shifted(toy: LinearGaussian, batch: Mapping[str, Tensor], subset: tuple[str, ...]) -> Mixture:

@@ -1,0 +1,1 @@
+"""One evaluator for every method: likelihoods, checks, entropy, calibration and coherence."""

@@ -1,0 +1,52 @@
+"""Means with standard errors, plain and paired, in the form that JSON holds.
+
+N items.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+
+def plain(value: float) -> float | None:
+    """Return a Python float; None where it is not finite, which JSON cannot hold."""
+    return float(value) if math.isfinite(value) else None
+
+
+def mean_and_error(
+    values: Values, groups: NDArray[np.integer] | None = None
+) -> dict[str, float | None]:
+    """Return mean and standard error over items, {'mean': .., 'standard_error': ..}.
+
+    Args:
+        values: (N,), one per item.
+        groups: (N,), e.g. the trajectory of each item. Items of one group are not independent, so
+            the error is then that of a mean over groups (linearised, G / (G - 1) corrected).
+    """
+    count = len(values)
+    if count == 0:
+        return {"mean": None, "standard_error": None}
+    mean = float(values.mean())
+    if groups is None:
+        error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+        return {"mean": plain(mean), "standard_error": plain(error)}
+    _, member = np.unique(groups, return_inverse=True)
+    sums = np.bincount(member, weights=values - mean)
+    number = len(sums)
+    error = math.nan
+    if number > 1:
+        error = math.sqrt(float(np.square(sums).sum()) * number / (number - 1)) / count
+    return {"mean": plain(mean), "standard_error": plain(error)}
+
+
+def paired_difference(
+    values: Values, others: Values, groups: NDArray[np.integer] | None = None
+) -> dict[str, float | None]:
+    """Return mean and standard error of values - others over the same items in the same order."""
+    assert values.shape == others.shape, "paired arrays hold the same items"
+    return mean_and_error(values - others, groups)
