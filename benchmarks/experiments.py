@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from benchmarks.peers import PAPER_METHODS
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.model.config import Pooling
-from smvae_core.model.objective import Target
+from smvae_core.model.objective import SecondBound, Target
 from smvae_training.config import LogConfig, TrainConfig
 from smvae_training.presets import preset
 from smvae_training.trainer import Build, build_smvae
@@ -59,7 +59,7 @@ class Experiment:
         if method.pooling is not None:
             model = replace(model, pooling=method.pooling)
         if method.target is not None:
-            objective = replace(objective, target=method.target)
+            objective = replace(objective, target=method.target, second_bound=method.second_bound)
         return replace(
             start,
             model=model,
@@ -82,7 +82,9 @@ class Variant:
     pooling: Pooling | None = None
     """None: the preset's, which is our default."""
     target: Target | None = None
-    """None: the preset's."""
+    """None: the preset's, and its second bound."""
+    second_bound: SecondBound = "none"
+    """Read with a target."""
 
     def build(self) -> Build:
         """Return what makes the model and the objective."""
@@ -95,7 +97,10 @@ class Variant:
     def passes(self, config: TrainConfig) -> dict[str, Any]:
         """Return how often each modality's networks run per record and step."""
         if not self.peer:
-            return {"embedding": 1.0, "decoder": 1.0}
+            second = {"none": 0.0, "subset": 0.5, "observed": 1.0}[config.objective.second_bound]
+            half = 2 ** (len(config.model.modalities) - 1)  # subsets that hold a modality
+            first = half / (2 * half - 1) if config.objective.target == "subset" else 1.0
+            return {"embedding": 1.0, "decoder": first + second}
         model, _ = self.build()(config)
         passes: Any = model.passes
         return asdict(passes)
@@ -136,7 +141,7 @@ EXPERIMENTS = {
             title="Fashion-MNIST, grey levels, with labels",
             preset="fashion",
             epochs=20,
-            test_items=1000,
+            test_items=500,
         ),
         Experiment(
             name="simulated-robot",

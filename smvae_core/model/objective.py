@@ -29,7 +29,7 @@ class ObjectiveConfig:
     'observed': encode x_S, reconstruct X. 'subset': encode x_S, reconstruct x_S, Eq. 3.
     'remaining': x_S from q(z|x_S), the rest from q(z|X), which q(z|x_S) has to cover (Hirt et al.).
     'joint': X from q(z|X), which q(z|x_S) has to cover; see the next two."""
-    matching: float = 0.1
+    matching: float = 0.2
     """Target 'joint': weight of KL(q(z|X) || q(z|x_S)), q(z|X) being fixed in it, so that the joint
     posterior is no worse for the subsets' sake."""
     second_bound: SecondBound = "none"
@@ -202,8 +202,7 @@ def _bound(
         kl = subset.kl()
         return _Bound(subset, kl, kl, (_Part(targets, subset.rsample(generator)),))
     embeddings = model.embed(batch, recorded)
-    subset = model.posterior(embeddings, present)
-    everything = model.posterior(embeddings, recorded)
+    everything, subset = model.posteriors(embeddings, (recorded, present))
     if config.target == "remaining":
         kl = subset.kl() + everything.kl_to(subset)
         z, z_rest = subset.rsample(generator), everything.rsample(generator)

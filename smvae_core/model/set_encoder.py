@@ -1,76 +1,75 @@
 """SetEncoder: {e_m : m in S} -> posterior parameters, paper Eq. 7-8 and Table 2.
 
-B batch, M modality, D embedding, Z latent, H heads.
+B batch, M modality, D embedding, Z latent.
 """
 
-import math
+from collections.abc import Callable, Sequence
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smvae_core.model.config import ModelConfig
+from smvae_core.model.evidence import Evidence
+from smvae_core.model.pooling import PMA, CountedPMA, HirtSum, SelfAttentionPMA, SummedPMA
+
+#: Set feature of every `ModelConfig.pooling`.
+POOLINGS: dict[str, Callable[[ModelConfig], PMA | HirtSum]] = {
+    "paper": PMA,
+    "sum": SummedPMA,
+    "count": CountedPMA,
+    "self_attention": SelfAttentionPMA,
+    "queries": lambda config: PMA(config, num_queries=4),
+    "hirt": HirtSum,
+    "evidence": PMA,
+}
 
 
-class PMA(nn.Module):
-    """Pool the observed embeddings by attention of one learned query.
+class SetEncoder(nn.Module):
+    """Pooled set feature -> mean and log variance of q(z given x_S), paper Eq. 7.
 
-    H = LN(I + MultiHead(I, E_S, E_S, h)),  g = H + Swish(FC(H))        (paper Eq. 8)
-
-    Table 2's reading: K = Swish(FC(e)), V = Swish(FC(e)), the query I enters unprojected, heads are
-    concatenated without W^O. This is Set Transformer's PMA with one seed (Lee et al. 2019), except
-    that its logits are scaled by sqrt(D) and its feed-forward is a ReLU.
+    With pooling `evidence` the log variance and the mean come from `Evidence`, and the set feature
+    only corrects the mean, by a linear head that starts at zero. Without that correction the
+    posterior would be a product of one factor per modality; with it, it is not.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        dim = config.embedding_dim
-        self.num_heads = config.num_heads
-        self.scale = math.sqrt(dim // config.num_heads if config.scale_by_head else dim)
-        self.query = nn.Parameter(torch.empty(1, dim))
-        nn.init.xavier_uniform_(self.query)
-        self.key = nn.Linear(dim, dim)
-        self.value = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim)
-        self.feed_forward = nn.Linear(dim, dim)
+        self.pool = POOLINGS[config.pooling](config)
+        self.evidence = Evidence(config) if config.pooling == "evidence" else None
+        if self.evidence is None:
+            self.head = nn.Linear(self.pool.width, 2 * config.latent_dim)
+        else:
+            self.head = nn.Linear(self.pool.width, config.latent_dim)
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def forward(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
-    ) -> Float[Tensor, "B D"]:
-        """Return the set feature g.
+    ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+        """Return (mean, log_var).
 
         Args:
             embeddings: e_m of every modality; rows where `present` is False are never read, NaN
                 included.
             present: True where the modality was observed; at least one per sample.
         """
-        batch, count, dim = embeddings.shape
-        heads = self.num_heads
-        # Absent rows are replaced before the layers: 0 * NaN would be NaN.
-        observed = torch.where(present.unsqueeze(-1), embeddings, embeddings.new_zeros(()))
-        key = nn.functional.silu(self.key(observed)).view(batch, count, heads, dim // heads)
-        value = nn.functional.silu(self.value(observed)).view(batch, count, heads, dim // heads)
-        query = self.query.view(1, 1, heads, dim // heads)
-        logits = (query * key).sum(-1) / self.scale
-        logits = logits.masked_fill(~present.unsqueeze(-1), float("-inf"))
-        weights = torch.softmax(logits, dim=1)
-        pooled = (weights.unsqueeze(-1) * value).sum(1).reshape(batch, dim)
-        hidden = self.norm(self.query + pooled)
-        feature: Tensor = hidden + nn.functional.silu(self.feed_forward(hidden))
-        return feature
+        return self.nested(embeddings, (present,))[0]
 
+    def nested(
+        self, embeddings: Float[Tensor, "B M D"], sets: Sequence[Bool[Tensor, "B M"]]
+    ) -> list[tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]]:
+        """Return (mean, log_var) of several subsets of one set; the first one holds the others.
 
-class SetEncoder(nn.Module):
-    """Pooled set feature -> mean and log variance of q(z given x_S), paper Eq. 7."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.pool = PMA(config)
-        self.head = nn.Linear(config.embedding_dim, 2 * config.latent_dim)
-
-    def forward(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
-    ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
-        """Return (mean, log_var); see PMA for the arguments."""
-        mean, log_var = self.head(self.pool(embeddings, present)).chunk(2, dim=-1)
-        return mean, log_var
+        What the pooling reads of each modality by itself is computed once for all.
+        """
+        if self.evidence is None or not isinstance(self.pool, PMA):
+            heads = [self.head(self.pool(embeddings, present)) for present in sets]
+            return [(mean, log_var) for mean, log_var in (h.chunk(2, dim=-1) for h in heads)]
+        attention = self.pool.read(embeddings, sets[0])
+        evidence = self.evidence.read(embeddings, sets[0])
+        found = []
+        for present in sets:
+            mean, log_var = self.evidence.combine(evidence, present)
+            feature = self.pool.transform(self.pool.attend(attention, present))
+            found.append((mean + self.head(feature), log_var))
+        return found

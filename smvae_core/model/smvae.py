@@ -82,12 +82,23 @@ class SMVAE(nn.Module):
         Raises:
             EmptySubset: If a sample has no observed modality.
         """
-        empty = (~present.any(dim=1)).nonzero()
-        if len(empty):
-            raise EmptySubset(f"sample {int(empty[0])} of the batch")
+        return self.posteriors(embeddings, (present,))[0]
+
+    def posteriors(
+        self, embeddings: Float[Tensor, "B M D"], sets: Sequence[Bool[Tensor, "B M"]]
+    ) -> list[Posterior]:
+        """Return q(z given x_S) of several subsets, the first of which holds all the others.
+
+        Raises:
+            EmptySubset: If a sample has no observed modality.
+        """
+        for present in sets:
+            empty = (~present.any(dim=1)).nonzero()
+            if len(empty):
+                raise EmptySubset(f"sample {int(empty[0])} of the batch")
         with torch.autocast(embeddings.device.type, enabled=False):
-            mean, log_var = self.set_encoder(embeddings.float(), present)
-        return Posterior(mean, log_var)
+            found = self.set_encoder.nested(embeddings.float(), sets)
+        return [Posterior(mean, log_var) for mean, log_var in found]
 
     def decode(
         self, z: Float[Tensor, "B Z"], names: Sequence[str] | None = None

@@ -57,7 +57,7 @@ def test_a_split_by_sample_is_marked_as_leaking():
 
 def test_settings_that_cannot_be_used_are_refused():
     trajectory = np.repeat(np.arange(3), 50)
-    with pytest.raises(ConfigError, match="expected by one of .*'given'.*, got 'file'"):
+    with pytest.raises(ConfigError, match=r"expected by one of .*'given'.*, got 'file'"):
         split(trajectory, by="file")
     with pytest.raises(ConfigError, match=r"expected 0 < held_out.*got held_out=1.5"):
         split(trajectory, held_out=1.5)

@@ -118,7 +118,9 @@ class SMVAETraining(LightningModule):
             {"params": networks},
             {"params": scales, "lr": noise_lr, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+        optimizer = torch.optim.AdamW(
+            groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: lr_factor(step, self.config, self.total_steps)
         )

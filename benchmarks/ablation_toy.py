@@ -1,0 +1,84 @@
+"""Whether each pooling counts evidence, on linear sensors: `python -m benchmarks.ablation_toy`.
+
+For every pooling: variance of its posterior over the exact one, by number of sensors of independent
+noise, 1 being right. Then the same with exact copies of one sensor, which no pooling is told of:
+evidence that is counted twice shows as a value below 1. Minutes on one CPU core; the numbers go to
+`benchmarks/results/linear-gaussian.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+import tyro
+
+from smvae_core.model.config import Pooling
+from smvae_training.hardware import source_version, versions
+from smvae_training.linear_gaussian import linear_gaussian, subset_variances, train_encoder
+from smvae_training.run import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyOptions:
+    """What to train; everything by default."""
+
+    poolings: tuple[Pooling, ...] = get_args(Pooling)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    sensors: int = 8
+    copies: int = 3
+    """Exact copies of the last sensor in the second part, shown beside 5 sensors of their own."""
+    steps: int = 1500
+    out: Path = Path(__file__).parent / "results" / "linear-gaussian.json"
+
+
+def variance_ratios(
+    pooling: Pooling, seed: int, options: ToyOptions, *, copies: int = 0
+) -> dict[int, float]:
+    """Train one encoder and return its variance over the exact one, by number of sensors."""
+    toy = linear_gaussian(options.sensors - copies, copies=copies)
+    encoder = train_encoder(toy, pooling, steps=options.steps, seed=seed)
+    return subset_variances(toy, encoder).by_count()
+
+
+def row(pooling: Pooling, options: ToyOptions, copies: int) -> dict[str, Any]:
+    """Return the ratios of one pooling, means over seeds, and the largest deviation of any seed."""
+    ratios = [variance_ratios(pooling, seed, options, copies=copies) for seed in options.seeds]
+    return {
+        "pooling": pooling,
+        "copies": copies,
+        "ratio": {k: float(np.mean([r[k] for r in ratios])) for k in ratios[0]},
+        "worst_deviation": max(abs(v - 1.0) for r in ratios for v in r.values()),
+    }
+
+
+def main() -> int:
+    """Train all, print a table each, write the numbers, and return the exit status."""
+    options = tyro.cli(ToyOptions, prog="python -m benchmarks.ablation_toy", description=__doc__)
+    torch.set_num_threads(1)
+    rows = []
+    for copies in (0, options.copies):
+        print(f"\n{options.sensors} sensors, {copies} of them copies: variance / exact, by count")
+        print(" ".join(["pooling       ", *map("{:>6}".format, range(1, options.sensors + 1))]))
+        for pooling in options.poolings:
+            rows.append(row(pooling, options, copies))
+            values = map("{:6.3f}".format, rows[-1]["ratio"].values())
+            print(" ".join([f"{pooling:14}", *values]), flush=True)
+    record = {
+        "steps": options.steps,
+        "seeds": options.seeds,
+        "rows": rows,
+        "code": source_version(),
+        "versions": versions(),
+    }
+    write_text(options.out, json.dumps(record, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Our networks in the form that MultiVae asks for.
+
+B batch, D embedding, Z latent, M modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.peers.library import BaseDecoder, BaseEncoder, BaseJointEncoder, ModelOutput
+from smvae_core.modality import Modality
+from smvae_core.model.config import ModelConfig
+from smvae_core.model.networks import DECODERS, EMBEDDINGS
+
+
+class Heads(nn.Module):
+    """Embedding (B, D) -> mean and log variance (B, Z), linear, in float32 as our set encoder."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.mean = nn.Linear(config.embedding_dim, config.latent_dim)
+        self.log_var = nn.Linear(config.embedding_dim, config.latent_dim)
+
+    def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(embedding.device.type, enabled=False):
+            embedding = embedding.float()
+            return self.mean(embedding), self.log_var(embedding)
+
+
+class Memory:
+    """Keeps a network's output for as long as it is asked about the same input object.
+
+    MultiVae's MVAE encodes every modality once for each subset that holds it. Within `open` and
+    `close` the second and later times are answered from memory; outside, nothing is kept.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Any, Any]] | None = None
+
+    def open(self) -> None:
+        self._kept = {}
+
+    def close(self) -> None:
+        self._kept = None
+
+    def answer(self, x: Any, compute: Callable[[Any], Any]) -> Any:
+        if self._kept is None:
+            return compute(x)
+        if id(x) not in self._kept:
+            self._kept[id(x)] = (x, compute(x))  # x is kept, so that its id stays its own
+        return self._kept[id(x)][1]
+
+
+class Encoder(BaseEncoder):
+    """q(z given x_m): our embedding network and two linear heads."""
+
+    def __init__(self, modality: Modality, config: ModelConfig) -> None:
+        super().__init__()
+        self.latent_dim = config.latent_dim
+        self.embedding = EMBEDDINGS[modality.kind](modality, config)
+        self.heads = Heads(config)
+        self.memory = Memory()
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        return self.memory.answer(x, self._encode)
+
+    def _encode(self, x: Tensor) -> ModelOutput:
+        mean, log_var = self.heads(self.embedding(x))
+        return ModelOutput(embedding=mean, log_covariance=log_var)
+
+
+class SplitEncoder(Encoder):
+    """q(u, w_m given x_m) of MMVAE+: the last `private` of the Z dimensions are w_m."""
+
+    def __init__(self, modality: Modality, config: ModelConfig, private: int) -> None:
+        super().__init__(modality, config)
+        self.latent_dim = config.latent_dim - private
+        self.style_dim = private
+
+    def _encode(self, x: Tensor) -> ModelOutput:
+        mean, log_var = self.heads(self.embedding(x))
+        sizes = [self.latent_dim, self.style_dim]
+        shared_mean, private_mean = mean.split(sizes, dim=-1)
+        shared_log_var, private_log_var = log_var.split(sizes, dim=-1)
+        return ModelOutput(
+            embedding=shared_mean,
+            log_covariance=shared_log_var,
+            style_embedding=private_mean,
+            style_log_covariance=private_log_var,
+        )
+
+
+class JointEncoder(BaseJointEncoder):
+    """q(z given x_1..M) of JMVAE: our embedding networks, concatenated, FC.D.Swish, heads.
+
+    The embedding networks are its own, as in JMVAE and in MultiVae's default. That default joins
+    the unimodal encoders' posterior means (Z each); here the embeddings (D each) are joined, so
+    that the joint posterior does not see the data through Z numbers.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.latent_dim = config.latent_dim
+        self.embeddings = nn.ModuleDict(
+            {m.name: EMBEDDINGS[m.kind](m, config) for m in config.modalities}
+        )
+        width = config.embedding_dim
+        self.join = nn.Sequential(nn.Linear(len(self.embeddings) * width, width), nn.SiLU())
+        self.heads = Heads(config)
+        self.memory = Memory()
+
+    def forward(self, x: dict[str, Tensor]) -> ModelOutput:
+        return self.memory.answer(x, self._encode)
+
+    def _encode(self, x: dict[str, Tensor]) -> ModelOutput:
+        embedded = [network(x[name]) for name, network in self.embeddings.items()]
+        with torch.autocast(embedded[0].device.type, enabled=False):
+            joined = self.join(torch.cat([e.float() for e in embedded], dim=-1))
+        mean, log_var = self.heads(joined)
+        return ModelOutput(embedding=mean, log_covariance=log_var)
+
+
+class Decoder(BaseDecoder):
+    """p(x_m given z): our decoder; gives the parameters of the likelihood, (..., *shape)."""
+
+    def __init__(self, modality: Modality, config: ModelConfig) -> None:
+        super().__init__()
+        self.shape = modality.shape
+        self.network = DECODERS[modality.kind](modality, config)
+
+    def forward(self, z: Tensor) -> ModelOutput:
+        output = self.network(z.reshape(-1, z.shape[-1])).float()
+        return ModelOutput(reconstruction=output.reshape(*z.shape[:-1], *self.shape))

@@ -1,0 +1,89 @@
+"""Pooling by evidence: every modality brings a precision, and precisions only add up.
+
+B batch, M modality, D embedding, Z latent.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from smvae_core.model.config import ModelConfig
+from smvae_core.model.pooling import observed_rows
+
+#: log lambda at the start: a lone modality leaves a variance of 1 / (1 + exp(-1)) = 0.73, near the
+#: prior's 1.
+INITIAL_LOG_PRECISION = -1.0
+#: Smallest and largest exponent a. At 64, two equal precisions count 2^(1/64) = 1.01 times one.
+EXPONENTS = (0.25, 64.0)
+
+
+class Evidence(nn.Module):
+    """Mean and log variance that count evidence by construction.
+
+    For every observed modality and each latent dimension, from the modality's embedding alone:
+
+        u_m = LN(e_m),  h_m = u_m + Swish(FC(u_m)),  (log lambda_m, mu_m) = FC(h_m)
+
+    and over the set, with exponents a > 0 that are learned, one per latent dimension:
+
+        P = (sum over S of lambda_m^a)^(1/a)
+        variance = 1 / (1 + P)
+        mean = P / (1 + P) * sum over S of w_m mu_m,   w_m = lambda_m^a / sum over S of lambda^a
+
+    a = 1, the initial value, is the exact product of the experts N(mu_m, 1 / lambda_m) and the
+    prior N(0, I), as in MVAE; towards infinity only the best sensor counts, which is right for
+    sensors that repeat each other; below 1 modalities tell more together than one by one. No term
+    is negative and none depends on who else is there, so that the variance falls or stays when a
+    modality is added, whatever the weights are. All of it is computed in the log domain: P never
+    overflows, and w is a softmax.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim, latent_dim = config.embedding_dim, config.latent_dim
+        self.norm = nn.LayerNorm(dim)
+        self.token = nn.Linear(dim, dim)
+        self.log_precision = nn.Linear(dim, latent_dim)
+        self.mean = nn.Linear(dim, latent_dim)
+        self.log_exponent = nn.Parameter(torch.zeros(latent_dim))
+        nn.init.constant_(self.log_precision.bias, INITIAL_LOG_PRECISION)
+
+    def exponent(self) -> Float[Tensor, " Z"]:
+        """Return a, within EXPONENTS."""
+        smallest, largest = EXPONENTS
+        return self.log_exponent.clamp(math.log(smallest), math.log(largest)).exp()
+
+    def forward(
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+        """Return (mean, log_var) of the modalities that are present."""
+        return self.combine(self.read(embeddings, present), present)
+
+    def read(
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    ) -> tuple[Float[Tensor, "B M Z"], Float[Tensor, "B M Z"]]:
+        """Return (log lambda_m, mu_m) of each modality by itself.
+
+        Args:
+            embeddings: e_m of every modality; rows where `present` is False are never read, NaN
+                included.
+            present: True where the modality was observed.
+        """
+        normed = self.norm(observed_rows(embeddings, present))
+        token = normed + nn.functional.silu(self.token(normed))
+        return self.log_precision(token), self.mean(token)
+
+    def combine(
+        self,
+        read: tuple[Float[Tensor, "B M Z"], Float[Tensor, "B M Z"]],
+        present: Bool[Tensor, "B M"],
+    ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+        """Return (mean, log_var) of the modalities that are present, at least one per sample."""
+        log_precision, means = read
+        exponent = self.exponent()
+        powers = (exponent * log_precision).masked_fill(~present.unsqueeze(-1), float("-inf"))
+        log_total = torch.logsumexp(powers, dim=1) / exponent
+        mean = (torch.softmax(powers, dim=1) * means).sum(1)
+        return torch.sigmoid(log_total) * mean, -nn.functional.softplus(log_total)

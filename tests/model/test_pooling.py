@@ -1,0 +1,210 @@
+"""Every pooling from the mathematics of sets; `evidence` also from that of precisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from smvae_core.modality import all_subsets
+from smvae_core.model import SMVAE
+from smvae_core.model.config import Pooling
+from smvae_core.model.evidence import Evidence
+from smvae_core.model.export import PARITY_TOLERANCE, export_bundle
+from smvae_core.model.pooling import PMA
+from smvae_core.model.set_encoder import SetEncoder
+from smvae_core.preprocessing import Statistics
+from tests.model.conftest import small_config
+
+POOLINGS = get_args(Pooling)
+COUNTING = ("sum", "count", "hirt", "evidence")
+PRESENT = torch.tensor([[n in s for n in "abcd"] for s in all_subsets("abcd")])
+
+
+def example_encoder(pooling: str, seed: int = 0) -> SetEncoder:
+    """Return an encoder whose every parameter is drawn, so that none starts at zero."""
+    torch.manual_seed(seed)
+    encoder = SetEncoder(small_config(pooling=pooling))
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return encoder
+
+
+def added_pairs() -> list[tuple[int, int]]:
+    """Return the rows of PRESENT (S, S + one) of every subset S and every modality outside it."""
+    return [
+        (i, j)
+        for i, small in enumerate(PRESENT)
+        for j, large in enumerate(PRESENT)
+        if bool((small <= large).all()) and int(large.sum() - small.sum()) == 1
+    ]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_order_of_the_set_changes_nothing(pooling: str):
+    encoder = example_encoder(pooling)
+    embeddings = torch.randn(15, 4, 32)
+    order = torch.tensor([2, 0, 3, 1])
+    got = encoder(embeddings[:, order], PRESENT[:, order])
+    torch.testing.assert_close(got, encoder(embeddings, PRESENT), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_absent_rows_change_nothing_and_get_exactly_zero_gradient_even_if_nan(pooling: str):
+    encoder = example_encoder(pooling)
+    embeddings = torch.randn(15, 4, 32)
+    expected = encoder(embeddings, PRESENT)
+    embeddings[~PRESENT] = float("nan")
+    embeddings.requires_grad_(True)
+    got = encoder(embeddings, PRESENT)
+    assert torch.equal(got[0], expected[0])
+    assert torch.equal(got[1], expected[1])
+    (got[0].sum() + got[1].square().sum()).backward()
+    assert torch.count_nonzero(embeddings.grad[~PRESENT]) == 0
+    assert (embeddings.grad[PRESENT] != 0).any(dim=1).all()
+    assert all(bool(p.grad.isfinite().all()) for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_set_is_encoded_the_same_whether_or_not_absent_slots_are_there(pooling: str):
+    encoder = example_encoder(pooling)
+    embeddings = torch.randn(15, 4, 32)
+    together = encoder(embeddings, PRESENT)
+    for i, row in enumerate(PRESENT):
+        alone = encoder(embeddings[i : i + 1, row], row[row][None])
+        torch.testing.assert_close(alone[0][0], together[0][i], atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(alone[1][0], together[1][i], atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", COUNTING)
+def test_a_pooling_that_counts_tells_one_piece_of_evidence_from_three(pooling: str):
+    encoder = example_encoder(pooling)
+    one = torch.randn(1, 1, 32)
+    once = encoder(one, torch.ones(1, 1, dtype=torch.bool))[1]
+    thrice = encoder(one.expand(1, 3, 32), torch.ones(1, 3, dtype=torch.bool))[1]
+    assert (once - thrice).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_exported_encoder_gives_torchs_numbers(pooling: str, tmp_path: Path):
+    """Through the bundle's own check, over all subsets, and again with NaN in absent rows."""
+    torch.manual_seed(0)
+    model = SMVAE(small_config(pooling=pooling))
+    model.set_encoder = example_encoder(pooling)
+    statistics = {
+        m.name: Statistics()
+        if m.is_image
+        else Statistics(mean=(0.1,) * m.shape[0], scale=(2.0,) * m.shape[0])
+        for m in model.config.modalities
+    }
+    path = export_bundle(model, statistics, tmp_path / "bundle")
+    graph = str(path / "set_encoder.onnx")
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    embeddings = torch.randn(1, 4, 32)
+    for row in PRESENT:
+        rows = torch.where(row[None, :, None], embeddings, torch.nan)
+        expected = model.set_encoder(rows, row[None])
+        got = session.run(None, {"embeddings": rows.numpy(), "present": row[None].numpy()})
+        for a, b in zip(expected, got, strict=True):
+            a = a.detach().numpy()
+            assert np.max(np.abs(a - b) / (1 + np.abs(a))) < PARITY_TOLERANCE
+
+
+def test_the_papers_parameters_keep_the_names_under_which_runs_were_saved():
+    names = set(SetEncoder(small_config()).state_dict())
+    layers = ("key", "value", "norm", "feed_forward")
+    expected = {f"pool.{layer}.{p}" for layer in layers for p in ("weight", "bias")}
+    assert names == expected | {"pool.query", "head.weight", "head.bias"}
+
+
+def test_several_queries_give_the_features_of_each_side_by_side():
+    torch.manual_seed(3)
+    several, one = PMA(small_config(), num_queries=3), PMA(small_config())
+    embeddings = torch.randn(15, 4, 32)
+    features = several(embeddings, PRESENT).chunk(3, dim=1)
+    for index, feature in enumerate(features):
+        state = several.state_dict()
+        one.load_state_dict(state | {"query": state["query"][index : index + 1]})
+        torch.testing.assert_close(one(embeddings, PRESENT), feature, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_evidence_never_raises_the_entropy_when_a_modality_is_added(seed: int, size: float):
+    """Over all 28 pairs (S, S + one), random weights and embeddings, every latent dimension."""
+    torch.manual_seed(seed)
+    encoder = SetEncoder(small_config(pooling="evidence"))
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(size * torch.randn_like(parameter))
+    embeddings = torch.randn(1, 4, 32).expand(15, 4, 32)
+    log_var = encoder(embeddings, PRESENT)[1]
+    assert bool(log_var.isfinite().all())
+    pairs = added_pairs()
+    assert len(pairs) == 28
+    for small, large in pairs:
+        rounding = 1e-6 * (1.0 + log_var[small].abs())
+        assert bool((log_var[large] <= log_var[small] + rounding).all())
+
+
+def test_evidence_at_exponent_1_is_the_product_of_the_experts_and_the_prior():
+    """N(mu_1, 1/lambda_1) ... N(mu_k, 1/lambda_k) N(0, 1), normalised, is Gaussian: its moments."""
+    torch.manual_seed(4)
+    evidence = Evidence(small_config()).double()
+    embeddings = torch.randn(1, 4, 32, dtype=torch.float64)
+    mean, log_var = evidence(embeddings, torch.ones(1, 4, dtype=torch.bool))
+    experts = [evidence(embeddings[:, m : m + 1], torch.ones(1, 1, dtype=bool)) for m in range(4)]
+    # One expert with the prior has precision 1 + lambda and mean lambda mu / (1 + lambda).
+    lambdas = [torch.exp(-v) - 1.0 for _, v in experts]
+    lambda_mus = [m * torch.exp(-v) for m, v in experts]
+    precision = 1.0 + sum(lambdas)
+    torch.testing.assert_close(log_var, -torch.log(precision), atol=1e-10, rtol=1e-8)
+    torch.testing.assert_close(mean, sum(lambda_mus) / precision, atol=1e-10, rtol=1e-8)
+
+
+def test_evidence_at_a_large_exponent_counts_the_best_sensor_alone():
+    torch.manual_seed(5)
+    evidence = Evidence(small_config())
+    with torch.no_grad():
+        evidence.log_exponent.fill_(10.0)
+    embeddings = torch.randn(1, 4, 32)
+    alone = [evidence(embeddings[:, m : m + 1], torch.ones(1, 1, dtype=bool))[1] for m in range(4)]
+    together = evidence(embeddings, torch.ones(1, 4, dtype=torch.bool))[1]
+    best = torch.stack(alone).min(dim=0).values
+    torch.testing.assert_close(together, best, atol=np.log(4) / 64, rtol=0)
+
+
+def test_evidence_of_any_size_stays_finite_in_float32():
+    evidence = Evidence(small_config())
+    present = torch.tensor([[True, True, False, True]])
+    for bias in (-1e4, -200.0, 200.0, 1e4):
+        with torch.no_grad():
+            evidence.log_precision.bias.fill_(bias)
+        evidence.zero_grad()
+        mean, log_var = evidence(torch.randn(1, 4, 32), present)
+        (mean.sum() + log_var.sum()).backward()
+        assert bool(mean.isfinite().all())
+        assert bool(log_var.isfinite().all())
+        assert all(bool(p.grad.isfinite().all()) for p in evidence.parameters())
+
+
+def test_the_mean_of_the_evidence_posterior_does_not_factorise():
+    """With a product of experts, precision * mean adds up over modalities; here it does not."""
+    encoder = example_encoder("evidence")
+    embeddings = torch.randn(1, 2, 32)
+
+    def natural(evidence, *row: bool) -> torch.Tensor:
+        mean, log_var = evidence(embeddings, torch.tensor([row]))
+        return mean / log_var.exp()
+
+    with torch.no_grad():
+        encoder.evidence.log_exponent.zero_()
+    for part, adds_up in ((encoder.evidence, True), (encoder, False)):
+        both = natural(part, True, True)
+        apart = natural(part, True, False) + natural(part, False, True)
+        assert torch.allclose(both, apart, atol=1e-4) == adds_up
