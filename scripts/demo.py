@@ -61,7 +61,7 @@ def stages(options: argparse.Namespace, paths: DemoPaths) -> list[Stage]:
         can_resume = resume and (paths.run / "checkpoints" / "last.ckpt").is_file()
         flag = ["--resume"] if can_resume else ["--overwrite"]
         words = ["--preset", options.preset, "--seed", options.seed]
-        words += ["--data", paths.episodes, "--out", paths.run]
+        words += ["--data", paths.episodes, "--out", paths.run, "--no-report"]
         command("train", SMVAE, "train", *words, *flag)
 
     def evaluate(_: bool) -> None:

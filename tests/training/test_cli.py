@@ -12,6 +12,8 @@ import pytest
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import vision_touch
+from smvae_datasets.image_sets.idx import write_idx
+from smvae_datasets.image_sets.places import IDX_FILES
 from smvae_datasets.vision_touch import FIELDS, file_path, write_file
 from smvae_training.cli import COMMANDS, main
 from smvae_training.commands.arguments import parse_modalities, peek, spell_modalities
@@ -37,8 +39,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+DEBUG = ("train", "--preset", "debug")
+
+
 def train_arguments(folder: Path, out: Path, *more: str) -> list[str]:
-    return ["train", "--preset", "debug", "--data", str(folder), "--out", str(out), *more]
+    return [*DEBUG, "--data", str(folder), "--out", str(out), "--no-report", *more]
 
 
 def test_from_files_to_a_bundle(
@@ -63,9 +68,34 @@ def test_a_resume_takes_the_runs_own_settings(folder: Path, tmp_path: Path) -> N
     constant = ("--max-steps", "2", "--seed", "3", "--annealing", "0")
     assert main(train_arguments(folder, run, *constant)) == 0
     resume = ["train", "--data", str(folder), "--out", str(run), "--resume", "--max-steps", "3"]
-    assert main(resume) == 0
+    assert main([*resume, "--no-report"]) == 0
     record = json.loads((run / "config.json").read_text())
     assert (record["step"], record["config"]["seed"]) == (3, 3)
+
+
+def test_one_command_leads_from_episodes_to_a_report(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main([*DEBUG, "--data", str(folder), "--out", str(run), "--max-steps", "1"]) == 0
+    assert str(run / "evaluation" / "report.html") in capsys.readouterr().out
+    assert (run / "evaluation" / "report.html").is_file()
+
+
+def test_one_command_leads_from_digits_to_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, count in zip(IDX_FILES, (120, 120, 40, 40), strict=True):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        content = write_idx(images if "images" in name else np.arange(count, dtype=np.uint8) % 10)
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    small = ("--max-steps", "2", "--model.embedding-dim", "32", "--model.latent-dim", "4")
+    assert main(["train", "--preset", "mnist", "--data", str(tmp_path), *small]) == 0
+    results = json.loads((tmp_path / "runs/mnist/evaluation/results.json").read_text())
+    assert all(check["passed"] for check in results["checks"])
+    assert "report.html" in capsys.readouterr().out
 
 
 def test_two_devices_train_one_model_by_ddp(folder: Path, tmp_path: Path) -> None:
@@ -98,7 +128,11 @@ def test_bad_data_cost_no_older_run(folder: Path, tmp_path: Path) -> None:
         (["train", "--data", "x", "--out", "nowhere", "--resume"], "no config.json"),
         (["evaluate", "nowhere", "--data", "x"], "no config.json"),
         (["export", "nowhere", "bundle"], "no config.json"),
-        (["download", "mnist", "x"], "unknown data set 'mnist'"),
+        (["download", "mnits"], "unknown data set 'mnits'"),
+        (["download", "mnist", "x"], "mnist takes no folder"),
+        (["download", "vision-touch"], "vision-touch needs a folder"),
+        (["train", "--preset", "celeba", "--out", "y"], "expected the folder of its files"),
+        (["figures", "nowhere"], "no config.json"),
     ],
 )
 def test_errors_are_one_line(

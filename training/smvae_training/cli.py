@@ -36,10 +36,15 @@ _DATA, _MODEL = "smvae_training.commands.data", "smvae_training.commands.model"
 
 COMMANDS: dict[str, Command] = {
     "simulate": Command(f"{_DATA}:simulate", "record episodes of the simulated robot"),
-    "download": Command(f"{_DATA}:download", "fetch the Vision&Touch data set"),
+    "download": Command(f"{_DATA}:download", "fetch Vision&Touch, MNIST or Fashion-MNIST"),
     "inspect": Command(f"{_DATA}:inspect", "say what an episode folder holds, and what is wrong"),
-    "train": Command(f"{_MODEL}:train", "train a model on episodes"),
-    "evaluate": Command(f"{_MODEL}:evaluate", "score a run on held-out episodes, write a report"),
+    "train": Command(f"{_MODEL}:train", "train a model on episodes or an image set"),
+    "evaluate": Command(
+        "smvae_training.commands.evaluate:evaluate", "score a run on held-out data, write a report"
+    ),
+    "figures": Command(
+        "smvae_training.commands.figures:figures", "draw the paper's figures from a run"
+    ),
     "export": Command(f"{_MODEL}:export", "write the bundle that a robot loads"),
 }
 

@@ -9,25 +9,32 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from smvae_core.errors import ConfigError, did_you_mean
-from smvae_core.modality import Modality, vision_touch
+from smvae_core.modality import CELEBA, FASHION, MNIST, Modality, vision_tasks, vision_touch
 
 #: Declared sets of modalities, by name; each takes the side of its images.
-MODALITY_SETS: dict[str, Callable[[int], tuple[Modality, ...]]] = {"vision_touch": vision_touch}
+MODALITY_SETS: dict[str, Callable[[int], tuple[Modality, ...]]] = {
+    "vision_touch": vision_touch,
+    "vision_tasks": vision_tasks,
+}
+#: Sets of one size, by name alone.
+FIXED_SETS = {"mnist": MNIST, "fashion": FASHION, "celeba": CELEBA}
 
 T = TypeVar("T")
 
 
 def parse_modalities(text: str) -> tuple[Modality, ...]:
-    """Return the modalities of 'NAME:SIDE', e.g. 'vision_touch:64'.
+    """Return the modalities of 'NAME:SIDE', e.g. 'vision_touch:64', or of 'mnist'.
 
     Raises:
         ConfigError: If the name or the side is unknown.
     """
+    if text in FIXED_SETS:
+        return FIXED_SETS[text]
     name, _, side = text.partition(":")
     if name not in MODALITY_SETS:
-        known = ", ".join(MODALITY_SETS)
+        known = [*MODALITY_SETS, *FIXED_SETS]
         raise ConfigError(
-            f"unknown modalities '{name}': have {known}.{did_you_mean(name, MODALITY_SETS)}"
+            f"unknown modalities '{name}': have {', '.join(known)}.{did_you_mean(name, known)}"
         )
     if not side.isdigit():
         raise ConfigError(f"modalities: expected NAME:SIDE such as '{name}:64', got '{text}'")
@@ -36,6 +43,9 @@ def parse_modalities(text: str) -> tuple[Modality, ...]:
 
 def spell_modalities(modalities: tuple[Modality, ...]) -> str:
     """Return 'NAME:SIDE' of declared modalities, or their names where of no set."""
+    for name, fixed in FIXED_SETS.items():
+        if fixed == modalities:
+            return name
     sides = {m.shape[-1] for m in modalities if m.is_image}
     for name, declare in MODALITY_SETS.items():
         for side in sides:

@@ -1,17 +1,17 @@
-"""`smvae train`, `smvae evaluate`, `smvae export`."""
+"""`smvae train`, `smvae export`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from smvae_training.cli import quiet_lightning
 from smvae_training.commands.arguments import parse, peek
+from smvae_training.commands.evaluate import evaluate
 from smvae_training.config import TrainConfig
-from smvae_training.evaluation.records import EvaluateConfig
 from smvae_training.presets import PRESETS, preset
 
 DEFAULT_PRESET = "vision_touch"
@@ -34,14 +34,6 @@ examples:
   smvae train --data episodes --out run --objective.weights force 10 action 10
   smvae train --data episodes --out run --resume               (after Ctrl-C or a crash)
   tensorboard --logdir run                                     (curves while it runs)"""
-
-EVALUATE_HELP = """Score a run on its held-out episodes: all subsets and targets, baselines, probes.
-
-Writes results.json and a self-contained report.html with pictures.
-
-examples:
-  smvae evaluate run --data episodes
-  smvae evaluate run --data episodes --out scores --max-records 3000 --likelihood-records 500"""
 
 EXPORT_HELP = """Write the bundle of a run: manifest.json and one ONNX graph per network.
 
@@ -83,6 +75,7 @@ def train(arguments: list[str], prog: str) -> int:
         default=default,
         description=TRAIN_HELP.format(presets=presets),
     )
+    from smvae_training.resume import is_helper
     from smvae_training.trainer import train as train_run
 
     quiet_lightning()
@@ -94,6 +87,8 @@ def train(arguments: list[str], prog: str) -> int:
         again = f"smvae train{data} --out {out} --resume"
         raise KeyboardInterrupt(f"resume with: {again}") from stop
     print(f"{run}: finished")
+    if is_helper():
+        return 0  # a further device of a DDP run; the first one reports
     if not given.report:
         print(f"next: smvae evaluate {run}{data}")
         return 0
@@ -142,51 +137,3 @@ def export(arguments: list[str], prog: str) -> int:
 
     print(export_run(run_path, bundle_path, name))
     return 0
-
-
-def evaluate(arguments: list[str], prog: str) -> int:
-    """Run `smvae evaluate`."""
-
-    def options(
-        run: tyro.conf.Positional[Path],
-        config: tyro.conf.OmitArgPrefixes[EvaluateConfig],
-        data: Path | None = None,
-        out: Path | None = None,
-    ) -> tuple[Path, Path | None, Path | None, EvaluateConfig]:
-        """Collect the arguments.
-
-        Args:
-            run: Folder written by `smvae train`.
-            data: The data that it was trained on; an image set is looked for as in training.
-            config: How much is scored.
-            out: Folder of results.json and report.html; RUN/evaluation by default.
-        """
-        return run, data, out, config
-
-    run, data, out, config = parse(options, arguments, prog, description=EVALUATE_HELP)
-    from smvae_training.evaluation.evaluate import REPORT, RESULTS
-    from smvae_training.evaluation.evaluate import evaluate as evaluate_run
-    from smvae_training.run import RunPaths
-
-    results = evaluate_run(run, data, out, config)
-    _print_scores(results)
-    folder = out or RunPaths(run).evaluation
-    print(f"{folder / REPORT}\n{folder / RESULTS}")
-    return 0
-
-
-def _print_scores(results: dict[str, Any]) -> None:
-    """Print the ratio to the mean image of every subset, and which requirements hold."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="squared error over the training mean image's (all held-out steps)")
-    targets = list(next(iter(results["ratios"].values())))
-    for column in ("observed", *targets):
-        table.add_column(column)
-    for subset, found in results["ratios"].items():
-        cells = (found[t]["all"]["whole"] for t in targets)
-        table.add_row(subset, *(f"{c['mean']:.3f} ± {c['standard_error']:.3f}" for c in cells))
-    Console().print(table)
-    passed = sum(check["passed"] for check in results["checks"])
-    print(f"requirements that hold: {passed} of {len(results['checks'])}")

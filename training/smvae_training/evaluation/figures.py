@@ -139,11 +139,15 @@ def curves(rows: Sequence[dict[str, Any]]) -> Figure | None:
         (axes[2], "log_likelihood/", "E[log p(x_m given z)] [nats]"),
         (axes[3], "noise_scale/", "noise scale, normalised units"),
     ):
-        for key in (k for k in rows[0] if k.startswith(prefix)):
+        keys = [k for k in rows[0] if k.startswith(prefix)]
+        if not keys:  # no Gaussian modality, no noise scale
+            axis.set_visible(False)
+            continue
+        for key in keys:
             axis.plot(steps, [row[key] for row in rows], label=key.removeprefix(prefix))
         axis.set_title(title)
         axis.legend(fontsize=7)
-    axes[3].set_yscale("log")
+        axis.set_yscale("log" if prefix == "noise_scale/" else "linear")
     for axis in axes:
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
