@@ -20,7 +20,6 @@ CONVERTERS: dict[Kind, Converter] = {
 }
 
 
-
 def require_converters(modalities: Sequence[Modality]) -> None:
     """Refuse modalities that no message carries, as labels.
 

@@ -132,7 +132,7 @@ def test_bad_data_cost_no_older_run(folder: Path, tmp_path: Path) -> None:
         (["download", "mnist", "x"], "mnist takes no folder"),
         (["download", "vision-touch"], "vision-touch needs a folder"),
         (["train", "--preset", "celeba", "--out", "y"], "expected the folder of its files"),
-        (["figures", "nowhere"], "no config.json"),
+        (["figures", "nowhere", "--out", "y"], "no config.json"),
     ],
 )
 def test_errors_are_one_line(
