@@ -14,6 +14,7 @@ from smvae_core.modality import Modality, vision_touch
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.presets import debug
+from tests.training.image_set_runs import digits, evaluated, tasks  # noqa: F401 (fixtures)
 
 
 def scene(modality: Modality, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
