@@ -47,6 +47,34 @@ def rows_without_speed(paths: RunPaths) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "samples_per_s"} for row in rows]
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_gradients_are_clipped_in_every_precision(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path, precision: Any
+) -> None:
+    clipped = replace(
+        config,
+        optimizer=replace(config.optimizer, clip=1e-6, schedule="constant", lr=1e-3),
+        hardware=replace(config.hardware, precision=precision),
+    )
+    free = replace(clipped, optimizer=replace(clipped.optimizer, clip=0.0))
+    norms = []
+    for name, settings in (("clipped", clipped), ("free", free)):
+        watch = GradientNorm()
+        run(settings, episodes, tmp_path / name, stop_after=1, callbacks=[watch])
+        norms.append(watch.norm)
+    assert norms[0] <= 1.001e-6 < norms[1]
+
+
+class GradientNorm(Callback):
+    """Reads the norm of what the optimiser gets."""
+
+    norm = 0.0
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        self.norm = float(torch.stack([g.norm() for g in gradients]).norm())
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_stopping_at_2_and_resuming_equals_going_straight(

@@ -119,7 +119,10 @@ class SMVAETraining(LightningModule):
             {"params": scales, "lr": noise_lr, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
-            groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+            groups,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            fused=not settings.clip,  # half the time, but Lightning refuses to clip for it
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: lr_factor(step, self.config, self.total_steps)
