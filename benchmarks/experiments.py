@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from benchmarks.peers import PAPER_METHODS
 from smvae_core.errors import ConfigError, did_you_mean
@@ -20,6 +20,14 @@ from smvae_training.presets import preset
 from smvae_training.trainer import Build, build_smvae
 
 SEEDS = (0, 1, 2)
+#: Set encoders and targets that are compared among our own, as 'POOLING-TARGET'.
+ABLATED = (
+    *(f"{pooling}-subset" for pooling in get_args(Pooling)),
+    "evidence-observed",
+    "evidence-remaining",
+    "evidence-joint",
+    "paper-joint",
+)
 #: Candidates for every method, tried at a tenth of the budget.
 LEARNING_RATES = (1e-4, 5e-4, 1e-3)
 TUNING_SHARE = 0.1
@@ -47,6 +55,8 @@ class Experiment:
     tuning_items: int = 500
     """Validation items that choose the learning rate."""
     tuning_samples: int = 100
+    learning_rate: float | None = None
+    """Of every method, instead of tuning."""
     methods: tuple[str, ...] = ("smvae", *PAPER_METHODS, "smvae-paper", "hirt")
     """Of `METHODS`, in the order of the queue."""
 
@@ -106,6 +116,15 @@ class Variant:
         return asdict(passes)
 
 
+def _ablated(name: str) -> Variant:
+    pooling: Any
+    target: Any
+    pooling, target = name.rsplit("-", 1)
+    return Variant(
+        name=name, about=f"pooling {pooling}, target {target}", pooling=pooling, target=target
+    )
+
+
 METHODS = {
     m.name: m
     for m in (
@@ -123,6 +142,7 @@ METHODS = {
             pooling="hirt",
             target="remaining",
         ),
+        *map(_ablated, ABLATED),
     )
 }
 
@@ -135,6 +155,16 @@ EXPERIMENTS = {
             preset="mnist",
             epochs=40,
             test_items=2000,
+        ),
+        Experiment(
+            name="mnist-ablation",
+            title="Set encoders and targets on binarised MNIST, a short budget",
+            preset="mnist",
+            epochs=5,
+            test_items=500,
+            samples=200,
+            learning_rate=1e-3,
+            methods=ABLATED,
         ),
         Experiment(
             name="fashion-grey",

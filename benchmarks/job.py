@@ -67,9 +67,10 @@ class Job:
         config = self.experiment.config(self.method, seed=self.seed, lr=lr)
         records = prepare_data(config, self.data)
         record = self._train(config, f"seed{self.seed}-lr{lr:g}")
-        index = split_episodes(config, records).held_out
+        parts = split_episodes(config, records)
         method = self._load(config, f"seed{self.seed}-lr{lr:g}")
-        scored = score(self.experiment, method, record.statistics, records, index)
+        folder = self.runs / self.experiment.name
+        scored = score(self.experiment, method, record.statistics, records, parts, folder)
         self._write(config, record, scored)
 
     def tune(self) -> float:
@@ -77,6 +78,8 @@ class Job:
 
         Each candidate trains for a tenth of the steps, with a complete schedule of its own.
         """
+        if self.experiment.learning_rate is not None:
+            return self.experiment.learning_rate
         if self.tuning.is_file():
             return float(json.loads(self.tuning.read_text(encoding="utf-8"))["chosen"])
         scores: dict[str, float] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,12 @@ from benchmarks.experiments import Experiment
 from benchmarks.subset_scores import score_subsets
 from smvae_core.preprocessing import Statistics, normalise
 from smvae_datasets.records import PreparedRecords
+from smvae_datasets.splits import Split
+from smvae_training.likelihood.calibration import calibrate
 from smvae_training.likelihood.checks import sanity_checks
+from smvae_training.likelihood.classifier import Classifier, train_classifier
+from smvae_training.likelihood.coherence import measure_coherence
+from smvae_training.likelihood.entropy import posterior_entropies
 from smvae_training.likelihood.estimate import EstimateConfig, estimate
 from smvae_training.likelihood.method import Method
 from smvae_training.likelihood.subsets import SubsetConfig, subset_likelihoods
@@ -58,26 +64,66 @@ def thin(index: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
     return index[np.arange(count) * len(index) // max(count, 1)]
 
 
+def judge_of(
+    experiment: Experiment, records: PreparedRecords, parts: Split, path: Path
+) -> Classifier:
+    """Return the classifier that judges generated images, trained once for all methods.
+
+    It reads grey levels, never what a method has drawn, and is tested on validation records.
+    """
+    if path.is_file():
+        return Classifier.load(path, choose_device())
+    pixels = records.arrays["image"]
+    classes = records.arrays["label"].argmax(axis=1)
+
+    def pairs(index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(pixels[index]).float() / 255.0, torch.from_numpy(classes[index])
+
+    judge = train_classifier(*pairs(parts.train), *pairs(parts.validation), device=choose_device())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    judge.save(path)
+    return judge
+
+
 def score(
     experiment: Experiment,
     method: Method,
     statistics: Mapping[str, Statistics],
     records: PreparedRecords,
-    index: NDArray[np.int64],
+    parts: Split,
+    folder: Path,
 ) -> Scored:
-    """Score a trained method on held-out records `index`."""
-    index = thin(index, experiment.test_items)
+    """Score a trained method on held-out records.
+
+    Args:
+        experiment: Says how much.
+        method: In evaluation mode.
+        statistics: Of its training split.
+        records: Of the data set.
+        parts: Its split.
+        folder: Where the classifier that judges generated images is kept for all methods.
+    """
+    index = thin(parts.held_out, experiment.test_items)
     data = inputs(method, statistics, records, index)
     noise_scale = method.noise_scale() if hasattr(method, "noise_scale") else {}
     if experiment.kind == "subsets":
         settings = SubsetConfig(samples=experiment.samples, items=experiment.likelihood_items)
         numbers, items = score_subsets(method, data, records.group[index], settings)
         return Scored(numbers=numbers | {"checks": []}, items=items, noise_scale=noise_scale)
+    judge = judge_of(experiment, records, parts, folder / "classifier.safetensors")
     config = EstimateConfig(samples=experiment.samples)
     found = estimate(method, data, config, device=choose_device())
     checks = sanity_checks(found, require=True)
+    entropies = posterior_entropies(method, data, device=choose_device())
+    numbers = {
+        "likelihoods": found.to_json(),
+        "checks": checks,
+        "labels": calibrate(method, data, device=choose_device()).to_json(),
+        "entropies": entropies.to_json(),
+        "coherence": measure_coherence(method, judge, device=choose_device()).to_json(),
+    }
     return Scored(
-        numbers={"likelihoods": found.to_json(), "checks": checks},
+        numbers=numbers,
         items={k: v for k, v in found.arrays().items() if k.rpartition("/")[2] in KEPT},
         noise_scale=noise_scale,
     )

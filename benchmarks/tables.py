@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.experiments import EXPERIMENTS, METHODS, Experiment
+from benchmarks.experiments import EXPERIMENTS
 from benchmarks.job import RESULTS
-from benchmarks.paired import Estimate, Results, difference, read_results, summarise
+from benchmarks.markdown import table
+from benchmarks.pair_tables import likelihood_columns, pair_section
+from benchmarks.paired import Results, read_results
 from benchmarks.published import TABLE_1, contradictions
+from benchmarks.robot_tables import robot_section
 from smvae_core.errors import SMVAEError
 from smvae_training.run import write_text
 
-DEFAULT = "smvae"
 OUT = RESULTS.parent / "RESULTS.md"
 
 HEAD = """# Results
@@ -38,122 +38,6 @@ same records, networks, likelihoods, batches, steps, annealing and schedule; the
 each is the best of {1e-4, 5e-4, 1e-3} on validation records at a tenth of the steps. All values in
 nats, higher is better; ± is the standard error over items.
 """
-PROPOSALS = ("image+label", "image")
-QUANTITIES = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log p(x\\|y)"}
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def spell(estimate: Estimate, sign: bool = False) -> str:
-    """Return 'mean ± standard error', with the error over seeds behind a slash where there is."""
-    mean = f"{estimate.mean:+.2f}" if sign else f"{estimate.mean:.2f}"
-    seeds = "" if math.isnan(estimate.seed_error) else f" / {estimate.seed_error:.2f}"
-    return f"{mean} ± {estimate.item_error:.2f}{seeds}"
-
-
-def pair_section(experiment: Experiment, results: dict[str, Results]) -> str:
-    """Return the tables of a data set of an image and a label."""
-    ordered = [results[m] for m in experiment.methods if m in results]
-    keys = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
-    columns = [f"{name}, q(z\\|{_given(p)})" for p in PROPOSALS for name in QUANTITIES.values()]
-    rows = []
-    for found in ordered:
-        cells = [spell(summarise(found.items[k])) if k in found.items else "-" for k in keys]
-        rows.append([_label(found), *cells])
-    parts = [table(["method", *columns], rows)]
-    if DEFAULT in results:
-        ours = results[DEFAULT]
-        rows = [
-            [
-                found.method,
-                *(
-                    spell(difference(ours, found, k), sign=True) if k in found.items else "-"
-                    for k in keys
-                ),
-            ]
-            for found in ordered
-            if found.method != DEFAULT
-        ]
-        parts.append(
-            f"`{DEFAULT}` minus each, paired by seed and item (± over items / over seeds):\n\n"
-            + table(["minus", *columns], rows)
-        )
-        parts.append(_verdict(results))
-    return "\n\n".join([*parts, settings_table(ordered)])
-
-
-def _verdict(results: dict[str, Results]) -> str:
-    """Return where a peer wins, in words; nothing is left out."""
-    ours, lines = results[DEFAULT], []
-    peers = [r for m, r in results.items() if METHODS[m].peer]
-    if not peers:
-        return "No peer has a result yet."
-    for proposal in PROPOSALS:
-        for quantity, title in QUANTITIES.items():
-            key = f"{proposal}/{quantity}"
-            best = max(peers, key=lambda r: r.items[key].mean())
-            gap = difference(ours, best, key)
-            won = "ahead of" if gap.mean > 0 else "LOSES to"
-            lines.append(
-                f"- {title}, q(z\\|{_given(proposal)}): {won} the best peer, {best.method}, "
-                f"by {spell(gap, sign=True)}"
-            )
-    return "\n".join(lines)
-
-
-def settings_table(ordered: Sequence[Results]) -> str:
-    """Return budgets, learning rates, effective samples, checks and hardware."""
-    rows = []
-    for found in ordered:
-        budget = found.numbers[0]["budget"]
-        checks = [c for n in found.numbers for c in n["scores"]["checks"]]
-        passed = sum(c["passed"] for c in checks)
-        rows.append(
-            [
-                found.method,
-                METHODS[found.method].about if found.method in METHODS else "",
-                f"{budget['lr']:g}",
-                f"{budget['steps']} x {budget['batch_size']}",
-                f"{budget['passes']['embedding']:g} / {budget['passes']['decoder']:g}",
-                f"{sum(n['budget']['training_seconds'] for n in found.numbers):.0f}",
-                _effective(found),
-                f"{passed} of {len(checks)}",
-                ", ".join(sorted({n["code"] for n in found.numbers})),
-            ]
-        )
-    header = [
-        "method",
-        "what",
-        "learning rate",
-        "steps x batch",
-        "embedding / decoder passes per step",
-        "training seconds, all seeds",
-        "median effective samples of K",
-        "checks that hold",
-        "code",
-    ]
-    return table(header, rows)
-
-
-def _effective(found: Results) -> str:
-    values = []
-    for proposal in PROPOSALS:
-        scores = found.numbers[0]["scores"]["likelihoods"]["proposals"].get(proposal)
-        values.append(f"{scores['ess_joint']['median']:.1f}" if scores else "-")
-    return " / ".join(values)
-
-
-def _label(found: Results) -> str:
-    count = len(found.seeds)
-    return f"{found.method} ({count} seed{'s' if count > 1 else ''})"
-
-
-def _given(proposal: str) -> str:
-    return proposal.replace("image", "x").replace("label", "y").replace("+", ",")
 
 
 def published_section() -> str:
@@ -170,14 +54,15 @@ def published_section() -> str:
                     "; ".join(contradictions(values)).replace("|", "\\|") or "none",
                 ]
             )
-    columns = [f"{name}, q(z\\|{_given(p)})" for p in PROPOSALS for name in QUANTITIES.values()]
     text = (
         "## The paper's Table 1: published, internally inconsistent\n\n"
         "As printed, with the inequalities that each row breaks; other networks, budget and data, "
         "so not comparable with the tables above. CelebA: not run here (no data at hand); loader, "
         "preset and tests are there."
     )
-    return f"{text}\n\n{table(['data', 'method', *columns, 'contradicts itself'], rows)}"
+    return (
+        f"{text}\n\n{table(['data', 'method', *likelihood_columns(), 'contradicts itself'], rows)}"
+    )
 
 
 def hardware_line(results: dict[str, Results]) -> str:
@@ -209,7 +94,8 @@ def render(folder: Path = RESULTS) -> str:
             f"{experiment.epochs} epochs, {experiment.test_items} held-out items, "
             f"K = {experiment.samples}. {hardware_line(results)}."
         )
-        sections.append(f"{title}\n\n{about}\n\n{pair_section(experiment, results)}")
+        section = robot_section if experiment.kind == "subsets" else pair_section
+        sections.append(f"{title}\n\n{about}\n\n{section(experiment, results)}")
     sections.append(published_section())
     return "\n\n".join(s.strip() for s in sections) + "\n"
 

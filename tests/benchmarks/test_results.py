@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks.experiments import EXPERIMENTS, LEARNING_RATES, METHODS, lookup
+from benchmarks.pair_tables import PROPOSALS, QUANTITIES
 from benchmarks.paired import ResultsError, difference, read_results, summarise
 from benchmarks.published import TABLE_1, contradictions
-from benchmarks.tables import PROPOSALS, QUANTITIES, render
+from benchmarks.robot_tables import SUBSETS
+from benchmarks.tables import render
 from smvae_core.errors import ConfigError
 
 KEYS = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
@@ -100,10 +102,44 @@ def test_all_methods_of_an_experiment_differ_only_in_model_and_objective(experim
     ]
     for config in configs:
         config["model"].pop("pooling")
-        config["objective"].pop("target")
+        for own in ("target", "second_bound"):
+            config["objective"].pop(own)
     assert all(config == configs[0] for config in configs)
 
 
 def test_an_unknown_method_is_named():
     with pytest.raises(ConfigError, match=r"unknown method 'mave'.*Did you mean 'mvae'"):
         lookup(METHODS, "mave", "method")
+
+
+def write_robot(folder: Path, method: str, shift: float, subsets: list[str]) -> None:
+    """Write a robot result whose predictive values and errors are shared noise plus `shift`."""
+    write(folder, method, 0, 0.0)
+    name = f"mnist-binarised.{method}.seed0"
+    about = json.loads((folder / f"{name}.json").read_text()) | {"experiment": "simulated-robot"}
+    about["scores"] = {"checks": []}
+    noise = np.random.default_rng(0).normal(1000, 50, 40)
+    arrays = {"index": np.arange(40), "group": np.repeat(np.arange(4), 10)}
+    for subset in subsets:
+        arrays |= {f"{subset}/predictive": noise + shift, f"{subset}/evidence": noise}
+        arrays |= {f"{subset}/error/{image}": 0.01 - 1e-5 * shift + 0 * noise for image in IMAGES}
+    (folder / f"{name}.json").unlink()
+    (folder / f"{name}.npz").unlink()
+    name = f"simulated-robot.{method}.seed0"
+    (folder / f"{name}.json").write_text(json.dumps(about))
+    np.savez(folder / f"{name}.npz", **arrays)
+
+
+IMAGES = ("rgb", "depth")
+
+
+def test_a_method_that_cannot_encode_a_subset_is_marked_and_left_out(tmp_path: Path):
+    write_robot(tmp_path, "smvae", 5.0, SUBSETS)
+    write_robot(tmp_path, "mvae", 0.0, SUBSETS)
+    write_robot(tmp_path, "jmvae", 99.0, ["rgb", "depth", "force", "action", SUBSETS[-1]])
+    text = render(tmp_path)
+    assert "best predictive log likelihood in 10 of 15 subsets" in text
+    assert "mean of 15, minus mvae: +5.0 ± 0.0" in text
+    assert "minus jmvae" not in text
+    assert "| cannot |" in text
+    assert "- rgb from force+action: best is smvae" in text

@@ -1,0 +1,152 @@
+"""Tables of a data set of an image and its label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.experiments import METHODS, Experiment
+from benchmarks.markdown import spell, table
+from benchmarks.paired import Results, difference, standard_error, summarise
+
+DEFAULT = "smvae"
+PROPOSALS = ("image+label", "image")
+QUANTITIES = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log p(x\\|y)"}
+
+
+def pair_section(experiment: Experiment, results: dict[str, Results]) -> str:
+    """Return the tables of a data set of an image and a label."""
+    ordered = [results[m] for m in experiment.methods if m in results]
+    keys = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
+    columns = [f"{name}, q(z\\|{given_name(p)})" for p in PROPOSALS for name in QUANTITIES.values()]
+    rows = []
+    for found in ordered:
+        cells = [spell(summarise(found.items[k])) if k in found.items else "-" for k in keys]
+        rows.append([_label(found), *cells])
+    parts = [table(["method", *columns], rows)]
+    if DEFAULT in results:
+        ours = results[DEFAULT]
+        rows = [
+            [
+                found.method,
+                *(
+                    spell(difference(ours, found, k), sign=True) if k in found.items else "-"
+                    for k in keys
+                ),
+            ]
+            for found in ordered
+            if found.method != DEFAULT
+        ]
+        parts.append(
+            f"`{DEFAULT}` minus each, paired by seed and item (± over items / over seeds):\n\n"
+            + table(["minus", *columns], rows)
+        )
+        parts.append(_verdict(results))
+    return "\n\n".join([*parts, quality_table(ordered), settings_table(ordered)])
+
+
+def _verdict(results: dict[str, Results]) -> str:
+    """Return where a peer wins, in words; nothing is left out."""
+    ours, lines = results[DEFAULT], []
+    peers = [r for m, r in results.items() if METHODS[m].peer]
+    if not peers:
+        return "No peer has a result yet."
+    for proposal in PROPOSALS:
+        for quantity, title in QUANTITIES.items():
+            key = f"{proposal}/{quantity}"
+            best = max(peers, key=lambda r: r.items[key].mean())
+            gap = difference(ours, best, key)
+            won = "ahead of" if gap.mean > 0 else "LOSES to"
+            lines.append(
+                f"- {title}, q(z\\|{given_name(proposal)}): {won} the best peer, {best.method}, "
+                f"by {spell(gap, sign=True)}"
+            )
+    return "\n".join(lines)
+
+
+def settings_table(ordered: Sequence[Results]) -> str:
+    """Return budgets, learning rates, effective samples, checks and hardware."""
+    rows = []
+    for found in ordered:
+        budget = found.numbers[0]["budget"]
+        checks = [c for n in found.numbers for c in n["scores"]["checks"]]
+        passed = sum(c["passed"] for c in checks)
+        rows.append(
+            [
+                found.method,
+                METHODS[found.method].about if found.method in METHODS else "",
+                f"{budget['lr']:g}",
+                f"{budget['steps']} x {budget['batch_size']}",
+                f"{budget['passes']['embedding']:g} / {budget['passes']['decoder']:g}",
+                f"{sum(n['budget']['training_seconds'] for n in found.numbers):.0f}",
+                _effective(found),
+                f"{passed} of {len(checks)}",
+                ", ".join(sorted({n["code"] for n in found.numbers})),
+            ]
+        )
+    header = [
+        "method",
+        "what",
+        "learning rate",
+        "steps x batch",
+        "embedding / decoder passes per step",
+        "training seconds, all seeds",
+        "median effective samples of K",
+        "checks that hold",
+        "code",
+    ]
+    return table(header, rows)
+
+
+def _effective(found: Results) -> str:
+    proposals = found.numbers[0]["scores"].get("likelihoods", {}).get("proposals", {})
+    values = [proposals.get(proposal) for proposal in PROPOSALS]
+    return " / ".join(f"{v['ess_joint']['median']:.1f}" if v else "-" for v in values)
+
+
+def _label(found: Results) -> str:
+    count = len(found.seeds)
+    return f"{found.method} ({count} seed{'s' if count > 1 else ''})"
+
+
+def given_name(proposal: str) -> str:
+    """Return a proposal in the paper's letters, 'x,y' or 'x'."""
+    return proposal.replace("image", "x").replace("label", "y").replace("+", ",")
+
+
+def likelihood_columns() -> list[str]:
+    """Return the heading of each likelihood under each proposal."""
+    return [f"{name}, q(z\\|{given_name(p)})" for p in PROPOSALS for name in QUANTITIES.values()]
+
+
+def quality_table(ordered: Sequence[Results]) -> str:
+    """Return label accuracy, calibration, coherence and entropies, means over seeds."""
+    columns = {
+        "label accuracy from the image": ("labels", "accuracy", "mean"),
+        "its calibration error": ("labels", "calibration_error"),
+        "coherence label to image": ("coherence", "label_to_image", "mean"),
+        "coherence of joint draws": ("coherence", "joint_from_prior", "mean"),
+        "share of pairs whose entropy falls or stays": ("entropies", "share_not_rising"),
+    }
+    rows = [
+        [found.method, *(_mean_of_seeds(found, path) for path in columns.values())]
+        for found in ordered
+    ]
+    return table(["method", *columns], rows)
+
+
+def _mean_of_seeds(found: Results, path: Sequence[str]) -> str:
+    values = [_get(n["scores"], path) for n in found.numbers]
+    known = [v for v in values if v is not None]
+    if not known:
+        return "-"
+    error = standard_error(known)
+    return f"{np.mean(known):.3f}" + (f" ± {error:.3f}" if error == error else "")
+
+
+def _get(data: Any, path: Sequence[str]) -> float | None:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return None if data is None else float(data)
