@@ -1,9 +1,9 @@
 """Whether each pooling counts evidence, on linear sensors: `python -m benchmarks.ablation_toy`.
 
 For every pooling: variance of its posterior over the exact one, by number of sensors of independent
-noise, 1 being right. Then the same with exact copies of one sensor, which no pooling is told of:
-evidence that is counted twice shows as a value below 1. Minutes on one CPU core; the numbers go to
-`benchmarks/results/linear-gaussian.json`.
+noise, 1 being right, and its extremes over single subsets and latent dimensions. Then the same with
+exact copies of one sensor, which no pooling is told of: evidence that is counted twice shows as a
+value below 1. Minutes on one CPU core; the numbers go to `benchmarks/results/linear-gaussian.json`.
 """
 
 from __future__ import annotations
@@ -37,23 +37,25 @@ class ToyOptions:
     out: Path = Path(__file__).parent / "results" / "linear-gaussian.json"
 
 
-def variance_ratios(
-    pooling: Pooling, seed: int, options: ToyOptions, *, copies: int = 0
-) -> dict[int, float]:
-    """Train one encoder and return its variance over the exact one, by number of sensors."""
-    toy = linear_gaussian(options.sensors - copies, copies=copies)
-    encoder = train_encoder(toy, pooling, steps=options.steps, seed=seed)
-    return subset_variances(toy, encoder).by_count()
-
-
 def row(pooling: Pooling, options: ToyOptions, copies: int) -> dict[str, Any]:
-    """Return the ratios of one pooling, means over seeds, and the largest deviation of any seed."""
-    ratios = [variance_ratios(pooling, seed, options, copies=copies) for seed in options.seeds]
+    """Train one encoder per seed and return its variance over the exact one.
+
+    By number of sensors, means over seeds; and the extremes of any one subset, latent dimension and
+    seed.
+    """
+    toy = linear_gaussian(options.sensors - copies, copies=copies)
+    ratios, extremes = [], []
+    for seed in options.seeds:
+        encoder = train_encoder(toy, pooling, steps=options.steps, seed=seed)
+        variances = subset_variances(toy, encoder)
+        ratios.append(variances.by_count())
+        extremes += variances.extremes()
     return {
         "pooling": pooling,
         "copies": copies,
         "ratio": {k: float(np.mean([r[k] for r in ratios])) for k in ratios[0]},
         "worst_deviation": max(abs(v - 1.0) for r in ratios for v in r.values()),
+        "extremes": (min(extremes), max(extremes)),
     }
 
 
@@ -64,11 +66,12 @@ def main() -> int:
     rows = []
     for copies in (0, options.copies):
         print(f"\n{options.sensors} sensors, {copies} of them copies: variance / exact, by count")
-        print(" ".join(["pooling       ", *map("{:>6}".format, range(1, options.sensors + 1))]))
+        heads = [*range(1, options.sensors + 1), "least", "most"]
+        print(" ".join(["pooling       ", *map("{:>6}".format, heads)]))
         for pooling in options.poolings:
             rows.append(row(pooling, options, copies))
-            values = map("{:6.3f}".format, rows[-1]["ratio"].values())
-            print(" ".join([f"{pooling:14}", *values]), flush=True)
+            values = [*rows[-1]["ratio"].values(), *rows[-1]["extremes"]]
+            print(" ".join([f"{pooling:14}", *map("{:6.3f}".format, values)]), flush=True)
     record = {
         "steps": options.steps,
         "seeds": options.seeds,

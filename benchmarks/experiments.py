@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 from benchmarks.peers import PAPER_METHODS
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.model.config import Pooling
-from smvae_core.model.objective import SecondBound, Target
+from smvae_core.model.objective_config import SecondBound, Target
 from smvae_training.config import LogConfig, TrainConfig
 from smvae_training.presets import preset
 from smvae_training.trainer import Build, build_smvae
@@ -69,7 +69,12 @@ class Experiment:
         if method.pooling is not None:
             model = replace(model, pooling=method.pooling)
         if method.target is not None:
-            objective = replace(objective, target=method.target, second_bound=method.second_bound)
+            objective = replace(
+                objective,
+                target=method.target,
+                second_bound=method.second_bound,
+                samples=method.samples,
+            )
         return replace(
             start,
             model=model,
@@ -94,7 +99,8 @@ class Variant:
     target: Target | None = None
     """None: the preset's, and its second bound."""
     second_bound: SecondBound = "none"
-    """Read with a target."""
+    samples: int = 1
+    """Read with a target, as the second bound."""
 
     def build(self) -> Build:
         """Return what makes the model and the objective."""
@@ -110,7 +116,8 @@ class Variant:
             second = {"none": 0.0, "subset": 0.5, "observed": 1.0}[config.objective.second_bound]
             half = 2 ** (len(config.model.modalities) - 1)  # subsets that hold a modality
             first = half / (2 * half - 1) if config.objective.target == "subset" else 1.0
-            return {"embedding": 1.0, "decoder": first + second}
+            draws = config.objective.samples * first
+            return {"embedding": 1.0, "decoder": draws + second}
         model, _ = self.build()(config)
         passes: Any = model.passes
         return asdict(passes)
@@ -141,6 +148,19 @@ METHODS = {
             about="Hirt et al.: self-attention, then a sum; their objective",
             pooling="hirt",
             target="remaining",
+        ),
+        Variant(
+            name="smvae-joint",
+            about="ours by the joint bound and matching alone",
+            pooling="evidence",
+            target="joint",
+        ),
+        Variant(
+            name="smvae-two-bounds",
+            about="ours by the joint bound, matching, and Eq. 3's bound of a subset",
+            pooling="evidence",
+            target="joint",
+            second_bound="subset",
         ),
         *map(_ablated, ABLATED),
     )

@@ -14,7 +14,8 @@ from torch.distributions import Distribution
 
 from benchmarks.peers.model import PeerModel
 from smvae_core.errors import ConfigError, UnknownModality
-from smvae_core.model.objective import ElboTerms, ObjectiveConfig
+from smvae_core.model.objective import ElboTerms
+from smvae_core.model.objective_config import ObjectiveConfig
 
 
 def objective(

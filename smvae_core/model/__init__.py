@@ -2,7 +2,8 @@
 
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import Posterior
-from smvae_core.model.objective import ElboTerms, ObjectiveConfig, elbo
+from smvae_core.model.objective import ElboTerms, elbo
+from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 
 __all__ = ["SMVAE", "ElboTerms", "ModelConfig", "ObjectiveConfig", "Posterior", "elbo"]

@@ -42,6 +42,11 @@ class Posterior:
         distance = (self.mean - other.mean).square() * torch.exp(-other.log_var)
         return 0.5 * (difference.exp() + distance - 1.0 - difference).sum(-1)
 
+    def log_ratio(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
+        """Return log p(z) - log q(z) in nats, p = N(0, I)."""
+        distance = (z - self.mean).square() * torch.exp(-self.log_var)
+        return 0.5 * (self.log_var + distance - z.square()).sum(-1)
+
     def regulariser(self) -> Float[Tensor, " B"]:
         """Return ||mean||^2 + ||sigma - 1||^2, our reading of the paper's "L2-normalization"."""
         sigma = torch.exp(0.5 * self.log_var)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from smvae_core.errors import ConfigError
 from smvae_core.model.config import ModelConfig
-from smvae_core.model.objective import ObjectiveConfig
+from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.preprocessing import ForceScaling
 from smvae_datasets.prepared import ActionPairing
 from smvae_datasets.sources import Source

@@ -163,6 +163,11 @@ class SubsetVariances:
             for count in counts.unique()
         }
 
+    def extremes(self) -> tuple[float, float]:
+        """Return the smallest and the largest ratio of any one subset and latent dimension."""
+        ratio = self.learned / self.exact
+        return float(ratio.min()), float(ratio.max())
+
 
 @torch.no_grad()
 def subset_variances(

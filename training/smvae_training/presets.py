@@ -10,7 +10,7 @@ from smvae_core.modality import CELEBA, FASHION, MNIST
 from smvae_core.modality import vision_tasks as vision_tasks_modalities
 from smvae_core.modality import vision_touch as vision_touch_modalities
 from smvae_core.model.config import ModelConfig
-from smvae_core.model.objective import ObjectiveConfig
+from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_training.config import (
     DataConfig,
     HardwareConfig,
@@ -61,7 +61,7 @@ def mnist() -> TrainConfig:
     """
     return TrainConfig(
         model=ModelConfig(modalities=MNIST, latent_dim=64, image_network="mlp", pooling="evidence"),
-        objective=ObjectiveConfig(weights={"label": 10.0}, target="joint", second_bound="subset"),
+        objective=ObjectiveConfig(weights={"label": 10.0}, target="joint", samples=2),
         data=DataConfig(source="mnist", split_by="given", binarised=True, validation=1 / 14),
         optimizer=OptimizerConfig(lr=1e-3, warmup=0),
         hardware=HardwareConfig(precision="32"),

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from smvae_core.model.objective import ObjectiveConfig
+from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_datasets.records import PreparedRecords
 from smvae_training.callbacks import MetricsFile, training

@@ -1,0 +1,89 @@
+"""Posteriors and latents behind each training target, and the bound that they make.
+
+B batch, M modality, Z latent.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from smvae_core.model.distributions import Posterior
+from smvae_core.model.objective_config import ObjectiveConfig
+from smvae_core.model.smvae import SMVAE
+
+
+@dataclass(frozen=True)
+class Part:
+    """Latents, and what is reconstructed from them."""
+
+    targets: Bool[Tensor, "B M"]
+    z: Float[Tensor, "B Z"]
+    z_rest: Float[Tensor, "B Z"] | None = None
+    """Latent of modalities outside the subset, where it is another than `z`."""
+    log_ratio: Float[Tensor, " B"] | None = None
+    """log p(z) - log q(z) of an importance-weighted sample, which takes the place of `kl`."""
+
+    def latent(self, present: Bool[Tensor, " B"]) -> Float[Tensor, "B Z"]:
+        """Return the latent that a modality is decoded from, by whether it is in the subset."""
+        return self.z if self.z_rest is None else self.z.where(present.unsqueeze(1), self.z_rest)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Posteriors and latents of one batch."""
+
+    posterior: Posterior
+    kl: Float[Tensor, " B"]
+    """KL terms of the first part's bound, at beta 1."""
+    divergence: Float[Tensor, " B"]
+    """What beta anneals: `kl`, matching, and the KL of a second bound."""
+    parts: tuple[Part, ...]
+    """The first one is reported."""
+
+
+def draw_bound(
+    model: SMVAE,
+    batch: Mapping[str, Tensor],
+    recorded: Bool[Tensor, "B M"],
+    present: Bool[Tensor, "B M"],
+    config: ObjectiveConfig,
+    generator: torch.Generator | None,
+) -> Bound:
+    if config.target in ("observed", "subset"):
+        subset = model.encode(batch, present)
+        targets = present if config.target == "subset" else recorded
+        kl = subset.kl()
+        return Bound(subset, kl, kl, (Part(targets, subset.rsample(generator)),))
+    embeddings = model.embed(batch, recorded)
+    everything, subset = model.posteriors(embeddings, (recorded, present))
+    if config.target == "remaining":
+        kl = subset.kl() + everything.kl_to(subset)
+        z, z_rest = subset.rsample(generator), everything.rsample(generator)
+        return Bound(subset, kl, kl, (Part(recorded, z, z_rest),))
+    kl = everything.kl()
+    divergence = kl + config.matching * everything.detach().kl_to(subset)
+    draws = [everything.rsample(generator) for _ in range(config.samples)]
+    weighted = config.samples > 1
+    parts = [
+        Part(recorded, z, log_ratio=everything.log_ratio(z) if weighted else None) for z in draws
+    ]
+    if config.second_bound != "none":
+        divergence = divergence + subset.kl()
+        targets = present if config.second_bound == "subset" else recorded
+        parts.append(Part(targets, subset.rsample(generator)))
+    return Bound(everything, kl, divergence, tuple(parts))
+
+
+def combine(bound: Bound, totals: list[Tensor], beta: float) -> Float[Tensor, " B"]:
+    """Return the bound of every sample from the weighted log likelihoods of its parts."""
+    ratios = [part.log_ratio for part in bound.parts if part.log_ratio is not None]
+    if not ratios:
+        return sum(totals, -beta * bound.divergence)
+    count = len(ratios)
+    weights = torch.stack([t + beta * r for t, r in zip(totals[:count], ratios, strict=True)])
+    joint = torch.logsumexp(weights, 0) - math.log(count)
+    return sum(totals[count:], joint - beta * (bound.divergence - bound.kl))

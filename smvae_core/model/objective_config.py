@@ -1,0 +1,65 @@
+"""Which bound is trained, and its weights; see `smvae_core/model/objective.py` for the formulas."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import Modality
+
+Target = Literal["observed", "subset", "remaining", "joint"]
+SecondBound = Literal["none", "subset", "observed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """Which bound is trained, and its weights."""
+
+    target: Target = "observed"
+    """What the drawn subset S has to do with the reconstructions; X is all that was recorded.
+    'observed': encode x_S, reconstruct X. 'subset': encode x_S, reconstruct x_S, Eq. 3.
+    'remaining': x_S from q(z|x_S), the rest from q(z|X), which q(z|x_S) has to cover (Hirt et al.).
+    'joint': X from q(z|X), which q(z|x_S) has to cover; see the next two."""
+    matching: float = 0.2
+    """Target 'joint': weight of KL(q(z|X) || q(z|x_S)), q(z|X) being fixed in it, so that the joint
+    posterior is no worse for the subsets' sake."""
+    samples: int = 1
+    """Target 'joint': latent samples of q(z|X). Above 1 the bound is the importance-weighted one
+    (Burda et al. 2016), tighter, at the price of decoding everything that many times."""
+    second_bound: SecondBound = "none"
+    """Target 'joint': add the bound of target 'subset' or 'observed', at the price of decoding what
+    it reconstructs a second time."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """lambda of Eq. 2 per modality, 1 where not named; training only, never in evaluation."""
+    balance: float = 0.0
+    """Each weight is multiplied by (D_max / D_m)^balance, D_m being the modality's number of
+    elements: 0 leaves the literal Eq. 2, at 1 all modalities weigh the same (as in MultiVae).
+    At 0, a 4-d action beside 12,288 pixels is not worth its nats, and no latent carries it."""
+    regulariser: float = 0.0
+    """Weight of ||mean||^2 + ||sigma - 1||^2 (section 3.2), off by default."""
+
+    def weight(self, modality: Modality, modalities: tuple[Modality, ...]) -> float:
+        """Return lambda of Eq. 2 for one modality among those of the model."""
+        largest = max(m.size for m in modalities)
+        return self.weights.get(modality.name, 1.0) * (largest / modality.size) ** self.balance
+
+    def __post_init__(self) -> None:
+        if self.target not in get_args(Target):
+            raise ConfigError(f"target must be one of {get_args(Target)}, got '{self.target}'")
+        if self.second_bound not in get_args(SecondBound):
+            raise ConfigError(
+                f"second_bound must be one of {get_args(SecondBound)}, got '{self.second_bound}'"
+            )
+        if self.second_bound != "none" and self.target != "joint":
+            raise ConfigError(f"second_bound belongs to target 'joint', not to '{self.target}'")
+        if self.samples < 1 or (self.samples > 1 and self.target != "joint"):
+            raise ConfigError(
+                f"samples must be 1, or above it with target 'joint': got {self.samples} with "
+                f"'{self.target}'"
+            )
+        if self.matching < 0:
+            raise ConfigError(f"matching must not be negative, got {self.matching}")
+        if self.regulariser < 0 or any(w < 0 for w in self.weights.values()):
+            raise ConfigError("weights and regulariser must not be negative")
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"balance must lie in [0, 1], got {self.balance}")
