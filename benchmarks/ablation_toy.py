@@ -44,7 +44,8 @@ def row(pooling: Pooling, options: ToyOptions, copies: int) -> dict[str, Any]:
     seed.
     """
     toy = linear_gaussian(options.sensors - copies, copies=copies)
-    ratios, extremes = [], []
+    ratios: list[dict[int, float]] = []
+    extremes: list[float] = []
     for seed in options.seeds:
         encoder = train_encoder(toy, pooling, steps=options.steps, seed=seed)
         variances = subset_variances(toy, encoder)
