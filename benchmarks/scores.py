@@ -110,7 +110,7 @@ def score(
         settings = SubsetConfig(samples=experiment.samples, items=experiment.likelihood_items)
         numbers, items = score_subsets(method, data, records.group[index], settings)
         return Scored(numbers=numbers | {"checks": []}, items=items, noise_scale=noise_scale)
-    judge = judge_of(experiment, records, parts, folder / "classifier.safetensors")
+    judge = judge_of(experiment, records, parts, folder / "classifier.pt")
     config = EstimateConfig(samples=experiment.samples)
     found = estimate(method, data, config, device=choose_device())
     checks = sanity_checks(found, require=True)
