@@ -18,7 +18,8 @@ QUANTITIES = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log
 
 def pair_section(experiment: Experiment, results: dict[str, Results]) -> str:
     """Return the tables of a data set of an image and a label."""
-    ordered = [results[m] for m in experiment.methods if m in results]
+    tried = [m for m in results if m not in experiment.methods]
+    ordered = [results[m] for m in (*experiment.methods, *tried) if m in results]
     keys = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
     columns = [f"{name}, q(z\\|{given_name(p)})" for p in PROPOSALS for name in QUANTITIES.values()]
     rows = []

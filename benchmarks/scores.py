@@ -31,7 +31,7 @@ from smvae_training.likelihood.method import Method
 from smvae_training.likelihood.subsets import SubsetConfig, subset_likelihoods
 
 #: Per-item values kept for paired differences.
-KEPT = ("joint", "marginal", "conditional")
+KEPT = ("index", "joint", "marginal", "conditional")
 
 
 @dataclass(frozen=True, kw_only=True)
