@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MUJOCO_GL ?= egl
 
-.PHONY: help setup ros demo test lint clean
+.PHONY: help setup ros demo test test-cv-bridge lint clean
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -37,6 +37,9 @@ test: lint  ## Lint and pass every test; fails unless the DDS tests ran
 	@source scripts/ros_env.sh
 	OMP_NUM_THREADS=1 SMVAE_REQUIRE_DDS=1 $(BIN)/python -m pytest -q \
 		--jaxtyping-packages=smvae_core.model,beartype.beartype
+
+test-cv-bridge:  ## Compare cv_bridge's arrays with rosbags-image's, in an environment of its own
+	@PYTHON=$(PYTHON) scripts/test_cv_bridge.sh
 
 clean:  ## Remove what was built (runs/ stays)
 	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log *.egg-info

@@ -3,43 +3,34 @@
 Messages are duck-typed: those of rclpy and of rosbags have the same fields. No ROS is imported.
 """
 
-from collections.abc import Sequence
-
-from smvae_core.conversions import color_image, depth_image, force_window, vector
-from smvae_core.conversions.base import ConversionError, ConversionOptions, Converter, stamp_ns
+from smvae_core.conversions.base import (
+    REASONS,
+    ConversionError,
+    ConversionOptions,
+    Converter,
+    has_stamp,
+    stamp_ns,
+)
 from smvae_core.conversions.image_data import decoder
-from smvae_core.errors import ConfigError
-from smvae_core.modality import Kind, Modality
-
-#: The one table kind -> conversion.
-CONVERTERS: dict[Kind, Converter] = {
-    "color_image": color_image.CONVERTER,
-    "depth_image": depth_image.CONVERTER,
-    "force_window": force_window.CONVERTER,
-    "vector": vector.CONVERTER,
-}
-
-
-def require_converters(modalities: Sequence[Modality]) -> None:
-    """Refuse modalities that no message carries, as labels.
-
-    Raises:
-        ConfigError: If there is one.
-    """
-    for modality in modalities:
-        if modality.kind not in CONVERTERS:
-            raise ConfigError(
-                f"modality '{modality.name}': no sensor message carries a {modality.kind}; a "
-                f"robot's model has {', '.join(CONVERTERS)}"
-            )
-
+from smvae_core.conversions.plausibility import plausibility
+from smvae_core.conversions.table import (
+    CONVERTERS,
+    MESSAGE_TYPES,
+    converter,
+    require_converters,
+)
 
 __all__ = [
     "CONVERTERS",
+    "MESSAGE_TYPES",
+    "REASONS",
     "ConversionError",
     "ConversionOptions",
     "Converter",
+    "converter",
     "decoder",
+    "has_stamp",
+    "plausibility",
     "require_converters",
     "stamp_ns",
 ]

@@ -13,6 +13,20 @@ from numpy.typing import NDArray
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.modality import Modality
 
+#: Every reason for which a message is refused; counters and diagnostics use these words.
+REASONS = (
+    "encoding",  # pixels of a kind that the modality cannot be made of
+    "size",  # width, height or number of values do not match, or are impossible
+    "step",  # bytes per row or per point do not hold what they must
+    "nan",  # a number that is not finite
+    "stamp",  # no acquisition time
+    "field",  # a member, joint or point field that is missing or of the wrong type
+    "format",  # CompressedImage.format names another codec than needed, or than the data are
+    "header",  # compressedDepth's own header is missing or impossible
+    "decode",  # a damaged or truncated JPEG or PNG
+    "organised",  # a point cloud that is not an image (height 1)
+)
+
 
 class ConversionError(SMVAEError, ValueError):
     """A message that cannot become a sample of its modality; counted by its `reason`."""
@@ -22,10 +36,11 @@ class ConversionError(SMVAEError, ValueError):
 
         Args:
             modality: Name of the modality.
-            reason: One short word to count by: encoding, size, step, nan, stamp, field.
+            reason: One of REASONS.
             expected: What would be right.
             got: What came.
         """
+        assert reason in REASONS, reason
         self.reason = reason
         super().__init__(f"{modality}: {reason}: expected {expected}, got {got}")
 
@@ -38,6 +53,8 @@ class ConversionOptions:
     """Metres per unit of a depth image; 0 = by encoding (32FC1 metres, 16 bit millimetres)."""
     step_time_s: float = 0.05
     """Time that one commanded displacement takes: displacement = twist x step time."""
+    joint_names: tuple[str, ...] = ()
+    """Joints of a JointState in the modality's order; empty = they are named as its fields are."""
 
     def __post_init__(self) -> None:
         if not (self.depth_scale >= 0 and math.isfinite(self.depth_scale)):
@@ -46,11 +63,13 @@ class ConversionOptions:
             )
         if not (self.step_time_s > 0 and math.isfinite(self.step_time_s)):
             raise ConfigError(f"step_time_s must be positive, got {self.step_time_s}")
+        if len(set(self.joint_names)) != len(self.joint_names):
+            raise ConfigError(f"joint_names must differ, got {', '.join(self.joint_names)}")
 
 
 @dataclass(frozen=True)
 class Converter:
-    """Message <-> SI array of one kind."""
+    """Messages of one type <-> SI array of one kind."""
 
     message_type: str
     """ROS type, e.g. 'sensor_msgs/msg/Image'."""
@@ -60,13 +79,33 @@ class Converter:
     """(modality, empty message, sample, stamp_ns, frame_id, options) -> that message, filled."""
     encoding: str = ""
     """Of the image messages that `fill` makes."""
+    stamped: bool = True
+    """Whether messages of the type carry a header; else the stamp is the time of arrival."""
 
 
-def stamp_ns(message: Any) -> int:
-    """Return a stamped message's acquisition time in nanoseconds.
+def has_stamp(message: Any) -> bool:
+    """Return whether a message carries its acquisition time.
 
-    Messages of rosbags spell the second field nanosec too.
+    One without a header (std_msgs/Float32MultiArray) counts as acquired when it arrived.
     """
+    return hasattr(message, "header")
+
+
+def stamp_ns(message: Any, arrival_ns: int | None = None) -> int:
+    """Return a message's acquisition time in nanoseconds.
+
+    Args:
+        message: Of rclpy or rosbags, which spell the second field nanosec too.
+        arrival_ns: Time of arrival, which a message without a header gets.
+
+    Raises:
+        ConversionError: If the message has no header and no time of arrival is given.
+    """
+    if not has_stamp(message):
+        if arrival_ns is None:
+            name = type(message).__name__
+            raise ConversionError(name, "stamp", expected="a header, or a time of arrival", got="-")
+        return int(arrival_ns)
     stamp = message.header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
@@ -77,26 +116,107 @@ def set_header(message: Any, stamp: int, frame_id: str) -> None:
     message.header.frame_id = frame_id
 
 
+def read_member(name: str, message: Any, member: str) -> Any:
+    """Return one member of a message.
+
+    Raises:
+        ConversionError: If the message has none of that name; `name` is the modality's.
+    """
+    try:
+        return getattr(message, member)
+    except AttributeError:
+        got = type(message).__name__
+        raise ConversionError(name, "field", expected=f"a message with {member}", got=got) from None
+
+
+def read_whole(name: str, message: Any, member: str) -> int:
+    """Return one member of a message that must be a whole number; see `read_member`."""
+    value = read_member(name, message, member)
+    if not isinstance(value, int | np.integer | np.bool_):
+        raise ConversionError(name, "field", expected=f"a whole number {member}", got=repr(value))
+    return int(value)
+
+
+def read_text(name: str, message: Any, member: str) -> str:
+    """Return one member of a message that must be text; see `read_member`."""
+    value = read_member(name, message, member)
+    if not isinstance(value, str):
+        raise ConversionError(name, "field", expected=f"text in {member}", got=repr(value))
+    return value
+
+
+def read_bytes(name: str, message: Any) -> NDArray[np.uint8]:
+    """Return `message.data` as bytes (N,), shared, whatever buffer holds it; see `read_member`."""
+    value = read_member(name, message, "data")
+    try:
+        return np.frombuffer(value, np.uint8) if len(value) else np.empty(0, np.uint8)
+    except (TypeError, ValueError, BufferError):
+        got = type(value).__name__
+        raise ConversionError(name, "field", expected="data as bytes", got=got) from None
+
+
+def read_numbers(name: str, values: Any, what: str) -> NDArray[np.float64]:
+    """Return a sequence of numbers (N,), checked for type but not for being finite.
+
+    Raises:
+        ConversionError: If they are not numbers in a row; `what` says which.
+    """
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = np.empty((0, 0))
+    if array.ndim != 1:
+        raise ConversionError(name, "field", expected=f"numbers in {what}", got=repr(values))
+    return array
+
+
+def read_list(name: str, message: Any, member: str) -> list[Any]:
+    """Return one member of a message that must be a sequence; see `read_member`."""
+    value = read_member(name, message, member)
+    try:
+        return list(value)
+    except TypeError:
+        raise ConversionError(
+            name, "field", expected=f"a sequence {member}", got=repr(value)
+        ) from None
+
+
+def finite(
+    modality: Modality, values: NDArray[np.float64], labels: Sequence[str], scale: float = 1.0
+) -> NDArray[np.float32]:
+    """Return values (C,) times `scale` as float32.
+
+    Raises:
+        ConversionError: If one is not finite in 32 bits; `labels` name them.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        small = (values * scale).astype(np.float32)
+    if not np.isfinite(small).all():
+        bad = [label for label, ok in zip(labels, np.isfinite(small), strict=True) if not ok]
+        raise ConversionError(modality.name, "nan", expected="finite numbers", got=", ".join(bad))
+    return small
+
+
 def read_fields(modality: Modality, root: Any, fields: Sequence[str]) -> NDArray[np.float64]:
     """Return the named numbers below `root`, e.g. fields ('force.x', ...) of a Wrench, as (C,).
 
     Raises:
-        ConversionError: If a field is missing or not finite.
+        ConversionError: If a field is missing or not a number, or the modality names none.
     """
+    if not fields:
+        raise ConversionError(
+            modality.name, "field", expected="a modality that names its fields", got="none"
+        )
     values = np.empty(len(fields))
     for index, field in enumerate(fields):
         value = root
         try:
             for part in field.split("."):
                 value = getattr(value, part)
-        except AttributeError:
-            raise ConversionError(
-                modality.name, "field", expected=field, got=type(root).__name__
-            ) from None
-        values[index] = value
-    if not np.isfinite(values).all():
-        bad = [f for f, v in zip(fields, values, strict=True) if not math.isfinite(v)]
-        raise ConversionError(modality.name, "nan", expected="finite numbers", got=", ".join(bad))
+            values[index] = float(value)
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            got = type(root).__name__
+            raise ConversionError(modality.name, "field", expected=field, got=got) from None
     return values
 
 

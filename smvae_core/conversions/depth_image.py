@@ -1,4 +1,7 @@
-"""sensor_msgs/Image <-> (H, W) float32 metres along the optical axis (REP 118)."""
+"""Depth messages <-> (H, W) float32 metres along the optical axis (REP 118).
+
+sensor_msgs/Image, sensor_msgs/CompressedImage and, read only, organised sensor_msgs/PointCloud2.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import image_data
+from smvae_core.conversions import compressed_depth, compressed_image, image_data, organised_cloud
 from smvae_core.conversions.base import ConversionOptions, Converter, set_header
+from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 
 ENCODING = "32FC1"
@@ -22,11 +26,8 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     Raises:
         ConversionError: If the encoding is not a depth one, or sizes do not match.
     """
-    image = image_data.decode(modality.name, message, tuple(METRES_PER_UNIT), "")
-    scale = options.depth_scale or METRES_PER_UNIT[message.encoding]
-    if image.dtype == np.float32 and scale == 1.0:
-        return image
-    return image.astype(np.float32) * np.float32(scale)
+    image = image_data.decode(modality.name, message, tuple(METRES_PER_UNIT))
+    return _metres(image, message.encoding, options)
 
 
 def fill(
@@ -43,4 +44,68 @@ def fill(
     return message
 
 
+def compressed_to_array(
+    modality: Modality, message: Any, options: ConversionOptions
+) -> NDArray[np.float32]:
+    """Return (H, W) float32 m of a CompressedImage: compressedDepth, or a PNG of 16 bits.
+
+    Raises:
+        ConversionError: See `compressed_image.decode_depth`.
+    """
+    return _metres(*compressed_image.decode_depth(modality.name, message), options)
+
+
+def fill_compressed(
+    modality: Modality,
+    message: Any,
+    sample: NDArray[np.float32],
+    stamp_ns: int,
+    frame_id: str,
+    options: ConversionOptions,
+) -> Any:
+    """Write (H, W) float32 m into an empty CompressedImage as compressedDepth and return it.
+
+    With the loss that `compressed_depth.encode` states.
+    """
+    set_header(message, stamp_ns, frame_id)
+    data = compressed_depth.encode(np.asarray(sample, np.float32))
+    compressed_image.fill(message, data, "32FC1; compressedDepth png")
+    return message
+
+
+def cloud_to_array(
+    modality: Modality, message: Any, options: ConversionOptions
+) -> NDArray[np.float32]:
+    """Return (H, W) float32 m of an organised PointCloud2: z in its frame, an optical one.
+
+    Raises:
+        ConversionError: See `organised_cloud.depth`.
+    """
+    return _metres(organised_cloud.depth(modality.name, message), "32FC1", options)
+
+
+def fill_cloud(modality: Modality, *_: Any) -> Any:
+    """Refuse: points need a camera's intrinsics, which a sample of depth does not carry.
+
+    Raises:
+        ConfigError: Always.
+    """
+    raise ConfigError(
+        f"modality '{modality.name}': point clouds are read, not written; "
+        f"write {CONVERTER.message_type}"
+    )
+
+
+def _metres(image: NDArray[Any], encoding: str, options: ConversionOptions) -> NDArray[np.float32]:
+    scale = options.depth_scale or METRES_PER_UNIT[encoding]
+    if image.dtype == np.float32 and scale == 1.0:
+        return image
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities and NaN mean no return
+        return image.astype(np.float32) * np.float32(scale)
+
+
 CONVERTER = Converter("sensor_msgs/msg/Image", to_array, fill, ENCODING)
+COMPRESSED = Converter(
+    "sensor_msgs/msg/CompressedImage", compressed_to_array, fill_compressed, "compressedDepth"
+)
+CLOUD = Converter("sensor_msgs/msg/PointCloud2", cloud_to_array, fill_cloud)

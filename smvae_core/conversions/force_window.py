@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from smvae_core.conversions.base import (
     ConversionOptions,
     Converter,
+    finite,
     read_fields,
+    read_member,
     set_header,
     write_fields,
 )
@@ -27,7 +29,8 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     Raises:
         ConversionError: If a field is missing or not finite.
     """
-    return read_fields(modality, message.wrench, modality.fields).astype(np.float32)
+    wrench = read_member(modality.name, message, "wrench")
+    return finite(modality, read_fields(modality, wrench, modality.fields), modality.fields)
 
 
 def fill(

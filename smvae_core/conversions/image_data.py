@@ -1,46 +1,68 @@
 """Image messages: validity first, then one seam to the decoder that this machine has.
 
 `plain` checks a sensor_msgs/Image and strips padding and foreign byte order, so that what reaches
-the decoder is always tight and native. The decoder is ROS's cv_bridge where it imports and passes a
-self-check (the one built for numpy 1 crashes or misreads under numpy 2), rosbags-image otherwise;
-both give the same arrays.
+the decoder is always tight and native. Which decoder that is, `decoders.decoder` decides.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 from array import array
-from collections.abc import Callable
-from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions.base import ConversionError
-from smvae_core.errors import MissingDependency
+from smvae_core.conversions.base import (
+    ConversionError,
+    read_bytes,
+    read_text,
+    read_whole,
+)
+from smvae_core.conversions.decoders import decoder
 
-logger = logging.getLogger(__name__)
 
-#: Encoding -> (dtype of one channel, channels).
-ENCODINGS: dict[str, tuple[str, int]] = {
-    "rgb8": ("u1", 3),
-    "bgr8": ("u1", 3),
-    "rgba8": ("u1", 4),
-    "bgra8": ("u1", 4),
-    "mono8": ("u1", 1),
-    "bayer_rggb8": ("u1", 1),
-    "bayer_bggr8": ("u1", 1),
-    "bayer_gbrg8": ("u1", 1),
-    "bayer_grbg8": ("u1", 1),
-    "mono16": ("u2", 1),
-    "16UC1": ("u2", 1),
-    "32FC1": ("f4", 1),
+class Encoding(NamedTuple):
+    """How one encoding's pixels lie in memory."""
+
+    dtype: str
+    """Of one channel."""
+    channels: int
+    name: str = ""
+    """What every decoder calls it, where that is another name for the same pixels."""
+
+
+#: Every encoding that is read; which of them a modality takes is its own module's matter.
+ENCODINGS: dict[str, Encoding] = {
+    "rgb8": Encoding("u1", 3),
+    "bgr8": Encoding("u1", 3),
+    "rgba8": Encoding("u1", 4),
+    "bgra8": Encoding("u1", 4),
+    "mono8": Encoding("u1", 1),
+    "8UC1": Encoding("u1", 1, "mono8"),
+    "rgb16": Encoding("u2", 3),
+    "bgr16": Encoding("u2", 3),
+    "rgba16": Encoding("u2", 4),
+    "bgra16": Encoding("u2", 4),
+    "mono16": Encoding("u2", 1),
+    "16UC1": Encoding("u2", 1, "mono16"),
+    "32FC1": Encoding("f4", 1),
+    "yuv422": Encoding("u1", 2),
+    "uyvy": Encoding("u1", 2, "yuv422"),
+    "yuv422_yuy2": Encoding("u1", 2),
+    "yuyv": Encoding("u1", 2, "yuv422_yuy2"),
+    **{
+        f"bayer_{pattern}{bits}": Encoding(f"u{bits // 8}", 1)
+        for bits in (8, 16)
+        for pattern in ("rggb", "bggr", "gbrg", "grbg")
+    },
 }
 
-Decoder = Callable[[Any, str], NDArray[Any]]
+#: Two pixels share their colour in these, so that a row holds an even number of them.
+PAIRED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
+#: Below this many rows or columns a colour filter pattern has no interior to interpolate in.
+BAYER_SIDE = 3
 
 
 def plain(name: str, message: Any, encodings: tuple[str, ...]) -> SimpleNamespace:
@@ -52,121 +74,119 @@ def plain(name: str, message: Any, encodings: tuple[str, ...]) -> SimpleNamespac
         encodings: Which encodings are welcome.
 
     Raises:
-        ConversionError: encoding, size or step are not what they must be.
+        ConversionError: encoding, size, step or the type of a field are not what they must be.
     """
-    encoding = message.encoding
+    encoding = read_text(name, message, "encoding")
     if encoding not in encodings:
-        raise ConversionError(
-            name, "encoding", expected=f"one of {', '.join(encodings)}", got=repr(encoding)
-        )
-    type_code, channels = ENCODINGS[encoding]
-    native = np.dtype(type_code)
-    width, height, step = int(message.width), int(message.height), int(message.step)
-    if width < 1 or height < 1:
-        raise ConversionError(
-            name, "size", expected="positive width and height", got=f"{width} x {height}"
-        )
-    row = width * channels * native.itemsize
+        expected = f"one of {', '.join(encodings)}"
+        if encoding in ("8UC3", "8UC4"):
+            expected = "an encoding that names the order of its channels, e.g. rgb8 or bgr8"
+        raise ConversionError(name, "encoding", expected=expected, got=repr(encoding))
+    layout = ENCODINGS[encoding]
+    native = np.dtype(layout.dtype)
+    width, height, step = (read_whole(name, message, f) for f in ("width", "height", "step"))
+    check_side(name, encoding, width, height)
+    row = width * layout.channels * native.itemsize
     if step < row:
         raise ConversionError(name, "step", expected=f"at least {row} bytes per row", got=step)
-    data = np.frombuffer(message.data, np.uint8)
+    data = read_bytes(name, message)
     if data.size != step * height:
         raise ConversionError(
             name, "size", expected=f"{step * height} bytes ({step} x {height})", got=data.size
         )
     rows = np.ascontiguousarray(data.reshape(height, step)[:, :row])
-    foreign = bool(message.is_bigendian) != (sys.byteorder == "big")
+    foreign = bool(read_whole(name, message, "is_bigendian")) != (sys.byteorder == "big")
     if native.itemsize > 1 and foreign:
         rows = rows.view(native).byteswap().view(np.uint8)
+    return message_like(rows.reshape(-1), layout.name or encoding, width, height, row)
+
+
+def check_side(name: str, encoding: str, width: int, height: int) -> None:
+    """Raise ConversionError ('size') where an image of these sides cannot be of its encoding."""
+    expected = ""
+    if width < 1 or height < 1:
+        expected = "positive width and height"
+    elif encoding in PAIRED and width % 2:
+        expected = f"an even width, since {encoding} pixels come in pairs"
+    elif encoding.startswith("bayer") and min(width, height) < BAYER_SIDE:
+        expected = f"at least {BAYER_SIDE} x {BAYER_SIDE} pixels, to interpolate {encoding}"
+    if expected:
+        raise ConversionError(name, "size", expected=expected, got=f"{width} x {height}")
+
+
+def message_like(
+    data: NDArray[np.uint8], encoding: str, width: int, height: int, step: int
+) -> SimpleNamespace:
+    """Return native bytes with the fields of a sensor_msgs/Image."""
     return SimpleNamespace(
         height=height,
         width=width,
         encoding=encoding,
         is_bigendian=int(sys.byteorder == "big"),
-        step=row,
-        data=rows.reshape(-1),
+        step=step,
+        data=data,
     )
 
 
-def decode(name: str, message: Any, encodings: tuple[str, ...], wanted: str) -> NDArray[Any]:
-    """Return a checked image message as an array (H, W) or (H, W, C) in the encoding `wanted`.
+def of_array(image: NDArray[Any], encoding: str) -> SimpleNamespace:
+    """Return pixels (H, W) or (H, W, C) with the fields of a sensor_msgs/Image."""
+    image = np.ascontiguousarray(image)
+    height, width = image.shape[:2]
+    data = image.reshape(-1).view(np.uint8)
+    return message_like(data, ENCODINGS[encoding].name or encoding, width, height, image.strides[0])
 
-    An empty `wanted` keeps the message's own. The array may share the message's memory.
+
+def decode(name: str, message: Any, encodings: tuple[str, ...]) -> NDArray[Any]:
+    """Return a checked one-channel image message (H, W) in its own units and type.
 
     Raises:
         ConversionError: See `plain`.
         MissingDependency: If no decoder is installed.
     """
-    return decoder()[1](plain(name, message, encodings), wanted)
+    return decoder()[1](plain(name, message, encodings), "")
 
 
-@lru_cache(maxsize=1)
-def decoder() -> tuple[str, Decoder]:
-    """Return the name and the function of the image decoder in use.
+def decode_rgb(name: str, message: Any, encodings: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Return a checked image message as (H, W, 3) uint8 RGB; it may share the message's memory.
 
     Raises:
-        MissingDependency: If neither cv_bridge nor rosbags-image works here.
+        ConversionError: See `plain`.
+        MissingDependency: If no decoder is installed.
     """
-    for name, load in (("cv_bridge", _load_cv_bridge), ("rosbags-image", _load_rosbags)):
-        try:
-            function = load()
-            self_check(function)
-        except ImportError:
-            continue
-        except Exception as err:  # a decoder built for another numpy raises anything
-            logger.warning("%s fails its self-check and is not used: %s", name, err)
-            continue
-        return name, function
-    raise MissingDependency("rosbags-image", "bags")
+    return rgb(plain(name, message, encodings))
 
 
-def _load_cv_bridge() -> Decoder:
-    from cv_bridge import CvBridge  # type: ignore[import-not-found]
+def rgb(image: SimpleNamespace) -> NDArray[np.uint8]:
+    """Return a plain image (see `plain`, `of_array`) of a colour or grey encoding as RGB.
 
-    bridge = CvBridge()
-    return lambda message, wanted: bridge.imgmsg_to_cv2(message, wanted or "passthrough")
-
-
-def _load_rosbags() -> Decoder:
-    from rosbags.image import image_to_cvimage
-
-    return lambda message, wanted: image_to_cvimage(message, wanted or None)
-
-
-def self_check(function: Decoder) -> None:
-    """Raise ValueError unless a decoder turns three small known images into the known arrays."""
-    color = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    metres = np.linspace(0.1, 0.6, 6, dtype=np.float32).reshape(2, 3)
-    millimetres = np.arange(300, 306, dtype=np.uint16).reshape(2, 3)
-    cases = (("bgr8", color, "rgb8", color[:, :, ::-1]), ("32FC1", metres, "", metres))
-    for encoding, image, wanted, expected in (*cases, ("16UC1", millimetres, "", millimetres)):
-        got = function(_message_like(image, encoding), wanted)
-        if got.dtype != expected.dtype or not np.array_equal(got, expected):
-            raise ValueError(f"a {encoding} image came back wrong")
-
-
-def _message_like(image: NDArray[Any], encoding: str) -> SimpleNamespace:
-    return SimpleNamespace(
-        height=image.shape[0],
-        width=image.shape[1],
-        encoding=encoding,
-        is_bigendian=int(sys.byteorder == "big"),
-        step=image.strides[0],
-        data=image.reshape(-1).view(np.uint8),
-    )
+    16 bits become 8 here, rounded: decoders differ (cv_bridge rounds, rosbags-image cuts off).
+    """
+    if image.encoding.endswith("16"):
+        wide = decoder()[1](image, "rgb16").astype(np.uint32)
+        return ((wide + 128) // 257).astype(np.uint8)
+    return np.asarray(decoder()[1](image, "rgb8"), np.uint8)
 
 
 def fill(message: Any, image: NDArray[Any], encoding: str) -> None:
-    """Write an image (H, W) or (H, W, C) into a message, by one copy.
-
-    rclpy keeps pixels in an array.array; giving it numpy memory instead would loop over every byte
-    (650 ms for one 1080p frame, against 0.3 ms).
-    """
+    """Write an image (H, W) or (H, W, C) into a message, by one copy."""
     image = np.ascontiguousarray(image)
     message.height, message.width = image.shape[:2]
     message.encoding = encoding
     message.is_bigendian = int(sys.byteorder == "big")
     message.step = int(image.strides[0])
+    pixels = getattr(message, "data", None)
+    if isinstance(pixels, array) and not pixels:
+        pixels.frombytes(image.data.cast("B"))  # in place: rclpy's setter would copy once more
+    else:
+        message.data = as_array(image)
+
+
+def as_array(values: NDArray[Any]) -> array[int]:
+    """Return contiguous memory as the array.array that rclpy keeps bytes in, by one copy.
+
+    Giving it numpy memory instead would loop over every byte (650 ms for one 1080p frame, against
+    0.3 ms).
+    """
     data = array("B")
-    data.frombytes(image.data.cast("B"))
-    message.data = data
+    data.frombytes(values.data.cast("B"))
+    return data

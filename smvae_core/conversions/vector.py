@@ -1,20 +1,31 @@
-"""geometry_msgs/TwistStamped <-> displacement (C,) float32 in m and rad.
+"""Commanded velocities <-> displacement (C,) float32 in m and rad.
 
-The model knows displacements per control step, robots command velocities:
-displacement = twist x step time. `modality.fields` names the components, e.g. 'linear.x'.
+The model knows displacements per control step, robots command velocities: displacement = velocity
+x step time, whichever message carries them. `modality.fields` name the components.
+
+- geometry_msgs/TwistStamped: fields are paths below the twist, e.g. 'linear.x'.
+- sensor_msgs/JointState: velocities of the joints named as the fields, or by `joint_names`.
+- std_msgs/Float32MultiArray: velocities in the fields' order; no header, so no stamp of its own.
 """
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.conversions.base import (
+    ConversionError,
     ConversionOptions,
     Converter,
+    finite,
     read_fields,
+    read_list,
+    read_member,
+    read_numbers,
+    read_whole,
     set_header,
     write_fields,
 )
@@ -22,13 +33,14 @@ from smvae_core.modality import Modality
 
 
 def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:
-    """Return the displacement (C,) in the order of `modality.fields`.
+    """Return the displacement (C,) of a TwistStamped in the order of `modality.fields`.
 
     Raises:
         ConversionError: If a field is missing or not finite.
     """
-    twist = read_fields(modality, message.twist, modality.fields)
-    return (twist * options.step_time_s).astype(np.float32)
+    twist = read_member(modality.name, message, "twist")
+    velocity = read_fields(modality, twist, modality.fields)
+    return finite(modality, velocity, modality.fields, options.step_time_s)
 
 
 def fill(
@@ -41,9 +53,106 @@ def fill(
 ) -> Any:
     """Write a displacement (C,) into an empty TwistStamped as a velocity and return it."""
     set_header(message, stamp_ns, frame_id)
-    velocity = np.asarray(sample, np.float64) / options.step_time_s
-    write_fields(message.twist, modality.fields, velocity)
+    write_fields(message.twist, modality.fields, _velocity(sample, options))
     return message
 
 
+def joints_to_array(
+    modality: Modality, message: Any, options: ConversionOptions
+) -> NDArray[np.float32]:
+    """Return the displacement (C,) of a JointState's velocities, joints picked by name.
+
+    Raises:
+        ConversionError: If a joint is missing or named twice, there is not one velocity for each
+            name, or one that is needed is not finite.
+    """
+    name = modality.name
+    joints = _joints(modality, options)
+    got = read_list(name, message, "name")
+    velocity = read_numbers(name, read_member(name, message, "velocity"), "velocity")
+    for joint in joints:
+        if got.count(joint) != 1:
+            listed = ", ".join(map(str, got)) or "no joints"
+            raise ConversionError(name, "field", expected=f"joint '{joint}' once", got=listed)
+    if len(velocity) != len(got):
+        raise ConversionError(
+            name, "size", expected=f"{len(got)} velocities, one per name", got=len(velocity)
+        )
+    picked = velocity[[got.index(joint) for joint in joints]]
+    return finite(modality, picked, joints, options.step_time_s)
+
+
+def fill_joints(
+    modality: Modality,
+    message: Any,
+    sample: NDArray[Any],
+    stamp_ns: int,
+    frame_id: str,
+    options: ConversionOptions,
+) -> Any:
+    """Write a displacement (C,) into an empty JointState as velocities and return it."""
+    set_header(message, stamp_ns, frame_id)
+    message.name = list(_joints(modality, options))
+    message.velocity = array("d", _velocity(sample, options))
+    return message
+
+
+def numbers_to_array(
+    modality: Modality, message: Any, options: ConversionOptions
+) -> NDArray[np.float32]:
+    """Return the displacement (C,) of a Float32MultiArray of C velocities.
+
+    Raises:
+        ConversionError: If the number of values behind `layout.data_offset`, or the product of the
+            dimensions where any are given, is not C; or a value is not finite.
+    """
+    name, count = modality.name, modality.shape[0]
+    layout = read_member(name, message, "layout")
+    offset = read_whole(name, layout, "data_offset")
+    values = read_numbers(name, read_member(name, message, "data"), "data")
+    if not 0 <= offset <= len(values) or len(values) - offset != count:
+        raise ConversionError(
+            name, "size", expected=f"{count} values", got=f"{len(values)} from offset {offset}"
+        )
+    sizes = [read_whole(name, d, "size") for d in read_list(name, layout, "dim")]
+    if sizes and int(np.prod(np.array(sizes, object))) != count:
+        raise ConversionError(
+            name, "size", expected=f"dimensions of {count} values", got=" x ".join(map(str, sizes))
+        )
+    labels = modality.fields or [f"value {i}" for i in range(count)]
+    return finite(modality, values[offset:], labels, options.step_time_s)
+
+
+def fill_numbers(
+    modality: Modality,
+    message: Any,
+    sample: NDArray[Any],
+    stamp_ns: int,
+    frame_id: str,
+    options: ConversionOptions,
+) -> Any:
+    """Write a displacement (C,) into an empty Float32MultiArray, which has no header."""
+    message.layout.data_offset = 0
+    message.data = array("f", _velocity(sample, options))
+    return message
+
+
+def _joints(modality: Modality, options: ConversionOptions) -> tuple[str, ...]:
+    joints = options.joint_names or modality.fields
+    if len(joints) != modality.shape[0]:
+        raise ConversionError(
+            modality.name,
+            "field",
+            expected=f"{modality.shape[0]} joints, by the modality's fields or joint_names",
+            got=len(joints),
+        )
+    return joints
+
+
+def _velocity(sample: NDArray[Any], options: ConversionOptions) -> NDArray[np.float64]:
+    return np.asarray(sample, np.float64) / options.step_time_s
+
+
 CONVERTER = Converter("geometry_msgs/msg/TwistStamped", to_array, fill)
+JOINTS = Converter("sensor_msgs/msg/JointState", joints_to_array, fill_joints)
+NUMBERS = Converter("std_msgs/msg/Float32MultiArray", numbers_to_array, fill_numbers, stamped=False)

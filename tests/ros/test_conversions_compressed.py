@@ -1,0 +1,237 @@
+"""JPEG, PNG and compressedDepth: the same arrays as raw images, and every kind of damage named.
+
+PNGs and compressedDepth come from writers of the tests' own, made from the published formats.
+"""
+
+from __future__ import annotations
+
+import zlib
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.messages import build, files, images
+from smvae_core.conversions import ConversionError, ConversionOptions, converter
+from smvae_core.conversions.image_file import MAX_PIXELS
+from smvae_core.errors import ConfigError
+from smvae_core.modality import VISION_TOUCH
+
+RGB, DEPTH, _, _ = VISION_TOUCH
+OPTIONS = ConversionOptions()
+TYPE = "sensor_msgs/msg/CompressedImage"
+
+
+def convert(modality: Any, message: Any, options: ConversionOptions = OPTIONS) -> Any:
+    return converter(modality.kind, TYPE).to_array(modality, message, options)
+
+
+def reason(modality: Any, message: Any) -> str:
+    """Return the reason of a refusal, whose text names modality and reason."""
+    with pytest.raises(ConversionError, match=f"^{modality.name}: ") as caught:
+        convert(modality, message)
+    return caught.value.reason
+
+
+def levels(dtype: Any, *shape: int) -> Any:
+    return np.random.default_rng(1).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("filters", [(0,), (1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("said", ["png", "rgb8; png compressed bgr8", "PNG"])
+def test_a_png_keeps_every_pixel(said: str, filters: tuple[int, ...]) -> None:
+    rgb = levels(np.uint8, 5, 6, 3)
+    message = build.compressed(files.write_png(rgb, filters), said)
+    np.testing.assert_array_equal(convert(RGB, message), rgb)
+
+
+def test_pngs_of_other_depths_and_channels_become_rgb() -> None:
+    wide, grey = levels(np.uint16, 5, 6, 3), levels(np.uint16, 5, 6)
+    eight = np.rint(wide / 257).astype(np.uint8)
+    got = convert(RGB, build.compressed(files.write_png(wide), "bgr16; png compressed bgr16"))
+    np.testing.assert_array_equal(got, eight)
+    got = convert(RGB, build.compressed(files.write_png(grey), "mono16; png compressed "))
+    np.testing.assert_array_equal(got[:, :, 1], np.rint(grey / 257).astype(np.uint8))
+    alpha = np.dstack([eight, levels(np.uint8, 5, 6)])
+    np.testing.assert_array_equal(
+        convert(RGB, build.compressed(files.write_png(alpha), "png")), eight
+    )
+
+
+def test_a_jpeg_is_near_what_was_compressed() -> None:
+    ramp = np.linspace(0, 255, 32).astype(np.uint8)
+    rgb = np.dstack([np.tile(ramp, (32, 1)), np.tile(ramp[:, None], 32), np.full((32, 32), 99)])
+    rgb = rgb.astype(np.uint8)
+    for said in ("jpeg", "jpg", "rgb8; jpeg compressed bgr8", "bayer_rggb8; jpeg compressed bgr8"):
+        got = convert(RGB, build.compressed(build.write_jpeg(rgb), said))
+        assert got.dtype == np.uint8
+        assert np.abs(got.astype(int) - rgb).mean() < 3
+    grey = convert(RGB, build.compressed(build.write_jpeg(rgb[:, :, 0]), "mono8; jpeg compressed "))
+    assert np.abs(grey.astype(int) - rgb[:, :, :1]).mean() < 3
+
+
+def test_channels_swapped_before_compression_are_swapped_back_as_image_transport_does() -> None:
+    rgb = levels(np.uint8, 4, 4, 3)
+    swapped = files.write_png(np.ascontiguousarray(rgb[:, :, ::-1]))
+    for said in ("rgb8; png compressed rgb8", "rgb8; png compressed "):
+        np.testing.assert_array_equal(convert(RGB, build.compressed(swapped, said)), rgb)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_compressed_bayer_pattern_is_interpolated(bits: int) -> None:
+    raw = levels(f"u{bits // 8}", 5, 6)
+    message = build.compressed(files.write_png(raw), f"bayer_gbrg{bits}; png compressed ")
+    expected = images.eight_bits(images.demosaic(raw.astype(np.int64), "gbrg"), bits)
+    np.testing.assert_array_equal(convert(RGB, message), expected)
+    small = build.compressed(files.write_png(raw[:2]), f"bayer_gbrg{bits}; png compressed ")
+    assert reason(RGB, small) == "size"
+    odd = build.compressed(files.write_png(raw), "bayer_abcd8; png compressed ")
+    assert reason(RGB, odd) == "encoding"
+
+
+def test_millimetres_keep_every_unit_by_both_transports() -> None:
+    raw = levels(np.uint16, 5, 6)
+    expected = raw.astype(np.float32) * np.float32(0.001)
+    plain = [
+        build.compressed(files.write_png(raw), f) for f in ("png", "16UC1; png compressed ", "PNG")
+    ]
+    for message in (build.compressed_millimetres(raw), *plain):
+        got = convert(DEPTH, message)
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, expected)
+    doubled = convert(DEPTH, plain[0], ConversionOptions(depth_scale=0.002))
+    np.testing.assert_allclose(doubled, 2 * expected, rtol=1e-6)
+
+
+def test_the_header_of_millimetres_means_nothing_and_png_may_go_unsaid() -> None:
+    raw = levels(np.uint16, 5, 6)
+    data = build.depth_header(77, float("nan"), -1e30) + files.write_png(raw)
+    got = convert(DEPTH, build.compressed(data, "16UC1; compressedDepth"))
+    np.testing.assert_array_equal(got, raw * np.float32(0.001))
+
+
+def test_inverse_depth_is_right_within_one_step_of_its_quantisation() -> None:
+    metres = np.geomspace(0.2, 9.9, 30, dtype=np.float32).reshape(5, 6)
+    metres[0, 0], metres[4, 5] = np.nan, 12.0  # beyond depth_max: no return
+    got = convert(DEPTH, build.compressed_metres(metres))
+    assert np.isnan(got[0, 0])
+    assert np.isnan(got[4, 5])
+    seen = np.isfinite(got)
+    assert seen.sum() == 28
+    step = metres[seen] ** 2 / (100.0 * 101.0)
+    assert (got[seen] >= metres[seen]).all()  # the writer cuts off, which moves depth away
+    assert (got[seen] - metres[seen] <= step * 1.02).all()
+
+
+def test_inverse_depth_of_known_levels_is_known() -> None:
+    q = np.array([[0, 1, 100], [2, 3, 65535]], np.uint16)
+    data = build.depth_header(0, 10100.0, -1009.0) + files.write_png(q)
+    got = convert(DEPTH, build.compressed(data, "32FC1; compressedDepth png"))
+    expected = [[np.nan, 10.0, 10100 / 1109], [10100 / 1011, 10100 / 1012, 10100 / 66544]]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("modality", [RGB, DEPTH], ids=lambda m: m.name)
+def test_a_filled_message_comes_back(modality: Any) -> None:
+    sample = modality.example_sample()
+    empty = SimpleNamespace(header=build.header())
+    convert_type = converter(modality.kind, TYPE)
+    message = convert_type.fill(modality, empty, sample, 5_000_000_001, "optical", OPTIONS)
+    assert message.header.stamp.nanosec == 1
+    got = convert(modality, message)
+    if modality is RGB:
+        np.testing.assert_array_equal(got, sample)
+    else:
+        assert np.abs(got - sample).max() < 1e-4
+        sample[0, 0], sample[1, 1] = 0.05, np.inf  # out of the quantisation's reach
+        convert_type.fill(modality, empty, sample, 0, "", OPTIONS)
+        assert np.isnan(convert(modality, empty)[[0, 1], [0, 1]]).all()
+
+
+@pytest.mark.parametrize(
+    "said", ["", "h264", "theora", ";", "rgb8; ", "16UC1; compressedDepth rvl"]
+)
+def test_an_unread_codec_is_refused_by_its_name(said: str) -> None:
+    for modality in (RGB, DEPTH):
+        assert reason(modality, build.compressed(b"1234", said)) == "format"
+
+
+def test_a_codec_that_cannot_carry_the_modality_is_refused() -> None:
+    png, jpeg = files.write_png(levels(np.uint8, 4, 4)), build.write_jpeg(levels(np.uint8, 4, 4, 3))
+    assert reason(RGB, build.compressed(png, "16UC1; compressedDepth png")) == "format"
+    assert reason(DEPTH, build.compressed(jpeg, "jpeg")) == "format"
+    assert reason(DEPTH, build.compressed(png, "png")) == "encoding"  # 8 bits hold no depth
+    assert reason(DEPTH, build.compressed(png, "8UC1; png compressed ")) == "encoding"
+    assert reason(DEPTH, build.compressed(png, "32FC1; png compressed ")) == "encoding"
+
+
+def test_data_of_another_codec_than_said_are_refused() -> None:
+    png, jpeg = files.write_png(levels(np.uint8, 4, 4)), build.write_jpeg(levels(np.uint8, 4, 4, 3))
+    assert reason(RGB, build.compressed(png, "jpeg")) == "format"
+    assert reason(RGB, build.compressed(jpeg, "rgb8; png compressed bgr8")) == "format"
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "png"])
+def test_a_truncated_file_is_refused_wherever_it_ends(codec: str) -> None:
+    rgb = levels(np.uint8, 9, 11, 3)
+    data = build.write_jpeg(rgb) if codec == "jpeg" else files.write_png(rgb)
+    for length in range(len(data)):
+        assert reason(RGB, build.compressed(data[:length], codec)) == "decode", length
+    assert convert(RGB, build.compressed(data + b"\0" * 7, codec)).shape == (9, 11, 3)
+
+
+def test_a_flipped_bit_in_a_png_is_noticed() -> None:
+    data = bytearray(files.write_png(levels(np.uint16, 4, 5)))
+    for place in range(8, len(data)):
+        data[place] ^= 0x10
+        assert reason(DEPTH, build.compressed(bytes(data), "png")) in ("decode", "size")
+        data[place] ^= 0x10
+
+
+def test_a_header_that_asks_for_gigabytes_is_refused_before_any_is_taken() -> None:
+    head = b"IHDR" + (65536).to_bytes(4, "big") * 2 + bytes([16, 0, 0, 0, 0])
+    assert MAX_PIXELS < 65536**2
+    chunk = (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
+    data = files.PNG_START + chunk + files.chunk(b"IDAT", zlib.compress(bytes(100)))
+    data += files.chunk(b"IEND", b"")
+    assert reason(DEPTH, build.compressed(data, "png")) == "size"
+    jpeg = bytearray(build.write_jpeg(levels(np.uint8, 8, 8, 3)))
+    frame = jpeg.find(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
+    assert reason(RGB, build.compressed(bytes(jpeg), "jpeg")) == "size"
+
+
+@pytest.mark.parametrize(
+    ("kind", "a", "b"),
+    [
+        (1, 10100.0, -1009.0),
+        (-1, 10100.0, -1009.0),
+        (0, 0.0, -1009.0),
+        (0, -1.0, 0.0),
+        (0, float("nan"), 0.0),
+        (0, float("inf"), 0.0),
+        (0, 10100.0, 1.0),
+        (0, 10100.0, float("nan")),
+        (0, 10100.0, -float("inf")),
+    ],
+)
+def test_an_impossible_compressed_depth_header_is_refused(kind: int, a: float, b: float) -> None:
+    data = build.depth_header(kind, a, b) + files.write_png(levels(np.uint16, 4, 5))
+    assert reason(DEPTH, build.compressed(data, "32FC1; compressedDepth png")) == "header"
+
+
+def test_a_missing_compressed_depth_header_is_refused_and_the_png_format_suggested() -> None:
+    png = files.write_png(levels(np.uint16, 4, 5))
+    with pytest.raises(ConversionError, match="a PNG without it; is the format 'png'"):
+        convert(DEPTH, build.compressed(png, "16UC1; compressedDepth png"))
+    for size in range(12):
+        short = build.compressed(bytes(size), "16UC1; compressedDepth png")
+        assert reason(DEPTH, short) == "header"
+    assert reason(DEPTH, build.compressed(bytes(12), "16UC1; compressedDepth png")) == "decode"
+
+
+def test_point_clouds_are_not_written() -> None:
+    cloud = converter("depth_image", "sensor_msgs/msg/PointCloud2")
+    with pytest.raises(ConfigError, match="read, not written; write sensor_msgs/msg/Image"):
+        cloud.fill(DEPTH, SimpleNamespace(), DEPTH.example_sample(), 0, "", OPTIONS)
