@@ -1,4 +1,7 @@
-"""What training hands to robots: manifest.json and one hashed ONNX graph per network."""
+"""What training hands to robots: manifest.json and one hashed ONNX graph per network.
+
+A bundle may hold a readout of its latents too, readout.json, hashed like a graph.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from smvae_core.errors import BundleError, SMVAEError
+from smvae_core.errors import BundleError, ConfigError, SMVAEError
 from smvae_core.modality import Modality
+from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics
+from smvae_core.readout import READOUT, Readout
 
 #: Raised whenever an older runtime could misread a bundle.
 FORMAT_VERSION = 1
@@ -23,7 +28,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """One ONNX file of a bundle."""
+    """One hashed file of a bundle, an ONNX graph as a rule."""
 
     file: str
     sha256: str
@@ -51,6 +56,10 @@ class Manifest:
     """Largest difference torch - onnxruntime over all subsets, and the tolerance."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Where the weights come from: preset, steps, seed, data."""
+    novelty: Novelty | None = None
+    """Scale and thresholds of the novelty score; None where it was not calibrated."""
+    readout: Graph | None = None
+    """Linear readout of the latent, readout.json; None where none was fitted."""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -62,6 +71,13 @@ class Manifest:
         data["modalities"] = [m.to_json() for m in self.modalities]
         data["statistics"] = {k: s.to_json() for k, s in self.statistics.items()}
         data["graphs"] = {k: vars(g) for k, g in self.graphs.items()}
+        # absent, not null: a bundle without them reads as it always did
+        for name in ("novelty", "readout"):
+            data.pop(name)
+        if self.novelty is not None:
+            data["novelty"] = self.novelty.to_json()
+        if self.readout is not None:
+            data["readout"] = vars(self.readout)
         return data
 
     @classmethod
@@ -70,6 +86,10 @@ class Manifest:
         values["modalities"] = tuple(Modality.from_json(m) for m in values["modalities"])
         values["statistics"] = {k: Statistics.from_json(s) for k, s in values["statistics"].items()}
         values["graphs"] = {k: Graph(**g) for k, g in values["graphs"].items()}
+        if values.get("novelty") is not None:
+            values["novelty"] = Novelty.from_json(values["novelty"])
+        if values.get("readout") is not None:
+            values["readout"] = Graph(**values["readout"])
         return cls(**values)
 
 
@@ -98,6 +118,21 @@ class Bundle:
     def graph_path(self, role: str) -> Path:
         return self.path / self.manifest.graphs[role].file
 
+    def readout(self) -> Readout:
+        """Return the linear readout of the latent.
+
+        Raises:
+            BundleError: If the bundle has none, or it cannot be read.
+        """
+        if self.manifest.readout is None:
+            raise BundleError(
+                self.path, "has no readout; `smvae readout BUNDLE --data EPISODES` fits one"
+            )
+        try:
+            return Readout.read(self.path / self.manifest.readout.file)
+        except ConfigError as err:
+            raise BundleError(self.path, str(err)) from err
+
     @classmethod
     def load(cls, path: Path | str) -> Bundle:
         """Read and verify a bundle: format, completeness, and the hash of every graph.
@@ -119,6 +154,8 @@ class Bundle:
             )
         for role, graph in manifest.graphs.items():
             _verify_graph(folder, role, graph)
+        if manifest.readout is not None:
+            _verify_graph(folder, "readout", manifest.readout)
         return cls(folder, manifest, sha256_of(manifest_path))
 
 
@@ -142,7 +179,7 @@ def _read_manifest(folder: Path, path: Path) -> Manifest:
 def _verify_graph(folder: Path, role: str, graph: Graph) -> None:
     path = folder / graph.file
     if path.resolve().parent != folder.resolve():
-        raise BundleError(folder, f"graph {role} lies outside the bundle: {graph.file}")
+        raise BundleError(folder, f"{role} lies outside the bundle: {graph.file}")
     if not path.is_file():
         raise BundleError(folder, f"incomplete: {graph.file} ({role}) is missing")
     size = path.stat().st_size
@@ -159,13 +196,16 @@ def _verify_graph(folder: Path, role: str, graph: Graph) -> None:
         )
 
 
-def write_bundle(out: Path, manifest: Manifest, graphs: Mapping[str, Path]) -> Bundle:
+def write_bundle(
+    out: Path, manifest: Manifest, graphs: Mapping[str, Path], *, readout: Readout | None = None
+) -> Bundle:
     """Write a bundle atomically: all of it appears under `out`, or nothing does.
 
     Args:
         out: Folder to write; an existing bundle there is replaced.
         manifest: Without `graphs`, which are hashed here.
         graphs: ONNX file of each role, to be copied in.
+        readout: Of this model's latents.
 
     Raises:
         BundleError: If `out` holds something that is not a bundle, or a role is missing.
@@ -182,9 +222,12 @@ def write_bundle(out: Path, manifest: Manifest, graphs: Mapping[str, Path]) -> B
         for role, source in graphs.items():
             file = role.replace("/", "_") + ".onnx"
             shutil.copyfile(source, temporary / file)
-            size = (temporary / file).stat().st_size
-            entries[role] = Graph(file=file, sha256=sha256_of(temporary / file), bytes=size)
-        data = manifest.to_json() | {"graphs": {k: vars(g) for k, g in entries.items()}}
+            entries[role] = _entry(temporary / file)
+        written = None
+        if readout is not None:
+            readout.write(temporary / READOUT)
+            written = _entry(temporary / READOUT)
+        data = replace(manifest, graphs=entries, readout=written).to_json()
         (temporary / MANIFEST).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         temporary.chmod(0o755)
         if out.exists():
@@ -194,3 +237,13 @@ def write_bundle(out: Path, manifest: Manifest, graphs: Mapping[str, Path]) -> B
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return Bundle.load(out)
+
+
+def add_readout(bundle: Bundle, readout: Readout) -> Bundle:
+    """Write a readout into a bundle, in place of the one that is there; return the new bundle."""
+    graphs = {role: bundle.graph_path(role) for role in bundle.manifest.graphs}
+    return write_bundle(bundle.path, bundle.manifest, graphs, readout=readout)
+
+
+def _entry(path: Path) -> Graph:
+    return Graph(file=path.name, sha256=sha256_of(path), bytes=path.stat().st_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -31,11 +32,16 @@ class FusionRule:
     enabled: bool = True
     """False: never fused."""
     max_skew_s: float | None = None
-    """Fused if |stamp - reference - offset| is at most this; None = 1.5 measured periods."""
+    """Fused if |stamp - offset - reference| is at most this; None = 1.5 measured periods."""
     max_age_s: float | None = None
-    """Stale if nothing arrived for this long on the steady clock; None = 3 measured periods."""
+    """Stale, and lost, if nothing arrived for this long on the steady clock; None = 3 measured
+    periods."""
     stamp_offset_s: float = 0.0
-    """Known constant delay of the sensor's stamps."""
+    """Known constant error of the sensor's stamps; positive = they are late. A sample happened at
+    stamp - offset, and a reference time is such a corrected stamp."""
+    hold_last_s: float = 0.0
+    """Keep using the last sample for this long, beside fresh ones of other modalities; 0 = never.
+    For commands that come rarely; refused for a force window, which is never fused again."""
     min_samples: int = 3
     """Readings a force window needs at least."""
 
@@ -44,6 +50,10 @@ class FusionRule:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} must be positive, got {value}")
+        if not (self.hold_last_s >= 0 and math.isfinite(self.hold_last_s)):
+            raise ConfigError(f"hold_last_s must be 0 (never) or positive, got {self.hold_last_s}")
+        if not math.isfinite(self.stamp_offset_s):
+            raise ConfigError(f"stamp_offset_s must be finite, got {self.stamp_offset_s}")
         if self.min_samples < 2:
             raise ConfigError(f"min_samples must be at least 2, got {self.min_samples}")
 
@@ -61,9 +71,14 @@ class ModalityStatus:
     rejected: int
     reject_reasons: dict[str, int]
     period_s: float | None
-    """Measured period, None until two samples came."""
+    """Measured between stamps; None until four samples came."""
     max_skew_s: float
+    """The limit in force, given or measured."""
     max_age_s: float
+    held: bool = False
+    """FUSED by `hold_last_s` alone: outside max_skew_s or max_age_s."""
+    live: bool = False
+    """Heard of within max_age_s, and twice since it was lost."""
 
 
 @dataclass(kw_only=True)

@@ -2,89 +2,31 @@
 
 One implementation, live (the node feeds it from callbacks) and offline (a bag evaluator feeds it
 from a file). No ROS, no threads, no clock of its own: the caller locks, and passes times in.
+
+The rules, per modality (`FusionRule`) at a reference time, which is a stamp corrected by its
+`stamp_offset_s`:
+
+- DISABLED: switched off.
+- FUSED: live, and its newest sample at or before the reference lies within `max_skew_s` of it.
+  Live: something good arrived within `max_age_s` on the steady clock. Once lost, two good samples
+  make it live again. The first sample ever, or after a time jump, counts at once: who publishes one
+  message by hand expects a latent, and there is no loss yet that could flicker. A modality whose
+  rate is not known yet, and that has no `max_age_s` of its own, cannot be lost.
+- FUSED and held: outside those limits, but within `hold_last_s`, where that was asked for. A held
+  sample accompanies fresh ones; alone it is STALE, so that no old sample ever makes a latent.
+- ABSENT: nothing received, or nobody publishes any more.
+- REJECTED: the newest message was refused.
+- STALE: everything else.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from smvae_core.errors import SampleError
-from smvae_core.fusion import (
-    FusionRule,
-    FusionState,
-    ModalityStatus,
-    Observation,
-    default_limits,
-)
+from smvae_core.channel import Channel
+from smvae_core.fusion import FusionRule, FusionState, ModalityStatus, Observation
 from smvae_core.modality import Modality, find
-from smvae_core.window import resample_window
-
-_PERIODS_KEPT = 20
-_READINGS_KEPT = 256  # 32 ms at up to 8 kHz
-_SAMPLES_KEPT = 4
-
-
-@dataclass
-class _Channel:
-    """Newest samples and counts of one modality."""
-
-    modality: Modality
-    rule: FusionRule
-    stamps: deque[int] = field(default_factory=deque)
-    values: deque[Any] = field(default_factory=deque)
-    periods_s: deque[float] = field(default_factory=lambda: deque(maxlen=_PERIODS_KEPT))
-    last_arrival_s: float | None = None
-    last_rejected_s: float | None = None
-    last_rejected_ns: int = 0
-    received: int = 0
-    rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        kept = _READINGS_KEPT if self.modality.kind == "force_window" else _SAMPLES_KEPT
-        self.stamps = deque(maxlen=kept)
-        self.values = deque(maxlen=kept)
-
-    @property
-    def period_s(self) -> float | None:
-        return float(np.median(self.periods_s)) if len(self.periods_s) >= 3 else None
-
-    def limits(self) -> tuple[float, float]:
-        """Return (max_skew_s, max_age_s), from the rule or the measured period."""
-        default_skew, default_age = default_limits(self.modality, self.period_s)
-        skew, age = self.rule.max_skew_s, self.rule.max_age_s
-        return (default_skew if skew is None else skew, default_age if age is None else age)
-
-    def add(self, stamp_ns: int, value: Any, now_s: float) -> None:
-        if self.stamps and stamp_ns <= self.stamps[-1]:
-            self.reject(stamp_ns, now_s, "stamp not increasing")
-            return
-        if self.stamps:
-            gap = (stamp_ns - self.stamps[-1]) * 1e-9
-            if gap < 10.0 * (self.period_s or 1.0):  # a silence is not a period
-                self.periods_s.append(gap)
-        self.stamps.append(stamp_ns)
-        self.values.append(value)
-        self.last_arrival_s = now_s
-        self.received += 1
-
-    def reject(self, stamp_ns: int, now_s: float, reason: str) -> None:
-        self.rejected += 1
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        self.last_rejected_s, self.last_rejected_ns = now_s, stamp_ns
-
-    def pick(self, reference_ns: int) -> int | None:
-        """Return the index of the newest sample up to the reference, else the oldest newer."""
-        offset = round(self.rule.stamp_offset_s * 1e9)
-        for index in range(len(self.stamps) - 1, -1, -1):
-            if self.stamps[index] - offset <= reference_ns:
-                return index
-        return 0 if self.stamps and self.modality.is_image else None
 
 
 class Collector:
@@ -101,26 +43,47 @@ class Collector:
 
         Raises:
             UnknownModality: If a rule names none of them.
+            ConfigError: If a rule would hold a force window.
         """
         rules = dict(rules or {})
         for name in rules:
             find(modalities, name)
         self.modalities = modalities
         self._channels = {
-            m.name: _Channel(modality=m, rule=rules.get(m.name, FusionRule())) for m in modalities
+            m.name: Channel(modality=m, rule=rules.get(m.name, FusionRule())) for m in modalities
         }
 
     def set_rule(self, name: str, rule: FusionRule) -> None:
-        """Change one modality's rule; its samples stay."""
-        find(self.modalities, name)
-        self._channels[name].rule = rule
+        """Change one modality's rule; its samples stay.
 
-    def add(self, name: str, stamp_ns: int, value: Any, now_s: float) -> None:
+        Raises:
+            ConfigError: If it would hold a force window.
+        """
+        find(self.modalities, name)
+        self._channels[name].set_rule(rule)
+
+    def rule(self, name: str) -> FusionRule:
+        """Return the rule in force of one modality."""
+        return self._channels[name].rule
+
+    def set_publishers(self, name: str, count: int) -> None:
+        """Say how many publishers a modality has; never said = unknown."""
+        self._channels[name].publishers = count
+
+    def restarted(self, name: str, stamp_ns: int) -> bool:
+        """Judge the stamp of one more message, before `add`: did its source begin again?
+
+        Then everything is to be flushed: a looped bag restarts all topics, one after the other.
+        One message out of order is no restart; see `Channel.restarted`.
+        """
+        return self._channels[name].restarted(stamp_ns)
+
+    def add(self, name: str, stamp_ns: int, value: Any, now_s: float) -> bool:
         """Store a sample (of a force window: one reading (C,)) that arrived at `now_s`.
 
-        A stamp that does not increase is rejected and counted.
+        A stamp that does not increase is rejected and counted; returns whether it was taken.
         """
-        self._channels[name].add(stamp_ns, value, now_s)
+        return self._channels[name].add(stamp_ns, value, now_s)
 
     def reject(self, name: str, stamp_ns: int, now_s: float, reason: str) -> None:
         """Count a sample that failed validation."""
@@ -128,114 +91,113 @@ class Collector:
 
     def drop(self, name: str, stamp_ns: int, now_s: float, reason: str) -> None:
         """Take back a stored sample that turned out to be bad when it was decoded."""
-        channel = self._channels[name]
-        if stamp_ns in channel.stamps:
-            index = channel.stamps.index(stamp_ns)
-            del channel.stamps[index]
-            del channel.values[index]
-            channel.received -= 1
-        channel.reject(stamp_ns, now_s, reason)
+        self._channels[name].drop(stamp_ns, now_s, reason)
 
-    def newest_ns(self) -> int | None:
-        """Return the newest stamp of any enabled modality, None when there is none."""
-        stamps = [c.stamps[-1] for c in self._channels.values() if c.rule.enabled and c.stamps]
+    def newest_ns(self, name: str | None = None) -> int | None:
+        """Return the newest corrected stamp of one modality or of any enabled one, None without."""
+        channels = self._channels.values() if name is None else (self._channels[name],)
+        stamps = [
+            c.corrected_ns(c.samples[-1].stamp_ns) for c in channels if c.rule.enabled and c.samples
+        ]
         return max(stamps, default=None)
 
     def flush(self) -> None:
-        """Forget samples and periods (after a time jump); counts stay."""
+        """Forget samples and rhythms (after a time jump); counts stay."""
         for channel in self._channels.values():
-            channel.stamps.clear()
-            channel.values.clear()
-            channel.periods_s.clear()
-            channel.last_arrival_s = channel.last_rejected_s = None
+            channel.flush()
+
+    def reset_counts(self) -> None:
+        """Count from zero again (a new activation)."""
+        for channel in self._channels.values():
+            channel.reset_counts()
+
+    def awaited(
+        self, reference_ns: int, now_s: float, within_s: float | None = None
+    ) -> tuple[str, ...]:
+        """Return the modalities whose sample of the reference's moment is worth waiting for.
+
+        Args:
+            reference_ns: The moment.
+            now_s: Steady clock.
+            within_s: Only those whose rhythm lets a message be expected within this time;
+                None = every live one that has not reached the moment.
+        """
+        return tuple(
+            name
+            for name, channel in self._channels.items()
+            if channel.rule.enabled
+            and channel.live(now_s)
+            and not channel.has_moment(reference_ns)
+            and (within_s is None or channel.due(now_s, within_s))
+        )
 
     def observe(self, now_s: float, reference_ns: int | None = None) -> Observation:
         """Return what belongs to the reference time (default: the newest stamp of all).
 
         Args:
             now_s: Steady clock, for ages.
-            reference_ns: Stamp of the trigger.
+            reference_ns: Corrected stamp of the trigger.
         """
         if reference_ns is None:
             reference_ns = self.newest_ns() or 0
         samples: dict[str, Any] = {}
         status = {}
         for name, channel in self._channels.items():
-            status[name], sample = self._judge(channel, now_s, reference_ns)
+            status[name], sample = _judge(channel, now_s, reference_ns)
             if sample is not None:
                 samples[name] = sample
+        if all(status[name].held for name in samples):
+            for name in samples:
+                status[name].state, status[name].held = FusionState.STALE, False
+            samples = {}
         return Observation(reference_ns=reference_ns, samples=samples, status=status)
 
-    def _judge(
-        self, channel: _Channel, now_s: float, reference_ns: int
-    ) -> tuple[ModalityStatus, Any]:
-        """Return one modality's status and, if fused, its sample."""
-        max_skew_s, max_age_s = channel.limits()
-        index = channel.pick(reference_ns) if channel.rule.enabled else None
-        stamp = channel.stamps[index] if index is not None else 0
-        age_s = (reference_ns - stamp) * 1e-9 if stamp else float("nan")
-        status = ModalityStatus(
-            state=FusionState.ABSENT,
-            stamp_ns=stamp,
-            age_s=age_s,
-            received=channel.received,
-            rejected=channel.rejected,
-            reject_reasons=dict(channel.reasons),
-            period_s=channel.period_s,
-            max_skew_s=max_skew_s,
-            max_age_s=max_age_s,
-        )
-        if not channel.rule.enabled:
-            status.state = FusionState.DISABLED
-            return status, None
-        if index is None:
-            return self._without_sample(channel, status, now_s), None
-        arrival = channel.last_arrival_s
-        quiet_s = now_s - arrival if arrival is not None else float("inf")
-        skew_s = abs(age_s + channel.rule.stamp_offset_s)
-        sample = None
-        if quiet_s <= max_age_s and skew_s <= max_skew_s:
-            sample = self._sample(channel, index)
-        if sample is not None:
-            status.state = FusionState.FUSED
-        elif self._rejected_since(channel, arrival):
-            status.state = FusionState.REJECTED
-        else:
-            status.state = FusionState.STALE
-        return status, sample
 
-    @staticmethod
-    def _rejected_since(channel: _Channel, arrival_s: float | None) -> bool:
-        rejected = channel.last_rejected_s
-        return rejected is not None and (arrival_s is None or rejected >= arrival_s)
-
-    def _without_sample(
-        self, channel: _Channel, status: ModalityStatus, now_s: float
-    ) -> ModalityStatus:
-        """Return the status of a modality that has nothing at or before the reference."""
-        _, max_age_s = channel.limits()
-        rejected = channel.last_rejected_s
-        if rejected is not None and now_s - rejected <= max_age_s:
-            status.state = FusionState.REJECTED
+def _judge(channel: Channel, now_s: float, reference_ns: int) -> tuple[ModalityStatus, Any]:
+    """Return one modality's status and, if fused, its sample."""
+    rule = channel.rule
+    index = channel.pick(reference_ns) if rule.enabled else None
+    stamp = channel.samples[index].stamp_ns if index is not None else 0
+    max_skew_s, max_age_s = channel.limits()
+    status = ModalityStatus(
+        state=FusionState.DISABLED,
+        stamp_ns=stamp,
+        age_s=(reference_ns - stamp) * 1e-9 if stamp else float("nan"),
+        received=channel.received,
+        rejected=channel.rejected,
+        reject_reasons=dict(channel.reasons),
+        period_s=channel.period_s,
+        max_skew_s=max_skew_s,
+        max_age_s=max_age_s,
+        live=rule.enabled and channel.live(now_s),
+    )
+    if not rule.enabled:
+        return status, None
+    sample = None
+    if index is not None:
+        behind_s = (reference_ns - channel.corrected_ns(stamp)) * 1e-9
+        fresh = status.live and abs(behind_s) <= max_skew_s
+        quiet_s = now_s - (channel.last_arrival_s or 0.0)
+        held = not fresh and behind_s >= 0.0 and max(behind_s, quiet_s) <= rule.hold_last_s
+        if fresh or held:
+            sample = channel.value(index)
+            status.held = held
+    if sample is not None:
+        status.state = FusionState.FUSED
+    else:
+        status.state = _unfused(channel, now_s, max_age_s)
+        if status.state is FusionState.REJECTED and not stamp:
             status.stamp_ns = channel.last_rejected_ns
-        elif channel.stamps or channel.received:
-            status.state = FusionState.STALE
-        return status
+    return status, sample
 
-    @staticmethod
-    def _sample(channel: _Channel, index: int) -> Any:
-        """Return the sample at `index`; None when a force window is not covered yet."""
-        if channel.modality.kind != "force_window":
-            return channel.values[index]
-        stamps = np.fromiter(channel.stamps, np.int64, len(channel.stamps))[: index + 1]
-        try:
-            return resample_window(
-                stamps,
-                np.asarray(channel.values)[: index + 1],
-                int(stamps[-1]),
-                length=channel.modality.shape[1],
-                min_samples=channel.rule.min_samples,
-                name=channel.modality.name,
-            )
-        except SampleError:
-            return None
+
+def _unfused(channel: Channel, now_s: float, max_age_s: float) -> FusionState:
+    """Return why an enabled modality has no sample for the reference."""
+    if channel.publishers == 0:
+        return FusionState.ABSENT
+    rejected, arrival = channel.last_rejected_s, channel.last_arrival_s
+    if rejected is not None:
+        recent = now_s - rejected <= max_age_s if arrival is None else rejected >= arrival
+        if recent:
+            return FusionState.REJECTED
+    return FusionState.STALE if channel.received else FusionState.ABSENT

@@ -19,6 +19,7 @@ from smvae_core.errors import (
     UnknownModality,
 )
 from smvae_core.modality import Modality
+from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
 from smvae_core.preprocessing import normalise, prepare, restore
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
@@ -90,6 +91,7 @@ class Runtime:
         self._embeddings = np.zeros((1, len(manifest.names), manifest.embedding_dim), np.float32)
         self._keys: dict[str, Hashable] = {}
         self._observed: set[str] = set()
+        self._scorer = NoveltyScorer(self)
         for role in (*(f"embed/{n}" for n in manifest.names), "set_encoder"):
             self._session(role)
 
@@ -173,6 +175,7 @@ class Runtime:
         x = normalise(modality, self.manifest.statistics[name], prepared)[None]
         self._embeddings[0, self._index[name]] = self._run(f"embed/{name}", x=x)[0][0]
         self._observed.add(name)
+        self._scorer.observe(name, x)
         if key is not None:
             self._keys[name] = key
 
@@ -180,6 +183,7 @@ class Runtime:
         """Drop the cached embedding of one modality."""
         self._observed.discard(name)
         self._keys.pop(name, None)
+        self._scorer.forget(name)
 
     def posterior(self, subset: Sequence[str]) -> Posterior:
         """Pool the cached embeddings of `subset` into q(z given x_S), paper Eq. 7-8.
@@ -206,6 +210,23 @@ class Runtime:
         for name, sample in samples.items():
             self.observe(name, sample)
         return self.posterior(tuple(samples))
+
+    def novelty(self, subset: Sequence[str], posterior: Posterior) -> float:
+        """Return how unusual a posterior's evidence is; NaN where the bundle is not calibrated.
+
+        The score is -log10 of the share of held-out samples that are at least as unusual, so that
+        2 means one in 100 whatever the subset; compare it with `manifest.novelty.warn` and
+        `.error`. Call it after `posterior(subset)`, before anything else is observed.
+
+        Args:
+            subset: What the posterior was made from.
+            posterior: As `posterior(subset)` returned it.
+        """
+        return self.novelty_report(subset, posterior).score
+
+    def novelty_report(self, subset: Sequence[str], posterior: Posterior) -> NoveltyReport:
+        """Return the novelty with what it is made from, as `novelty`."""
+        return self._scorer.report(subset, posterior)
 
     def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a decoder's raw output (*shape), in normalised units, for a latent (Z,)."""
@@ -234,6 +255,7 @@ class Runtime:
         for modality in self.modalities:
             self.observe(modality.name, modality.example_sample())
         posterior = self.posterior(self.manifest.names)
+        self.novelty(self.manifest.names, posterior)
         for modality in self.modalities:
             self.reconstruct(modality.name, posterior.mean)
             self.forget(modality.name)

@@ -3,6 +3,7 @@
 import tempfile
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from smvae_core.errors import BundleError
 from smvae_core.modality import Modality, all_subsets, subset_name
 from smvae_core.model.distributions import likelihood_mean
 from smvae_core.model.smvae import SMVAE
+from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics, normalise, prepare
+from smvae_core.readout import Readout
 from smvae_core.runtime import Runtime
 
 #: Largest accepted |torch - onnxruntime| / (1 + |torch|), over posteriors and decoders.
@@ -31,6 +34,8 @@ def export_bundle(
     *,
     name: str = "smvae",
     training: Mapping[str, Any] | None = None,
+    novelty: Novelty | None = None,
+    readout: Readout | None = None,
 ) -> Path:
     """Write the bundle of a model, after checking that onnxruntime gives torch's numbers.
 
@@ -40,6 +45,8 @@ def export_bundle(
         out: Folder of the bundle; an older bundle there is replaced.
         name: Name shown by the node.
         training: Where the weights come from, JSON.
+        novelty: Calibrated scale of the novelty score.
+        readout: Linear readout of the latent.
 
     Raises:
         BundleError: If the graphs differ from torch by more than the tolerance.
@@ -58,6 +65,7 @@ def export_bundle(
         version=smvae_core.__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         training=dict(training or {}),
+        novelty=novelty,
     )
     with tempfile.TemporaryDirectory() as scratch:
         graphs = _write_graphs(model, Path(scratch))
@@ -69,8 +77,7 @@ def export_bundle(
                 f"onnxruntime differs from torch by {parity['max_difference']:.1e} at "
                 f"{parity['worst']}, more than {PARITY_TOLERANCE:.0e}; nothing was written",
             )
-        values = {k: getattr(manifest, k) for k in manifest.__dataclass_fields__}
-        write_bundle(out, Manifest(**(values | {"parity": parity})), graphs)
+        write_bundle(out, replace(manifest, parity=parity), graphs, readout=readout)
     model.train(was_training)
     return out
 

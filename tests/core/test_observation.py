@@ -93,8 +93,10 @@ def test_bad_samples_are_rejected_counted_by_reason_and_recover(collector):
     status = collector.observe(now_s=0.7, reference_ns=T0 + 700 * MS).status["rgb"]
     assert status.state is FusionState.REJECTED
     assert (status.rejected, status.reject_reasons) == (4, {"encoding": 4})
-    collector.add("rgb", T0 + 750 * MS, "fresh", 0.75)
-    assert collector.observe(now_s=0.75).subset == ("rgb",)
+    collector.add("rgb", T0 + 750 * MS, "first after the loss", 0.75)
+    assert collector.observe(now_s=0.75).status["rgb"].state is FusionState.STALE
+    collector.add("rgb", T0 + 800 * MS, "second", 0.8)
+    assert collector.observe(now_s=0.8).samples == {"rgb": "second"}
 
 
 def test_a_sample_found_bad_when_decoded_gives_way_to_the_one_before(collector):

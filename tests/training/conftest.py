@@ -15,6 +15,7 @@ from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.presets import debug
 from tests.training.image_set_runs import digits, evaluated, tasks  # noqa: F401 (fixtures)
+from tests.training.told_runs import exported, folder, held_out, run, trained  # noqa: F401
 
 
 def scene(modality: Modality, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:

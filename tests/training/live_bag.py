@@ -171,6 +171,7 @@ class BagMaker:
                 received=0,
                 rejected=0,
                 nll=float("nan"),
+                held=observation.status[m.name].held,
             )
             for m in self.modalities
         ]

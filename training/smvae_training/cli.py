@@ -42,10 +42,17 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(
         "smvae_training.commands.evaluate:evaluate", "score a run on held-out data, write a report"
     ),
+    "evaluate-bag": Command(
+        "smvae_training.commands.evaluate_bag:evaluate_bag",
+        "replay a recorded bag through a bundle",
+    ),
     "figures": Command(
         "smvae_training.commands.figures:figures", "draw the paper's figures from a run"
     ),
     "export": Command(f"{_MODEL}:export", "write the bundle that a robot loads"),
+    "readout": Command(
+        "smvae_training.commands.readout:readout", "fit hole offset and contact to the latent"
+    ),
 }
 
 EXAMPLE = """from nothing to a bundle:

@@ -1,18 +1,37 @@
-"""Run folder -> bundle: what the manifest says about where the weights come from."""
+"""Run folder -> bundle: where the weights come from, the scale of novelty, and the readout."""
 
 from __future__ import annotations
 
+import copy
+import logging
 from pathlib import Path
 
+from smvae_core.bundle import sha256_of
+from smvae_core.errors import SMVAEError
 from smvae_core.model.export import export_bundle
-from smvae_training.run import load_run
+from smvae_core.novelty import Novelty
+from smvae_core.readout import READOUT, Readout
+from smvae_datasets.sources import prepare_source
+from smvae_training.novelty import MAX_RECORDS, HeldOut, NotCalibrated, calibrate
+from smvae_training.run import Run, RunError, RunPaths, load_run
+
+logger = logging.getLogger(__name__)
 
 
-def export_run(run: Path, out: Path, name: str = "smvae") -> Path:
+def export_run(run: Path, out: Path, name: str = "smvae", data: Path | None = None) -> Path:
     """Write the bundle of a run and return its folder.
 
+    The novelty score is calibrated on the run's held-out records. Where they cannot be found one
+    line of the log says so, and the bundle has no novelty.
+
+    Args:
+        run: Folder of `smvae train`.
+        out: Folder of the bundle.
+        name: Name shown by the node.
+        data: Where the data of the run are; where training found them by default.
+
     Raises:
-        RunError: If `run` holds no trained model.
+        RunError: If `run` holds no trained model, or `data` are not its data.
         BundleError: If onnxruntime does not give torch's numbers.
     """
     loaded = load_run(run)
@@ -25,6 +44,85 @@ def export_run(run: Path, out: Path, name: str = "smvae") -> Path:
         "step": record.step,
         "total_steps": record.total_steps,
         "data_fingerprint": record.data_fingerprint,
+        "train_trajectories": list(record.train_trajectories),
+        "held_out_trajectories": list(record.held_out_trajectories),
+        "weights": sha256_of(RunPaths(run).weights),
         "versions": record.versions,
     }
-    return export_bundle(loaded.model, loaded.statistics, out, name=name, training=training)
+    return export_bundle(
+        loaded.model,
+        loaded.statistics,
+        out,
+        name=name,
+        training=training,
+        novelty=_novelty(loaded, data),
+        readout=_readout(loaded, training["weights"]),
+    )
+
+
+def _novelty(run: Run, data: Path | None) -> Novelty | None:
+    """Return the calibrated score, or None after saying why there is none.
+
+    What was given by hand has to fit; what is only remembered may be gone.
+    """
+    try:
+        return calibrate_run(run, data)
+    except NotCalibrated as err:
+        if data is not None:
+            raise
+        logger.warning(
+            "novelty is not calibrated: %s; `smvae export %s BUNDLE --data DIR` does it", err,
+            run.path,
+        )  # fmt: skip
+        return None
+
+
+def calibrate_run(run: Run, data: Path | None = None) -> Novelty:
+    """Calibrate the novelty score on the held-out records of a run.
+
+    Args:
+        run: A trained run.
+        data: Where its data are; where training found them by default.
+
+    Raises:
+        NotCalibrated: If they cannot be found, or hold too few records.
+        RunError: If `data` are other data.
+    """
+    config, recorded = run.config, Path(run.record.data_path)
+    if data is None and config.data.source != "episodes":
+        raise NotCalibrated(f"image sets ({config.data.source}) are not looked for")
+    if data is None and not recorded.is_dir():
+        raise NotCalibrated(f"the run's data are no longer at {recorded}")
+    folder = data or recorded
+    try:
+        records = prepare_source(
+            config.data.source,
+            folder,
+            config.model.modalities,
+            action=config.data.action,
+            binarised=config.data.binarised,
+        )
+        held_out = run.split(records).held_out
+    except SMVAEError as err:
+        if data is not None:
+            raise
+        raise NotCalibrated(str(err)) from err
+    return calibrate(
+        copy.deepcopy(run.model),  # evaluation lays weights out anew
+        run.statistics,
+        HeldOut.of(records, held_out, MAX_RECORDS),
+        data={"data": folder.name, "fingerprint": run.record.data_fingerprint},
+    )
+
+
+def _readout(run: Run, weights: object) -> Readout | None:
+    """Return the readout that `smvae readout RUN` left in the run, if it is of these weights."""
+    path = run.path / READOUT
+    if not path.is_file():
+        return None
+    readout = Readout.read(path)
+    if readout.weights != weights:
+        raise RunError(
+            run.path, f"{READOUT} is of other weights: run `smvae readout {run.path}` again"
+        )
+    return readout

@@ -38,9 +38,13 @@ examples:
 EXPORT_HELP = """Write the bundle of a run: manifest.json and one ONNX graph per network.
 
 The graphs are compared with torch over all subsets first; a robot needs onnxruntime, not torch.
+The novelty score, by which a robot tells that a latent is out of distribution, is calibrated on the
+run's held-out records, looked for where training found them. A readout that `smvae readout RUN` has
+fitted goes into the bundle too.
 
-example:
-  smvae export run bundle"""
+examples:
+  smvae export run bundle
+  smvae export run bundle --data episodes      (where the episodes have moved)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,19 +125,24 @@ def export(arguments: list[str], prog: str) -> int:
     """Run `smvae export`."""
 
     def options(
-        run: tyro.conf.Positional[Path], bundle: tyro.conf.Positional[Path], name: str = "smvae"
-    ) -> tuple[Path, Path, str]:
+        run: tyro.conf.Positional[Path],
+        bundle: tyro.conf.Positional[Path],
+        name: str = "smvae",
+        data: Path | None = None,
+    ) -> tuple[Path, Path, str, Path | None]:
         """Collect the arguments.
 
         Args:
             run: Folder written by `smvae train`.
             bundle: Folder to write; a bundle that is there is replaced.
             name: Name of the model, shown by the robot's node.
+            data: The data of the run, to calibrate novelty on its held-out part; where training
+                found them by default.
         """
-        return run, bundle, name
+        return run, bundle, name, data
 
-    run_path, bundle_path, name = parse(options, arguments, prog, description=EXPORT_HELP)
+    run_path, bundle_path, name, data = parse(options, arguments, prog, description=EXPORT_HELP)
     from smvae_training.exporting import export_run
 
-    print(export_run(run_path, bundle_path, name))
+    print(export_run(run_path, bundle_path, name, data))
     return 0

@@ -6,26 +6,34 @@ N records, M modality, D embedding, Z latent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from smvae_core.modality import find
+from smvae_core.modality import Modality, find
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics, restore
-from smvae_training.evaluation.records import Array, Records
+from smvae_training.evaluation.records import Array
 
 CHUNK = 128
+
+
+class Inputs(Protocol):
+    """N records that can be embedded; `Records` and others."""
+
+    def __len__(self) -> int: ...
+
+    def inputs(self, modality: Modality, statistics: Statistics) -> Array:
+        """Return network inputs (N, *shape)."""
 
 
 class Predictor:
     """Embeds each record once; every subset then costs one pooling and the decoders."""
 
-    def __init__(
-        self, model: SMVAE, statistics: Mapping[str, Statistics], records: Records
-    ) -> None:
+    def __init__(self, model: SMVAE, statistics: Mapping[str, Statistics], records: Inputs) -> None:
         """Embed all modalities of all records."""
         # twice as fast on a CPU, same numbers up to rounding
         self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score, r2_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from smvae_training.evaluation.records import Array, Records
@@ -27,6 +27,16 @@ def probe(train_z: Array, train: Records, test_z: Array, test: Records) -> dict[
     }
 
 
+def fit_offset(z: Array, offset_m: Array) -> Pipeline:
+    """Return the ridge regression of offsets in mm on latent means (N, Z)."""
+    return make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(z, 1e3 * offset_m)
+
+
+def fit_contact(z: Array, contact: NDArray[np.bool_]) -> Pipeline:
+    """Return the logistic regression of contact on latent means (N, Z)."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(z, contact)
+
+
 def probe_offset(train_z: Array, train_m: Array, test_z: Array, test_m: Array) -> dict[str, Any]:
     """Return RMSE in mm and R2 per axis of a ridge regression of the peg-to-hole offset.
 
@@ -35,8 +45,7 @@ def probe_offset(train_z: Array, train_m: Array, test_z: Array, test_m: Array) -
     known, asked = np.isfinite(train_m).all(axis=1), np.isfinite(test_m).all(axis=1)
     if known.sum() < 2 or asked.sum() < 2:
         return {"missing": "the episodes do not say where the hole is (no hole_pose attribute)"}
-    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
-    model.fit(train_z[known], 1e3 * train_m[known])
+    model = fit_offset(train_z[known], train_m[known])
     truth, predicted = 1e3 * test_m[asked], model.predict(test_z[asked])
     rmse = np.sqrt(np.square(predicted - truth).mean(axis=0))
     r2 = r2_score(truth, predicted, multioutput="raw_values")
@@ -55,8 +64,7 @@ def probe_contact(
     """Return F1 and accuracy of a logistic regression of contact; `f1_always` of a constant yes."""
     if train.all() or not train.any():
         return {"missing": "the training records are all in contact or all free"}
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
-    predicted = model.fit(train_z, train).predict(test_z)
+    predicted = fit_contact(train_z, train).predict(test_z)
     return {
         "f1": float(f1_score(test, predicted, zero_division=0.0)),
         "accuracy": float((predicted == test).mean()),

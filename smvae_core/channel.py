@@ -1,0 +1,267 @@
+"""One modality as it arrives: its newest samples, its rhythm, whether it lives, what it refused.
+
+The part of the collector that looks at a single modality. No ROS, no threads, no clock of its own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from smvae_core.errors import ConfigError, SampleError
+from smvae_core.fusion import FusionRule, default_limits
+from smvae_core.modality import Modality
+from smvae_core.window import WINDOW_PERIOD_NS, resample_window
+
+#: Good samples that make a lost modality live again, so that the fused set does not flicker.
+GOOD_TO_LIVE = 2
+#: Stamps further than this behind the newest, two in a row, are a source that began again.
+RESTART_S = 1.0
+#: Nearer ones may be messages in disorder: so many in a row are none.
+RESTART_MESSAGES = 5
+#: Samples stamped this close belong to one moment, whatever their rate.
+SAME_MOMENT_S = 0.005
+#: A gap as long as this is never taken for a period.
+LONGEST_PERIOD_S = 10.0
+
+_GAPS_KEPT = 20
+_IMAGES_KEPT = 4
+_VALUES_KEPT = 512  # 64 ms at 8 kHz: a window, and a reference that lies behind the newest
+_stamp = attrgetter("stamp_ns")
+
+
+class Sample(NamedTuple):
+    """One message's value (of a force window: one reading (C,))."""
+
+    stamp_ns: int
+    value: Any
+    arrival_s: float
+
+
+@dataclass
+class Channel:
+    """Newest samples, rhythm, liveliness and counts of one modality."""
+
+    modality: Modality
+    rule: FusionRule
+    samples: deque[Sample] = field(init=False)
+    received: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    newest_ns: int = 0
+    """Newest stamp taken, also of a sample that was dropped since; 0 = none."""
+    last_rejected_s: float | None = None
+    last_rejected_ns: int = 0
+    publishers: int | None = None
+    """How many publishers there are; None = unknown."""
+    period_s: float | None = None
+    """Median time between stamps; None until four samples came."""
+    arrival_period_s: float | None = None
+    """Median time between arrivals on the steady clock: a bag may be played slowly."""
+    _stamp_gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS_KEPT))
+    _arrival_gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS_KEPT))
+    _taken_s: float = 0.0
+    _after_silence: bool = False
+    _good_needed: int = 0
+    _behind: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError if the rule cannot be this modality's."""
+        self.set_rule(self.rule)
+        self.samples = deque(maxlen=_IMAGES_KEPT if self.modality.is_image else _VALUES_KEPT)
+
+    def set_rule(self, rule: FusionRule) -> None:
+        """Change the rule; samples and counts stay.
+
+        Raises:
+            ConfigError: If it would hold a force window.
+        """
+        if rule.hold_last_s and self.modality.kind == "force_window":
+            raise ConfigError(
+                f"hold_last_s of {self.modality.name} must be 0, got {rule.hold_last_s:g}: a force "
+                "window is never used again once its readings stopped"
+            )
+        self.rule = rule
+
+    @property
+    def last_arrival_s(self) -> float | None:
+        return self.samples[-1].arrival_s if self.samples else None
+
+    def limits(self) -> tuple[float, float]:
+        """Return (max_skew_s, max_age_s), from the rule or the measured periods."""
+        skew, age = self.rule.max_skew_s, self.rule.max_age_s
+        return (
+            default_limits(self.modality, self.period_s)[0] if skew is None else skew,
+            self._measured_age_s() if age is None else age,
+        )
+
+    def _measured_age_s(self) -> float:
+        periods = [p for p in (self.period_s, self.arrival_period_s) if p is not None]
+        return default_limits(self.modality, max(periods, default=None))[1]
+
+    def corrected_ns(self, stamp_ns: int) -> int:
+        """Return when a sample with this stamp happened."""
+        return stamp_ns - round(self.rule.stamp_offset_s * 1e9)
+
+    # --- what arrives ----------------------------------------------------------------------------
+
+    def restarted(self, stamp_ns: int) -> bool:
+        """Judge the stamp of one more message: did its source begin again?
+
+        True for the second in a row that lies over a second behind the newest, or the fifth in a
+        row behind it at all, each after the one before. A message out of order is neither.
+        """
+        if stamp_ns > self.newest_ns:
+            self._behind.clear()
+            return False
+        if self._behind and stamp_ns <= self._behind[-1]:
+            self._behind.clear()
+        self._behind.append(stamp_ns)
+        far = self.newest_ns - stamp_ns > RESTART_S * 1e9
+        return len(self._behind) >= (2 if far else RESTART_MESSAGES)
+
+    def add(self, stamp_ns: int, value: Any, now_s: float) -> bool:
+        """Store a sample; one whose stamp does not increase is rejected. Return which."""
+        if stamp_ns <= self.newest_ns:
+            self.reject(stamp_ns, now_s, "stamp not increasing")
+            return False
+        if self.newest_ns:
+            self._measure((stamp_ns - self.newest_ns) * 1e-9, now_s - self._taken_s)
+        if self.samples:
+            self._enliven(now_s - self.samples[-1].arrival_s)
+        self.newest_ns, self._taken_s = stamp_ns, now_s
+        self.samples.append(Sample(stamp_ns, value, now_s))
+        self.received += 1
+        return True
+
+    def _measure(self, stamp_gap_s: float, arrival_gap_s: float) -> None:
+        """Take a gap for a period, but not a silence; two silences in a row are a slower source."""
+        longest = max(stamp_gap_s, arrival_gap_s)
+        measured = self.period_s is not None
+        silence = longest > (self._measured_age_s() if measured else LONGEST_PERIOD_S)
+        if silence and self._after_silence:
+            self._stamp_gaps_s.clear()
+            self._arrival_gaps_s.clear()
+            silence = longest > LONGEST_PERIOD_S
+        if not silence:
+            self._stamp_gaps_s.append(stamp_gap_s)
+            self._arrival_gaps_s.append(arrival_gap_s)
+        self.period_s = _median(self._stamp_gaps_s)
+        self.arrival_period_s = _median(self._arrival_gaps_s)
+        self._after_silence = silence
+
+    def _enliven(self, quiet_s: float) -> None:
+        """Count a good sample, the first for `quiet_s`, after a loss.
+
+        Nobody can be lost whose period is not known yet, nor whose last sample may be held.
+        """
+        known = self.rule.max_age_s is not None or self.period_s is not None
+        if known and not self.rule.hold_last_s and quiet_s > self.limits()[1]:
+            self._good_needed = GOOD_TO_LIVE
+        self._good_needed = max(0, self._good_needed - 1)
+
+    def reject(self, stamp_ns: int, now_s: float, reason: str) -> None:
+        """Count a message that is no sample."""
+        self.rejected += 1
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        self.last_rejected_s, self.last_rejected_ns = now_s, stamp_ns
+
+    def drop(self, stamp_ns: int, now_s: float, reason: str) -> None:
+        """Take back a sample that turned out to be bad when it was decoded."""
+        for index, sample in enumerate(self.samples):
+            if sample.stamp_ns == stamp_ns:
+                del self.samples[index]
+                self.received -= 1
+                break
+        self.reject(stamp_ns, now_s, reason)
+
+    def flush(self) -> None:
+        """Forget samples and rhythm (time jumped); counts stay, and the next sample is a first."""
+        self.samples.clear()
+        self._stamp_gaps_s.clear()
+        self._arrival_gaps_s.clear()
+        self._behind.clear()
+        self.period_s = self.arrival_period_s = None
+        self.newest_ns = self._good_needed = 0
+        self._after_silence = False
+        self.last_rejected_s = None
+
+    def reset_counts(self) -> None:
+        """Count from zero again (a new activation)."""
+        self.received = self.rejected = 0
+        self.reasons.clear()
+
+    # --- what is known at a moment ---------------------------------------------------------------
+
+    def live(self, now_s: float) -> bool:
+        """Return whether it was heard of within max_age_s, and twice since it was lost."""
+        arrival = self.last_arrival_s
+        return (
+            arrival is not None
+            and now_s - arrival <= self.limits()[1]
+            and not (self._good_needed and not self.rule.hold_last_s)
+        )
+
+    def has_moment(self, reference_ns: int) -> bool:
+        """Return whether the newest sample is of the reference's moment, or after it."""
+        if not self.samples:
+            return False
+        age_s = (reference_ns - self.corrected_ns(self.samples[-1].stamp_ns)) * 1e-9
+        return age_s <= max(0.5 * (self.period_s or 0.0), SAME_MOMENT_S)
+
+    def due(self, now_s: float, within_s: float) -> bool:
+        """Return whether its rhythm lets a message be expected within a time, or lately missed."""
+        arrival, period, between = self.last_arrival_s, self.period_s, self.arrival_period_s
+        if arrival is None or period is None or between is None:
+            return False
+        quiet_s = now_s - arrival
+        return max(period, between) - within_s <= quiet_s <= self._measured_age_s()
+
+    def pick(self, reference_ns: int) -> int | None:
+        """Return the index of the newest sample up to the reference.
+
+        Of images that have none within max_skew_s, the oldest newer one: an image a little later
+        shows the same scene, a later command or reading is not known yet at the reference.
+        """
+        limit_ns = reference_ns + round(self.rule.stamp_offset_s * 1e9)
+        after = bisect_right(self.samples, limit_ns, key=_stamp)
+        skew_ns = self.limits()[0] * 1e9
+        near = after > 0 and limit_ns - self.samples[after - 1].stamp_ns <= skew_ns
+        if self.modality.is_image and not near and after < len(self.samples):
+            nearer = after == 0 or self.samples[after].stamp_ns - limit_ns <= skew_ns
+            return after if nearer else after - 1
+        return after - 1 if after else None
+
+    def value(self, index: int) -> Any:
+        """Return the sample at `index`; None when a force window is not covered yet."""
+        if self.modality.kind != "force_window":
+            return self.samples[index].value
+        length = self.modality.shape[1]
+        end_ns = self.samples[index].stamp_ns
+        start_ns = end_ns - (length - 1) * WINDOW_PERIOD_NS
+        first = max(0, bisect_right(self.samples, start_ns, key=_stamp) - 1)
+        readings = [self.samples[i] for i in range(first, index + 1)]
+        try:
+            return resample_window(
+                np.array([r.stamp_ns for r in readings], np.int64),
+                np.array([r.value for r in readings]),
+                end_ns,
+                length=length,
+                min_samples=self.rule.min_samples,
+                name=self.modality.name,
+            )
+        except SampleError:
+            return None
+
+
+def _median(gaps_s: deque[float]) -> float | None:
+    """Return the median (of an even number the upper one), None of less than three.
+
+    Once per reading, where numpy's would take longer than all the rest.
+    """
+    return sorted(gaps_s)[len(gaps_s) // 2] if len(gaps_s) >= 3 else None

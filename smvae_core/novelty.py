@@ -1,0 +1,215 @@
+"""Novelty: how unusual a latent's evidence is, as -log10 of how rare that is on held-out data.
+
+A score of 2 means that one in 100 held-out samples is as unusual, whatever the subset, so one pair
+of thresholds serves all of them. It is made in two steps. Three kinds of statistics each get a
+calibrated `Tail`:
+
+- `reconstruction/m` of each observed modality: log mean squared error of its decoder's mean at the
+  fused latent. Finds what the model has never drawn: a blank, dark, turned or covered image.
+- `conflict/m` where at least two are observed: log squared distance between the posterior means of
+  m alone and of the others without m, over both variances. Finds evidence that contradicts itself,
+  though each part is plausible: a frozen image, the image of another camera.
+- `texture/m` and `smooth/m`, both tails of one number: the mean log energy of the input's second
+  differences. A decoder's mean is smooth and cannot tell noise from detail, and the mean of logs is
+  not moved by edges. Finds noise, and a dead sensor's constant.
+
+Then the largest surprise of a subset gets a tail of its own, which makes subsets with two and with
+eight statistics comparable. Left out, since on simulated episodes they found nothing that these did
+not: KL to the prior (least of all: absurd inputs give ordinary latents), Mahalanobis distances of
+embeddings and of posterior means, and errors weighted by pixel.
+
+A tail is exponential in the statistic beyond its upper tenth: heavier than what held-out data show,
+because they come from few trajectories and the next one differs. Calibrated on four of them, new
+episodes still exceed 3 up to ten times as often as one in 1000 (docs/novelty.md has the table, and
+what is not found: a constant offset of the force first of all).
+
+N samples, Z latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import Modality, subset_name
+
+Values = NDArray[np.float64]
+
+#: Default thresholds: one in 100 and one in 1000 held-out samples.
+WARN, ERROR = 2.0, 3.0
+#: Shares of held-out samples above the knots of a tail; the last is where extrapolation begins.
+SHARES = (1.0, 0.8, 0.5, 0.3, 0.2, 0.1)
+#: No tail falls faster than by a factor e for this step of a statistic (they are logarithms).
+_NARROWEST = 0.05
+#: Below this energy differences count as none: rounding of 8-bit images, millimetres of depth.
+_FLOOR = 1e-5
+#: Readings, one per ms, between those that a second difference of a force window takes.
+_LAG = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tail:
+    """A calibrated scale: value of a statistic -> -log10 of the share of held-out samples above it.
+
+    Linear between knots; beyond the last one the share falls exponentially.
+    """
+
+    values: tuple[float, ...]
+    """Not decreasing: values at the knots."""
+    surprises: tuple[float, ...]
+    """Increasing, from 0: -log10 of the share of held-out samples at or above each knot."""
+    slope: float
+    """Surprise per unit of value beyond the last knot, positive."""
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.surprises) or not self.values or not self.slope > 0.0:
+            raise ConfigError(f"novelty: a tail needs as many values as surprises: {self}")
+
+    @classmethod
+    def fit(cls, sample: ArrayLike) -> Tail:
+        """Return the scale of a sample (N,): knots at `SHARES`, slope from the mean excess."""
+        x = np.asarray(sample, np.float64)
+        values = np.quantile(x, [1.0 - share for share in SHARES])
+        excess = max(float((x[x >= values[-1]] - values[-1]).mean()), _NARROWEST)
+        return cls(
+            values=tuple(values.tolist()),
+            surprises=tuple((-np.log10(SHARES) + 0.0).tolist()),
+            slope=1.0 / (excess * np.log(10.0)),
+        )
+
+    def surprise(self, value: ArrayLike) -> Values:
+        """Return -log10 of the share of held-out samples at or above `value`, same shape.
+
+        Infinite for a value that is not a number.
+        """
+        x = np.asarray(value, np.float64)
+        x = np.where(np.isnan(x), np.inf, x)
+        inside = np.interp(x, self.values, self.surprises)
+        return np.asarray(inside + np.maximum(x - self.values[-1], 0.0) * self.slope)
+
+    def then(self, other: Tail) -> Tail:
+        """Return the scale that gives `other.surprise(self.surprise(x))`."""
+        reached = [v for v in other.values if v > self.surprises[0]]
+        beyond = [self.values[-1] + (v - self.surprises[-1]) / self.slope for v in reached]
+        between = np.interp(reached, self.surprises, self.values)
+        extra = np.where(np.array(reached) > self.surprises[-1], beyond, between)
+        values = np.unique([*self.values, *extra])
+        return Tail(
+            values=tuple(values.tolist()),
+            surprises=tuple(other.surprise(self.surprise(values)).tolist()),
+            slope=self.slope * other.slope,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tail:
+        values, surprises = tuple(data["values"]), tuple(data["surprises"])
+        return cls(values=values, surprises=surprises, slope=data["slope"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Novelty:
+    """What the manifest holds of the score: thresholds, and the calibration behind them."""
+
+    warn: float = WARN
+    """From here on a sample is unusual."""
+    error: float = ERROR
+    """From here on it is out of distribution: not to be acted on."""
+    components: Mapping[str, Tail] = field(default_factory=dict)
+    """Tail of each statistic, by `component(subset, name, modality)`."""
+    subsets: Mapping[str, Tail] = field(default_factory=dict)
+    """Tail of the largest surprise among a subset's statistics, by subset."""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """How calibrated: data, records, trajectories, quantiles."""
+
+    def score(self, subset: Sequence[str], statistics: Mapping[str, ArrayLike]) -> Values:
+        """Return the score of a subset's statistics, each (N,) or a number, by component.
+
+        Raises:
+            ConfigError: If the subset or a statistic was not calibrated.
+        """
+        label = subset_name(tuple(subset))
+        if label not in self.subsets:
+            raise ConfigError(f"novelty: '{label}' was not calibrated; export the bundle again")
+        return self.subsets[label].surprise(largest(self.components, statistics))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "warn": self.warn,
+            "error": self.error,
+            "components": {k: t.to_json() for k, t in self.components.items()},
+            "subsets": {k: t.to_json() for k, t in self.subsets.items()},
+            "calibration": dict(self.calibration),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Novelty:
+        values = dict(data)
+        for name in ("components", "subsets"):
+            values[name] = {k: Tail.from_json(t) for k, t in values[name].items()}
+        return cls(**values)
+
+
+def component(subset: Sequence[str], name: str, modality: str) -> str:
+    """Return the key of a statistic; those of an input alone do not depend on the subset."""
+    key = f"{name}/{modality}"
+    return key if name in ("texture", "smooth") else f"{subset_name(tuple(subset))}/{key}"
+
+
+def largest(tails: Mapping[str, Tail], statistics: Mapping[str, ArrayLike]) -> Values:
+    """Return the largest surprise among statistics, each (N,) or a number, by component."""
+    missing = [key for key in statistics if key not in tails]
+    if missing:
+        raise ConfigError(f"novelty: no scale for {', '.join(missing)}; export the bundle again")
+    found = [tails[key].surprise(value) for key, value in statistics.items()]
+    return np.asarray(np.max(found, axis=0))
+
+
+def reconstruction(modality: Modality, x: NDArray[Any], mean: NDArray[Any]) -> Values:
+    """Return the log error (N,) of decoders' means (N, *shape) against network inputs `x`.
+
+    Squared error for a Gaussian likelihood, cross-entropy for the others; mean over elements.
+    """
+    if modality.likelihood == "gaussian":
+        error = np.square(x - mean, dtype=np.float64)
+    else:
+        p = np.clip(np.asarray(mean, np.float64), 1e-6, 1.0 - 1e-6)
+        error = -x * np.log(p)
+        if modality.likelihood == "bernoulli":
+            error -= (1.0 - x) * np.log(1.0 - p)
+    return np.asarray(np.log(1e-9 + error.reshape(len(x), -1).mean(axis=1)))
+
+
+def conflict(
+    mean: NDArray[Any], log_var: NDArray[Any], mean_rest: NDArray[Any], log_var_rest: NDArray[Any]
+) -> Values:
+    """Return the log distance (N,) of two posteriors (N, Z), mean over dimensions."""
+    spread = np.exp(np.asarray(log_var, np.float64)) + np.exp(np.asarray(log_var_rest, np.float64))
+    squared = np.square(np.asarray(mean, np.float64) - mean_rest) / spread
+    return np.asarray(np.log(1e-9 + squared.mean(axis=1)))
+
+
+def texture(modality: Modality, x: NDArray[Any]) -> Values | None:
+    """Return the mean log energy (N,) of second differences of inputs (N, *shape).
+
+    Over both axes of an image; over time of a force window, 10 ms apart, since a sensor of 100 Hz
+    is resampled by straight lines. None for kinds without neighbours.
+    """
+    if modality.is_image:
+        inner = 4.0 * x[:, :, 1:-1, 1:-1]
+        around = x[:, :, :-2, 1:-1] + x[:, :, 2:, 1:-1] + x[:, :, 1:-1, :-2] + x[:, :, 1:-1, 2:]
+        second = inner - around
+    elif modality.kind == "force_window" and x.shape[2] > 2:
+        lag = min(_LAG, (x.shape[2] - 1) // 2)
+        second = x[:, :, 2 * lag :] - 2.0 * x[:, :, lag:-lag] + x[:, :, : -2 * lag]
+    else:
+        return None
+    energy = np.log(_FLOOR + np.square(second, dtype=np.float64))
+    return np.asarray(energy.reshape(len(x), -1).mean(axis=1))

@@ -1,0 +1,129 @@
+"""The novelty score of one latent at a time, from what a runtime has observed.
+
+Costs one decoder per observed modality and two set encodings, of which what depends on one sample
+alone is kept until that modality's next sample. Side 64, one core: about 3.5 ms for all four.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.bundle import Manifest
+from smvae_core.modality import Modality
+from smvae_core.novelty import component, conflict, reconstruction, texture
+
+
+class Gaussian(Protocol):
+    """A posterior: its parameters (Z,)."""
+
+    @property
+    def mean(self) -> NDArray[np.float32]: ...
+
+    @property
+    def log_var(self) -> NDArray[np.float32]: ...
+
+
+class Networks(Protocol):
+    """What the scorer asks of a runtime."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def modality(self, name: str) -> Modality: ...
+
+    def posterior(self, subset: Sequence[str]) -> Gaussian: ...
+
+    def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoveltyReport:
+    """A score and where it comes from."""
+
+    score: float
+    """-log10 of the share of held-out samples at least as unusual; NaN if not calibrated."""
+    surprises: dict[str, float]
+    """By component, e.g. 'rgb+force/reconstruction/rgb', on the same scale."""
+    nll: dict[str, float]
+    """By observed modality with a Gaussian likelihood: mean reconstruction negative log likelihood
+    at the posterior's mean [nats per element]."""
+
+    @property
+    def worst(self) -> str:
+        """Component with the largest surprise, e.g. 'rgb+force/conflict/rgb'; '' without any."""
+        return max(self.surprises, key=self.surprises.__getitem__, default="")
+
+
+class NoveltyScorer:
+    """Keeps what belongs to each modality's newest sample."""
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        self._inputs: dict[str, NDArray[np.float32]] = {}
+        self._texture: dict[str, float] = {}
+        self._alone: dict[str, Gaussian] = {}
+
+    def observe(self, name: str, x: NDArray[np.float32]) -> None:
+        """Take the network input (1, *shape) of a new sample."""
+        self.forget(name)
+        self._inputs[name] = x
+
+    def forget(self, name: str) -> None:
+        """Drop one modality's sample."""
+        for kept in (self._inputs, self._texture, self._alone):
+            kept.pop(name, None)
+
+    def report(self, subset: Sequence[str], posterior: Gaussian) -> NoveltyReport:
+        """Return the score of the posterior of `subset`, made from the newest samples."""
+        calibrated = self._networks.manifest.novelty
+        if calibrated is None:
+            return NoveltyReport(score=math.nan, surprises={}, nll={})
+        ordered = tuple(n for n in self._networks.manifest.names if n in subset)
+        statistics, nll = self.statistics(ordered, posterior)
+        score = float(calibrated.score(ordered, statistics))
+        surprises = {k: float(calibrated.components[k].surprise(v)) for k, v in statistics.items()}
+        return NoveltyReport(score=score, surprises=surprises, nll=nll)
+
+    def statistics(
+        self, subset: tuple[str, ...], posterior: Gaussian
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Return every statistic of a subset by component, and the modalities' nll."""
+        found: dict[str, float] = {}
+        nll: dict[str, float] = {}
+        for name in subset:
+            modality, x = self._networks.modality(name), self._inputs[name]
+            mean = self._networks.decode(name, posterior.mean)[None]
+            error = float(reconstruction(modality, x, mean)[0])
+            found[component(subset, "reconstruction", name)] = error
+            if modality.likelihood == "gaussian":
+                scale = self._networks.manifest.noise_scale[name]
+                nll[name] = 0.5 * math.exp(error) / scale**2 + math.log(
+                    scale * math.sqrt(2 * math.pi)
+                )
+            energy = self._energy(modality, x)
+            if not math.isnan(energy):
+                found[component(subset, "texture", name)] = energy
+                found[component(subset, "smooth", name)] = -energy
+            if len(subset) > 1:
+                found[component(subset, "conflict", name)] = self._conflict(subset, name)
+        return found, nll
+
+    def _energy(self, modality: Modality, x: NDArray[Any]) -> float:
+        if modality.name not in self._texture:
+            energy = texture(modality, x)
+            self._texture[modality.name] = math.nan if energy is None else float(energy[0])
+        return self._texture[modality.name]
+
+    def _conflict(self, subset: tuple[str, ...], name: str) -> float:
+        rest = self._networks.posterior([n for n in subset if n != name])
+        if name not in self._alone:
+            self._alone[name] = self._networks.posterior([name])
+        alone = self._alone[name]
+        pairs = (alone.mean, alone.log_var, rest.mean, rest.log_var)
+        return float(conflict(*(p[None] for p in pairs))[0])

@@ -1,0 +1,188 @@
+"""A bag and a bundle -> latents.npz, summary.json, report.html, contact sheet and video."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smvae_core.bags import Bag, BagError
+from smvae_core.errors import ConfigError
+from smvae_core.runtime import Runtime
+from smvae_training.bag_evaluation import numbers
+from smvae_training.bag_evaluation.gather import Gatherer
+from smvae_training.bag_evaluation.inputs import Input, find_inputs
+from smvae_training.bag_evaluation.moments import Moments, subset_table
+from smvae_training.bag_evaluation.options import BagOptions
+from smvae_training.bag_evaluation.pictures import Video, contact_sheet, save_picture
+from smvae_training.bag_evaluation.replay import BagReplay
+from smvae_training.bag_evaluation.scores import Scores, Truth
+from smvae_training.bag_evaluation.sections import bag_sections
+from smvae_training.bag_evaluation.settings import NodeSettings, node_settings, read_parameters
+from smvae_training.evaluation.evaluate import jsonable
+from smvae_training.image_sets.progress import Stages
+from smvae_training.report import render_report
+from smvae_training.run import write_text
+
+FORMAT = 1
+LATENTS, SUMMARY, REPORT = "latents.npz", "summary.json", "report.html"
+SHEET, VIDEO = "contact_sheet.png", "predictions.mp4"
+
+
+def evaluate_bag(
+    path: Path, bundle: Path, out: Path, options: BagOptions | None = None
+) -> dict[str, Any]:
+    """Replay a bag offline and write what the model made of it.
+
+    The same bag, bundle and options give the same latents.npz, byte for byte.
+
+    Args:
+        path: Folder of a rosbag2 bag, or one .mcap or .db3 file.
+        bundle: Exported model.
+        out: Folder to write, made if missing.
+        options: See `BagOptions`.
+
+    Returns:
+        What summary.json holds.
+
+    Raises:
+        BagError: If the bag cannot be used.
+        BundleError: If the bundle cannot be used.
+        ConfigError: If an option cannot be used.
+        UnknownModality: If an option names none of the bundle's.
+    """
+    options = options or BagOptions()
+    runtime = Runtime(bundle)
+    given = read_parameters(options.params_file) if options.params_file else {}
+    settings = node_settings(
+        runtime.modalities,
+        given,
+        topics=options.topics,
+        drop=options.dropped,
+        trigger=options.trigger,
+        max_rate_hz=options.max_rate_hz,
+    )
+    with Bag(path, options.typestore) as bag:
+        return _evaluate(bag, runtime, settings, out, options)
+
+
+def _evaluate(
+    bag: Bag, runtime: Runtime, settings: NodeSettings, out: Path, options: BagOptions
+) -> dict[str, Any]:
+    stages = Stages()
+    inputs = find_inputs(bag, runtime.modalities, settings)
+    replay = BagReplay(bag, runtime, settings, inputs)
+    truth = Truth(runtime.modalities, replay.perceiver)
+    twin = Runtime(runtime.bundle) if options.subsets == "all" else None
+    moments, scores = Moments(options.moments, twin), Scores(runtime, truth)
+    _make_folder(out)
+    video = Video(out / VIDEO) if options.video else None
+    gatherer = Gatherer(scores, moments, truth, begin_ns=bag.begin_ns, video=video)
+    with stages.stage("replay", sum(i.messages for i in inputs.values())) as advance:
+        replay.run(gatherer, advance)
+    written = video is not None and video.close()
+    if not len(scores):
+        raise BagError(bag.path, f"not one latent came of it: {_why_none(replay)}")
+    table: dict[str, Any] = {}
+    if twin is not None:
+        with stages.stage("subsets", 2 ** len(runtime.modalities) - 1) as advance:
+            table = subset_table(moments.kept, runtime, advance)
+    columns = scores.arrays()
+    _save(out / LATENTS, columns)
+    summary = _numbers(bag, replay, inputs, columns, truth.bad) | {
+        "settings": _settings(settings, options),
+        "subsets": table,
+        "subset_every": moments.every,
+        "video": {
+            "file": VIDEO if written else "",
+            "frames": video.frames if video and written else 0,
+            "why_not": video.why_not if video else "not asked for",
+        },
+        "seconds": stages.seconds,
+    }
+    write_text(out / SUMMARY, json.dumps(jsonable(summary), indent=1) + "\n")
+    sheet = contact_sheet(runtime.modalities, moments.kept, bag.begin_ns)
+    save_picture(out / SHEET, sheet)
+    render_report(
+        out / REPORT,
+        title=f"Bag {bag.path.name}",
+        subtitle=f"{len(scores)} latents of {runtime.manifest.name}, offline",
+        sections=bag_sections(summary, columns, runtime.modalities, sheet),
+    )
+    return summary
+
+
+def _numbers(
+    bag: Bag,
+    replay: BagReplay,
+    inputs: Mapping[str, Input],
+    columns: numbers.Columns,
+    unreadable: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return the part of summary.json that is about the bag, the model and the latents."""
+    runtime = replay.runtime
+    statuses = replay.feed.collector.observe(replay.seconds(bag.end_ns)).status
+    counts = {
+        i.modality.name: {"messages": i.messages, "unreadable": unreadable.get(i.modality.name, 0)}
+        for i in inputs.values()
+    }
+    manifest, modalities = runtime.manifest, runtime.modalities
+    return {
+        "format": FORMAT,
+        "bag": {
+            "path": str(bag.path),
+            "seconds": bag.duration_s,
+            "begin_ns": bag.begin_ns,
+            "messages_used": replay.messages,
+            "out_of_order": replay.late,
+            "topics": [
+                {"name": t.name, "type": t.message_type, "messages": t.messages}
+                for t in bag.topics.values()
+            ],
+        },
+        "model": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "sha256": runtime.bundle.sha256,
+            "runtime": runtime.version,
+        },
+        "latents": numbers.latent_numbers(columns, manifest.names),
+        "modalities": numbers.modality_numbers(columns, modalities, statuses, counts),
+        "errors": numbers.error_numbers(columns, modalities),
+        "uncertainty": numbers.uncertainty_numbers(columns),
+    }
+
+
+def _settings(settings: NodeSettings, options: BagOptions) -> dict[str, Any]:
+    chosen = {"dropped": list(settings.dropped), "topics": settings.topics}
+    return asdict(settings.pace) | chosen | {"typestore": options.typestore}
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ConfigError(f"out: {out} cannot be made: {err.strerror}") from err
+
+
+def _save(path: Path, columns: numbers.Columns) -> None:
+    """Write the columns atomically; the same columns give the same bytes."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **columns)
+    os.replace(temporary, path)
+
+
+def _why_none(replay: BagReplay) -> str:
+    """Return what became of the messages of a bag without a latent."""
+    status = replay.feed.collector.observe(0.0).status
+    words = []
+    for name, one in status.items():
+        reasons = ", ".join(f"{n} x {reason}" for reason, n in one.reject_reasons.items())
+        words.append(f"{name}: {one.received} received, {one.rejected} rejected ({reasons or '-'})")
+    return "; ".join(words)

@@ -1,0 +1,55 @@
+"""Who listens to a replay: scores every latent, keeps some moments, draws the video."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smvae_training.bag_evaluation.moments import Moments
+from smvae_training.bag_evaluation.pictures import Strips, Video
+from smvae_training.bag_evaluation.replay import Moment
+from smvae_training.bag_evaluation.scores import Scores, Truth
+
+
+class Gatherer:
+    """Gives each latent to everything that wants it, converted and decoded once."""
+
+    def __init__(
+        self,
+        scores: Scores,
+        moments: Moments,
+        truth: Truth,
+        *,
+        begin_ns: int,
+        video: Video | None = None,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            scores: Takes every latent.
+            moments: Keeps some.
+            truth: Converts what the bag holds.
+            begin_ns: Receive time of the bag's first message.
+            video: Takes a picture of every latent.
+        """
+        self.scores, self.moments, self._truth = scores, moments, truth
+        self._begin_ns, self._video = begin_ns, video
+        self._strips = Strips(scores.modalities)
+        self._images = {m.name for m in scores.modalities if m.is_image}
+
+    def on_sample(self, name: str, stamp_ns: int, value: Any, epoch: int) -> None:
+        """Score the latents that wait for this image."""
+        if name in self._images:
+            self.scores.on_sample(name, stamp_ns, value, epoch)
+
+    def on_moment(self, moment: Moment) -> None:
+        """Decode a latent and compare it with what the bag held."""
+        truths = self._truth.of_moment(moment)
+        mean = moment.perceived.posterior.mean
+        predicted = {m.name: self.scores.predict(m.name, mean) for m in self.scores.modalities}
+        self.scores.add(moment, truths, predicted)
+        self.moments.add(moment, truths, predicted)
+        if self._video is not None:
+            subset = moment.perceived.observation.subset
+            images = {name: pair[1] for name, pair in truths.items()}
+            seconds = (moment.received_ns - self._begin_ns) * 1e-9
+            self._video.add(seconds, self._strips.draw(seconds, subset, images, predicted))

@@ -1,0 +1,95 @@
+"""What summary.json says of a bag: counts, states, errors, uncertainty.
+
+N latents, M modality.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.fusion import FusionState, ModalityStatus
+from smvae_core.modality import Modality, subset_name
+from smvae_training.bag_evaluation.scores import error_names
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def latent_numbers(columns: Columns, names: Sequence[str]) -> dict[str, Any]:
+    """Return how many latents there were, how often, and from which subsets."""
+    received = columns["received_ns"]
+    gaps_s = np.diff(received) * 1e-9
+    span_s = float(received[-1] - received[0]) * 1e-9
+    fused = columns["state"] == int(FusionState.FUSED)
+    subsets = Counter(subset_name(tuple(np.array(names)[row])) for row in fused)
+    return {
+        "count": len(received),
+        "rate_hz": (len(received) - 1) / span_s if span_s > 0 else float("nan"),
+        "longest_gap_s": float(gaps_s.max()) if gaps_s.size else float("nan"),
+        "epochs": len(np.unique(columns["epoch"])),
+        "fused": dict(subsets.most_common()),
+    }
+
+
+def modality_numbers(
+    columns: Columns,
+    modalities: Sequence[Modality],
+    statuses: Mapping[str, ModalityStatus],
+    counts: Mapping[str, Mapping[str, int]],
+) -> dict[str, dict[str, Any]]:
+    """Return of each modality: messages, rejects by reason, period, share of each state.
+
+    Args:
+        columns: One row per latent.
+        modalities: Of the model.
+        statuses: At the bag's end.
+        counts: Of the modalities that the bag has: `messages`, and those that were `unreadable`
+            when predictions were to be compared with them (of a dropped one nobody else tries).
+    """
+    found = {}
+    for index, modality in enumerate(modalities):
+        states, status = columns["state"][:, index], statuses[modality.name]
+        found[modality.name] = {
+            **{"messages": 0, "unreadable": 0},
+            **counts.get(modality.name, {}),
+            "rejected": status.rejected,
+            "reasons": dict(sorted(status.reject_reasons.items())),
+            "period_s": status.period_s,
+            "states": {
+                state.name.lower(): float((states == int(state)).mean()) for state in FusionState
+            },
+        }
+    return found
+
+
+def error_numbers(columns: Columns, modalities: Sequence[Modality]) -> dict[str, dict[str, Any]]:
+    """Return mean, median and 95th percentile of each error over the latents that have it."""
+    names = [name for m in modalities for name in error_names(m)]
+    return {name: spread(columns[name]) for name in names}
+
+
+def uncertainty_numbers(columns: Columns) -> dict[str, dict[str, Any]]:
+    """Return the same of the posterior's standard deviation, its KL and the novelty score."""
+    return {
+        "mean_std": spread(np.exp(0.5 * columns["log_var"]).mean(axis=1)),
+        "kl_nats": spread(columns["kl"]),
+        "novelty": spread(columns["novelty"]),
+    }
+
+
+def spread(values: NDArray[Any]) -> dict[str, Any]:
+    """Return count, mean, median and 95th percentile of the finite values."""
+    finite = np.asarray(values, np.float64)[np.isfinite(values)]
+    if not finite.size:
+        return {"count": 0, "mean": float("nan"), "median": float("nan"), "p95": float("nan")}
+    median, p95 = np.percentile(finite, (50, 95))
+    return {
+        "count": int(finite.size),
+        "mean": float(finite.mean()),
+        "median": float(median),
+        "p95": float(p95),
+    }

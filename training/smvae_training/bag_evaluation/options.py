@@ -1,0 +1,43 @@
+"""What `smvae evaluate-bag` may be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from smvae_core.bags import DEFAULT_TYPESTORE
+from smvae_core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagOptions:
+    """What is done with a bag."""
+
+    topics: tuple[str, ...] = ()
+    """Topics that differ from the node's defaults, NAME=TOPIC each."""
+    drop: str = ""
+    """Modalities to leave out, parted by commas; they are still compared with."""
+    subsets: str = "all"
+    """Table over the subsets of what the bag holds: all or none."""
+    trigger: str | None = None
+    """What asks for a latent: any (the default), timer, or a modality's name."""
+    max_rate_hz: float | None = None
+    """At most so many latents per second of the bag; the node's 30 by default."""
+    params_file: Path | None = None
+    """The node's parameter file; the options above win over it."""
+    typestore: str = DEFAULT_TYPESTORE
+    """Message definitions for bags that hold none, e.g. ros2_humble."""
+    moments: int = 200
+    """At most so many moments for the subset table, spread evenly."""
+    video: bool = True
+    """Write predictions.mp4 where OpenCV can."""
+
+    def __post_init__(self) -> None:
+        if self.subsets not in ("all", "none"):
+            raise ConfigError(f"subsets must be all or none, got '{self.subsets}'")
+        if self.moments < 1:
+            raise ConfigError(f"moments must be at least 1, got {self.moments}")
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.drop.split(",") if name.strip())

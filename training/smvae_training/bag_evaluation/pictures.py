@@ -1,0 +1,188 @@
+"""Truth beside prediction as pictures: one strip per moment, a contact sheet, a video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.modality import Modality, subset_name
+from smvae_training.bag_evaluation.moments import Kept
+from smvae_training.bag_evaluation.scores import Array
+
+Picture = NDArray[np.uint8]
+
+#: Pixels: side of one image, margin between two, and the line of text above.
+SIDE, MARGIN, LINE = 160, 4, 18
+#: Moments of a contact sheet.
+SHEET_ROWS = 12
+_INK, _SOFT, _PAGE = (30, 30, 30), (110, 110, 110), 255
+#: Strips that are looked at before the video's rate is chosen.
+_MEASURED = 30
+
+
+class Strips:
+    """Draws moments as (height, width, 3) uint8 RGB: truth and prediction of every camera."""
+
+    def __init__(self, modalities: Sequence[Modality]) -> None:
+        """Prepare; the colour scale of depth is that of the first truth learned or drawn."""
+        self._images = [m for m in modalities if m.is_image]
+        self._limits: dict[str, tuple[float, float]] = {}
+
+    def learn(self, truths: Mapping[str, Array]) -> None:
+        """Take the colour scale of depth from true images (N, 1, H, W), unless it is known."""
+        for modality in self._images:
+            if modality.kind != "depth_image" or modality.name in self._limits:
+                continue
+            truth = truths.get(modality.name)
+            seen = truth[truth > 0] if truth is not None else np.empty(0)
+            if seen.size:
+                low, high = (float(v) for v in np.percentile(seen, (1, 99)))
+                self._limits[modality.name] = low, max(high, low + 1e-3)
+
+    def draw(
+        self,
+        seconds: float,
+        fused: Sequence[str],
+        truths: Mapping[str, Array],
+        predicted: Mapping[str, Array],
+    ) -> Picture:
+        """Return one strip.
+
+        Args:
+            seconds: Since the bag's begin.
+            fused: Modalities of the latent.
+            truths: Modality -> (1, *shape); a camera that is missing stays blank.
+            predicted: Modality -> (1, *shape).
+        """
+        self.learn(truths)
+        columns = 2 * len(self._images)
+        width = columns * SIDE + (columns - 1) * MARGIN
+        strip = np.full((2 * LINE + SIDE + MARGIN, width, 3), _PAGE, np.uint8)
+        head = f"{seconds:8.2f} s   from {subset_name(tuple(fused))}"
+        _write(strip, head, 2, LINE - 5, _INK)
+        for index, modality in enumerate(self._images):
+            pair = (("in the bag", truths), ("predicted", predicted))
+            for turn, (word, images) in enumerate(pair):
+                left = (2 * index + turn) * (SIDE + MARGIN)
+                _write(strip, f"{modality.name}: {word}", left + 2, 2 * LINE - 5, _SOFT)
+                if modality.name in images:
+                    tile = self._tile(modality, images[modality.name][0])
+                    strip[2 * LINE : 2 * LINE + SIDE, left : left + SIDE] = tile
+        return strip
+
+    def _tile(self, modality: Modality, image: Array) -> Picture:
+        """Return one image (C, H, W) at SIDE pixels."""
+        if modality.kind == "depth_image":
+            coloured = self._coloured(modality.name, image[0])
+        else:
+            grey_or_color = np.clip(image.transpose(1, 2, 0), 0.0, 1.0) * 255.0
+            coloured = np.broadcast_to(np.rint(grey_or_color), (*image.shape[1:], 3))
+        tile = cv2.resize(
+            np.ascontiguousarray(coloured, np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST
+        )
+        return np.asarray(tile, np.uint8)
+
+    def _coloured(self, name: str, depth: Array) -> Picture:
+        """Return depth (H, W) in colours; black where there is no return."""
+        low, high = self._limits.get(name, (0.0, 1.0))
+        level = np.clip((depth - low) / (high - low), 0.0, 1.0)
+        colours = cv2.applyColorMap(np.rint(level * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+        return np.asarray(np.where(depth[..., None] > 0, colours[..., ::-1], 0), np.uint8)
+
+
+def contact_sheet(
+    modalities: Sequence[Modality], moments: Sequence[Kept], begin_ns: int
+) -> Picture:
+    """Return strips of moments spread evenly over the bag, below each other."""
+    rows = np.unique(np.linspace(0, len(moments) - 1, min(SHEET_ROWS, len(moments))).round())
+    strips = Strips(modalities)
+    for moment in moments:
+        strips.learn(moment.truths)
+    drawn = [
+        strips.draw((k.stamp_ns - begin_ns) * 1e-9, k.fused, k.truths, k.predicted)
+        for k in (moments[int(row)] for row in rows)
+    ]
+    return np.concatenate(drawn)
+
+
+def save_picture(path: Path, picture: Picture) -> None:
+    """Write an RGB picture as PNG."""
+    done, png = cv2.imencode(".png", np.ascontiguousarray(picture[:, :, ::-1]))
+    assert done
+    path.write_bytes(png.tobytes())
+
+
+class Video:
+    """Strips as an mp4 file, if this machine's OpenCV can write one; that is checked at the end."""
+
+    def __init__(self, path: Path) -> None:
+        """Prepare; the file is opened once the rate of the strips is known."""
+        self.path = path
+        self.why_not = "no latent"
+        self.frames = 0
+        self.rate_hz = math.nan
+        self._waiting: list[tuple[float, Picture]] = []
+        self._writer: cv2.VideoWriter | None = None
+        path.unlink(missing_ok=True)
+
+    def add(self, seconds: float, strip: Picture) -> None:
+        """Add one strip, made so many seconds after the bag's begin."""
+        if self._writer is not None:
+            self._write(strip)
+            return
+        self._waiting.append((seconds, strip))
+        if len(self._waiting) >= _MEASURED:
+            self._open()
+
+    def close(self) -> bool:
+        """Finish; return whether the file can be read back with every frame, else remove it."""
+        if self._writer is None and self._waiting:
+            self._open()
+        if self._writer is None:
+            return False
+        opened = self._writer.isOpened()
+        self._writer.release()
+        found = count_frames(self.path) if opened else 0
+        if found == self.frames and found > 0:
+            self.why_not = ""
+            return True
+        self.why_not = f"this OpenCV writes no mp4 ({found} of {self.frames} frames came back)"
+        self.path.unlink(missing_ok=True)
+        return False
+
+    def _open(self) -> None:
+        gaps = np.diff([seconds for seconds, _ in self._waiting])
+        self.rate_hz = float(np.clip(1.0 / np.median(gaps), 1.0, 60.0)) if gaps.size else 1.0
+        height, width = self._waiting[0][1].shape[:2]
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        size = (width - width % 2, height - height % 2)
+        self._writer = cv2.VideoWriter(str(self.path), code, self.rate_hz, size)
+        self._size = size
+        for _, strip in self._waiting:
+            self._write(strip)
+        self._waiting.clear()
+
+    def _write(self, strip: Picture) -> None:
+        assert self._writer is not None
+        width, height = self._size
+        self._writer.write(np.ascontiguousarray(strip[:height, :width, ::-1]))
+        self.frames += 1
+
+
+def count_frames(path: Path) -> int:
+    """Return how many frames of a video can be decoded."""
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.isOpened() and capture.read()[0]:
+        count += 1
+    capture.release()
+    return count
+
+
+def _write(picture: Picture, text: str, left: int, base: int, ink: tuple[int, int, int]) -> None:
+    cv2.putText(picture, text, (left, base), cv2.FONT_HERSHEY_SIMPLEX, 0.4, ink, 1, cv2.LINE_AA)

@@ -1,0 +1,71 @@
+"""`smvae evaluate-bag`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from smvae_training.bag_evaluation.options import BagOptions
+from smvae_training.commands.arguments import parse
+
+EVALUATE_BAG_HELP = """Replay a recorded bag offline through a bundle, as the node would see it.
+
+Reads rosbag2 (mcap and sqlite3) without ROS. Writes latents.npz (every latent with its errors),
+summary.json, report.html, contact_sheet.png and predictions.mp4. Deterministic: the bag's receive
+times stand for the clock. A dropped sensor is still compared with what the model predicts of it.
+
+examples:
+  smvae evaluate-bag runs/demo/bag --bundle runs/demo/bundle --out replay
+  smvae evaluate-bag bag --bundle bundle --out replay --drop rgb,depth
+  smvae evaluate-bag bag --bundle bundle --out replay --topics rgb=/camera/color/image_raw
+  smvae evaluate-bag bag --bundle bundle --out replay --params-file perception.yaml"""
+
+
+def evaluate_bag(arguments: list[str], prog: str) -> int:
+    """Run `smvae evaluate-bag`."""
+
+    def options(
+        bag: tyro.conf.Positional[Path],
+        bundle: Path,
+        out: Path,
+        config: tyro.conf.OmitArgPrefixes[BagOptions],
+    ) -> tuple[Path, Path, Path, BagOptions]:
+        """Collect the arguments.
+
+        Args:
+            bag: Folder of a rosbag2 bag, or one .mcap or .db3 file.
+            bundle: Folder written by `smvae export`.
+            out: Folder for the results, made if missing.
+            config: What is done.
+        """
+        return bag, bundle, out, config
+
+    bag, bundle, out, config = parse(options, arguments, prog, description=EVALUATE_BAG_HELP)
+    from smvae_training.bag_evaluation import evaluate
+
+    summary = evaluate.evaluate_bag(bag, bundle, out, config)
+    _print_scores(summary)
+    print(f"{out / evaluate.REPORT}\n{out / evaluate.SUMMARY}\n{out / evaluate.LATENTS}")
+    return 0
+
+
+def _print_scores(summary: dict[str, Any]) -> None:
+    """Print what was fused and the errors of the predictions."""
+    from rich.console import Console
+    from rich.table import Table
+
+    latents = summary["latents"]
+    rate = f"{latents['rate_hz']:.1f} per second"
+    fused = ", ".join(f"{name} {n}" for name, n in latents["fused"].items())
+    print(f"{latents['count']} latents, {rate}, fused from: {fused}")
+    table = Table(title="errors of what each latent predicts")
+    for column in ("error", "latents", "mean", "median", "95 %"):
+        table.add_column(column)
+    for name, found in summary["errors"].items():
+        cells = (f"{found[key]:.4g}" for key in ("mean", "median", "p95"))
+        table.add_row(name, str(found["count"]), *cells)
+    Console().print(table)
+    if summary["video"]["why_not"]:
+        print(f"no video: {summary['video']['why_not']}; see the contact sheet")
