@@ -5,7 +5,7 @@ ros2 launch launch/simulated_robot.launch.py bundle:=$(pwd)/runs/demo/bundle
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -15,8 +15,12 @@ from launch import LaunchDescription
 
 def generate_launch_description() -> LaunchDescription:
     """Include the package's launch file; its other arguments may be given here too."""
-    perception = PathJoinSubstitution(
-        [FindPackageShare("smvae_ros"), "launch", "perception.launch.py"]
+    share = FindPackageShare("smvae_ros")
+    perception = PathJoinSubstitution([share, "launch", "perception.launch.py"])
+    shipped = PathJoinSubstitution([share, "config", "fastdds_large_images.xml"])
+    variable = "FASTRTPS_DEFAULT_PROFILES_FILE"
+    profile = LaunchConfiguration(
+        "fastdds_profile", default=EnvironmentVariable(variable, default_value=shipped)
     )
     return LaunchDescription(
         [
@@ -25,7 +29,9 @@ def generate_launch_description() -> LaunchDescription:
             Node(
                 package="smvae_ros",
                 executable="simulated_robot",
+                namespace=LaunchConfiguration("namespace", default=""),
                 parameters=[{"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}],
+                additional_env={variable: profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile},
                 output="screen",
             ),
             IncludeLaunchDescription(

@@ -18,6 +18,9 @@ setup(
         (f"share/{NAME}/launch", glob("launch/*.launch.py")),
         (f"share/{NAME}/config", glob("config/*")),
         (f"share/{NAME}/rviz", glob("rviz/*.rviz")),
+        (f"share/{NAME}/foxglove", glob("foxglove/*.json")),
+        (f"share/{NAME}/plotjuggler", glob("plotjuggler/*.xml")),
+        (f"share/{NAME}/security", glob("security/*.xml")),
     ],
     install_requires=["setuptools"],
     zip_safe=False,
@@ -26,7 +29,10 @@ setup(
             "perception_node = smvae_ros.perception_node:main",
             "simulated_robot = smvae_ros.simulated_robot:main",
             "bag_recorder = smvae_ros.bag_recorder:main",
+            "bag_player = smvae_ros.bag_player:main",
             "sensor_schedule = smvae_ros.sensor_schedule:main",
+            "shared_autonomy_demo = smvae_ros.shared_autonomy_demo:main",
+            "imperfect_operator = smvae_ros.imperfect_operator:main",
         ]
     },
 )

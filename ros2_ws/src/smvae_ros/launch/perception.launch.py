@@ -1,70 +1,94 @@
 """Start the perception node, configure it and activate it.
 
 ros2 launch smvae_ros perception.launch.py bundle:=/absolute/path/to/bundle
+
+An argument left empty leaves its parameter to `params_file`; one that is given wins over it. Every
+argument is declared at top level, so `--show-args` lists them; none is evaluated as code, and
+nothing is installed, fetched or written. Bags: `launch/replay_bag.launch.py`.
 """
 
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
     LogInfo,
+    OpaqueFunction,
     RegisterEventHandler,
-    SetEnvironmentVariable,
 )
-from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 BOOL = ["true", "false"]
+#: Argument -> parameter, handed on only where the argument is not empty.
+PARAMETERS = {
+    "bundle": "bundle",
+    "provider": "provider",
+    "rgb_topic": "modalities.rgb.topic",
+    "depth_topic": "modalities.depth.topic",
+    "wrench_topic": "modalities.force.topic",
+    "action_topic": "modalities.action.topic",
+    "rgb_message_type": "modalities.rgb.message_type",
+    "depth_message_type": "modalities.depth.message_type",
+    "action_message_type": "modalities.action.message_type",
+}
+
+
+def share(*path: str) -> PathJoinSubstitution:
+    """Return a path below the package's share folder."""
+    return PathJoinSubstitution([FindPackageShare("smvae_ros"), *path])
 
 
 def arguments() -> list[DeclareLaunchArgument]:
     """Every argument with its meaning; `--show-args` prints them."""
-    share = FindPackageShare("smvae_ros")
-    defaults = PathJoinSubstitution([share, "config", "perception.yaml"])
-    profile = PathJoinSubstitution([share, "config", "fastdds_large_images.xml"])
     declare = DeclareLaunchArgument
+    profile = share("config", "fastdds_large_images.xml")
     return [
         declare("bundle", description="Exported model: absolute path, file:// or package://."),
         declare("namespace", default_value="", description="Namespace of the node."),
         declare("node_name", default_value="smvae", description="Name of the node."),
         declare(
             "params_file",
-            default_value=defaults,
-            description="Parameters; the arguments below win over it.",
+            default_value=share("config", "perception.yaml"),
+            description="Parameters, a YAML file; arguments that are not empty win over it.",
         ),
         declare(
             "provider",
-            default_value="cpu",
-            choices=["cpu", "cuda", "tensorrt"],
-            description="Where the networks run.",
+            default_value="",
+            choices=["", "cpu", "cuda", "tensorrt"],
+            description="Where the networks run; empty = as params_file says.",
+        ),
+        declare(
+            "use_sim_time",
+            default_value="",
+            choices=["", *BOOL],
+            description="Follow /clock; empty = as params_file says, else false.",
         ),
         declare(
             "autostart",
             default_value="true",
             choices=BOOL,
-            description="Configure and activate by itself.",
+            description="Configure and activate by itself; again after a respawn.",
         ),
-        declare("use_sim_time", default_value="false", choices=BOOL, description="Follow /clock."),
-        declare("rgb_topic", default_value="rgb/image", description="sensor_msgs/Image, colour."),
+        *sensor_arguments(),
         declare(
-            "depth_topic",
-            default_value="depth/image",
-            description="sensor_msgs/Image, 32FC1 metres or 16UC1 millimetres.",
+            "rviz",
+            default_value="false",
+            choices=BOOL,
+            description="Start rviz2 with inputs and predictions side by side.",
         ),
-        declare("wrench_topic", default_value="wrench", description="geometry_msgs/WrenchStamped."),
         declare(
-            "action_topic",
-            default_value="action",
-            description="geometry_msgs/TwistStamped, the commanded velocity.",
+            "foxglove",
+            default_value="false",
+            choices=BOOL,
+            description="Start foxglove_bridge; import foxglove/smvae_layout.json in the app.",
         ),
         declare(
             "log_level",
@@ -76,83 +100,176 @@ def arguments() -> list[DeclareLaunchArgument]:
             "respawn",
             default_value="false",
             choices=BOOL,
-            description="Start the process again when it dies.",
+            description="Start the process again, after 2 s, when it dies.",
+        ),
+        declare(
+            "enclave",
+            default_value="",
+            description="Security enclave, e.g. /smvae/perception; empty = that of the process.",
         ),
         declare(
             "fastdds_profile",
             default_value=EnvironmentVariable(
                 "FASTRTPS_DEFAULT_PROFILES_FILE", default_value=profile
             ),
-            description="Fast DDS profile; the default has room for large images.",
+            description="Fast DDS profile of the nodes started here; the default has room for "
+            "large images.",
         ),
     ]
 
 
-def node() -> LifecycleNode:
-    """The node, with the arguments as parameters."""
-    value = LaunchConfiguration
-    topics = {"rgb": "rgb", "depth": "depth", "force": "wrench", "action": "action"}
-    overrides = {
-        f"modalities.{name}.topic": ParameterValue(value(f"{argument}_topic"), value_type=str)
-        for name, argument in topics.items()
+def sensor_arguments() -> list[DeclareLaunchArgument]:
+    """Topics and message types of the four usual sensors; empty = as params_file says."""
+    declare = DeclareLaunchArgument
+    return [
+        declare("rgb_topic", default_value="", description="Colour images; empty: params_file."),
+        declare("depth_topic", default_value="", description="Depth; empty: params_file."),
+        declare("wrench_topic", default_value="", description="Force; empty: params_file."),
+        declare(
+            "action_topic", default_value="", description="Commanded motion; empty: params_file."
+        ),
+        declare(
+            "rgb_message_type",
+            default_value="",
+            choices=["", "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"],
+            description="What carries colour images; empty: params_file.",
+        ),
+        declare(
+            "depth_message_type",
+            default_value="",
+            choices=[
+                "",
+                "sensor_msgs/msg/Image",
+                "sensor_msgs/msg/CompressedImage",
+                "sensor_msgs/msg/PointCloud2",
+            ],
+            description="What carries depth; empty: params_file.",
+        ),
+        declare(
+            "action_message_type",
+            default_value="",
+            choices=[
+                "",
+                "geometry_msgs/msg/TwistStamped",
+                "sensor_msgs/msg/JointState",
+                "std_msgs/msg/Float32MultiArray",
+            ],
+            description="What carries the commanded motion; empty: params_file.",
+        ),
+    ]
+
+
+def given(context: LaunchContext, name: str) -> str:
+    """Return what an argument was set to."""
+    return LaunchConfiguration(name).perform(context)
+
+
+def perception(context: LaunchContext, environment: dict[str, str]) -> LifecycleNode:
+    """The node, with the arguments that were given as parameters."""
+    parameters = {
+        parameter: ParameterValue(given(context, argument), value_type=str)
+        for argument, parameter in PARAMETERS.items()
+        if given(context, argument)
     }
+    if given(context, "use_sim_time"):
+        parameters["use_sim_time"] = given(context, "use_sim_time") == "true"
+    ros_arguments = ["--ros-args", "--log-level", given(context, "log_level")]
+    if given(context, "enclave"):
+        ros_arguments += ["--enclave", given(context, "enclave")]
     return LifecycleNode(
         package="smvae_ros",
         executable="perception_node",
-        name=value("node_name"),
-        namespace=value("namespace"),
-        parameters=[
-            value("params_file"),
-            {
-                "bundle": ParameterValue(value("bundle"), value_type=str),
-                "provider": value("provider"),
-                "use_sim_time": ParameterValue(value("use_sim_time"), value_type=bool),
-                **overrides,
-            },
-        ],
-        arguments=["--ros-args", "--log-level", value("log_level")],
-        respawn=value("respawn"),
+        name=given(context, "node_name"),
+        namespace=given(context, "namespace"),
+        parameters=[given(context, "params_file"), parameters],
+        arguments=ros_arguments,
+        additional_env=environment,
+        respawn=given(context, "respawn") == "true",
         respawn_delay=2.0,
         output="screen",
         emulate_tty=True,
     )
 
 
-def generate_launch_description() -> LaunchDescription:
-    """Start, then configure, then activate through lifecycle events, which any launch_ros has."""
-    perception = node()
-    autostart = IfCondition(LaunchConfiguration("autostart"))
+def lifecycle(node: LifecycleNode, name: str, autostart: bool) -> list[LaunchDescriptionEntity]:
+    """Configure and activate by lifecycle events, which any launch_ros has; say how it went."""
 
     def change(transition: int) -> EmitEvent:
-        matcher = matches_action(perception)
+        matcher = matches_action(node)
         return EmitEvent(
             event=ChangeState(lifecycle_node_matcher=matcher, transition_id=transition)
         )
 
-    configure = RegisterEventHandler(
-        OnProcessStart(
-            target_action=perception, on_start=[change(Transition.TRANSITION_CONFIGURE)]
-        ),
-        condition=autostart,
-    )
-    activate = RegisterEventHandler(
-        OnStateTransition(
-            target_lifecycle_node=perception,
-            start_state="configuring",
-            goal_state="inactive",
-            entities=[change(Transition.TRANSITION_ACTIVATE)],
-        ),
-        condition=autostart,
-    )
-    report = RegisterEventHandler(
-        OnStateTransition(
-            target_lifecycle_node=perception,
-            goal_state="active",
-            entities=[LogInfo(msg="perception is active: see `ros2 topic hz /smvae/latent`")],
+    def on_transition(
+        start: str, goal: str, *entities: LaunchDescriptionEntity
+    ) -> OnStateTransition:
+        return OnStateTransition(
+            target_lifecycle_node=node, start_state=start, goal_state=goal, entities=[*entities]
         )
-    )
-    profile = SetEnvironmentVariable(
-        "FASTRTPS_DEFAULT_PROFILES_FILE", LaunchConfiguration("fastdds_profile")
-    )
-    # handlers first, so that no transition is missed
-    return LaunchDescription([*arguments(), profile, configure, activate, report, perception])
+
+    active = LogInfo(msg=f"{name} is active: see `ros2 topic hz {name}/latent`")
+    failed = LogInfo(msg=f"{name} is not configured: its ERROR line above says why")
+    handlers = [
+        on_transition("activating", "active", active),
+        on_transition("configuring", "unconfigured", failed),
+    ]
+    if autostart:
+        configure = change(Transition.TRANSITION_CONFIGURE)
+        activate = change(Transition.TRANSITION_ACTIVATE)
+        handlers += [
+            OnProcessStart(target_action=node, on_start=[configure]),
+            on_transition("configuring", "inactive", activate),
+        ]
+    return [RegisterEventHandler(handler) for handler in handlers]
+
+
+def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
+    """rviz2 and foxglove_bridge, where asked for.
+
+    The RViz file has the names of a node `smvae` in the root namespace; they are remapped to those
+    of this node, relative to the viewer's namespace, which is the node's.
+    """
+    found = []
+    name = given(context, "node_name")
+    inputs = {
+        "/rgb/image": given(context, "rgb_topic") or "rgb/image",
+        "/depth/image": given(context, "depth_topic") or "depth/image",
+    }
+    predicted = {
+        f"/smvae/predicted/{image}": f"{name}/predicted/{image}"
+        for image in ("rgb/image", "depth/image")
+    }
+    common = {"namespace": given(context, "namespace"), "additional_env": environment}
+    if given(context, "use_sim_time"):
+        common["parameters"] = [{"use_sim_time": given(context, "use_sim_time") == "true"}]
+    if given(context, "rviz") == "true":
+        found.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                arguments=["-d", share("rviz", "perception.rviz")],
+                remappings=[*inputs.items(), *predicted.items()],
+                **common,
+            )
+        )
+    if given(context, "foxglove") == "true":
+        found.append(Node(package="foxglove_bridge", executable="foxglove_bridge", **common))
+    return found
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """All that runs; handlers stand before the node, so that no transition is missed."""
+    profile = given(context, "fastdds_profile")
+    # Fast DDS 2 (Jazzy, Kilted) and 3 read different names
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    environment = dict.fromkeys(names, profile) if profile else {}
+    node = perception(context, environment)
+    parts = [given(context, "namespace").strip("/"), given(context, "node_name")]
+    name = "/" + "/".join(part for part in parts if part)
+    handlers = lifecycle(node, name, given(context, "autostart") == "true")
+    return [*handlers, node, *viewers(context, environment)]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare every argument, then start."""
+    return LaunchDescription([*arguments(), OpaqueFunction(function=start)])

@@ -1,28 +1,37 @@
-"""DiagnosticArray: model, one entry per modality, inference, time."""
+"""The entries of /diagnostics: model, each modality, inference, latent, time, memory, GPU."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from smvae_msgs.msg import LatentState
 
 from smvae_core.fusion import FusionState, ModalityStatus
-from smvae_core.runtime import Runtime
-from smvae_ros.inference import Inference
+from smvae_ros import messages, resources
 from smvae_ros.inputs import Inputs
-from smvae_ros.messages import to_time
-from smvae_ros.outputs import Outputs
+from smvae_ros.session import Session
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 _LEVELS = {
-    FusionState.FUSED: DiagnosticStatus.OK,
-    FusionState.DISABLED: DiagnosticStatus.OK,
-    FusionState.ABSENT: DiagnosticStatus.WARN,
-    FusionState.STALE: DiagnosticStatus.WARN,
-    FusionState.REJECTED: DiagnosticStatus.ERROR,
+    FusionState.FUSED: OK,
+    FusionState.DISABLED: OK,
+    FusionState.ABSENT: WARN,
+    FusionState.STALE: WARN,
+    FusionState.REJECTED: ERROR,
+}
+_LATENTS = {
+    LatentState.OK: (OK, "every enabled modality is fused"),
+    LatentState.DEGRADED: (OK, "some enabled modalities are not fused"),
+    LatentState.OUT_OF_DISTRIBUTION: (ERROR, "out of distribution: novelty above its threshold"),
+    LatentState.NO_INPUT: (WARN, "no input: nothing to fuse"),
+    LatentState.ERROR: (ERROR, "inference failed"),
 }
 
 
-def _entry(level: bytes, name: str, text: str, **values: Any) -> DiagnosticStatus:
+def _entry(level: bytes, name: str, text: str, /, **values: Any) -> DiagnosticStatus:
     pairs = [KeyValue(key=k, value=_text(v)) for k, v in values.items()]
     return DiagnosticStatus(level=level, name=name, message=text, values=pairs)
 
@@ -31,75 +40,160 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def model(runtime: Runtime | None, reason: str) -> DiagnosticStatus:
-    """Describe the loaded model, or why there is none."""
-    if runtime is None:
-        level = DiagnosticStatus.ERROR if reason else DiagnosticStatus.STALE
-        return _entry(level, "model", reason or "not configured")
+def model(
+    session: Session | None, phase: str, failure: str, wanted: tuple[str, str]
+) -> DiagnosticStatus:
+    """Describe the loaded model, or why there is none.
+
+    Args:
+        session: None while unconfigured.
+        phase: unconfigured, inactive or active.
+        failure: Why the last transition failed; '' = it did not.
+        wanted: Parameters `bundle` and `provider`.
+    """
+    bundle, provider = wanted
+    if session is None:
+        level = ERROR if failure else DiagnosticStatus.STALE
+        text = failure or "not configured"
+        return _entry(level, "model", text, state=phase, bundle=bundle, provider_wanted=provider)
+    runtime = session.runtime
+    level, text = (ERROR, failure) if failure else (OK, runtime.manifest.name)
+    if not failure and not runtime.provider.lower().startswith(provider):
+        level, text = WARN, f"runs on {runtime.provider}, not on {provider}: allow_cpu_fallback"
     return _entry(
-        DiagnosticStatus.OK,
+        level,
         "model",
-        runtime.manifest.name,
+        text,
+        state=phase,
         path=runtime.bundle.path,
         sha256=runtime.bundle.sha256,
+        name=runtime.manifest.name,
         version=runtime.manifest.version,
+        generation=session.generation,
+        provider_wanted=provider,
         provider=runtime.provider,
         runtime=runtime.version,
     )
 
 
 def modality(name: str, status: ModalityStatus, inputs: Inputs) -> DiagnosticStatus:
-    """Describe one modality: state, rate, limits in force, rejections by reason, QoS."""
+    """Describe one modality: state, rate, delay, limits in force, rejections by reason, QoS."""
+    statistics = inputs.statistics[name]
     level, text = _LEVELS[status.state], status.state.name
-    mismatch = inputs.qos_mismatches.get(name, "")
+    if level == OK and statistics.implausible:
+        level, text = WARN, statistics.implausible
+    mismatch = inputs.mismatch(name)
     if mismatch:
-        level, text = DiagnosticStatus.ERROR, mismatch
-    period = status.period_s
+        level, text = ERROR, mismatch
     return _entry(
         level,
         f"modality {name}",
         text,
+        state=status.state.name,
         topic=inputs.topics.get(name, ""),
         publishers=inputs.publishers(name),
-        rate_hz=1.0 / period if period else 0.0,
+        rate_hz=inputs.rate_hz(name),
+        period_s=status.period_s if status.period_s is not None else math.nan,
         age_s=status.age_s,
+        transport_delay_p50_ms=statistics.transport_delay_ms(50),
+        transport_delay_p95_ms=statistics.transport_delay_ms(95),
         max_skew_s=status.max_skew_s,
         max_age_s=status.max_age_s,
+        held=status.held,
         received=status.received,
         rejected=status.rejected,
+        implausible=statistics.implausible_samples,
         **{f"rejected: {k}": v for k, v in status.reject_reasons.items()},
     )
 
 
-def inference(
-    thread: Inference, outputs: Outputs, inputs: Inputs, active: bool
-) -> DiagnosticStatus:
-    """Describe the inference thread; dead while active is an ERROR."""
-    timing = thread.timing
-    level, text = DiagnosticStatus.OK, "running" if active else "not active"
+def inference(session: Session, active: bool) -> DiagnosticStatus:
+    """Describe the inference thread; one that died is an ERROR."""
+    thread, outputs = session.inference, session.outputs
+    level, text = OK, "running" if active else "not active"
     if thread.error is not None:
-        level = DiagnosticStatus.ERROR
+        level = ERROR
         text = f"stopped: {type(thread.error).__name__}: {thread.error}"
-    elif outputs.not_finite or inputs.errors:
-        level, text = DiagnosticStatus.WARN, "see not_finite and callback_errors"
+    elif session.inputs.errors:
+        level, text = WARN, "see callback_errors and the log"
     return _entry(
         level,
         "inference",
         text,
-        published=timing.published,
-        inference_p50_ms=timing.percentile_ms(timing.inference_s, 50),
-        inference_p99_ms=timing.percentile_ms(timing.inference_s, 99),
-        node_latency_p50_ms=timing.percentile_ms(timing.latency_s, 50),
-        node_latency_p99_ms=timing.percentile_ms(timing.latency_s, 99),
-        not_finite=outputs.not_finite,
-        callback_errors=inputs.errors,
+        published=outputs.latencies.published,
+        **outputs.latencies.summary(),
+        missed_triggers=session.mailbox.missed,
+        callback_errors=session.inputs.errors,
     )
 
 
-def time_source(sim_time: bool, epoch: int, jumps: int) -> DiagnosticStatus:
-    """Describe the clock and its jumps."""
-    text = "simulated time" if sim_time else "system time"
-    return _entry(DiagnosticStatus.OK, "time", text, epoch=epoch, jumps=jumps)
+def latent(session: Session) -> DiagnosticStatus:
+    """Describe the newest latent: what was fused, how unusual it is, what was no number."""
+    outputs, last = session.outputs, session.outputs.last
+    warn, error = messages.novelty_thresholds(session.runtime)
+    if last is None:
+        return _entry(OK, "latent", "none yet", not_finite=outputs.not_finite)
+    level, text = _LATENTS[last.status]
+    if level == OK and last.novelty > warn:
+        level, text = WARN, "unusual: novelty above its warning threshold"
+    if level == OK and outputs.not_finite:
+        level, text = WARN, "the model's output was not finite, see not_finite"
+    fused = [s.name for s in last.modalities if s.state == FusionState.FUSED and last.valid]
+    return _entry(
+        level,
+        "latent",
+        text,
+        fused=", ".join(fused) or "nothing",
+        valid=last.valid,
+        kl=last.kl,
+        novelty=last.novelty,
+        most_unusual=outputs.most_unusual,
+        novelty_warn=warn,
+        novelty_error=error,
+        not_finite=outputs.not_finite,
+        epoch=last.epoch,
+        sequence=last.sequence,
+    )
+
+
+def time_source(
+    sim_time: bool, clock_ns: int, epoch: int, jumps: int, stamp_to_published_s: float
+) -> DiagnosticStatus:
+    """Describe the clock and its jumps.
+
+    Args:
+        sim_time: Parameter `use_sim_time`.
+        clock_ns: What the node's clock says.
+        epoch: Of the newest samples.
+        jumps: Time jumps while active, of the clock or of a topic's stamps.
+        stamp_to_published_s: Of the newest latent, by the host's clock.
+    """
+    level, text = OK, "simulated time" if sim_time else "system time"
+    if sim_time and clock_ns == 0:
+        level, text = WARN, "use_sim_time is on and nothing came on /clock"
+    return _entry(
+        level,
+        "time",
+        text,
+        use_sim_time=sim_time,
+        clock_s=clock_ns * 1e-9,
+        epoch=epoch,
+        jumps=jumps,
+        host_clock_minus_stamp_s=stamp_to_published_s,
+    )
+
+
+def memory() -> DiagnosticStatus:
+    """Describe what the process holds."""
+    values = resources.memory_mb()
+    text = f"{values['resident_mb']:.0f} MB" if values else "unknown: no /proc here"
+    return _entry(OK, "memory", text, **values, threads=resources.threads())
+
+
+def gpu(device: resources.Gpu) -> DiagnosticStatus:
+    """Describe the GPU, or that there is none."""
+    values = device.read()
+    return _entry(OK, "gpu", device.missing or str(values.get("name", "GPU")), **values)
 
 
 def to_array(
@@ -110,5 +204,5 @@ def to_array(
         entry.name = f"{node_name.lstrip('/')}: {entry.name}"
         entry.hardware_id = hardware
     message = DiagnosticArray(status=entries)
-    message.header.stamp = to_time(stamp_ns)
+    message.header.stamp = messages.to_time(stamp_ns)
     return message

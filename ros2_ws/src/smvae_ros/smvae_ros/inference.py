@@ -11,8 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from smvae_core.conversions import CONVERTERS, ConversionError, ConversionOptions
-from smvae_core.errors import SampleError
+from smvae_core.conversions import (
+    CONVERTERS,
+    ConversionError,
+    ConversionOptions,
+    Converter,
+    plausibility,
+)
+from smvae_core.errors import SampleError, SMVAEError
 from smvae_core.fusion import Observation
 from smvae_core.modality import Modality
 from smvae_core.runtime import Posterior, Runtime
@@ -20,6 +26,15 @@ from smvae_ros.mailbox import Mailbox, Taken
 
 #: Latencies kept for the percentiles in diagnostics.
 _KEPT = 300
+
+
+class Unforeseen(SampleError):
+    """A message whose conversion failed without saying why: a fault of ours, not to be hidden."""
+
+    def __init__(self, modality: str, err: Exception) -> None:
+        """Name the error, which is also the reason that is counted."""
+        self.reason = f"unforeseen {type(err).__name__}"
+        super().__init__(modality, "message", expected="a conversion or a reason", got=repr(err))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +75,8 @@ class Inference:
         mailbox: Mailbox,
         deliver: Callable[[Result], None],
         reject: Callable[[str, str], None],
+        *,
+        implausible: Callable[[str, str], None] | None = None,
     ) -> None:
         """Prepare; `start` runs the thread.
 
@@ -68,14 +85,17 @@ class Inference:
             mailbox: Where triggers and samples come from.
             deliver: Called with every result, in the thread.
             reject: Called with modality and text when a message turns out to be bad.
+            implausible: Called with modality and what is odd about each new sample, '' = nothing.
         """
         self._runtime = runtime
         self._mailbox = mailbox
         self._deliver = deliver
         self._reject = reject
+        self._implausible = implausible
         self._modalities: dict[str, Modality] = {m.name: m for m in runtime.modalities}
         self._embedded: dict[str, Any] = {}
         self._options: dict[str, ConversionOptions] = {}
+        self._converters: dict[str, Converter] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.timing = Timing()
@@ -91,9 +111,20 @@ class Inference:
         max_rate_hz: float,
         collect_timeout_s: float,
         on_grid: bool,
+        converters: Mapping[str, Converter] | None = None,
     ) -> None:
-        """Apply parameters, also while running."""
+        """Apply parameters, also while running.
+
+        Args:
+            options: Of each modality's conversion.
+            max_rate_hz: At most so many latents per second.
+            collect_timeout_s: How long to wait for others of a moment.
+            on_grid: Latents on a grid of 1 / max_rate_hz, whenever messages arrive.
+            converters: Of each modality, for the message type its topic carries; None = each
+                kind's default.
+        """
         self._options = dict(options)
+        self._converters = dict(converters or {})
         self.max_rate_hz = max_rate_hz
         self.collect_timeout_s = collect_timeout_s
         self.on_grid = on_grid
@@ -134,7 +165,7 @@ class Inference:
                     continue
                 if not self.on_grid:
                     self._stop.wait(max(0.0, next_s - time.monotonic()))
-                self._mailbox.collect(self.collect_timeout_s)
+                    self._mailbox.collect(self.collect_timeout_s)
                 if self._stop.is_set():
                     return
                 started = time.monotonic()
@@ -174,16 +205,30 @@ class Inference:
                 continue
             self._embedded.pop(name, None)
             try:
-                self._runtime.observe(name, self._sample(name, value, options))
+                sample = self._sample(name, value, options)
+                self._runtime.observe(name, sample)
             except (ConversionError, SampleError) as err:
                 bad[name] = getattr(err, "reason", "value")
                 self._reject(name, str(err))
             else:
                 self._embedded[name] = key
+                if self._implausible is not None:
+                    self._implausible(name, plausibility(self._modalities[name], sample))
         return bad
 
     def _sample(self, name: str, value: Any, options: ConversionOptions) -> Any:
+        """Return what the mailbox held as a raw sample.
+
+        A conversion may fail in ways that nobody thought of: the message is refused by the name of
+        the error, since no message may stop the thread.
+        """
         modality = self._modalities[name]
         if modality.kind == "force_window":
             return value  # the collector made a window of readings
-        return CONVERTERS[modality.kind].to_array(modality, value, options)
+        converter = self._converters.get(name) or CONVERTERS[modality.kind]
+        try:
+            return converter.to_array(modality, value, options)
+        except SMVAEError:
+            raise
+        except Exception as err:
+            raise Unforeseen(name, err) from err

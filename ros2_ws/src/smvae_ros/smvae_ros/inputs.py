@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,10 +12,16 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
-from smvae_core.conversions import CONVERTERS, ConversionError, ConversionOptions, stamp_ns
+from smvae_core.conversions import ConversionError, ConversionOptions, Converter, stamp_ns
 from smvae_core.modality import Modality
+from smvae_core.trigger import bad_stamp
 from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
+from smvae_ros.matching import mismatch
+from smvae_ros.topic_statistics import TopicStatistics
+
+#: Last parts of topics on which image_transport publishes beside the raw image.
+_TRANSPORTS = ("compressed", "compressedDepth")
 
 
 def message_class(message_type: str) -> Any:
@@ -25,7 +32,10 @@ def message_class(message_type: str) -> Any:
 
 def camera_info_topic(image_topic: str) -> str:
     """Return the sibling camera_info of an image topic, where image_transport puts it."""
-    return "/".join([*image_topic.split("/")[:-1], "camera_info"])
+    parts = image_topic.split("/")
+    if parts[-1] in _TRANSPORTS:
+        parts.pop()
+    return "/".join([*parts[:-1], "camera_info"])
 
 
 class Inputs:
@@ -38,150 +48,233 @@ class Inputs:
         mailbox: Mailbox,
         on_restart: Callable[[str], None],
     ) -> None:
-        """Prepare; `open` subscribes.
+        """Prepare; `configure` tells how to read messages, `open` subscribes.
 
         Args:
             node: The rclpy node.
             modalities: What the bundle knows.
             mailbox: Where messages go.
-            on_restart: Called with a reason when stamps jump back.
+            on_restart: Called with a reason when the stamps of a topic began again.
         """
         self._node = node
         self._modalities = modalities
         self._mailbox = mailbox
         self._on_restart = on_restart
-        self._subscriptions: list[Any] = []
+        self._subscriptions: list[tuple[str, Any]] = []
         self._readings: dict[str, Any] = {}
+        self._converters: dict[str, Converter] = {}
+        self._options: dict[str, ConversionOptions] = {}
+        self._expected_frames: dict[str, str] = {}
+        self._ticks: dict[str, tuple[int, int]] = {}
         self.topics: dict[str, str] = {}
         self.frame_ids: dict[str, str] = {}
         self.camera_infos: dict[str, CameraInfo] = {}
         self.qos_mismatches: dict[str, str] = {}
+        """What the middleware complained of last; `mismatch` says what is wrong now."""
+        self.statistics = {m.name: TopicStatistics() for m in modalities}
         self.errors = 0
         self.max_future_s = 0.5
+
+    def configure(
+        self,
+        converters: Mapping[str, Converter],
+        options: Mapping[str, ConversionOptions],
+        *,
+        frame_ids: Mapping[str, str],
+        max_future_s: float,
+    ) -> None:
+        """Apply parameters, also while open; a changed message type counts at the next `open`.
+
+        Args:
+            converters: Of each modality, for the message type that its topic carries.
+            options: Of each modality.
+            frame_ids: Expected frame of each modality; '' = any.
+            max_future_s: Messages stamped further ahead of the node's clock are rejected.
+        """
+        self._converters = dict(converters)
+        self._options = dict(options)
+        self._expected_frames = dict(frame_ids)
+        self.max_future_s = max_future_s
 
     def open(self, topics: Mapping[str, str]) -> None:
         """Subscribe to the topic of every modality, and to camera_info beside images."""
         for modality in self._modalities:
             name, topic = modality.name, topics[modality.name]
-            converter = CONVERTERS[modality.kind]
+            profile = partial(qos.sensor, modality.kind)
             store = self._store_burst if modality.kind == "force_window" else self._store
-            self._subscribe(
-                name,
-                message_class(converter.message_type),
-                topic,
-                partial(store, modality),
-                qos.sensor(modality.kind),
+            self.statistics[name] = TopicStatistics()
+            self._mailbox.set_publishers(name, 0)
+            cls = message_class(self._converters[name].message_type)
+            matched = partial(self._matched, name)
+            subscription = self._subscribe(
+                name, cls, topic, partial(store, modality), profile(), matched
             )
-            self._readings[name] = self._subscriptions[-1]
-            self.topics[name] = self._subscriptions[-1].topic_name
+            self._readings[name] = subscription
+            self.topics[name] = subscription.topic_name
             if modality.is_image:
-                keep = partial(self.camera_infos.__setitem__, name)
-                self._subscribe(
-                    name,
-                    CameraInfo,
-                    camera_info_topic(topic),
-                    keep,
-                    qos.sensor(modality.kind),
-                )
+                keep = partial(self._keep_camera_info, name)
+                self._subscribe(name, CameraInfo, camera_info_topic(topic), keep, profile())
 
     def close(self) -> None:
         """Unsubscribe; remembered frames and camera infos stay."""
-        for subscription in self._subscriptions:
+        for _, subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
         self._readings.clear()
         self.qos_mismatches.clear()
 
     def publishers(self, name: str) -> int:
-        """Return how many publishers a modality's topic has."""
+        """Return how many publishers a modality's topic has, also those that do not match."""
         return int(self._node.count_publishers(self.topics[name])) if name in self.topics else 0
+
+    def rate_hz(self, name: str) -> float:
+        """Return how many messages of a modality arrive per second on the steady clock."""
+        return self.statistics[name].rate_hz(time.monotonic())
+
+    def mismatch(self, name: str) -> str:
+        """Return why a publisher of a modality's topics is not heard now; '' = all are."""
+        found = (mismatch(self._node, s) for n, s in self._subscriptions if n == name)
+        return next(filter(None, found), "")
+
+    def implausible(self, name: str, text: str) -> None:
+        """Note what is odd about a valid sample ('' = nothing); called by the inference thread."""
+        self.statistics[name].judged(text)
+        if text:
+            self._warn(name, "implausible", f"{name}: {text}")
 
     def _subscribe(
         self,
         name: str,
         cls: Any,
         topic: str,
-        callback: Callable[[Any], None],
+        callback: Callable[[Any, Mapping[str, Any]], None],
         profile: Any,
-    ) -> None:
+        matched: Callable[[Any], None] | None = None,
+    ) -> Any:
+        topic = self._node.resolve_topic_name(topic)  # as it is remapped, and named in complaints
         events = SubscriptionEventCallbacks(
-            incompatible_qos=partial(self._incompatible, name, topic), use_default_callbacks=False
+            incompatible_qos=self._guarded_event(partial(self._incompatible, name, topic)),
+            matched=self._guarded_event(matched) if matched else None,
+            use_default_callbacks=False,
         )
-        self._subscriptions.append(
-            self._node.create_subscription(
-                cls,
-                topic,
-                self._guarded(callback),
-                profile,
-                event_callbacks=events,
-                qos_overriding_options=qos.overridable(),
-            )
+        subscription = self._node.create_subscription(
+            cls,
+            topic,
+            self._guarded(callback),
+            profile,
+            event_callbacks=events,
+            qos_overriding_options=qos.overridable(),
         )
+        self._subscriptions.append((name, subscription))
+        return subscription
 
     def _incompatible(self, name: str, topic: str, info: Any) -> None:
         policy = qos_policy_name_from_kind(info.last_policy_kind)
         self.qos_mismatches[name] = f"{topic}: a publisher offers an incompatible {policy}"
         self._node.get_logger().error(
-            f"{self.qos_mismatches[name]}; see `ros2 topic info --verbose`, or set "
-            f"qos_overrides.<topic>.subscription.*",
+            f"{self.qos_mismatches[name]}; see `ros2 topic info --verbose {topic}`, or set "
+            f"qos_overrides.{topic}.subscription.*",
             throttle_duration_sec=5.0,
         )
 
-    def _guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _matched(self, name: str, info: Any) -> None:
+        self._mailbox.set_publishers(name, info.current_count)
+
+    def _guarded(
+        self, callback: Callable[[Any, Mapping[str, Any]], None]
+    ) -> Callable[[Any, Mapping[str, Any]], None]:
         """Keep an exception in one callback from ending the process; it is logged and counted."""
 
-        def guarded(message: Any) -> None:
+        def guarded(message: Any, info: Mapping[str, Any]) -> None:
             try:
-                callback(message)
+                callback(message, info)
             except Exception as err:
-                self.errors += 1
-                self._node.get_logger().error(
-                    f"callback failed: {type(err).__name__}: {err}", throttle_duration_sec=5.0
-                )
+                self._failed(err)
 
         return guarded
 
-    def _store(self, modality: Modality, message: Any) -> None:
+    def _guarded_event(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def guarded(info: Any) -> None:
+            try:
+                callback(info)
+            except Exception as err:
+                self._failed(err)
+
+        return guarded
+
+    def _failed(self, err: Exception) -> None:
+        self.errors += 1
+        self._node.get_logger().error(
+            f"callback failed: {type(err).__name__}: {err}", throttle_duration_sec=5.0
+        )
+
+    def _keep_camera_info(self, name: str, message: CameraInfo, _: Mapping[str, Any]) -> None:
+        self.camera_infos[name] = message
+
+    def _store(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
         """Check the header and leave the message in the mailbox.
 
         Force readings become arrays here (six numbers); images are decoded when they are used.
         """
         name = modality.name
-        stamp = stamp_ns(message)
-        reason = self._bad_stamp(stamp)
+        self.statistics[name].arrived(time.monotonic(), info)
+        now_ns = self._node.get_clock().now().nanoseconds
+        stamped = self._converters[name].stamped
+        stamp = stamp_ns(message, None if stamped else self._arrival_ns(name, now_ns))
+        reason = bad_stamp(stamp, now_ns, self.max_future_s) or self._bad_frame(name, message)
         value = message
         if not reason and modality.kind == "force_window":
             try:
-                value = CONVERTERS[modality.kind].to_array(modality, message, ConversionOptions())
+                value = self._converters[name].to_array(modality, message, self._options[name])
             except ConversionError as err:
                 reason = err.reason
         if reason:
             self._mailbox.reject(name, stamp, reason)
-            self._node.get_logger().warning(
-                f"{name}: message rejected: {reason}", throttle_duration_sec=5.0
-            )
+            self._warn(name, reason, f"{name}: message rejected: {reason}")
             return
         if self._mailbox.restarted(name, stamp):
             self._on_restart(f"stamps of {name} jumped back")
-        self.frame_ids[name] = message.header.frame_id
-        self._mailbox.put(name, stamp, value)
+        if stamped:
+            self.frame_ids[name] = message.header.frame_id
+        self._mailbox.put(
+            name,
+            stamp,
+            value,
+            source_ns=info.get("source_timestamp", 0),
+            received_ns=info.get("received_timestamp", 0),
+        )
 
-    def _store_burst(self, modality: Modality, message: Any) -> None:
-        """Store a reading, and at once those that wait behind it.
+    def _store_burst(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
+        """Store a reading, and at once those that wait behind it, at most a queue of them.
 
         The executor takes one message of each topic per turn: after a pause, the newest image would
         overtake a queue of readings of the time before it, and force would count as stale.
         """
-        self._store(modality, message)
+        self._store(modality, message, info)
         subscription = self._readings[modality.name]
         with subscription.handle:
-            while taken := subscription.handle.take_message(subscription.msg_type, False):
-                self._store(modality, taken[0])
+            for _ in range(subscription.qos_profile.depth):
+                taken = subscription.handle.take_message(subscription.msg_type, False)
+                if taken is None:
+                    return
+                self._store(modality, *taken)
 
-    def _bad_stamp(self, stamp: int) -> str:
-        if stamp <= 0:
-            return "zero stamp"
-        now = self._node.get_clock().now().nanoseconds
-        if now > 0 and stamp - now > self.max_future_s * 1e9:
-            return "future stamp"
+    def _arrival_ns(self, name: str, now_ns: int) -> int:
+        """Return the stamp of a message without header: now, told apart within one tick of /clock.
+
+        Zero while simulated time has not started, so that the message is rejected.
+        """
+        tick, count = self._ticks.get(name, (-1, 0))
+        count = count + 1 if tick == now_ns else 0
+        self._ticks[name] = (now_ns, count)
+        return now_ns + count if now_ns > 0 else 0
+
+    def _bad_frame(self, name: str, message: Any) -> str:
+        expected = self._expected_frames[name]
+        if expected and self._converters[name].stamped and message.header.frame_id != expected:
+            return "frame"
         return ""
+
+    def _warn(self, name: str, what: str, text: str) -> None:
+        if self.statistics[name].may_warn(what, time.monotonic()):
+            self._node.get_logger().warning(text)

@@ -1,23 +1,17 @@
-"""Callbacks leave messages here, the inference thread takes them: a lock around a collector."""
+"""Callbacks leave messages here, the inference thread takes them: a lock around the trigger."""
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smvae_core.fusion import FusionRule, FusionState, Observation
+from smvae_core.fusion import FusionRule, Observation
 from smvae_core.modality import Modality
 from smvae_core.observation import Collector
-from smvae_ros.parameters import TRIGGERS
-
-#: A stamp that far behind its predecessor is a restarted source (a looped bag), not a late message.
-RESTART_S = 1.0
-#: Samples stamped this close belong to one moment, whatever their rate.
-SAME_MOMENT_S = 0.005
+from smvae_core.trigger import Trigger
 
 
 @dataclass(frozen=True)
@@ -27,25 +21,49 @@ class Taken:
     epoch: int
     observation: Observation
     arrival_s: float
-    """Steady time at which the newest triggering message arrived."""
+    """Steady time at which the message arrived that asked for it."""
+    trigger: str = ""
+    """Modality of that message."""
+    source_ns: int = 0
+    """When its publisher sent it, system clock of that host; 0 = the middleware does not say."""
+    received_ns: int = 0
+    """When the middleware received it, system clock; 0 = it does not say."""
 
 
 class Mailbox:
-    """Newest messages of every modality, and whether they ask for a latent."""
+    """Newest messages of every modality, and whether they ask for a latent.
+
+    What belongs together, and who waits for whom, is decided in `smvae_core.trigger` and
+    `smvae_core.observation`; here are the lock, the clock and the epoch.
+    """
 
     def __init__(
-        self, modalities: tuple[Modality, ...], rules: Mapping[str, FusionRule], trigger: str
+        self,
+        modalities: tuple[Modality, ...],
+        rules: Mapping[str, FusionRule],
+        trigger: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        epoch: int = 0,
     ) -> None:
+        """Start empty.
+
+        Args:
+            modalities: What the model knows.
+            rules: One per modality.
+            trigger: any, timer, or a modality's name.
+            clock: Steady time [s].
+            epoch: To begin with: that of the model before this one, so that it only ever rises.
+        """
         self.modalities = modalities
+        self._clock = clock
         self._changed = threading.Condition()
         self._collector = Collector(modalities, rules)
-        self._rules = dict(rules)
-        self._trigger = trigger
-        self._pending = False
-        self._arrival_s = 0.0
-        self._newest: dict[str, int] = {}
-        self._arrivals_s: dict[str, float] = {}
-        self._epoch = 0
+        self._trigger = Trigger(self._collector, trigger)
+        self._epoch = epoch
+        self._sent = ("", 0, 0)
+        self.missed = 0
+        """Messages that asked for a latent while another already did: one answers both."""
         self._closed = False
 
     @property
@@ -55,57 +73,68 @@ class Mailbox:
     def set_rules(self, rules: Mapping[str, FusionRule], trigger: str) -> None:
         """Apply changed parameters."""
         with self._changed:
-            self._rules = dict(rules)
-            self._trigger = trigger
+            self._trigger.name = trigger
             for name, rule in rules.items():
                 self._collector.set_rule(name, rule)
+            self._changed.notify_all()
+
+    def set_publishers(self, name: str, count: int) -> None:
+        """Note how many publishers a modality's topic has; without any it is ABSENT, not STALE."""
+        with self._changed:
+            self._collector.set_publishers(name, count)
 
     def restarted(self, name: str, stamp_ns: int) -> bool:
-        """Return whether a stamp lies so far back that its source must have restarted."""
-        newest = self._newest.get(name)
-        return newest is not None and stamp_ns < newest - RESTART_S * 1e9
+        """Judge the stamp of one more message, before `put`: did its source begin again?
 
-    def put(self, name: str, stamp_ns: int, value: Any) -> None:
-        """Store one message (a force reading: its array); wake the thread if it triggers."""
-        now = time.monotonic()
+        Call it once per message; the answer counts messages in a row (`Channel.restarted`).
+        """
         with self._changed:
-            self._collector.add(name, stamp_ns, value, now)
-            if stamp_ns <= self._newest.get(name, 0):
-                return  # the collector counted it as rejected
-            self._newest[name] = stamp_ns
-            self._arrivals_s[name] = now
-            if self._rules[name].enabled and self._trigger in (*TRIGGERS, name):
-                self._arrival_s = now
-                if not self._pending:
-                    self._pending = True
-                    self._changed.notify_all()
-            elif self._pending:
-                self._changed.notify_all()  # a collecting thread may wait for this one
+            return self._collector.restarted(name, stamp_ns)
+
+    def put(
+        self, name: str, stamp_ns: int, value: Any, *, source_ns: int = 0, received_ns: int = 0
+    ) -> None:
+        """Store one message (a force reading: its array); wake the thread if it waits for it.
+
+        Args:
+            name: Modality.
+            stamp_ns: Of its header.
+            value: The message, or a force reading (C,).
+            source_ns: When it was sent, by the middleware; see `Taken`.
+            received_ns: When it was received, by the middleware.
+        """
+        with self._changed:
+            now_s, waiting = self._clock(), self._trigger.pending
+            taken = self._trigger.add(name, stamp_ns, value, now_s)
+            if taken and self._trigger.pending and self._trigger.arrival_s == now_s:
+                self._sent = (name, source_ns, received_ns)
+                self.missed += waiting
+            if self._trigger.pending:
+                self._changed.notify_all()
 
     def reject(self, name: str, stamp_ns: int, reason: str) -> None:
         """Count a message that its callback refused."""
         with self._changed:
-            self._collector.reject(name, stamp_ns, time.monotonic(), reason)
+            self._collector.reject(name, stamp_ns, self._clock(), reason)
 
     def drop(self, name: str, stamp_ns: int, reason: str) -> None:
         """Take back a stored message that turned out to be bad."""
         with self._changed:
-            self._collector.drop(name, stamp_ns, time.monotonic(), reason)
+            self._collector.drop(name, stamp_ns, self._clock(), reason)
 
     def flush(self) -> int:
         """Forget all samples and begin a new epoch; return its number."""
         with self._changed:
-            self._collector.flush()
-            self._newest.clear()
-            self._arrivals_s.clear()
-            self._pending = False
+            self._trigger.flush()
             self._epoch += 1
+            self._changed.notify_all()
             return self._epoch
 
     def open(self) -> None:
-        """Accept waiting again after `close`."""
+        """Accept waiting again after `close`: a new activation, which counts from zero."""
         with self._changed:
             self._closed = False
+            self._collector.reset_counts()
 
     def close(self) -> None:
         """Wake a waiting thread for good."""
@@ -116,43 +145,37 @@ class Mailbox:
     def wait(self, timeout_s: float) -> bool:
         """Wait for a trigger; return whether there is one."""
         with self._changed:
-            self._changed.wait_for(lambda: self._pending or self._closed, timeout_s)
-            return self._pending and not self._closed
+            self._changed.wait_for(lambda: self._trigger.pending or self._closed, timeout_s)
+            return self._trigger.pending and not self._closed
 
     def collect(self, timeout_s: float) -> None:
-        """With a modality as trigger, wait for live others of its moment, at most `timeout_s`."""
-        if self._trigger in TRIGGERS or timeout_s <= 0:
+        """Wait for what else belongs to the pending moment, at most `timeout_s`.
+
+        See `smvae_core.trigger.Trigger` for whom; with trigger 'timer' it never waits.
+        """
+        if timeout_s <= 0:
             return
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._complete(), timeout_s)
-
-    def _complete(self) -> bool:
-        """Return whether every live modality has a sample of the trigger's moment."""
-        now = time.monotonic()
-        status = self._collector.observe(now, self._newest.get(self._trigger, 0)).status
-        return all(
-            s.age_s <= max(0.5 * (s.period_s or 0.0), SAME_MOMENT_S)
-            for name, s in status.items()
-            if self._rules[name].enabled
-            and now - self._arrivals_s.get(name, -math.inf) <= s.max_age_s
-        )
+            self._trigger.begin()
+            deadline_s = self._clock() + timeout_s
+            while not self._closed:
+                now_s = self._clock()
+                if not self._trigger.awaited(now_s, deadline_s - now_s):
+                    return
+                self._changed.wait(deadline_s - now_s)
 
     def take(self) -> Taken:
         """Return what belongs to the trigger's time and clear the trigger."""
         with self._changed:
-            self._pending = False
-            reference = None if self._trigger in TRIGGERS else self._newest.get(self._trigger)
-            observation = self._collector.observe(time.monotonic(), reference)
-            return Taken(self._epoch, observation, self._arrival_s)
+            arrival_s = self._trigger.arrival_s
+            return Taken(self._epoch, self._trigger.take(self._clock()), arrival_s, *self._sent)
 
     def observe(self, reference_ns: int | None = None) -> Observation:
         """Return the observation at a reference time, without touching the trigger."""
         with self._changed:
-            return self._collector.observe(time.monotonic(), reference_ns)
+            return self._collector.observe(self._clock(), reference_ns)
 
     def blind(self) -> bool:
         """Return whether nothing alive can ask for a latent."""
-        status = self.observe().status
-        if self._trigger in TRIGGERS:
-            return all(s.state != FusionState.FUSED for s in status.values())
-        return status[self._trigger].state != FusionState.FUSED
+        with self._changed:
+            return self._trigger.blind(self._clock())

@@ -9,12 +9,14 @@ from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import CameraInfo
-from smvae_msgs.msg import LatentState, ModalityInfo, ModalityStatus, ModelInfo
+from smvae_msgs.msg import LatentState, ModalityInfo, ModalityStatus, ModelInfo, Timing
 
 from smvae_core.conversions import CONVERTERS
 from smvae_core.fusion import FusionState, Observation
 from smvae_core.modality import Modality
+from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.runtime import Posterior, Runtime
+from smvae_ros.mailbox import Taken
 
 #: Conventions that no message carries, by kind.
 NOTES = {
@@ -40,38 +42,98 @@ def to_duration(seconds: float) -> Duration:
     return Duration(sec=whole, nanosec=nanoseconds)
 
 
-def statuses(observation: Observation, kinds: Mapping[str, str]) -> list[ModalityStatus]:
-    """Return one status per modality, in the model's order."""
+def statuses(
+    observation: Observation, kinds: Mapping[str, str], nll: Mapping[str, float] | None = None
+) -> list[ModalityStatus]:
+    """Return one status per modality, in the model's order; `nll` where it is known [nats]."""
+    nll = nll or {}
     return [
         ModalityStatus(
             name=name,
             kind=kinds[name],
             state=int(status.state),
+            held=status.held,
             stamp=to_time(status.stamp_ns),
             age=to_duration(status.age_s),
             received=status.received,
             rejected=status.rejected,
-            nll=math.nan,
+            nll=nll.get(name, math.nan),
         )
         for name, status in observation.status.items()
     ]
 
 
-def latent(observation: Observation, posterior: Posterior, kinds: Mapping[str, str]) -> LatentState:
-    """Return a valid LatentState; the sequence, epoch and durations are the publisher's."""
+def latent(
+    observation: Observation,
+    posterior: Posterior,
+    kinds: Mapping[str, str],
+    *,
+    novelty: NoveltyReport | None = None,
+    novelty_error: float = math.nan,
+) -> LatentState:
+    """Return a valid LatentState; the sequence, epoch and durations are the publisher's.
+
+    Args:
+        observation: What it was made from.
+        posterior: Finite.
+        kinds: Kind of each modality.
+        novelty: See `Runtime.novelty_report`; None = not available.
+        novelty_error: Above it the status is OUT_OF_DISTRIBUTION; NaN = never.
+    """
     enabled = [s for s in observation.status.values() if s.state != FusionState.DISABLED]
     complete = all(s.state == FusionState.FUSED for s in enabled)
+    status = LatentState.OK if complete else LatentState.DEGRADED
+    score = novelty.score if novelty is not None else math.nan
+    if score > novelty_error:  # never with NaN
+        status = LatentState.OUT_OF_DISTRIBUTION
     message = LatentState(
         valid=True,
-        status=LatentState.OK if complete else LatentState.DEGRADED,
+        status=status,
         mean=array("f", posterior.mean.tobytes()),
         variance=array("f", posterior.variance.tobytes()),
         kl=posterior.kl,
-        novelty=math.nan,
-        modalities=statuses(observation, kinds),
+        novelty=score,
+        modalities=statuses(observation, kinds, novelty.nll if novelty is not None else {}),
     )
     message.header.stamp = to_time(observation.reference_ns)
     return message
+
+
+def timing(
+    latent: LatentState, taken: Taken, inferred_s: float, published_s: float, published_ns: int
+) -> Timing:
+    """Return where the time of a latent went.
+
+    Args:
+        latent: As published.
+        taken: What it was made from.
+        inferred_s: Steady time at which its posterior was there.
+        published_s: Steady time right after publishing.
+        published_ns: The same moment by the system clock.
+    """
+    inference_s = latent.inference_time.sec + latent.inference_time.nanosec * 1e-9
+    waiting_s = max(inferred_s - inference_s - taken.arrival_s, 0.0)
+    stamp_ns = latent.header.stamp.sec * 10**9 + latent.header.stamp.nanosec
+    return Timing(
+        header=latent.header,
+        epoch=latent.epoch,
+        sequence=latent.sequence,
+        trigger=taken.trigger,
+        source=to_time(taken.source_ns),
+        received=to_time(taken.received_ns),
+        published=to_time(published_ns),
+        waiting=to_duration(waiting_s),
+        inference=latent.inference_time,
+        publishing=to_duration(published_s - inferred_s),
+        node_latency=to_duration(published_s - taken.arrival_s),
+        stamp_to_published_s=(published_ns - stamp_ns) * 1e-9,
+    )
+
+
+def novelty_thresholds(runtime: Runtime) -> tuple[float, float]:
+    """Return the (warn, error) thresholds of LatentState.novelty; NaN where not calibrated."""
+    novelty = runtime.manifest.novelty
+    return (novelty.warn, novelty.error) if novelty is not None else (math.nan, math.nan)
 
 
 def blind(status: int, stamp_ns: int, modalities: list[ModalityStatus]) -> LatentState:
@@ -86,6 +148,7 @@ def blind(status: int, stamp_ns: int, modalities: list[ModalityStatus]) -> Laten
 def model_info(runtime: Runtime, generation: int, stamp_ns: int) -> ModelInfo:
     """Return the latched description of the loaded model."""
     manifest = runtime.manifest
+    warn, error = novelty_thresholds(runtime)
     message = ModelInfo(
         generation=generation,
         name=manifest.name,
@@ -93,8 +156,8 @@ def model_info(runtime: Runtime, generation: int, stamp_ns: int) -> ModelInfo:
         sha256=runtime.bundle.sha256,
         latent_dim=manifest.latent_dim,
         modalities=[_modality_info(runtime, m) for m in manifest.modalities],
-        novelty_warn=math.nan,
-        novelty_error=math.nan,
+        novelty_warn=warn,
+        novelty_error=error,
         provider=runtime.provider,
         runtime_version=runtime.version,
     )

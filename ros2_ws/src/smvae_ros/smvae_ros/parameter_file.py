@@ -16,7 +16,8 @@ def to_yaml(modalities: Iterable[Modality]) -> str:
     """Return the parameter file of a node with these modalities: defaults and meanings."""
     lines = [
         "# Parameters of perception_node, with defaults; written by smvae_ros/parameter_file.py.",
-        "# [live] may change while the node runs, the others only while it is unconfigured.",
+        "# [live] may change while the node runs, [inactive] while it is unconfigured or inactive,",
+        "# the others only while it is unconfigured.",
         "/**:",
         "  ros__parameters:",
     ]
@@ -32,10 +33,10 @@ def to_yaml(modalities: Iterable[Modality]) -> str:
 def _entry(parameter: Parameter, key: str, indent: int) -> list[str]:
     limits = ""
     if parameter.choices:
-        limits = f" One of {', '.join(parameter.choices)}."
+        limits = f" One of {', '.join(filter(None, parameter.choices))}."
     elif parameter.low is not None:
         limits = f" In [{parameter.low:g}, {parameter.high:g}]."
-    live = " [live]" if parameter.live else ""
+    live = {"any": " [live]", "inactive": " [inactive]", "unconfigured": ""}[parameter.when]
     space = " " * indent
     return [
         f"{space}# {parameter.description}{limits}{live}",

@@ -1,55 +1,36 @@
 """`perception_node`: the lifecycle node that publishes a latent of whichever sensors are alive.
 
 Callbacks (inputs.py) fill the mailbox, one thread (inference.py) empties it, outputs.py publishes;
-session.py holds what lives from configure to cleanup. This file is the lifecycle: what exists in
-which state, and who is told when something fails.
+session.py holds what lives as long as a model. Parameters are checked in node_parameters.py, what
+goes wrong is noticed in supervision.py. This file is the lifecycle: what exists in which state.
 """
 
 from __future__ import annotations
 
+import gc
 import math
 import time
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.parameter import Parameter as RosParameter
-from smvae_msgs.msg import LatentState
+from std_srvs.srv import Trigger
 
-from smvae_core.bundle import Bundle
-from smvae_core.conversions import decoder, require_converters
-from smvae_core.errors import ConfigError, SMVAEError
-from smvae_ros import diagnostics, messages, parameters, qos
-from smvae_ros.bundle_path import resolve
+from smvae_core.conversions import decoder
+from smvae_core.errors import ConfigError
 from smvae_ros.inference import Result
+from smvae_ros.lifecycle_guards import guarded, refuse_impossible
+from smvae_ros.node_parameters import NodeParameters, Phase, Prepared
 from smvae_ros.session import Session
+from smvae_ros.supervision import Supervision
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
-Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
-
-
-def guarded(transition: Transition) -> Transition:
-    """Log why a transition failed and return FAILURE; rclpy itself would swallow the exception."""
-
-    @wraps(transition)
-    def run(self: Any, state: LifecycleState) -> TransitionCallbackReturn:
-        name = transition.__name__.removeprefix("on_")
-        try:
-            return transition(self, state)
-        except Exception as err:
-            expected = isinstance(err, SMVAEError)
-            self.failure = str(err) if expected else f"{type(err).__name__}: {err}"
-            self.get_logger().error(f"{name} failed: {self.failure}")
-            self.release()
-            return FAILURE
-
-    return run
+#: Leads to on_error, which releases everything and becomes unconfigured.
+ERROR = TransitionCallbackReturn.ERROR
+#: The process is gone this long after SIGINT or SIGTERM; 2 s are promised.
+GRACE_S = 1.5
 
 
 class PerceptionNode(LifecycleNode):
@@ -62,90 +43,85 @@ class PerceptionNode(LifecycleNode):
             ConfigError: If a parameter given from outside has another type or is out of range.
         """
         super().__init__("smvae", **options)
+        refuse_impossible(self)
         self.failure = ""
-        self._table = parameters.table(())
+        self.jumps = 0
         self._session: Session | None = None
-        self._watchdog: Any = None
-        self._diagnostics_timer: Any = None
         self._active = False
         self._generation = 0
-        self._jumps = 0
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        parameters.declare(self, self._table.values())
-        self.add_on_set_parameters_callback(self._check_parameters)
-        self.add_post_set_parameters_callback(self._parameters_changed)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.output())
-        self._start_diagnostics()
+        self._epoch = 0
+        self._settings = NodeParameters(self, self)
+        self._supervision = Supervision(self, self)
+        self._reset = self.create_service(Trigger, "~/reset", self._on_reset)
         threshold = JumpThreshold(
             min_forward=Duration(seconds=1), min_backward=Duration(nanoseconds=-1)
         )
         self._jump = self.get_clock().create_jump_callback(
             threshold, post_callback=lambda jump: self._time_jumped("the clock jumped")
         )
+        self.get_logger().info("unconfigured; waiting for configure")
+
+    @property
+    def session(self) -> Session | None:
+        """What configure made; None while unconfigured."""
+        return self._session
+
+    @property
+    def phase(self) -> Phase:
+        """What exists: nothing, a model, a running model."""
+        if self._session is None:
+            return "unconfigured"
+        return "active" if self._active else "inactive"
+
+    @property
+    def bundle_sha256(self) -> str:
+        """Of the bundle in use, '' without."""
+        return self._session.runtime.bundle.sha256 if self._session is not None else ""
 
     # --- lifecycle -------------------------------------------------------------------------------
 
-    @guarded
+    @guarded(otherwise=FAILURE)
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and verify the bundle, warm up, and latch model_info."""
+        """Load and verify the bundle, run every subset once, and latch model_info."""
         started = time.monotonic()
-        bundle = self._load_bundle()
-        modalities = bundle.manifest.modalities
-        self._declare_modalities(parameters.table(modalities))
-        values = self._values()
-        reason = parameters.check(self._table, values)
-        if reason:
-            raise ConfigError(reason)
         image_decoder = decoder()[0]
-        self._generation += 1
-        self._session = Session.make(
-            self,
-            bundle,
-            values,
-            generation=self._generation,
-            deliver=self._deliver,
-            rejected=self._rejected,
-            restarted=self._time_jumped,
-        )
-        self._start_diagnostics()
-        self.failure = ""
+        self._use(self._settings.prepare())
+        assert self._session is not None
+        self._supervision.restart_diagnostics()
         self.get_logger().info(
-            f"configured '{bundle.manifest.name}' ({', '.join(bundle.manifest.names)}) from "
-            f"{bundle.path} on {self._session.runtime.provider}, images by {image_decoder}, "
-            f"in {time.monotonic() - started:.2f} s"
+            f"images by {image_decoder}; configured in {time.monotonic() - started:.2f} s"
         )
         return SUCCESS
 
-    @guarded
+    @guarded(otherwise=FAILURE)
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin a new epoch, start the thread, subscribe."""
         session = self._session
-        assert session is not None
-        values = self._values()
-        session.mailbox.flush()
-        super().on_activate(state)
-        session.inference.start()
-        names = [m.name for m in session.runtime.modalities]
-        session.inputs.open({n: values[f"modalities.{n}.topic"] for n in names})
-        self._watchdog = self.create_timer(
-            1.0 / values["heartbeat_rate_hz"], self._watch, clock=self._steady
-        )
-        self._active = True
+        if session is None:
+            raise ConfigError("no model is loaded: cleanup, then configure")
+        if session.inference.alive:
+            raise ConfigError("the inference thread of the last activation still runs: cleanup")
+        try:
+            self._start(session, state)
+        except BaseException:
+            self._stop()
+            raise
+        self.failure = ""
         return SUCCESS
 
-    @guarded
+    @guarded(otherwise=ERROR)
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and stop the thread; the sessions stay."""
         self._stop()
         return super().on_deactivate(state)
 
-    @guarded
+    @guarded(otherwise=ERROR)
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Drop the model and its publishers."""
         self.release()
         return SUCCESS
 
-    @guarded
+    @guarded(otherwise=ERROR)
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, from any state."""
         self.release()
@@ -160,56 +136,68 @@ class PerceptionNode(LifecycleNode):
         """Stop and drop all that configure and activate made; safe in any state."""
         self._stop()
         if self._session is not None:
-            self._session.outputs.destroy()
-            self._session = None
+            session, self._session = self._session, None
+            self._epoch = session.mailbox.epoch
+            session.outputs.destroy()
+            del session
+            gc.collect()  # its memory, a GPU's above all, is wanted now, not some cycles later
+
+    def _start(self, session: Session, state: LifecycleState) -> None:
+        values = self._settings.values()
+        session.mailbox.flush()
+        session.outputs.begin()
+        super().on_activate(state)
+        session.inference.start()
+        names = [m.name for m in session.runtime.modalities]
+        session.inputs.open({n: values[f"modalities.{n}.topic"] for n in names})
+        self._supervision.start()
+        self._active = True
 
     def _stop(self) -> None:
         self._active = False
-        if self._watchdog is not None:
-            self.destroy_timer(self._watchdog)
-            self._watchdog = None
+        self._supervision.stop()
         if self._session is not None:
             self._session.inputs.close()
             if not self._session.inference.stop():
                 self.get_logger().error("the inference thread did not stop within 2 s")
 
-    def _load_bundle(self) -> Bundle:
-        path = resolve(self.get_parameter("bundle").value)
-        bundle = Bundle.load(path)
-        require_converters(bundle.manifest.modalities)
-        wanted = self.get_parameter("bundle_sha256").value
-        if wanted and wanted != bundle.sha256:
-            raise ConfigError(f"bundle {path} has SHA-256 {bundle.sha256}, expected {wanted}")
-        return bundle
+    # --- models ----------------------------------------------------------------------------------
 
-    # --- parameters ------------------------------------------------------------------------------
+    def _use(self, prepared: Prepared) -> None:
+        """Drop the present model and its publishers, and make this one's."""
+        self.release()
+        self._settings.adopt(prepared.table)
+        self._generation += 1
+        self._session = Session.make(
+            self,
+            prepared.runtime,
+            prepared.values,
+            generation=self._generation,
+            epoch=self._epoch,
+            deliver=self._deliver,
+            rejected=self._rejected,
+            restarted=self._time_jumped,
+        )
+        self.failure = ""
+        manifest, bundle = prepared.runtime.manifest, prepared.runtime.bundle
+        self.get_logger().info(
+            f"model {self._generation}: '{manifest.name}' ({', '.join(manifest.names)}) from "
+            f"{bundle.path} on {prepared.runtime.provider} (asked for "
+            f"{prepared.values['provider']})"
+        )
 
-    def _declare_modalities(self, table: dict[str, parameters.Parameter]) -> None:
-        """Declare the parameters of this bundle's modalities, and forget those of another's."""
-        for name in list(self.get_parameters_by_prefix("modalities")):
-            if f"modalities.{name}" not in table:
-                self.undeclare_parameter(f"modalities.{name}")
-        parameters.declare(self, table.values())
-        self._table = table
+    def replace(self, prepared: Prepared) -> None:
+        """Put another model in the place of the present one (`bundle` set while inactive)."""
+        try:
+            self._use(prepared)
+        except Exception as err:  # nothing but a bug; inactive without a model then says so
+            self.failure = f"{type(err).__name__}: {err}"
+            self.get_logger().error(f"the new model cannot be used: {self.failure}")
 
-    def _values(self) -> dict[str, Any]:
-        return {name: self.get_parameter(name).value for name in self._table}
-
-    def _check_parameters(self, changes: list[RosParameter]) -> SetParametersResult:
-        """Refuse a change that cannot be, with the reason."""
-        known = {p.name: p.value for p in changes if p.name in self._table}
-        for name in known if self._session is not None else ():
-            if not self._table[name].live:
-                reason = f"{name} may change only while the node is unconfigured"
-                return SetParametersResult(successful=False, reason=reason)
-        if not known or not all(self.has_parameter(name) for name in self._table):
-            return SetParametersResult(successful=True)
-        reason = parameters.check(self._table, self._values() | known)
-        return SetParametersResult(successful=not reason, reason=reason)
-
-    def _parameters_changed(self, changes: list[RosParameter]) -> None:
-        if self._session is not None and any(p.name in self._table for p in changes):
-            self._session.apply(self._values())
+    def apply(self, values: dict[str, Any]) -> None:
+        """Use changed parameters at once."""
+        if self._session is not None:
+            self._session.apply(values)
 
     # --- while active ----------------------------------------------------------------------------
 
@@ -219,9 +207,7 @@ class PerceptionNode(LifecycleNode):
         if session is None:
             return
         latency_s = session.outputs.publish(result, session.inputs)
-        if math.isfinite(latency_s):
-            session.inference.timing.add(result.inference_s, latency_s)
-        elif session.outputs.not_finite:
+        if not math.isfinite(latency_s) and session.outputs.not_finite:
             self.get_logger().error("the model's output is not finite", throttle_duration_sec=5.0)
 
     def _rejected(self, name: str, text: str) -> None:
@@ -229,60 +215,24 @@ class PerceptionNode(LifecycleNode):
 
     def _time_jumped(self, reason: str) -> None:
         if self._active and self._session is not None:
-            self._jumps += 1
+            self.jumps += 1
             epoch = self._session.mailbox.flush()
             self.get_logger().info(f"{reason}: all samples dropped, epoch {epoch}")
 
-    def _watch(self) -> None:
-        """Heartbeat while blind; leave active when the inference thread is dead."""
-        session = self._session
-        if not self._active or session is None:
-            return
-        if not session.inference.alive:
-            error = session.inference.error
-            self.failure = f"inference stopped: {type(error).__name__}: {error}"
-            self.get_logger().error(f"{self.failure}; leaving active")
-            self._blind(session, LatentState.ERROR)
-            self.trigger_deactivate()
-            return
-        quiet_s = time.monotonic() - session.outputs.last_published_s
-        period_s = 1.0 / self.get_parameter("heartbeat_rate_hz").value
-        if quiet_s >= 0.9 * period_s and session.mailbox.blind():
-            self._blind(session, LatentState.NO_INPUT)
-
-    @staticmethod
-    def _blind(session: Session, status: int) -> None:
-        observation = session.mailbox.observe()
-        modalities = messages.statuses(observation, session.outputs.kinds)
-        session.outputs.publish_blind(status, session.mailbox.epoch, modalities)
-
-    def _start_diagnostics(self) -> None:
-        if self._diagnostics_timer is not None:
-            self.destroy_timer(self._diagnostics_timer)
-        period_s = self.get_parameter("diagnostics_period_s").value
-        self._diagnostics_timer = self.create_timer(period_s, self._diagnose, clock=self._steady)
-
-    def _diagnose(self) -> None:
-        session = self._session
-        entries = [diagnostics.model(session.runtime if session else None, self.failure)]
-        if session is not None:
-            for name, status in session.mailbox.observe().status.items():
-                entries.append(diagnostics.modality(name, status, session.inputs))
-            entries.append(
-                diagnostics.inference(
-                    session.inference, session.outputs, session.inputs, self._active
-                )
-            )
-            sim_time = self.get_parameter("use_sim_time").value
-            entries.append(diagnostics.time_source(sim_time, session.mailbox.epoch, self._jumps))
-        provider = session.runtime.provider if session else ""
-        stamp = self.get_clock().now().nanoseconds
-        name = self.get_fully_qualified_name()
-        self._diagnostics.publish(diagnostics.to_array(entries, name, provider, stamp))
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Forget all samples and begin a new epoch; counts stay."""
+        if self._session is None:
+            response.message = "not configured: there is nothing to forget"
+            return response
+        epoch = self._session.mailbox.flush()
+        response.success = True
+        response.message = f"samples forgotten, epoch {epoch} begun; counts of messages kept"
+        self.get_logger().info(f"reset: {response.message}")
+        return response
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit code."""
     from smvae_ros.process import run
 
-    return run(PerceptionNode, args)
+    return run(PerceptionNode, args, grace_s=GRACE_S)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,17 +16,32 @@ from rclpy.signals import SignalHandlerOptions
 
 from smvae_core.errors import SMVAEError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-def run(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
+_received: list[int] = []
+
+
+def stop_requested() -> bool:
+    """Return whether this process was told to end; long work asks between its steps."""
+    return bool(_received)
+
+
+def run(
+    make_node: Callable[[], Any], args: list[str] | None = None, *, grace_s: float | None = None
+) -> int:
     """Run one node in this process and return the exit code.
 
     rclpy's own handlers would shut the context down under a node that is still active, so we take
     the signals, let the node shut down through its lifecycle, and only then end ROS.
+
+    Args:
+        make_node: Makes the node once ROS is up.
+        args: Command line; None = this process's.
+        grace_s: The process is gone this long after a signal, orderly or not; None = it may take
+            its time, as a recorder must that has a file to finish.
     """
+    _take_signals(grace_s)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: stopping.append(received))
     try:
         node = make_node()
     except SMVAEError as err:
@@ -33,16 +51,51 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while not stopping:
+        while not stop_requested():
             executor.spin_once(timeout_sec=0.1)
     finally:
-        if hasattr(node, "trigger_shutdown"):
-            node.trigger_shutdown()
+        _shut_down(node)
         executor.remove_node(node)
         node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()
         # launch repeats the signal; one that met the interpreter's end would look like a crash
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
     return 0
+
+
+def _shut_down(node: Any) -> None:
+    """Take a lifecycle node through its shutdown transition; one that is finalized stays so."""
+    if not hasattr(node, "trigger_shutdown"):
+        return
+    try:
+        node.trigger_shutdown()
+    except RuntimeError as err:  # what rcl raises where the state machine has no such transition
+        node.get_logger().debug(f"no shutdown transition: {err}")
+
+
+def _take_signals(grace_s: float | None) -> None:
+    """Note SIGINT and SIGTERM from here on, and start the guard of `grace_s`."""
+    for number in SIGNALS:
+        signal.signal(number, lambda received, _: _received.append(received))
+    if grace_s is None:
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_guard, args=(reading, grace_s), name="signals", daemon=True).start()
+
+
+def _guard(reading: int, grace_s: float) -> None:
+    """End the process `grace_s` after its first signal, whatever the main thread does.
+
+    Python runs signal handlers in the main thread between two bytecodes: a call that lasts, such as
+    loading a large network, holds them back. The interpreter writes to this pipe at once, and a
+    network is loaded and run with the interpreter's lock released, so that this thread runs.
+    """
+    number = os.read(reading, 1)[0]
+    time.sleep(grace_s)
+    name = signal.Signals(number).name
+    os.write(2, f"still busy {grace_s:g} s after {name}: ending at once\n".encode())
+    os._exit(0)

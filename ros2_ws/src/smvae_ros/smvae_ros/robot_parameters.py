@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rcl_interfaces.msg import IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -25,6 +30,9 @@ class RobotSettings:
     episode_steps: int
     variation: Variation
     wrench_period_ms: int
+    command_topic: str
+    """TwistStamped that the robot follows; empty: its scripted operator moves it."""
+    command_timeout_s: float
 
 
 def _whole(name: str, default: int, low: int, high: int, text: str) -> tuple[str, int, object]:
@@ -51,6 +59,23 @@ def declare(node: Node) -> RobotSettings:
             "cell",
             ParameterDescriptor(
                 description="'cell': one lab cell; 'wide': everything varies more", read_only=True
+            ),
+        ),
+        (
+            "command_topic",
+            "",
+            ParameterDescriptor(
+                description="TwistStamped in base_link to follow; empty: the scripted operator",
+                read_only=True,
+            ),
+        ),
+        (
+            "command_timeout_s",
+            0.25,
+            ParameterDescriptor(
+                description="Without a command for this long the robot holds still",
+                read_only=True,
+                floating_point_range=[FloatingPointRange(from_value=0.05, to_value=10.0)],
             ),
         ),
     ]

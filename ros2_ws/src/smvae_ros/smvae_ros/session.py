@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smvae_core.bundle import Bundle
 from smvae_core.fusion import FusionRule
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
-from smvae_ros import parameters
+from smvae_ros import depth_color, parameters
 from smvae_ros.inference import Inference, Result
 from smvae_ros.inputs import Inputs
 from smvae_ros.mailbox import Mailbox
@@ -20,6 +19,9 @@ from smvae_ros.outputs import Outputs
 @dataclass(frozen=True)
 class Session:
     """The parts of a configured node, wired."""
+
+    generation: int
+    """Number of this model within the process."""
 
     runtime: Runtime
     mailbox: Mailbox
@@ -31,58 +33,74 @@ class Session:
     def make(
         cls,
         node: Any,
-        bundle: Bundle,
+        runtime: Runtime,
         values: Mapping[str, Any],
         *,
         generation: int,
+        epoch: int,
         deliver: Callable[[Result], None],
         rejected: Callable[[str, str], None],
         restarted: Callable[[str], None],
     ) -> Session:
-        """Load the networks, run each once, and wire the parts.
+        """Wire the parts around a loaded model; latches its description.
 
         Args:
             node: The rclpy node.
-            bundle: Verified.
+            runtime: Loaded and warm; see `loading.load`.
             values: Every parameter of the table.
             generation: Number of this model within the process.
+            epoch: Of the model before it.
             deliver: Takes every result, in the inference thread.
             rejected: Takes modality and reason of a bad message, in the inference thread.
             restarted: Takes the reason when stamps jump back.
-
-        Raises:
-            SMVAEError: If the provider is missing or a graph cannot be loaded.
         """
-        runtime = Runtime(
-            bundle,
-            provider=values["provider"],
-            allow_cpu_fallback=values["allow_cpu_fallback"],
-            threads=values["threads"],
-        )
-        runtime.warm_up()
-        modalities = bundle.manifest.modalities
-        mailbox = Mailbox(modalities, _rules(values, modalities), values["trigger"])
+        modalities = runtime.modalities
+        mailbox = Mailbox(modalities, _rules(values, modalities), values["trigger"], epoch=epoch)
+        inputs = Inputs(node, modalities, mailbox, restarted)
         session = cls(
+            generation,
             runtime,
             mailbox,
-            Inputs(node, modalities, mailbox, restarted),
+            inputs,
             Outputs(node, runtime, generation),
-            Inference(runtime, mailbox, deliver, rejected),
+            Inference(runtime, mailbox, deliver, rejected, implausible=inputs.implausible),
         )
-        session.apply(values)
+        try:
+            session.apply(values)
+        except BaseException:
+            session.outputs.destroy()
+            raise
         return session
 
     def apply(self, values: Mapping[str, Any]) -> None:
         """Hand the parameters that may change live to those who use them."""
         modalities = self.runtime.modalities
         self.mailbox.set_rules(_rules(values, modalities), values["trigger"])
-        self.inputs.max_future_s = values["max_future_s"]
-        self.outputs.predicted = values["publish_predicted"]
+        options = {m.name: parameters.conversion_options(values, m) for m in modalities}
+        converters = {m.name: parameters.message_converter(values, m) for m in modalities}
+        self.inputs.configure(
+            converters,
+            options,
+            frame_ids={m.name: values[f"modalities.{m.name}.frame_id"] for m in modalities},
+            max_future_s=values["max_future_s"],
+        )
+        images = self.outputs.images
+        images.mode = values["publish_predicted"]
+        images.color_limits_m = {
+            m.name: depth_color.limits_m(
+                self.runtime.manifest.statistics[m.name],
+                values[f"modalities.{m.name}.color_min_m"],
+                values[f"modalities.{m.name}.color_max_m"],
+            )
+            for m in modalities
+            if m.kind == "depth_image"
+        }
         self.inference.configure(
-            {m.name: parameters.conversion_options(values, m) for m in modalities},
+            options,
             max_rate_hz=values["max_rate_hz"],
             collect_timeout_s=values["collect_timeout_s"],
             on_grid=values["trigger"] == "timer",
+            converters=converters,
         )
 
 

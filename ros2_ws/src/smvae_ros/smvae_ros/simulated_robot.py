@@ -2,7 +2,8 @@
 
 One thread runs physics in slices of 2 ms, each published at its own moment: force at
 `wrench_rate_hz`, and every 50 ms camera images and the command of the next 50 ms. The executor only
-serves parameters.
+serves parameters, and stores the newest command where `command_topic` names one: the robot then
+follows it instead of its scripted operator, and `action` still is what was executed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import rclpy
+from geometry_msgs.msg import TwistStamped
+from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -21,10 +25,12 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from smvae_core.errors import SMVAEError
+from smvae_core.modality import VISION_TOUCH
 from smvae_datasets.simulation.robot import STEP_MS, SimulatedRobot
+from smvae_ros.command_follower import CommandFollower
 from smvae_ros.pacing import DeadlineClock
 from smvae_ros.robot_parameters import SENSORS, accepted, declare, sensor_switches
-from smvae_ros.robot_publishers import RobotPublishers
+from smvae_ros.robot_publishers import BASE_FRAME, STEP_TIME_S, RobotPublishers
 
 #: Physics runs ahead by this much and is published when its moment comes [ms].
 SLICE_MS = 2
@@ -57,10 +63,29 @@ class SimulatedRobotNode(Node):
         self.add_on_set_parameters_callback(self._on_parameters)
         self._robot = SimulatedRobot(seed=self._settings.seed, variation=self._settings.variation)
         self._out = RobotPublishers(self, self._robot.camera_intrinsics)
+        self._follower = self._follow(self._settings.command_topic)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="robot", daemon=True)
         self.counts = Counts()
         self.failure: BaseException | None = None
+
+    def _follow(self, topic: str) -> CommandFollower | None:
+        """Subscribe to the commands to follow, or return None for the scripted operator."""
+        if not topic:
+            return None
+        follower = CommandFollower(
+            next(m for m in VISION_TOUCH if m.kind == "vector"),
+            frame_id=BASE_FRAME,
+            timeout_s=self._settings.command_timeout_s,
+            step_time_s=STEP_TIME_S,
+        )
+
+        def store(message: TwistStamped) -> None:
+            if refused := follower.store(message):
+                self.get_logger().warning(f"command refused: {refused}", throttle_duration_sec=2.0)
+
+        self.create_subscription(TwistStamped, topic, store, 1)
+        return follower
 
     def start(self) -> None:
         """Run the robot in its own thread until `stop`."""
@@ -124,7 +149,7 @@ class SimulatedRobotNode(Node):
         The command is stamped just after the image before it: the newest command at or before an
         image is the one that the robot was executing, as in the episode files.
         """
-        action = self._robot.begin_step()
+        action = self._command()
         if self._enabled["action"]:
             self._out.publish_action(action, clock.stamp_ns(begin_ns) + COMMAND_DELAY_NS)
         for offset in range(0, STEP_MS, SLICE_MS):
@@ -149,6 +174,14 @@ class SimulatedRobotNode(Node):
         self._cameras(clock.stamp_ns(begin_ns + STEP_NS))
         self.counts.steps += 1
 
+    def _command(self) -> NDArray[np.float64]:
+        """Command the next 50 ms, by the operator or as received; the displacement (4,)."""
+        if self._follower is None:
+            return self._robot.begin_step()
+        displacement = self._follower.displacement()
+        self._robot.command(displacement)
+        return displacement
+
     def _cameras(self, stamp_ns: int) -> None:
         """Render once, if anyone gets to see it, and publish images, then the truth."""
         rgb, depth = self._enabled["rgb"], self._enabled["depth"]
@@ -160,7 +193,8 @@ class SimulatedRobotNode(Node):
                 self._out.publish_depth(depth_m, stamp_ns)
             self._out.publish_truth(image, depth_m, stamp_ns)
         offset_m = self._robot.peg_pose[:3] - self._robot.hole_pose[:3]
-        self._out.publish_state(offset_m, self._robot.condition, self._robot.phase, stamp_ns)
+        phase = self._robot.phase if self._follower is None else "commanded"
+        self._out.publish_state(offset_m, self._robot.condition, phase, stamp_ns)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -16,12 +16,13 @@ import numpy as np
 from geometry_msgs.msg import TwistStamped, WrenchStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_harness import Listener
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, ModelInfo
+from smvae_ros.service_client import connect
 
 from smvae_core.conversions import CONVERTERS, ConversionOptions
 from smvae_core.fusion import FusionState
@@ -52,6 +53,7 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 WINDOW_MS = 40
 
 
@@ -101,17 +103,30 @@ class Client(Listener):
 
     patience_s = 10.0
 
-    def __init__(self, domain: int, modalities: tuple[Modality, ...]) -> None:
+    def __init__(
+        self, domain: int, modalities: tuple[Modality, ...], profile: QoSProfile = BEST_EFFORT
+    ) -> None:
         super().__init__(domain, "client")
         self.modalities = {m.name: m for m in modalities}
         self.latents: list[LatentState] = []
         self.node.create_subscription(LatentState, "/smvae/latent", self.latents.append, 100)
         self._publishers = {
-            m.name: self.node.create_publisher(MESSAGES[m.kind], TOPICS[m.name], BEST_EFFORT)
+            m.name: self.node.create_publisher(MESSAGES[m.kind], TOPICS[m.name], profile)
             for m in modalities
         }
         self.sent: dict[str, dict[int, Any]] = {m.name: {} for m in modalities}
         self._seed = 0
+
+    def retire(self, name: str) -> None:
+        """Destroy the publisher of one modality, as a driver does that ends."""
+        self.node.destroy_publisher(self._publishers.pop(name))
+
+    def revive(self, name: str, profile: QoSProfile = BEST_EFFORT) -> None:
+        """Create it again and wait until the node is connected."""
+        kind = self.modalities[name].kind
+        publisher = self.node.create_publisher(MESSAGES[kind], TOPICS[name], profile)
+        self._publishers[name] = publisher
+        self.until(publisher.get_subscription_count)
 
     def spin(self, seconds: float) -> None:
         """Spin for a time."""
@@ -123,6 +138,17 @@ class Client(Listener):
         self, service_type: Any, name: str, request: Any, timeout_s: float | None = 20.0
     ) -> Any:
         return super().call(service_type, name, request, timeout_s)
+
+    def caller(self, service_type: Any, name: str) -> Callable[[Any], Any]:
+        """Return a function that calls a service and keeps its client: for many calls."""
+        kept = connect(self.node, service_type, name, self.came_true, 20.0)
+
+        def call(request: Any) -> Any:
+            future = kept.call_async(request)
+            self.until(future.done, 60.0)
+            return future.result()
+
+        return call
 
     def change(self, transition: int) -> bool:
         """Ask for a lifecycle transition; return whether it succeeded."""
@@ -146,6 +172,11 @@ class Client(Listener):
             parameters=[Parameter(name, value=value).to_parameter_msg()]
         )
         return self.call(SetParameters, "/smvae/set_parameters", request).results[0]
+
+    def get_parameter(self, name: str) -> Any:
+        """Return one parameter's value, a rcl_interfaces/ParameterValue."""
+        request = GetParameters.Request(names=[name])
+        return self.call(GetParameters, "/smvae/get_parameters", request).values[0]
 
     def now_ns(self) -> int:
         return int(self.node.get_clock().now().nanoseconds)
@@ -225,6 +256,11 @@ class Client(Listener):
         return CONVERTERS[modality.kind].to_array(modality, message, ConversionOptions())
 
 
+def status_of(latent: LatentState, name: str) -> Any:
+    """Return what a latent says of one modality."""
+    return next(s for s in latent.modalities if s.name == name)
+
+
 def fused(latent: LatentState) -> tuple[str, ...]:
     """Return the names of the modalities that a latent was made from."""
     return tuple(s.name for s in latent.modalities if s.state == FusionState.FUSED)
@@ -239,11 +275,14 @@ def camera_info(width: int, height: int) -> CameraInfo:
 
 
 __all__ = [
+    "BEST_EFFORT",
     "LATCHED",
+    "RELIABLE",
     "Client",
     "ModelInfo",
     "NodeProcess",
     "camera_info",
     "free_domain",
     "fused",
+    "status_of",
 ]

@@ -1,9 +1,17 @@
-"""The launch file, wherever launch_ros is installed (it is not on PyPI)."""
+"""The launch file, wherever launch_ros is installed (it is not on PyPI).
+
+What its source shows without launch is tested in tests/ros/test_launch_files.py.
+"""
 
 from __future__ import annotations
 
+import os
 import runpy
+import shutil
+import signal
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,29 +20,72 @@ pytest.importorskip("launch_ros", reason="launch_ros is not installed here: it i
 FILE = Path(__file__).parents[1] / "launch" / "perception.launch.py"
 
 
-def test_every_argument_is_declared_at_top_level_and_described() -> None:
+def describe() -> tuple[Any, Any]:
+    """The description, and the function that starts everything in a context."""
+    module = runpy.run_path(str(FILE))
+    return module["generate_launch_description"](), module["start"]
+
+
+def started(**arguments: str) -> list[Any]:
+    """What runs with these arguments, others at their defaults."""
     from launch import LaunchContext
 
-    description = runpy.run_path(str(FILE))["generate_launch_description"]()
-    arguments = description.get_launch_arguments()
+    description, start = describe()
+    context = LaunchContext()
+    context.launch_configurations.update({"bundle": "/nowhere"} | arguments)
+    for argument in description.get_launch_arguments():
+        argument.execute(context)
+    return list(start(context))
+
+
+def test_every_argument_is_declared_at_top_level_and_described() -> None:
+    arguments = describe()[0].get_launch_arguments()
     assert {a.name for a in arguments} >= {"bundle", "namespace", "provider", "use_sim_time"}
     assert all(a.description for a in arguments)
-    required = [a.name for a in arguments if a.default_value is None]
-    assert required == ["bundle"]
-    assert LaunchContext().launch_configurations == {}
+    assert [a.name for a in arguments if a.default_value is None] == ["bundle"]
 
 
-def test_topic_arguments_default_to_the_parameter_table() -> None:
-    from launch.utilities import perform_substitutions
-    from smvae_ros.parameters import default_topic
+def test_handlers_stand_before_the_node_and_viewers_are_asked_for() -> None:
+    from launch.actions import RegisterEventHandler
+    from launch_ros.actions import LifecycleNode
 
-    from launch import LaunchContext
-    from smvae_core.modality import VISION_TOUCH
+    kinds = [type(action) for action in started()]
+    assert kinds == [RegisterEventHandler] * 4 + [LifecycleNode]
+    assert len(started(autostart="false")) == 3
+    assert len(started(rviz="true", foxglove="true")) == 7
 
-    description = runpy.run_path(str(FILE))["generate_launch_description"]()
-    defaults = {
-        a.name: perform_substitutions(LaunchContext(), a.default_value)
-        for a in description.get_launch_arguments()
-        if a.name.endswith("_topic")
+
+@pytest.mark.parametrize("argument", [{"provider": "gpu"}, {"autostart": "yes"}])
+def test_a_value_outside_the_choices_is_refused(argument: dict[str, str]) -> None:
+    with pytest.raises(RuntimeError, match="not valid"):
+        started(**argument)
+
+
+@pytest.mark.dds
+@pytest.mark.skipif(shutil.which("ros2") is None, reason="the ros2 command is not installed here")
+def test_the_launched_node_becomes_active_and_sigint_ends_all(
+    client: Any, bundle: Path, domain: int, tmp_path: Path
+) -> None:
+    log = tmp_path / "launch.log"
+    environment = os.environ | {
+        "ROS_DOMAIN_ID": str(domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
-    assert set(defaults.values()) == {default_topic(m) for m in VISION_TOUCH}
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            ["ros2", "launch", str(FILE), f"bundle:={bundle}"],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    try:
+        client.until(lambda: client.latents, 60.0)
+        assert client.state() == "active"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30.0) == 0
+        assert "/smvae is active" in log.read_text(encoding="utf-8")
+        assert "process has died" not in log.read_text(encoding="utf-8")
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30.0)

@@ -6,15 +6,21 @@ import pkgutil
 import shutil
 import subprocess
 import sys
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 import smvae_ros
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from node_harness import LATCHED, WITHOUT_TORCH, ModelInfo, fused
+from rcl_interfaces.srv import DescribeParameters
 from smvae_msgs.msg import LatentState
+from smvae_ros.inputs import Inputs
+
+from smvae_core.runtime import Runtime
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE
@@ -88,6 +94,34 @@ def test_sigint_while_active_exits_cleanly(start_node, client, bundle) -> None:
     assert "Traceback" not in process.log.read_text()
 
 
+def test_no_request_ends_the_node(start_node, client, bundle) -> None:
+    """Transitions that are not to be had, parameters that do not exist: refused, and it goes on."""
+    process = start_node(bundle=bundle)
+    legal = {
+        "unconfigured": {CONFIGURE},
+        "inactive": {ACTIVATE, Transition.TRANSITION_CLEANUP},
+        "active": {Transition.TRANSITION_DEACTIVATE},
+    }
+    steps = {CONFIGURE, ACTIVATE, Transition.TRANSITION_CLEANUP, Transition.TRANSITION_DEACTIVATE}
+    for state, allowed in legal.items():
+        assert client.state() == state
+        for transition in (*sorted(steps - allowed), 99):
+            assert not client.change(transition), (state, transition)
+            assert client.state() == state
+        unknown = Transition(id=CONFIGURE, label="explode")
+        request = ChangeState.Request(transition=unknown)
+        assert not client.call(ChangeState, "/smvae/change_state", request).success
+        if state != "active":
+            assert client.change(CONFIGURE if state == "unconfigured" else ACTIVATE)
+    assert "configure is not possible in state active" in process.log.read_text()
+    for name, value in (("max_rate_hz", None), ("no.such", 1), ("max_rate_hz", [1.0])):
+        assert not client.set_parameter(name, value).successful
+    request = DescribeParameters.Request(names=["no.such"])
+    client.call(DescribeParameters, "/smvae/describe_parameters", request)
+    client.play_until(("action",), lambda: [m for m in client.latents if m.valid])
+    assert process.interrupt() == 0
+
+
 def test_a_new_activation_is_a_new_epoch(start_node, client, bundle) -> None:
     start_node(bundle=bundle)
     client.activate()
@@ -102,42 +136,54 @@ def test_a_new_activation_is_a_new_epoch(start_node, client, bundle) -> None:
 def test_a_dead_inference_thread_shows_as_error_and_leaves_active(
     client, bundle, domain, monkeypatch
 ) -> None:
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.parameter import Parameter
-    from smvae_ros.perception_node import PerceptionNode
-
-    from smvae_core.runtime import Runtime
-
     def broken(*_: Any) -> Any:
         raise RuntimeError("the accelerator is gone")
 
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    parameters = [Parameter("bundle", value=str(bundle))]
-    node = PerceptionNode(context=context, parameter_overrides=parameters)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    try:
+    diagnostics = client.listen(DiagnosticArray, "/diagnostics")
+
+    def levels() -> dict[str, bytes]:
+        return {s.name: s.level for s in diagnostics[-1].status} if diagnostics else {}
+
+    with InProcess(domain, bundle=str(bundle), diagnostics_period_s=0.1) as node:
         client.activate()
+        epoch = client.latents[-1].epoch
         monkeypatch.setattr(Runtime, "posterior", broken)
         client.moment(("action",))
         client.until(lambda: [m for m in client.latents if m.status == LatentState.ERROR])
         assert client.state() == "inactive"
         assert "the accelerator is gone" in node.failure
+        error = DiagnosticStatus.ERROR
+        client.until(lambda: levels().get("smvae: model") == error)
+        assert levels()["smvae: inference"] == error
+        assert "inference stopped: RuntimeError: the accelerator is gone" in next(
+            s.message for s in diagnostics[-1].status if s.name == "smvae: model"
+        )
         monkeypatch.undo()
         assert client.change(ACTIVATE)
+        assert not node.failure
         client.latents.clear()
         client.play_until(("action",), lambda: [m for m in client.latents if fused(m)])
         assert np.isfinite(client.latents[-1].kl)
-    finally:
-        executor.shutdown()
-        thread.join(5.0)
-        node.release()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+        assert client.latents[-1].epoch == epoch + 1
+        client.until(lambda: levels().get("smvae: inference") == DiagnosticStatus.OK)
+
+
+def test_an_activation_that_fails_leaves_an_inactive_node_that_can_be_activated(
+    client, bundle, domain, monkeypatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no more handles")
+
+    with InProcess(domain, bundle=str(bundle)) as node:
+        assert client.change(CONFIGURE)
+        monkeypatch.setattr(Inputs, "open", broken)
+        assert not client.change(ACTIVATE)
+        assert client.state() == "inactive"
+        assert node.failure == "RuntimeError: no more handles"
+        assert not node.session.inference.alive
+        monkeypatch.undo()
+        assert client.change(ACTIVATE)
+        client.play_until(("action",), lambda: [m for m in client.latents if m.valid])
 
 
 def test_no_module_of_the_nodes_needs_torch() -> None:

@@ -9,7 +9,14 @@ import pytest
 from node_harness import fused
 from smvae_ros.bundle_path import resolve
 from smvae_ros.parameter_file import to_yaml
-from smvae_ros.parameters import check, conversion_options, default_topic, fusion_rule, table
+from smvae_ros.parameters import (
+    check,
+    conversion_options,
+    default_topic,
+    fusion_rule,
+    message_converter,
+    table,
+)
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import VISION_TOUCH
@@ -39,8 +46,26 @@ def test_the_defaults_are_valid_and_every_parameter_is_explained() -> None:
         ({"trigger": "rgb", "modalities.rgb.enabled": False}, "trigger must be one of"),
         (
             {"modalities.rgb.max_age_s": 0.1, "modalities.rgb.max_skew_s": 0.2},
-            "max_age_s 0.1 must not be less than max_skew_s 0.2",
+            "modalities.rgb: max_age_s 0.1 must exceed max_skew_s 0.2",
         ),
+        (
+            {"modalities.force.max_age_s": 0.2, "modalities.force.max_skew_s": 0.2},
+            "modalities.force: max_age_s 0.2 must exceed max_skew_s 0.2",
+        ),
+        (
+            {"modalities.action.hold_last_s": 0.5, "modalities.action.max_age_s": 0.5},
+            "modalities.action: hold_last_s 0.5 must exceed max_age_s 0.5, or be 0 (never hold)",
+        ),
+        (
+            {"modalities.rgb.message_type": "sensor_msgs/msg/PointCloud2"},
+            "modalities.rgb.message_type must be one of sensor_msgs/msg/Image, "
+            "sensor_msgs/msg/CompressedImage, or empty, got 'sensor_msgs/msg/PointCloud2'",
+        ),
+        (
+            {"modalities.action.joint_names": "a, b, a"},
+            "modalities.action.joint_names must differ, got 'a, b, a'",
+        ),
+        ({"modalities.rgb.max_skew_s": float("nan")}, "max_skew_s must lie in [0, 60], got nan"),
         (
             {f"modalities.{m.name}.enabled": False for m in VISION_TOUCH},
             "at least one modality must stay enabled",
@@ -57,6 +82,34 @@ def test_zero_limits_mean_measured_periods() -> None:
     given = DEFAULTS | {"modalities.rgb.max_skew_s": 0.02, "modalities.action.step_time_s": 0.1}
     assert fusion_rule(given, VISION_TOUCH[0]).max_skew_s == 0.02
     assert conversion_options(given, VISION_TOUCH[3]).step_time_s == 0.1
+
+
+def test_what_a_topic_carries_picks_the_conversion() -> None:
+    action = VISION_TOUCH[3]
+    assert message_converter(DEFAULTS, action).message_type == "geometry_msgs/msg/TwistStamped"
+    joints = {
+        "modalities.action.message_type": "sensor_msgs/msg/JointState",
+        "modalities.action.joint_names": "x, y ,z,yaw",
+    }
+    assert check(TABLE, DEFAULTS | joints) == ""
+    assert message_converter(DEFAULTS | joints, action).message_type == "sensor_msgs/msg/JointState"
+    assert conversion_options(DEFAULTS | joints, action).joint_names == ("x", "y", "z", "yaw")
+
+
+def test_only_what_can_be_held_has_the_parameter() -> None:
+    held = [name for name in TABLE if name.endswith(".hold_last_s")]
+    assert held == [f"modalities.{n}.hold_last_s" for n in ("rgb", "depth", "action")]
+    given = DEFAULTS | {"modalities.action.hold_last_s": 2.0}
+    assert fusion_rule(given, VISION_TOUCH[3]).hold_last_s == 2.0
+
+
+def test_when_a_parameter_may_change_is_one_of_three() -> None:
+    assert TABLE["max_rate_hz"].when == "any"
+    assert TABLE["bundle"].when == "inactive"
+    assert TABLE["modalities.rgb.message_type"].when == "unconfigured"
+    text = FILE.read_text()
+    assert "[inactive]\n    bundle:" in text
+    assert "CompressedImage.\n        message_type:" in text
 
 
 def test_topics_follow_kind_and_name() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from node_harness import Client, NodeProcess, free_domain, fused
+from node_harness import BEST_EFFORT, RELIABLE, Client, NodeProcess, free_domain, fused
 from smvae_msgs.msg import LatentState
 
 from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
@@ -16,13 +16,15 @@ NAMES = tuple(m.name for m in VISION_TOUCH)
 pytestmark = pytest.mark.dds
 
 
-@pytest.fixture(scope="module")
-def active(bundle: Any, modalities: Any, strict: Any, tmp_path_factory: Any) -> Iterator[Client]:
-    """One active node for all subsets."""
+@pytest.fixture(scope="module", params=[BEST_EFFORT, RELIABLE], ids=["best effort", "reliable"])
+def active(
+    request: Any, bundle: Any, modalities: Any, strict: Any, tmp_path_factory: Any
+) -> Iterator[Client]:
+    """One active node for all subsets, and sensors that publish in either way."""
     domain = free_domain()
     log = tmp_path_factory.mktemp("subsets") / "node.log"
     process = NodeProcess(domain, log, {"bundle": bundle, **strict})
-    client = Client(domain, modalities)
+    client = Client(domain, modalities, request.param)
     try:
         client.activate()
         yield client
@@ -64,26 +66,3 @@ def test_nothing_alive_gives_heartbeats_without_a_latent(start_node, client, bun
         assert len(message.mean) == len(message.variance) == 0
     sequences = [m.sequence for m in client.latents]
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
-
-
-def test_a_sensor_drops_out_and_returns(start_node, client, bundle, strict) -> None:
-    start_node(bundle=bundle, parameters=strict)
-    client.activate()
-    for subset in (NAMES, NAMES[1:], NAMES):
-        client.latents.clear()
-        client.play_until(subset, lambda s=subset: [m for m in client.latents if fused(m) == s])
-
-
-def test_a_silent_sensor_becomes_stale_and_then_nothing_is_alive(
-    start_node, client, bundle, strict
-) -> None:
-    limits = {"modalities.rgb.max_age_s": 0.2, "modalities.action.max_age_s": 0.2}
-    start_node(bundle=bundle, parameters=strict | limits)
-    client.activate()
-    client.play_until(("rgb", "action"), lambda: [m for m in client.latents if m.valid])
-    client.latents.clear()
-    client.play_until(("rgb",), lambda: [m for m in client.latents if fused(m) == ("rgb",)])
-    status = {s.name: s.state for s in client.latents[-1].modalities}
-    assert status["action"] == 2
-    client.latents.clear()
-    client.until(lambda: [m for m in client.latents if m.status == LatentState.NO_INPUT])

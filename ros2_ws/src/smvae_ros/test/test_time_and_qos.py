@@ -1,60 +1,107 @@
-"""The clock and the middleware misbehave: jumps of /clock, a paused clock, incompatible QoS."""
+"""The middleware misbehaves, over real DDS: incompatible QoS, overrides, wrong types; the timer."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from rosgraph_msgs.msg import Clock
-from smvae_msgs.msg import LatentState
-
-SECOND = 10**9
-
-
-def _tick(publisher: Any, now_ns: int) -> None:
-    message = Clock()
-    message.clock.sec, message.clock.nanosec = divmod(now_ns, SECOND)
-    publisher.publish(message)
+from node_harness import RELIABLE, fused, status_of
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage
+from smvae_msgs.msg import ModalityStatus
 
 
-def test_a_backward_jump_of_clock_drops_everything(start_node, client, bundle, strict) -> None:
-    start_node(bundle=bundle, parameters=strict | {"use_sim_time": True})
-    clock = client.node.create_publisher(Clock, "/clock", 10)
-    client.activate()  # heartbeats come although /clock has not started
-    client.until(clock.get_subscription_count)
-
-    def play(now_ns: int) -> list[LatentState]:
-        _tick(clock, now_ns)
-        client.spin(0.02)
-        client.publish("action", now_ns)
-        return [m for m in client.latents if m.valid]
-
-    ticks = iter(range(1000 * SECOND, 2000 * SECOND, SECOND // 20))
-    epoch = client.until(lambda: play(next(ticks)))[-1].epoch
-    client.latents.clear()
-    again = iter(range(10 * SECOND, 1000 * SECOND, SECOND // 20))
-    latent = client.until(lambda: [m for m in play(next(again)) if m.epoch > epoch])[0]
-    assert latent.header.stamp.sec < 1000
-    assert not [m for m in client.latents if m.epoch > epoch and m.header.stamp.sec >= 1000]
+def text(process: Any) -> str:
+    return str(process.log.read_text())
 
 
-def test_an_incompatible_publisher_shows_in_diagnostics(start_node, client, bundle, strict) -> None:
+@pytest.fixture
+def entries(client) -> Callable[[str], list[DiagnosticStatus]]:
+    """The newest diagnostics of one modality, as a list to wait for."""
+    received = client.listen(DiagnosticArray, "/diagnostics")
+
+    def of(name: str) -> list[DiagnosticStatus]:
+        found = [s for m in received[-1:] for s in m.status]
+        return [s for s in found if s.name == f"smvae: modality {name}"]
+
+    return of
+
+
+def test_an_incompatible_publisher_shows_until_it_is_mended(
+    start_node, client, bundle, strict, entries
+) -> None:
+    """A reliable subscription by override: a best-effort camera is not heard, and that is said."""
     override = {"qos_overrides./rgb/image.subscription.reliability": "reliable"}
     process = start_node(bundle=bundle, parameters=strict | override, diagnostics_period_s=0.1)
-    diagnostics = client.listen(DiagnosticArray, "/diagnostics")
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+    assert client.change(Transition.TRANSITION_ACTIVATE)
+    complaint = client.until(lambda: [s for s in entries("rgb") if "RELIABILITY" in s.message])[0]
+    assert complaint.level == DiagnosticStatus.ERROR
+    assert "/rgb/image" in complaint.message
+    client.until(
+        lambda: "/rgb/image: a publisher offers an incompatible RELIABILITY" in text(process)
+    )
+    client.until(lambda: client.latents)
+    assert status_of(client.latents[-1], "rgb").state == ModalityStatus.ABSENT
+    client.retire("rgb")
+    client.revive("rgb", RELIABLE)
+    client.play_until(("rgb",), lambda: [m for m in client.latents if fused(m) == ("rgb",)], 30.0)
+    client.until(lambda: [s for s in entries("rgb") if s.message != complaint.message], 30.0)
+
+
+def test_qos_overrides_reach_the_subscription(start_node, client, bundle, strict) -> None:
+    """Read back through the graph, as `ros2 topic info --verbose` does."""
+    overrides = {
+        "qos_overrides./rgb/image.subscription.reliability": "reliable",
+        "qos_overrides./rgb/image.subscription.depth": 7,
+    }
+    start_node(bundle=bundle, parameters=strict | overrides)
     assert client.change(Transition.TRANSITION_CONFIGURE)
     assert client.change(Transition.TRANSITION_ACTIVATE)
 
-    def complaints() -> list[DiagnosticStatus]:
-        entries = [s for m in diagnostics for s in m.status]
-        return [
-            s for s in entries if s.name == "smvae: modality rgb" and "RELIABILITY" in s.message
-        ]
+    def reliability(topic: str) -> list[ReliabilityPolicy]:
+        found = client.node.get_subscriptions_info_by_topic(topic)
+        return [s.qos_profile.reliability for s in found if s.node_name == "smvae"]
 
-    assert client.until(complaints)[0].level == DiagnosticStatus.ERROR
-    assert "incompatible RELIABILITY" in process.log.read_text()
+    client.until(lambda: reliability("/rgb/image") and reliability("/depth/image"))
+    assert reliability("/rgb/image") == [ReliabilityPolicy.RELIABLE]
+    assert reliability("/depth/image") == [ReliabilityPolicy.BEST_EFFORT]
+    depth = client.get_parameter("qos_overrides./rgb/image.subscription.depth")
+    assert depth.integer_value == 7
+    assert client.get_parameter("qos_overrides./wrench.subscription.depth").integer_value == 50
+    refused = client.set_parameter("qos_overrides./rgb/image.subscription.depth", 3)
+    assert not refused.successful, "read-only once subscribed"
+
+
+def test_a_wrong_override_fails_activate_with_its_reason(start_node, client, bundle) -> None:
+    wrong = {"qos_overrides./rgb/image.subscription.reliability": "perfect"}
+    process = start_node(bundle=bundle, parameters=wrong)
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+    assert not client.change(Transition.TRANSITION_ACTIVATE)
+    client.until(lambda: "perfect" in text(process))
+
+
+def test_a_topic_of_another_type_shows_in_diagnostics(
+    start_node, client, bundle, strict, entries
+) -> None:
+    """Compressed images where raw ones are expected: nothing arrives, and that is said."""
+    start_node(
+        bundle=bundle,
+        parameters=strict | {"modalities.rgb.topic": "camera/compressed"},
+        diagnostics_period_s=0.1,
+    )
+    camera = client.node.create_publisher(CompressedImage, "camera/compressed", 1)
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+    assert client.change(Transition.TRANSITION_ACTIVATE)
+    wanted = "publishes sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image"
+    entry = client.until(lambda: [s for s in entries("rgb") if wanted in s.message])[0]
+    assert entry.level == DiagnosticStatus.ERROR
+    client.node.destroy_publisher(camera)
+    client.until(lambda: [s for s in entries("rgb") if wanted not in s.message], 30.0)
 
 
 def test_a_failed_configure_shows_in_diagnostics(start_node, client) -> None:

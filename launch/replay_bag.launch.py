@@ -1,0 +1,147 @@
+"""Play a recorded bag through the perception node, on the bag's own clock; evaluate it afterwards.
+
+ros2 launch launch/replay_bag.launch.py bag:=$(pwd)/runs/demo/bag bundle:=$(pwd)/runs/demo/bundle
+
+The bag starts once the node is active, and everything ends with it. `ros2 bag play` plays it where
+it is installed; smvae_ros's own `bag_player` elsewhere, and wherever `jump` is given, which only
+that one can. A live replay depends on the machine's load; `evaluate:=true` also scores the bag
+offline, which does not.
+"""
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.event_handlers import OnProcessExit
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+BOOL = ["true", "false"]
+#: Only inputs: a bag holds the latents of its own session too.
+INPUTS = "/rgb/image /rgb/camera_info /depth/image /depth/camera_info /wrench /action"
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Every argument with its meaning, beside those of perception.launch.py."""
+    declare = DeclareLaunchArgument
+    return [
+        declare("bundle", description="Exported model, absolute path."),
+        declare("bag", description="Folder of a rosbag2 bag, absolute path."),
+        declare("topics", default_value=INPUTS, description="What is played, parted by spaces."),
+        declare("rate", default_value="1.0", description="Bag seconds per second."),
+        declare("start_offset", default_value="0.0", description="Begin so many seconds in."),
+        declare(
+            "loop",
+            default_value="false",
+            choices=BOOL,
+            description="Begin again at the end; /clock jumps back.",
+        ),
+        declare(
+            "jump",
+            default_value="",
+            description="Seeks AT:TO in seconds, parted by spaces, e.g. '5:2 8:12'.",
+        ),
+        declare(
+            "player",
+            default_value="auto",
+            choices=["auto", "rosbag2", "smvae"],
+            description="Who plays; auto = rosbag2 where it is installed and no jump is asked for.",
+        ),
+        declare(
+            "evaluate",
+            default_value="false",
+            choices=BOOL,
+            description="Run `smvae evaluate-bag` when the bag has ended.",
+        ),
+        declare(
+            "out",
+            default_value=[LaunchConfiguration("bag"), "_evaluation"],
+            description="Folder of the evaluation.",
+        ),
+    ]
+
+
+def given(context: LaunchContext, name: str) -> str:
+    """Return what an argument was set to."""
+    return LaunchConfiguration(name).perform(context)
+
+
+def has_rosbag2() -> bool:
+    """Whether `ros2 bag play` is installed."""
+    try:
+        get_package_prefix("ros2bag")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def uses_rosbag2(context: LaunchContext) -> bool:
+    """Whether `ros2 bag play` is to play, by the arguments and by what is installed."""
+    player, jump = given(context, "player"), given(context, "jump")
+    if player == "rosbag2" and jump:
+        raise RuntimeError("jump needs player:=smvae: `ros2 bag play` cannot seek by itself")
+    return player == "rosbag2" or (player == "auto" and not jump and has_rosbag2())
+
+
+def play(context: LaunchContext) -> ExecuteProcess:
+    """The process that plays the bag, with /clock before every message."""
+    common = ["--rate", given(context, "rate"), "--start-offset", given(context, "start_offset")]
+    if given(context, "loop") == "true":
+        common.append("--loop")
+    topics = ["--topics", *given(context, "topics").split()]
+    if uses_rosbag2(context):
+        command = ["ros2", "bag", "play", given(context, "bag"), "--clock-topics-all"]
+        return ExecuteProcess(
+            cmd=[*command, "--disable-keyboard-controls", *common, *topics], output="screen"
+        )
+    jumps = [part for jump in given(context, "jump").split() for part in ("--jump", jump)]
+    return Node(
+        package="smvae_ros",
+        executable="bag_player",
+        arguments=[given(context, "bag"), *common, *jumps, "--wait", "10", *topics],
+        output="screen",
+    )
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Play once the node is active; then evaluate, where asked for; then end everything."""
+    player = play(context)
+    begin = OnStateTransition(goal_state="active", entities=[player], handle_once=True)
+    end = [Shutdown(reason="the bag has ended")]
+    handlers = [begin]
+    if given(context, "evaluate") == "true":
+        command = ["smvae", "evaluate-bag", given(context, "bag")]
+        command += ["--bundle", given(context, "bundle"), "--out", given(context, "out")]
+        evaluator = ExecuteProcess(cmd=command, output="screen")
+        handlers.append(OnProcessExit(target_action=player, on_exit=[evaluator]))
+        handlers.append(OnProcessExit(target_action=evaluator, on_exit=end))
+    else:
+        handlers.append(OnProcessExit(target_action=player, on_exit=end))
+    return [RegisterEventHandler(handler) for handler in handlers]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Include the package's launch file with use_sim_time, and play the inputs."""
+    share = FindPackageShare("smvae_ros")
+    perception = PathJoinSubstitution([share, "launch", "perception.launch.py"])
+    bundle = LaunchConfiguration("bundle")
+    return LaunchDescription(
+        [
+            *arguments(),
+            OpaqueFunction(function=start),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(perception),
+                launch_arguments={"bundle": bundle, "use_sim_time": "true"}.items(),
+            ),
+        ]
+    )

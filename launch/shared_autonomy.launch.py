@@ -1,0 +1,75 @@
+"""Shared autonomy on the simulated robot: an imperfect operator, helped by what the latent says.
+
+ros2 launch launch/shared_autonomy.launch.py bundle:=$(pwd)/runs/demo/bundle
+
+The bundle needs a readout: `smvae readout BUNDLE --data EPISODES`. With operator:=false a joystick
+node of your own publishes geometry_msgs/TwistStamped on operator/command.
+"""
+
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Robot, perception, blending and operator; arguments of perception.launch.py work here too."""
+    perception = PathJoinSubstitution(
+        [FindPackageShare("smvae_ros"), "launch", "perception.launch.py"]
+    )
+
+    def number(name: str, kind: type) -> ParameterValue:
+        return ParameterValue(LaunchConfiguration(name), value_type=kind)
+
+    def node(executable: str, condition: IfCondition | None = None, **parameters: object) -> Node:
+        return Node(
+            package="smvae_ros",
+            executable=executable,
+            namespace=LaunchConfiguration("namespace", default=""),
+            parameters=[parameters],
+            condition=condition,
+            output="screen",
+        )
+
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("bundle", description="Exported model with a readout, absolute."),
+            DeclareLaunchArgument("seed", default_value="1000", description="World of the robot."),
+            DeclareLaunchArgument(
+                "operator",
+                default_value="true",
+                choices=["true", "false"],
+                description="Start the scripted operator.",
+            ),
+            DeclareLaunchArgument(
+                "operator_error_m",
+                default_value="0.01",
+                description="How far from the hole the scripted operator aims [m].",
+            ),
+            DeclareLaunchArgument(
+                "max_weight",
+                default_value="0.6",
+                description="Largest share of the assistance in the sideways command.",
+            ),
+            node("simulated_robot", seed=number("seed", int), command_topic="command"),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(perception),
+                launch_arguments={"bundle": LaunchConfiguration("bundle")}.items(),
+            ),
+            node(
+                "shared_autonomy_demo",
+                bundle=number("bundle", str),
+                max_weight=number("max_weight", float),
+            ),
+            node(
+                "imperfect_operator",
+                IfCondition(LaunchConfiguration("operator")),
+                error_m=number("operator_error_m", float),
+            ),
+        ]
+    )

@@ -1,0 +1,162 @@
+"""The node's parameters at run time: declared from the table, checked before they change, applied.
+
+A new `bundle` may be set while the node is inactive. It is loaded and verified before the change is
+accepted, so that a refusal leaves the old model in place; the executor serves nothing else
+meanwhile, which is why an active node refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter as RosParameter
+
+from smvae_core.errors import ConfigError, SMVAEError
+from smvae_core.runtime import Runtime
+from smvae_ros import loading, parameters
+from smvae_ros.process import stop_requested
+
+Phase = Literal["unconfigured", "inactive", "active"]
+Table = dict[str, parameters.Parameter]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model that is loaded and verified, and not yet in use."""
+
+    runtime: Runtime
+    table: Table
+    """Of its modalities."""
+    values: dict[str, Any]
+    """Of every parameter in the table."""
+
+
+class Host(Protocol):
+    """What the parameters need of their node."""
+
+    @property
+    def phase(self) -> Phase:
+        """What exists: nothing, a model, a running model."""
+
+    @property
+    def bundle_sha256(self) -> str:
+        """Of the bundle in use, '' without."""
+
+    def replace(self, prepared: Prepared) -> None:
+        """Put another model in the place of the present one; only while inactive."""
+
+    def apply(self, values: dict[str, Any]) -> None:
+        """Use changed values."""
+
+
+class NodeParameters:
+    """Declares, checks and hands on; the checks refuse with a reason."""
+
+    def __init__(self, node: Any, host: Host) -> None:
+        """Declare the parameters that need no bundle.
+
+        Args:
+            node: The rclpy node.
+            host: Who uses them, usually the same object.
+
+        Raises:
+            ConfigError: If a value given from outside has another type or is out of range.
+        """
+        self._node = node
+        self._host = host
+        self._prepared: Prepared | None = None
+        self.table: Table = parameters.table(())
+        parameters.declare(node, self.table.values())
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._changed)
+
+    def values(self) -> dict[str, Any]:
+        """Return the value of every parameter in the table."""
+        return {name: self._node.get_parameter(name).value for name in self.table}
+
+    def prepare(self, changes: dict[str, Any] | None = None) -> Prepared:
+        """Declare what the bundle's modalities need, check all values, and load the model.
+
+        Args:
+            changes: Values that are about to be set.
+
+        Raises:
+            SMVAEError: If the bundle cannot be used, or the values do not fit it.
+        """
+        changes = changes or {}
+        base = {name: self._node.get_parameter(name).value for name in parameters.table(())}
+        base |= {name: value for name, value in changes.items() if name in base}
+        bundle = loading.verified(base["bundle"], base["bundle_sha256"])
+        table = parameters.table(bundle.manifest.modalities)
+        parameters.declare(self._node, table.values())
+        values = {name: self._node.get_parameter(name).value for name in table} | {
+            name: value for name, value in changes.items() if name in table
+        }
+        reason = parameters.check(table, values)
+        if reason:
+            raise ConfigError(reason)
+        self._node.get_logger().info(f"loading {bundle.path} on {values['provider']}")
+        return Prepared(loading.load(bundle, values, stop_requested), table, values)
+
+    def adopt(self, table: Table) -> None:
+        """Make a prepared table the node's, and forget the modalities of another bundle."""
+        self.table = table
+        self._forget_all_but(table)
+
+    def _forget_all_but(self, table: Table) -> None:
+        for name in list(self._node.get_parameters_by_prefix("modalities")):
+            if f"modalities.{name}" not in table:
+                self._node.undeclare_parameter(f"modalities.{name}")
+
+    def _check(self, changes: list[RosParameter]) -> SetParametersResult:
+        """Refuse a change that cannot be, with the reason (called before it is made)."""
+        self._prepared = None
+        known = {p.name: p.value for p in changes if p.name in self.table}
+        if not known or not all(self._node.has_parameter(name) for name in self.table):
+            return SetParametersResult(successful=True)
+        reason = self._refuse_now(known)
+        if not reason and self._host.phase == "inactive" and "bundle" in known:
+            reason = self._load(known)
+        elif not reason:
+            reason = parameters.check(self.table, self.values() | known)
+        return SetParametersResult(successful=not reason, reason=reason)
+
+    def _refuse_now(self, known: dict[str, Any]) -> str:
+        """Return why these parameters may not change in the present state, or ''."""
+        phase = self._host.phase
+        for name in known if phase != "unconfigured" else ():
+            parameter = self.table[name]
+            if parameter.live or (parameter.reloads and phase == "inactive"):
+                continue
+            states = "unconfigured or inactive" if parameter.reloads else "unconfigured"
+            return f"{name} may change only while the node is {states}"
+        wanted = known.get("bundle_sha256", "")
+        if phase == "inactive" and "bundle" not in known and wanted:
+            loaded = self._host.bundle_sha256
+            if wanted != loaded:
+                return (
+                    f"bundle_sha256 is not that of the loaded bundle, {loaded}: set bundle in the "
+                    "same call (set_parameters_atomically)"
+                )
+        return ""
+
+    def _load(self, known: dict[str, Any]) -> str:
+        """Load another bundle beside the present one; return why it cannot be used, or ''."""
+        try:
+            self._prepared = self.prepare(known)
+        except Exception as err:
+            self._forget_all_but(self.table)
+            reason = str(err) if isinstance(err, SMVAEError) else f"{type(err).__name__}: {err}"
+            self._node.get_logger().error(f"bundle refused, the present one stays: {reason}")
+            return reason
+        return ""
+
+    def _changed(self, changes: list[RosParameter]) -> None:
+        """Use what was set (called after the change)."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            self._host.replace(prepared)
+        elif self._host.phase != "unconfigured" and any(p.name in self.table for p in changes):
+            self._host.apply(self.values())

@@ -1,0 +1,107 @@
+"""What the process uses of its machine: memory, and of a GPU where there is one."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_STATUS = Path("/proc/self/status")
+
+
+def memory_mb() -> dict[str, float]:
+    """Return resident memory of this process and its peak [MB]; empty where /proc is not there."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    kilobytes = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
+    names = {"resident_mb": "VmRSS", "peak_mb": "VmHWM"}
+    return {name: int(kilobytes[key]) / 1e3 for name, key in names.items() if key in kilobytes}
+
+
+def threads() -> int:
+    """Return how many threads this process has, those of the middleware included; 0 = unknown."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Threads:")), 0)
+
+
+class Gpu:
+    """One NVIDIA GPU through NVML, or why there is none."""
+
+    def __init__(self, index: int = 0) -> None:
+        """Look for it; a machine without one is no error.
+
+        Args:
+            index: As NVML counts.
+        """
+        self._nvml: Any = None
+        self._handle: Any = None
+        self.missing = ""
+        """Why there is none; '' = there is one."""
+        try:
+            pynvml = importlib.import_module("pynvml")
+        except ImportError:
+            self.missing = "no GPU: pynvml is not installed"
+            return
+        try:
+            pynvml.nvmlInit()
+            self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        except pynvml.NVMLError as err:
+            self.missing = f"no GPU: {err}"
+            return
+        self._nvml = pynvml
+
+    @property
+    def uuid(self) -> str:
+        """Its unique name; '' without."""
+        return _text(self._nvml.nvmlDeviceGetUUID(self._handle)) if not self.missing else ""
+
+    def read(self) -> dict[str, Any]:
+        """Return name, uuid, memory, temperature, clock and load.
+
+        What this GPU or its driver does not tell is left out.
+        """
+        if self.missing:
+            return {}
+        nvml, handle = self._nvml, self._handle
+        readers = {
+            "name": lambda: _text(nvml.nvmlDeviceGetName(handle)),
+            "uuid": lambda: self.uuid,
+            "memory_used_mb": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / 1e6,
+            "memory_total_mb": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total / 1e6,
+            "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(
+                handle, nvml.NVML_TEMPERATURE_GPU
+            ),
+            "clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+            "load_percent": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+        }
+        values = {name: self._asked(reader) for name, reader in readers.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _asked(self, reader: Callable[[], Any]) -> Any:
+        try:
+            return reader()
+        except self._nvml.NVMLError:
+            return None
+
+
+def hardware_id(gpu: Gpu, provider: str) -> str:
+    """Return what the model runs on: the GPU's UUID, else the host's name.
+
+    Args:
+        gpu: Of this machine.
+        provider: That the sessions really use, by onnxruntime's name; '' = none yet.
+    """
+    on_gpu = provider and not provider.startswith("CPU")
+    return (gpu.uuid if on_gpu else "") or platform.node() or "unknown host"
+
+
+def _text(value: str | bytes) -> str:
+    """Older pynvml answers in bytes."""
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,138 @@
+"""What watches an active node: heartbeats while it is blind, an end to a dead thread, diagnostics.
+
+All on the steady clock, so that a paused /clock silences nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Protocol
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from smvae_msgs.msg import LatentState
+
+from smvae_ros import diagnostics, messages, qos, resources
+from smvae_ros.session import Session
+
+
+class Supervised(Protocol):
+    """What the supervision needs of its node."""
+
+    failure: str
+    """Why the last transition failed, or inference ended; '' = neither."""
+    jumps: int
+    """Time jumps while active."""
+
+    @property
+    def session(self) -> Session | None:
+        """What configure made."""
+
+    @property
+    def phase(self) -> str:
+        """unconfigured, inactive or active."""
+
+
+def _survives(tick: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Keep an error in a timer from ending the process; it is logged."""
+
+    @wraps(tick)
+    def run(self: Any) -> None:
+        try:
+            tick(self)
+        except Exception as err:
+            self.node.get_logger().error(
+                f"{tick.__name__} failed: {type(err).__name__}: {err}", throttle_duration_sec=5.0
+            )
+
+    return run
+
+
+class Supervision:
+    """Two timers of a node: the watchdog while active, diagnostics always."""
+
+    def __init__(self, node: Any, supervised: Supervised) -> None:
+        """Publish diagnostics from now on.
+
+        Args:
+            node: The rclpy lifecycle node.
+            supervised: Who is watched, usually the same object.
+        """
+        self.node = node
+        self._supervised = supervised
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._gpu = resources.Gpu()
+        self._watchdog: Any = None
+        self._timer: Any = None
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.output())
+        self.restart_diagnostics()
+
+    def restart_diagnostics(self) -> None:
+        """Publish every `diagnostics_period_s`, which may have changed."""
+        if self._timer is not None:
+            self.node.destroy_timer(self._timer)
+        period_s = self.node.get_parameter("diagnostics_period_s").value
+        self._timer = self.node.create_timer(period_s, self.diagnose, clock=self._steady)
+
+    def start(self) -> None:
+        """Watch an active node."""
+        period_s = 1.0 / self.node.get_parameter("heartbeat_rate_hz").value
+        self._watchdog = self.node.create_timer(period_s, self.watch, clock=self._steady)
+
+    def stop(self) -> None:
+        """Watch no more; diagnostics go on."""
+        if self._watchdog is not None:
+            self.node.destroy_timer(self._watchdog)
+            self._watchdog = None
+
+    @_survives
+    def watch(self) -> None:
+        """Say NO_INPUT while blind; leave active when the inference thread is dead."""
+        session = self._supervised.session
+        if session is None or self._supervised.phase != "active":
+            return
+        if not session.inference.alive:
+            error = session.inference.error
+            self._supervised.failure = f"inference stopped: {type(error).__name__}: {error}"
+            self.node.get_logger().error(f"{self._supervised.failure}; leaving active")
+            self._blind(session, LatentState.ERROR)
+            self.node.trigger_deactivate()
+            return
+        quiet_s = time.monotonic() - session.outputs.last_published_s
+        period_s = 1.0 / self.node.get_parameter("heartbeat_rate_hz").value
+        if quiet_s >= 0.9 * period_s and session.mailbox.blind():
+            self._blind(session, LatentState.NO_INPUT)
+
+    @staticmethod
+    def _blind(session: Session, status: int) -> None:
+        modalities = messages.statuses(session.mailbox.observe(), session.outputs.kinds)
+        session.outputs.publish_blind(status, session.mailbox.epoch, modalities)
+
+    @_survives
+    def diagnose(self) -> None:
+        """Publish one DiagnosticArray."""
+        node, session, phase = self.node, self._supervised.session, self._supervised.phase
+        clock_ns = node.get_clock().now().nanoseconds
+        wanted = tuple(node.get_parameter(name).value for name in ("bundle", "provider"))
+        entries = [diagnostics.model(session, phase, self._supervised.failure, wanted)]
+        if session is not None:
+            for name, status in session.mailbox.observe().status.items():
+                entries.append(diagnostics.modality(name, status, session.inputs))
+            entries += [
+                diagnostics.inference(session, phase == "active"),
+                diagnostics.latent(session),
+                diagnostics.time_source(
+                    node.get_parameter("use_sim_time").value,
+                    clock_ns,
+                    session.mailbox.epoch,
+                    self._supervised.jumps,
+                    session.outputs.stamp_to_published_s,
+                ),
+            ]
+        entries += [diagnostics.memory(), diagnostics.gpu(self._gpu)]
+        provider = session.runtime.provider if session is not None else ""
+        hardware = resources.hardware_id(self._gpu, provider)
+        name = node.get_fully_qualified_name()
+        self._publisher.publish(diagnostics.to_array(entries, name, hardware, clock_ns))

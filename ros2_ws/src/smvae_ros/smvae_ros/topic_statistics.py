@@ -1,0 +1,65 @@
+"""What diagnostics say about one input topic: rate, transport delay, implausible samples."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+#: Arrivals are counted over so long [s], so that the rate of a silent topic falls to zero.
+SPAN_S = 5.0
+#: The same warning about the same topic at most so often [s].
+WARNING_PERIOD_S = 5.0
+_KEPT = 300
+
+
+class TopicStatistics:
+    """Arrivals of one topic; written by its callback, read by diagnostics."""
+
+    def __init__(self) -> None:
+        self._arrivals_s: deque[float] = deque(maxlen=_KEPT)
+        self._delays_s: deque[float] = deque(maxlen=_KEPT)
+        self._warned_s: dict[str, float] = {}
+        self.implausible = ""
+        """What is odd about the newest sample, though it is valid; '' = nothing."""
+        self.implausible_samples = 0
+
+    def arrived(self, now_s: float, info: Mapping[str, Any]) -> None:
+        """Note a message.
+
+        Args:
+            now_s: Steady clock.
+            info: What the middleware tells beside the message: `source_timestamp` and
+                `received_timestamp` in ns of the two hosts' clocks, 0 where it does not know.
+        """
+        self._arrivals_s.append(now_s)
+        source, received = info.get("source_timestamp", 0), info.get("received_timestamp", 0)
+        if source > 0 and received > 0:
+            self._delays_s.append((received - source) * 1e-9)
+
+    def judged(self, text: str) -> None:
+        """Note whether the newest sample is plausible ('')."""
+        self.implausible = text
+        self.implausible_samples += bool(text)
+
+    def rate_hz(self, now_s: float) -> float:
+        """Return arrivals per second over the last seconds on the steady clock."""
+        recent = [t for t in tuple(self._arrivals_s) if now_s - t <= SPAN_S]
+        return (len(recent) - 1) / max(now_s - recent[0], 1e-6) if len(recent) > 1 else 0.0
+
+    def transport_delay_ms(self, q: float) -> float:
+        """Return a percentile of publishing to receiving; NaN where the middleware does not tell.
+
+        Between hosts whose clocks differ it is off by that difference, and may be negative.
+        """
+        delays = tuple(self._delays_s)
+        return float(np.percentile(delays, q) * 1e3) if delays else float("nan")
+
+    def may_warn(self, what: str, now_s: float) -> bool:
+        """Return whether it is time to log this warning again."""
+        if now_s - self._warned_s.get(what, -WARNING_PERIOD_S) < WARNING_PERIOD_S:
+            return False
+        self._warned_s[what] = now_s
+        return True

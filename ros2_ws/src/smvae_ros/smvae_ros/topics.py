@@ -1,0 +1,261 @@
+"""THE table of what the node hears, says and answers, for documents, policies and tests.
+
+The node's code creates these with its own calls; a test compares this table with the graph of a
+running node, both ways. No ROS is imported, so that documentation and policies need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from smvae_core.conversions import CONVERTERS, MESSAGE_TYPES
+from smvae_core.modality import Kind, Modality
+from smvae_ros.parameters import default_topic
+
+Direction = Literal["subscribe", "publish"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """One topic of the node, by the name the node's code gives it."""
+
+    name: str
+    """Relative to the namespace, `~/` below the node's name, or absolute."""
+    message_type: str
+    """Default ROS type, e.g. 'sensor_msgs/msg/Image'."""
+    direction: Direction
+    content: str
+    """What it carries, with units."""
+    rate: str
+    qos: str
+    """Reliability, durability and depth."""
+    standard: bool = False
+    """True: every ROS 2 lifecycle node has it."""
+    alternatives: tuple[str, ...] = ()
+    """Other types that `modalities.<m>.message_type` may choose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One service that the node answers."""
+
+    name: str
+    """Below the node's name: `~/...`."""
+    service_type: str
+    purpose: str
+
+
+BEST_EFFORT_1 = "best effort, volatile, depth 1"
+BEST_EFFORT_50 = "best effort, volatile, depth 50"
+RELIABLE = "reliable, volatile, depth 1"
+LATCHED = "reliable, transient local, depth 1"
+KEPT_RELIABLE = "reliable, volatile, depth 1000"
+
+#: What a message of each kind carries, with units.
+INPUT_CONTENT: dict[Kind, str] = {
+    "color_image": "colour image, any encoding of the conversion",
+    "depth_image": "depth along the optical axis: 32FC1 in m, 16 bit in mm, 0 = no return",
+    "force_window": "force [N] and torque [N m]; a window of 32 ms is one sample",
+    "vector": "commanded velocity [m/s, rad/s]; displacement = velocity x `step_time_s`",
+}
+
+OUTPUTS: tuple[Topic, ...] = (
+    Topic(
+        name="~/latent",
+        message_type="smvae_msgs/msg/LatentState",
+        direction="publish",
+        content="posterior mean and variance; state, stamp and age of each modality",
+        rate="each trigger, at most `max_rate_hz`; NO_INPUT at `heartbeat_rate_hz`",
+        qos=RELIABLE,
+    ),
+    Topic(
+        name="~/model_info",
+        message_type="smvae_msgs/msg/ModelInfo",
+        direction="publish",
+        content="what the loaded bundle is",
+        rate="once per configure",
+        qos=LATCHED,
+    ),
+    Topic(
+        name="~/debug/timing",
+        message_type="smvae_msgs/msg/Timing",
+        direction="publish",
+        content="where the time of one latent went",
+        rate="each latent, while subscribed",
+        qos=RELIABLE,
+    ),
+    Topic(
+        name="/diagnostics",
+        message_type="diagnostic_msgs/msg/DiagnosticArray",
+        direction="publish",
+        content="model, each modality, inference, latent, time, memory, GPU where there is one",
+        rate="every `diagnostics_period_s`",
+        qos=RELIABLE,
+    ),
+)
+
+#: What every lifecycle node has; `/clock` only with `use_sim_time`.
+STANDARD: tuple[Topic, ...] = (
+    Topic(
+        name="/clock",
+        message_type="rosgraph_msgs/msg/Clock",
+        direction="subscribe",
+        content="simulated time [s], only with `use_sim_time`",
+        rate="as it comes",
+        qos=BEST_EFFORT_1,
+        standard=True,
+    ),
+    Topic(
+        name="~/transition_event",
+        message_type="lifecycle_msgs/msg/TransitionEvent",
+        direction="publish",
+        content="every change of state",
+        rate="on change",
+        qos="reliable, volatile, depth 10",
+        standard=True,
+    ),
+    Topic(
+        name="/rosout",
+        message_type="rcl_interfaces/msg/Log",
+        direction="publish",
+        content="log lines",
+        rate="on log",
+        qos="reliable, transient local, depth 1000",
+        standard=True,
+    ),
+    Topic(
+        name="/parameter_events",
+        message_type="rcl_interfaces/msg/ParameterEvent",
+        direction="publish",
+        content="changes of parameters",
+        rate="on change",
+        qos=KEPT_RELIABLE,
+        standard=True,
+    ),
+)
+
+_LIFECYCLE = (
+    ("change_state", "ChangeState", "configure, activate, deactivate, cleanup, shutdown"),
+    ("get_state", "GetState", "the state it is in"),
+    ("get_available_states", "GetAvailableStates", "all states"),
+    ("get_available_transitions", "GetAvailableTransitions", "transitions from this state"),
+    ("get_transition_graph", "GetAvailableTransitions", "all transitions"),
+)
+_PARAMETERS = (
+    ("describe_parameters", "DescribeParameters", "type, range and meaning"),
+    ("get_parameter_types", "GetParameterTypes", "types"),
+    ("get_parameters", "GetParameters", "values"),
+    ("list_parameters", "ListParameters", "names"),
+    ("set_parameters", "SetParameters", "set each by itself; a refusal gives its reason"),
+    ("set_parameters_atomically", "SetParametersAtomically", "set all or none"),
+)
+
+SERVICES: tuple[Service, ...] = (
+    Service(
+        name="~/reset",
+        service_type="std_srvs/srv/Trigger",
+        purpose="drop all samples and begin a new epoch",
+    ),
+    *(
+        Service(name=f"~/{name}", service_type=f"lifecycle_msgs/srv/{kind}", purpose=purpose)
+        for name, kind, purpose in _LIFECYCLE
+    ),
+    *(
+        Service(name=f"~/{name}", service_type=f"rcl_interfaces/srv/{kind}", purpose=purpose)
+        for name, kind, purpose in _PARAMETERS
+    ),
+    Service(
+        name="~/get_type_description",
+        service_type="type_description_interfaces/srv/GetTypeDescription",
+        purpose="definitions of the node's message types (Jazzy and later)",
+    ),
+)
+
+
+def camera_info_beside(image_topic: str) -> str:
+    """Return the camera_info topic beside an image topic, where image_transport puts it."""
+    parts = image_topic.split("/")
+    if parts[-1] in ("compressed", "compressedDepth"):
+        parts.pop()
+    return "/".join([*parts[:-1], "camera_info"])
+
+
+def inputs(modalities: Iterable[Modality], chosen: dict[str, str] | None = None) -> list[Topic]:
+    """Return what a node with these modalities subscribes to, camera_info included.
+
+    Args:
+        modalities: Of the bundle.
+        chosen: Topic of a modality by its name, where it is not the default.
+    """
+    found = []
+    for modality in modalities:
+        topic = (chosen or {}).get(modality.name) or default_topic(modality)
+        window = modality.kind == "force_window"
+        found.append(
+            Topic(
+                name=topic,
+                message_type=MESSAGE_TYPES[modality.kind][0],
+                alternatives=MESSAGE_TYPES[modality.kind][1:],
+                direction="subscribe",
+                content=INPUT_CONTENT[modality.kind],
+                rate="100 Hz or more" if window else "as it comes",
+                qos=BEST_EFFORT_50 if window else BEST_EFFORT_1,
+            )
+        )
+        if modality.is_image:
+            found.append(
+                Topic(
+                    name=camera_info_beside(topic),
+                    message_type="sensor_msgs/msg/CameraInfo",
+                    direction="subscribe",
+                    content="calibration, handed on with predicted images; optional",
+                    rate="as it comes",
+                    qos=BEST_EFFORT_1,
+                )
+            )
+    return found
+
+
+def outputs(modalities: Iterable[Modality]) -> list[Topic]:
+    """Return what a node with these modalities publishes, beside what every node does."""
+    found = list(OUTPUTS)
+    for modality in modalities:
+        if not modality.is_image:
+            continue
+        encoding = CONVERTERS[modality.kind].encoding
+        images = [
+            ("image", "Image", f"prediction of {modality.name}, {encoding} [{modality.unit}]"),
+            ("camera_info", "CameraInfo", "calibration of the input, rescaled"),
+        ]
+        if modality.kind == "depth_image":
+            images.append(("color/image", "Image", "the same in colours, rgb8, fixed limits in m"))
+        for name, message, content in images:
+            found.append(
+                Topic(
+                    name=f"~/predicted/{modality.name}/{name}",
+                    message_type=f"sensor_msgs/msg/{message}",
+                    direction="publish",
+                    content=content,
+                    rate="each latent, while subscribed (`publish_predicted`)",
+                    qos=RELIABLE,
+                )
+            )
+    return found
+
+
+def resolve(name: str, namespace: str, node_name: str) -> str:
+    """Return the absolute name of a topic or service of a node.
+
+    Args:
+        name: As in this table.
+        namespace: Of the node, with or without its leading slash; '' or '/' is the root.
+        node_name: Without namespace.
+    """
+    if name.startswith("/"):
+        return name
+    prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
+    if name.startswith("~/"):
+        return f"{prefix}/{node_name}/{name[2:]}"
+    return f"{prefix}/{name}"

@@ -1,0 +1,186 @@
+"""Whether a latent may be acted on: the checks that every consumer of `latent` owes its robot.
+
+In order: the model that speaks is the one that the readout belongs to; the message is valid, in
+distribution, new enough by its stamp and by its arrival; its epoch has settled. Nothing survives an
+epoch: estimates before a time jump, a reset or a new model say nothing about those after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from smvae_msgs.msg import LatentState, ModalityStatus
+
+from smvae_core.errors import ConfigError
+from smvae_core.readout import Estimate, Readout
+
+_STATUS = {
+    LatentState.OUT_OF_DISTRIBUTION: "out of distribution",
+    LatentState.NO_INPUT: "the node has no input",
+    LatentState.ERROR: "the node reports an error",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long what is known stays true."""
+
+    max_age_s: float = 0.3
+    """Oldest stamp of a latent, by the node's clock; a stamp as far ahead is refused too."""
+    max_silence_s: float = 0.5
+    """Longest time since the last latent arrived, by the steady clock, also while /clock stands."""
+    settle: int = 3
+    """Latents of a new epoch that are only watched before one counts."""
+    smoothing_s: float = 0.1
+    """Time constant of the estimate's running mean within an epoch."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} must be a positive number, got {value}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An estimate to act on, or the reason why there is none."""
+
+    estimate: Estimate | None
+    reason: str
+    """Empty if there is an estimate."""
+
+
+class Trust:
+    """Takes latents and model descriptions in, and answers whether there is something to act on."""
+
+    def __init__(
+        self,
+        readout: Readout,
+        sha256: str,
+        patience: Patience,
+        *,
+        now_ns: Callable[[], int],
+        steady_s: Callable[[], float],
+    ) -> None:
+        """Start without any latent.
+
+        Args:
+            readout: Of the bundle.
+            sha256: Of the bundle's manifest, which the node reports in `model_info`.
+            patience: Limits in time.
+            now_ns: Clock of the stamps, ROS time.
+            steady_s: Clock of arrivals.
+        """
+        self._readout, self._sha256, self._patience = readout, sha256, patience
+        self._now_ns, self._steady_s = now_ns, steady_s
+        self._info: Any = None
+        self._latent: Any = None
+        self._arrived_s = -math.inf
+        self._seen = 0
+        self._estimate: Estimate | None = None
+        self._problem = ""
+
+    def model(self, info: Any) -> None:
+        """Take a ModelInfo: which model the node has loaded."""
+        self._info = info
+        self._forget()
+
+    def latent(self, message: Any) -> None:
+        """Take a LatentState."""
+        before = self._latent
+        silence_s = self._steady_s() - self._arrived_s
+        if (
+            before is None
+            or self._moved_on(before, message)
+            or silence_s > self._patience.max_silence_s  # a restarted node counts from 0 again
+        ):
+            self._forget()
+        elif message.sequence <= before.sequence:
+            return  # late: a newer one of this epoch has come
+        self._latent, self._arrived_s = message, self._steady_s()
+        self._seen += 1
+        self._problem = self._refusal(message)
+        if self._problem:
+            self._estimate = None  # what was before a gap is no longer a running mean's past
+            return
+        elapsed_s = self._elapsed_s(before, message) if self._estimate is not None else math.inf
+        self._update(message, elapsed_s)
+
+    def verdict(self) -> Verdict:
+        """Return what may be acted on now."""
+        if self._latent is None:
+            return Verdict(None, "no latent yet")
+        if problem := self._problem or self._time_problem():
+            return Verdict(None, problem)
+        if self._seen <= self._patience.settle:
+            return Verdict(None, "a new epoch settles")
+        return Verdict(self._estimate, "")
+
+    def _forget(self) -> None:
+        self._latent, self._estimate, self._seen, self._problem = None, None, 0, ""
+
+    @staticmethod
+    def _moved_on(before: Any, message: Any) -> bool:
+        return bool(
+            message.epoch != before.epoch or message.model_generation != before.model_generation
+        )
+
+    def _refusal(self, message: Any) -> str:
+        """Return what is wrong with a latent whatever the time, or an empty string."""
+        info = self._info
+        if info is None:
+            return "no model_info yet"
+        if info.sha256 != self._sha256:
+            return (
+                f"the node runs bundle {info.sha256[:12]}, the readout is of {self._sha256[:12]}: "
+                "give both the same bundle"
+            )
+        if message.model_generation != info.generation:
+            return "the latent is of another model than model_info"
+        if message.status in _STATUS:
+            return _STATUS[message.status]
+        if not message.valid:
+            return "the latent is not valid"
+        if not (np.isfinite(message.mean).all() and np.isfinite(message.variance).all()):
+            return "the latent is not finite"
+        return ""
+
+    def _update(self, message: Any, elapsed_s: float) -> None:
+        fused = [m.name for m in message.modalities if m.state == ModalityStatus.FUSED]
+        try:
+            new = self._readout.apply(fused, message.mean, message.variance)
+        except ConfigError as err:
+            self._problem, self._estimate = str(err), None
+            return
+        old = self._estimate
+        if old is not None:
+            share = 1.0 - math.exp(-max(elapsed_s, 0.0) / self._patience.smoothing_s)
+            new = Estimate(
+                offset_m=old.offset_m + share * (new.offset_m - old.offset_m),
+                std_m=new.std_m,
+                contact=old.contact + share * (new.contact - old.contact),
+            )
+        self._estimate = new
+
+    def _time_problem(self) -> str:
+        silence_s = self._steady_s() - self._arrived_s
+        if silence_s > self._patience.max_silence_s:
+            return f"no latent for {self._patience.max_silence_s} s"
+        age_s = (self._now_ns() - _stamp_ns(self._latent)) * 1e-9
+        if age_s > self._patience.max_age_s:
+            return f"the latent is older than {self._patience.max_age_s} s"
+        if age_s < -self._patience.max_age_s:
+            return "the latent is of the future: clocks differ"
+        return ""
+
+    @staticmethod
+    def _elapsed_s(before: Any, message: Any) -> float:
+        return (_stamp_ns(message) - _stamp_ns(before)) * 1e-9
+
+
+def _stamp_ns(message: Any) -> int:
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)

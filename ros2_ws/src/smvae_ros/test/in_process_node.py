@@ -1,0 +1,36 @@
+"""A perception node in the test's own process, in a thread, so that its model can break."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from smvae_ros.perception_node import PerceptionNode
+
+
+class InProcess:
+    """Context manager: the node, unconfigured, on a domain; all of it is gone afterwards."""
+
+    def __init__(self, domain: int, **parameters: Any) -> None:
+        self._domain = domain
+        self._parameters = [Parameter(name, value=value) for name, value in parameters.items()]
+
+    def __enter__(self) -> PerceptionNode:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=self._domain)
+        self._node = PerceptionNode(context=self._context, parameter_overrides=self._parameters)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+        return self._node
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown()
+        self._thread.join(5.0)
+        self._node.release()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)

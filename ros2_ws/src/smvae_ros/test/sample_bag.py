@@ -1,0 +1,59 @@
+"""A small bag of example samples, written by the bag writer as a recorder would have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import TwistStamped, WrenchStamped
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
+from smvae_ros.bag_writer import BagWriter
+
+from smvae_core.conversions import CONVERTERS, ConversionOptions
+from smvae_core.modality import Modality
+
+START_NS = 1_700_000_000 * 10**9
+MS = 10**6
+#: Kind -> message class, period and delay of reception [ms].
+SENSORS: dict[str, tuple[Any, int, int]] = {
+    "color_image": (Image, 100, 6),
+    "depth_image": (Image, 100, 9),
+    "force_window": (WrenchStamped, 4, 1),
+    "vector": (TwistStamped, 50, 2),
+}
+TOPICS = {"rgb": "/rgb/image", "depth": "/depth/image", "force": "/wrench", "action": "/action"}
+
+
+def write_bag(
+    path: Path, modalities: tuple[Modality, ...], seconds: float, silence_s: float = 0.0
+) -> Path:
+    """Write every modality at its period; stamps of all begin together.
+
+    Args:
+        path: Folder to write.
+        modalities: All of them.
+        seconds: Length without the silence.
+        silence_s: Nothing is heard for so long after the first second.
+    """
+    writer = BagWriter(path)
+    rows: list[tuple[int, str, bytes]] = []
+    for modality in modalities:
+        cls, period_ms, delay_ms = SENSORS[modality.kind]
+        topic, converter = TOPICS[modality.name], CONVERTERS[modality.kind]
+        writer.add_topic(topic, converter.message_type)
+        for number in range(round(seconds * 1000 / period_ms)):
+            stamp = START_NS + number * period_ms * MS
+            stamp += round(silence_s * 1e9) if number * period_ms >= 1000 else 0
+            sample = modality.example_sample(number)
+            if modality.kind == "force_window":
+                sample = np.asarray(sample[0])
+            message = converter.fill(
+                modality, cls(), sample, stamp, f"{modality.name}_frame", ConversionOptions()
+            )
+            rows.append((stamp + delay_ms * MS, topic, serialize_message(message)))
+    for received_ns, topic, data in sorted(rows, key=lambda row: row[0]):
+        writer.put(topic, received_ns, data)
+    writer.finish({})
+    return path

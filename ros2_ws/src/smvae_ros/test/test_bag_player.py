@@ -1,0 +1,160 @@
+"""The player over real DDS: every message as it was recorded, /clock before each, jumps, pause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from geometry_msgs.msg import WrenchStamped
+from robot_harness import Listener, Program, stamp
+from rosgraph_msgs.msg import Clock
+from sample_bag import START_NS, write_bag
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
+
+pytestmark = pytest.mark.dds
+
+
+@pytest.fixture(scope="module")
+def bag(modalities: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bag(tmp_path_factory.mktemp("player") / "bag", modalities, 2.0)
+
+
+class Audience(Listener):
+    """Hears /clock and the topics of the bag, in the order in which messages come."""
+
+    def __init__(self, domain: int) -> None:
+        super().__init__(domain)
+        self.wrenches: list[WrenchStamped] = self.listen(WrenchStamped, "/wrench")
+        self.images: list[Image] = self.listen(Image, "/rgb/image")
+        self.ticks: list[Clock] = self.listen(Clock, "/clock")
+
+    def clock_s(self) -> list[float]:
+        """Return the ticks as seconds since the bag's first stamp."""
+        ns = [t.clock.sec * 10**9 + t.clock.nanosec for t in self.ticks]
+        return [(n - START_NS) * 1e-9 for n in ns]
+
+
+@pytest.fixture
+def audience(domain: int) -> Iterator[Audience]:
+    audience = Audience(domain)
+    yield audience
+    audience.close()
+
+
+@pytest.fixture
+def play(domain: int, bag: Path, tmp_path: Path) -> Iterator[Any]:
+    """Start the player on the bag's wrench and camera; it ends with the test."""
+    started: list[Program] = []
+
+    def start(*arguments: str) -> Program:
+        topics = ("--topics", "/wrench", "/rgb/image", "--wait", "30")
+        log = tmp_path / f"player{len(started)}.log"
+        started.append(Program("bag_player", domain, log, str(bag), *topics, *arguments))
+        return started[-1]
+
+    yield start
+    for program in started:
+        program.end()
+
+
+def ended(audience: Audience, program: Program) -> int:
+    """Spin until the player is done; return its exit code."""
+    audience.until(lambda: program.process.poll() is not None, 60.0)
+    audience.came_true(lambda: False, 0.5)  # what is still in our queues
+    return int(program.process.returncode)
+
+
+def test_every_message_comes_as_recorded_and_after_its_clock(
+    audience: Audience, play: Any, modalities: Any
+) -> None:
+    program = play("--rate", "2.0")
+    assert ended(audience, program) == 0, program.text()
+    assert len(audience.wrenches) == 500
+    assert len(audience.images) == 20
+    assert [stamp(m) for m in audience.wrenches] == [START_NS + n * 4_000_000 for n in range(500)]
+    rgb = next(m for m in modalities if m.name == "rgb")
+    assert bytes(audience.images[3].data) == rgb.example_sample(3).tobytes()
+    assert audience.images[3].header.frame_id == "rgb_frame"
+    clock = audience.clock_s()
+    assert len(clock) == 520
+    assert all(a <= b for a, b in pairwise(clock))
+    assert "520 messages of 2 topics played" in program.text()
+
+
+def test_clock_jumps_back_and_forth_as_told(audience: Audience, play: Any) -> None:
+    program = play("--start-offset", "0.5", "--jump", "0.8:0.1", "--jump", "0.4:1.6")
+    assert ended(audience, program) == 0, program.text()
+    clock = audience.clock_s()
+    jumps = [(round(a, 1), round(b, 1)) for a, b in pairwise(clock) if abs(b - a) > 0.2]
+    assert round(clock[0], 1) == 0.5
+    assert jumps == [(0.8, 0.1), (0.4, 1.6)]
+    assert max(clock) > 1.9
+
+
+def test_a_loop_begins_again_until_it_is_interrupted(audience: Audience, play: Any) -> None:
+    program = play("--loop", "--start-offset", "1.8")
+    audience.until(lambda: sum(b < a for a, b in pairwise(audience.clock_s())) >= 2, 60.0)
+    assert program.interrupt() == 0, program.text()
+
+
+def test_pause_stops_the_clock_and_going_on_loses_nothing(audience: Audience, play: Any) -> None:
+    program = play("--start-paused", "--rate", "4.0")
+    switch = "/bag_player/pause"
+    audience.until(lambda: audience.node.count_publishers("/wrench"), 60.0)
+    audience.came_true(lambda: False, 1.0)
+    assert not audience.ticks
+    response = audience.call(SetBool, switch, SetBool.Request(data=False))
+    assert response.success
+    audience.until(lambda: audience.ticks)
+    audience.call(SetBool, switch, SetBool.Request(data=True))
+    audience.came_true(lambda: False, 0.5)
+    heard = len(audience.ticks)
+    audience.came_true(lambda: False, 1.0)
+    assert len(audience.ticks) == heard
+    audience.call(SetBool, switch, SetBool.Request(data=False))
+    assert ended(audience, program) == 0, program.text()
+    assert len(audience.wrenches) == 500
+
+
+def test_the_clock_goes_on_through_a_silence(
+    audience: Audience, domain: int, modalities: Any, tmp_path: Path
+) -> None:
+    """Or a node would take two seconds without a message for a jump of time."""
+    bag = write_bag(tmp_path / "silent", modalities, 1.2, silence_s=2.0)
+    topics = ("--topics", "/wrench", "/rgb/image", "--wait", "30")
+    program = Program("bag_player", domain, tmp_path / "silent.log", str(bag), *topics)
+    try:
+        assert ended(audience, program) == 0, program.text()
+    finally:
+        program.end()
+    clock = audience.clock_s()
+    assert all(a <= b for a, b in pairwise(clock))
+    assert clock[-1] > 3.0
+    assert len([t for t in clock if 1.1 < t < 2.9]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("bag_name", "arguments", "said"),
+    [
+        ("nowhere", (), "nowhere: no such file or folder"),
+        ("bag", ("--topics", "/x"), "no topic /x; it has /action (geometry_msgs/msg/TwistStamped"),
+        ("bag", ("--rate", "0"), "rate must be positive"),
+        ("bag", ("--jump", "9:1"), "jump 9 s lies outside the bag"),
+        ("bag", ("--wait", "-1"), "wait must not be negative"),
+    ],
+)
+def test_what_cannot_be_played_ends_with_one_line(
+    bag: Path, domain: int, tmp_path: Path, bag_name: str, arguments: tuple[str, ...], said: str
+) -> None:
+    path = bag if bag_name == "bag" else tmp_path / bag_name
+    program = Program("bag_player", domain, tmp_path / "log", str(path), *arguments)
+    try:
+        assert program.process.wait(60) == 1
+    finally:
+        program.end()
+    assert said in program.text()
+    assert "Traceback" not in program.text()

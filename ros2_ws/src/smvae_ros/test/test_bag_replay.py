@@ -1,0 +1,152 @@
+"""A bag through the live node and through `smvae evaluate-bag`: the same latents.
+
+Two statements, because a live replay's moments depend on the machine's load:
+
+- Every live latent, whatever it fused, is what the runtime makes of the bag's samples with the
+  stamps that it names.
+- With a camera as trigger, moments do not depend on load: offline and live have the same stamps.
+  Where they fused the same samples (of force: windows that end at the same reading) the means are
+  equal. They may differ in the samples where a message came within a scheduler's turn of the
+  moment being taken: the offline replay takes it in no time, the node after some tenths of a
+  millisecond, or more under load.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from node_harness import fused
+from robot_harness import Program, stamp
+from sample_bag import TOPICS, write_bag
+from smvae_msgs.msg import LatentState
+
+from smvae_core.bags import Bag
+from smvae_core.conversions import CONVERTERS, ConversionOptions, stamp_ns
+from smvae_core.runtime import Runtime
+from smvae_core.window import resample_window
+
+pytest.importorskip("smvae_training", reason="the offline evaluation is not installed")
+
+#: Largest difference of a latent's mean; means are of order 1.
+TOLERANCE = 1e-3
+SECONDS = 4.0
+
+
+@pytest.fixture(scope="module")
+def bag(modalities: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bag(tmp_path_factory.mktemp("replay") / "bag", modalities, SECONDS)
+
+
+def samples_of(bag: Path, modalities: Any) -> dict[str, dict[int, Any]]:
+    """Return every sample of a bag by modality and stamp (of force: readings)."""
+    found: dict[str, dict[int, Any]] = {m.name: {} for m in modalities}
+    by_topic = {TOPICS[m.name]: m for m in modalities}
+    with Bag(bag) as reader:
+        for topic, _, data in reader.messages(list(by_topic)):
+            modality, message = by_topic[topic], reader.decode(topic, data)
+            array = CONVERTERS[modality.kind].to_array(modality, message, ConversionOptions())
+            found[modality.name][stamp_ns(message)] = array
+    return found
+
+
+def by_hand(runtime: Runtime, samples: dict[str, dict[int, Any]], latent: LatentState) -> Any:
+    """Return the mean that the bag's samples give which a live latent says it fused."""
+    chosen = {}
+    for name, stamp_of in sources(latent).items():
+        modality, held = runtime.modality(name), samples[name]
+        if modality.kind != "force_window":
+            chosen[name] = held[stamp_of]
+            continue
+        stamps = np.array(sorted(held), np.int64)
+        readings = np.stack([held[int(s)] for s in stamps])
+        chosen[name] = resample_window(stamps, readings, stamp_of, length=modality.shape[1])
+    return runtime.infer(chosen).mean
+
+
+def sources(latent: LatentState) -> dict[str, int]:
+    """Return the stamp of the sample of each fused modality."""
+    names = fused(latent)
+    return {
+        s.name: s.stamp.sec * 10**9 + s.stamp.nanosec for s in latent.modalities if s.name in names
+    }
+
+
+def replayed_live(
+    client: Any, domain: int, bag: Path, log: Path, *arguments: str
+) -> list[LatentState]:
+    """Return the valid latents of a running node while the bag is played to it."""
+    client.activate()
+    player = Program("bag_player", domain, log, str(bag), "--wait", "30", *arguments)
+    try:
+        client.until(lambda: player.process.poll() is not None, 120.0)
+        client.spin(1.0)
+        assert player.process.returncode == 0, player.text()
+    finally:
+        player.end()
+    return [m for m in client.latents if m.valid]
+
+
+@pytest.mark.parametrize("trigger", ["any", "rgb"])
+def test_live_replay_and_offline_evaluation_agree(
+    trigger: str, start_node: Any, client: Any, domain: int, bundle: Path, bag: Path, tmp_path: Path
+) -> None:
+    from smvae_training.bag_evaluation.evaluate import LATENTS, evaluate_bag
+    from smvae_training.bag_evaluation.options import BagOptions
+
+    options = BagOptions(trigger=trigger, subsets="none", video=False)
+    evaluate_bag(bag, bundle, tmp_path / "offline", options)
+    columns = np.load(tmp_path / "offline" / LATENTS, allow_pickle=False)
+
+    start_node(bundle=bundle, trigger=trigger, use_sim_time=True)
+    live = replayed_live(client, domain, bag, tmp_path / "player.log")
+
+    runtime, samples = Runtime(bundle), samples_of(bag, client.modalities.values())
+    assert len(live) >= 10
+    for latent in live:
+        difference = np.abs(by_hand(runtime, samples, latent) - np.asarray(latent.mean)).max()
+        assert difference <= TOLERANCE, (stamp(latent), sources(latent))
+
+    offline = dict(zip(columns["stamp_ns"].tolist(), range(len(columns["mean"])), strict=True))
+    same_moment = [m for m in live if stamp(m) in offline]
+    same_samples = []
+    for latent in same_moment:
+        row = offline[stamp(latent)]
+        names = columns["modalities"].tolist()
+        stamps = dict(zip(names, columns["sample_stamp_ns"][row].tolist(), strict=True))
+        states = dict(zip(names, columns["state"][row].tolist(), strict=True))
+        theirs = {n: stamps[n] for n in names if states[n] == 1}
+        if theirs == sources(latent):
+            same_samples.append(latent)
+            mean = columns["mean"][row]
+            assert np.abs(mean - np.asarray(latent.mean)).max() <= TOLERANCE
+    counts = f"{len(same_moment)} of {len(live)} live latents at offline moments, "
+    counts += f"{len(same_samples)} of the same samples, {len(offline)} offline"
+    print(counts)
+    if trigger == "rgb":  # every image is a moment; the first may come before the node listens
+        assert len(same_moment) >= 0.9 * len(live), counts
+        assert len(same_moment) >= 0.5 * len(offline), counts
+        assert len(same_samples) >= 0.5 * len(same_moment), counts
+
+
+def test_a_looped_bag_begins_a_new_epoch_and_goes_on(
+    start_node: Any, client: Any, domain: int, bundle: Path, bag: Path, tmp_path: Path
+) -> None:
+    start_node(bundle=bundle, use_sim_time=True)
+    client.activate()
+    arguments = ("--wait", "30", "--loop", "--start-offset", "2.5")
+    player = Program("bag_player", domain, tmp_path / "player.log", str(bag), *arguments)
+    try:
+        client.until(lambda: len({m.epoch for m in client.latents if m.valid}) >= 3, 120.0)
+        assert player.interrupt() == 0, player.text()
+    finally:
+        player.end()
+    valid = [m for m in client.latents if m.valid]
+    for before, after in pairwise(valid):
+        assert after.epoch >= before.epoch
+        if after.epoch == before.epoch:
+            assert stamp(after) >= stamp(before)
+    assert {fused(m) for m in valid} >= {tuple(client.modalities)}

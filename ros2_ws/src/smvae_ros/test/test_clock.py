@@ -1,0 +1,210 @@
+"""Clocks that jump, loop, stop or have not started, and stamps that cannot be: over real DDS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from node_harness import Client, fused, status_of
+from rosgraph_msgs.msg import Clock
+from smvae_msgs.msg import LatentState, ModalityStatus
+
+SECOND = 10**9
+STEP = SECOND // 20
+
+
+def stamp(latent: LatentState) -> int:
+    return int(latent.header.stamp.sec) * SECOND + int(latent.header.stamp.nanosec)
+
+
+class SimulatedTime:
+    """Plays /clock, and beside it sensors that are stamped by it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.now_ns = 0
+        self._publisher = client.node.create_publisher(Clock, "/clock", 10)
+        client.until(self._publisher.get_subscription_count)
+
+    def tick(self, step_ns: int = STEP) -> None:
+        self.now_ns += step_ns
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(self.now_ns, SECOND)
+        self._publisher.publish(message)
+        self.client.spin(0.02)  # the clock is there before what it stamps
+
+    def valid(self, epoch: int | None = None) -> list[LatentState]:
+        return [m for m in self.client.latents if m.valid and epoch in (None, m.epoch)]
+
+    def play(self, *names: str, moments: int = 1) -> None:
+        """Tick, then publish one sample of each, `moments` times."""
+        for _ in range(moments):
+            self.tick()
+            for name in names:
+                self.client.publish(name, self.now_ns)
+            self.client.spin(0.03)
+
+    def play_until(self, *names: str, condition: Any) -> Any:
+        def found() -> Any:
+            self.play(*names)
+            return condition()
+
+        return self.client.until(found, 30.0)
+
+
+@pytest.fixture
+def time(start_node, client, bundle, strict) -> SimulatedTime:
+    """An active node under simulated time that has not started."""
+    start_node(bundle=bundle, parameters=strict | {"use_sim_time": True})
+    client.activate()  # heartbeats come although /clock has not started
+    return SimulatedTime(client)
+
+
+def test_a_bag_that_loops_drops_everything_each_time(time: SimulatedTime) -> None:
+    begin = 1000 * SECOND
+    time.now_ns = begin
+    epoch = time.play_until("action", "rgb", condition=time.valid)[-1].epoch
+    for _ in range(3):
+        time.play("action", "rgb", moments=40)
+        reached = time.now_ns
+        time.now_ns = begin
+        time.client.latents.clear()
+        latents = time.play_until(
+            "action",
+            "rgb",
+            condition=lambda e=epoch: [m for m in time.valid() if m.epoch > e],
+        )
+        assert all(stamp(m) < reached for m in latents), "a latent of before the jump"
+        assert latents[0].sequence <= 10, "counted anew, after the heartbeats of the new epoch"
+        epoch = latents[-1].epoch
+    time.client.latents.clear()
+    time.play("action", "rgb", moments=20)
+    assert {m.epoch for m in time.client.latents} == {epoch}, "one loop is not noticed twice"
+
+
+def test_a_forward_jump_drops_everything(time: SimulatedTime) -> None:
+    time.now_ns = 1000 * SECOND
+    epoch = time.play_until("action", condition=time.valid)[-1].epoch
+    time.now_ns += 3600 * SECOND
+    latents = time.play_until("action", condition=lambda: time.valid(epoch + 1))
+    assert stamp(latents[0]) > 4600 * SECOND
+
+
+def test_small_steps_of_the_clock_are_no_jump(time: SimulatedTime) -> None:
+    time.now_ns = 1000 * SECOND
+    epoch = time.play_until("action", condition=time.valid)[-1].epoch
+    for _ in range(5):
+        time.tick(9 * SECOND // 10)
+        time.play("action")
+    assert {m.epoch for m in time.client.latents} >= {epoch}
+    assert max(m.epoch for m in time.client.latents) == epoch
+
+
+def test_a_paused_clock_silences_the_sensors_but_not_the_node(start_node, client, bundle) -> None:
+    """Ages are measured by the steady clock: heartbeats come, and afterwards all goes on."""
+    names = ("rgb", "action")
+    limits = {f"modalities.{n}.max_age_s": 0.5 for n in names}
+    start_node(bundle=bundle, parameters=limits | {"use_sim_time": True})
+    client.activate()
+    time = SimulatedTime(client)
+    time.now_ns = 1000 * SECOND
+    epoch = time.play_until(*names, condition=time.valid)[-1].epoch
+    client.latents.clear()
+    client.until(lambda: sum(m.status == LatentState.NO_INPUT for m in client.latents) >= 3)
+    blind = client.latents[-1]
+    assert status_of(blind, "rgb").state == ModalityStatus.STALE
+    assert stamp(blind) <= time.now_ns, "stamped by the paused clock"
+    client.latents.clear()
+    resumed = time.play_until(*names, condition=time.valid)
+    assert resumed[0].epoch == epoch, "a pause is no jump"
+
+
+def test_sensors_under_a_paused_clock_may_run_ahead_only_a_little(time: SimulatedTime) -> None:
+    time.now_ns = 1000 * SECOND
+    time.play_until("action", condition=time.valid)
+    client, paused = time.client, time.now_ns
+    for step in range(1, 30):
+        client.publish("action", paused + step * STEP)
+        client.spin(0.03)
+    client.until(lambda: status_of(client.latents[-1], "action").rejected >= 10)
+    assert max(stamp(m) for m in time.valid()) <= paused + SECOND // 2
+
+
+def test_before_the_clock_starts_stamps_are_taken_as_they_are(time: SimulatedTime) -> None:
+    """Messages of a bag may come before its first /clock; its start is then a jump forward."""
+    client = time.client
+    steps = iter(range(1, 1000))
+
+    def first() -> list[LatentState]:
+        client.publish("action", 1000 * SECOND + next(steps) * STEP)
+        return time.valid()
+
+    latents = client.until(first, 30.0)
+    assert fused(latents[-1]) == ("action",)
+    time.now_ns = 1000 * SECOND + next(steps) * STEP
+    latents = time.play_until(
+        "action", condition=lambda: [m for m in time.valid() if m.epoch > latents[-1].epoch]
+    )
+    assert fused(latents[-1]) == ("action",)
+
+
+def test_live_sensors_beside_an_old_clock_are_rejected_with_a_reason(time: SimulatedTime) -> None:
+    """A camera that ignores use_sim_time: today's stamps, a clock of long ago."""
+    client = time.client
+    time.now_ns = 1000 * SECOND
+    time.tick()
+
+    def refused() -> list[LatentState]:
+        time.tick()
+        client.publish("rgb", client.now_ns())
+        client.spin(0.03)
+        return [m for m in client.latents if status_of(m, "rgb").state == ModalityStatus.REJECTED]
+
+    client.until(refused, 30.0)
+    assert not time.valid()
+
+
+def test_one_message_out_of_order_is_no_restart(start_node, client, bundle, strict) -> None:
+    start_node(bundle=bundle, parameters=strict)
+    client.activate()
+    client.play_until(("rgb", "action"), lambda: [m for m in client.latents if m.valid], 30.0)
+    epoch = client.latents[-1].epoch
+    old = client.now_ns() - 60 * SECOND
+
+    def rejected() -> bool:
+        client.publish("action", old)
+        client.spin(0.1)  # a queue of one: the next would take its place
+        client.moment(("rgb", "action"))
+        client.spin(0.05)
+        return bool(status_of(client.latents[-1], "action").rejected >= 3)
+
+    client.until(rejected, 30.0)
+    client.latents.clear()
+    client.play_until(("rgb", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2])
+    assert client.latents[-1].epoch == epoch
+
+
+def test_a_bag_that_loops_without_a_clock_begins_one_epoch(
+    start_node, client, bundle, strict
+) -> None:
+    """Judged per topic, and the reset concerns all: not one epoch per topic that restarts."""
+    start_node(bundle=bundle, parameters=strict)
+    client.activate()
+    begin = client.now_ns() - 3600 * SECOND
+    names = ("rgb", "depth", "action")
+
+    def loop() -> list[LatentState]:
+        for step in range(30):
+            for name in names:
+                client.publish(name, begin + step * STEP)
+            client.spin(0.04)
+        return [m for m in client.latents if m.valid]
+
+    epoch = loop()[-1].epoch
+    client.latents.clear()
+    latents = loop()
+    assert latents[-1].epoch > epoch
+    assert fused(latents[-1]) == names
+    assert latents[-1].epoch <= epoch + len(names)
+    again = [m for m in latents if m.epoch == latents[-1].epoch]
+    assert len(again) > len(latents) / 2, "most of the second loop belongs to its last epoch"

@@ -1,0 +1,180 @@
+"""The mailbox: who wakes the thread, how long it collects, epochs, counts; time by hand."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from smvae_ros.mailbox import Mailbox
+
+from smvae_core.fusion import FusionRule, FusionState
+from smvae_core.modality import VISION_TOUCH
+
+MS = 1_000_000
+T0 = 1_000_000 * MS
+#: Nobody waits that long: what ends sooner was woken.
+FOR_EVER_S = 3600.0
+
+
+class Hands:
+    """A steady clock that only moves when told."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Play:
+    """A mailbox, and sensors that play into it at 20 Hz."""
+
+    def __init__(self, trigger: str, **rules: FusionRule) -> None:
+        self.hands = Hands()
+        every = {m.name: rules.get(m.name, FusionRule()) for m in VISION_TOUCH}
+        self.mailbox = Mailbox(VISION_TOUCH, every, trigger, clock=self.hands)
+
+    def put(self, name: str, t_ms: float) -> None:
+        self.hands.now_s = t_ms * 1e-3
+        self.mailbox.put(name, T0 + round(t_ms * MS), t_ms)
+
+    def run(self, *names: str, until_ms: int = 1000) -> None:
+        for t in range(0, until_ms, 50):
+            for name in names:
+                self.put(name, t)
+        self.mailbox.take()
+
+
+def finish(thread: threading.Thread) -> None:
+    """Join; generous, since a thread that is not woken would sleep for an hour."""
+    thread.join(30.0)
+    assert not thread.is_alive(), "nobody woke the thread"
+
+
+def test_a_message_wakes_who_waits() -> None:
+    play = Play("any")
+    thread = threading.Thread(target=play.mailbox.wait, args=(FOR_EVER_S,))
+    thread.start()
+    play.put("rgb", 0)
+    finish(thread)
+    assert play.mailbox.wait(0.0)
+    play.mailbox.take()
+    assert not play.mailbox.wait(0.0)
+
+
+@pytest.mark.parametrize("trigger", ["any", "rgb"])
+def test_a_burst_of_sensors_becomes_one_latent(trigger) -> None:
+    """The thread collects after the first message, is woken by the last, and finds all of them."""
+    play = Play(trigger)
+    play.run("rgb", "depth", "action")
+    play.put("rgb", 1000)
+    thread = threading.Thread(target=play.mailbox.collect, args=(FOR_EVER_S,))
+    thread.start()
+    play.put("depth", 1001)
+    play.put("action", 1002)
+    finish(thread)
+    taken = play.mailbox.take()
+    assert taken.observation.subset == ("rgb", "depth", "action")
+    assert taken.arrival_s == pytest.approx(1.0)
+    assert not play.mailbox.wait(0.0), "the rest of the burst asks for no second latent"
+
+
+@pytest.mark.parametrize("trigger", ["any", "rgb"])
+def test_collecting_does_not_wait_for_the_dead(trigger) -> None:
+    play = Play(trigger)
+    play.run("rgb", "depth")
+    for t in range(1000, 1500, 50):
+        play.put("rgb", t)
+    thread = threading.Thread(target=play.mailbox.collect, args=(FOR_EVER_S,))
+    thread.start()
+    finish(thread)
+    assert play.mailbox.take().observation.subset == ("rgb",)
+
+
+def test_collecting_ends_after_its_time() -> None:
+    """By the real clock: depth is due at once but never comes, and the wait ends by itself."""
+    rules = {m.name: FusionRule(max_age_s=FOR_EVER_S) for m in VISION_TOUCH}
+    mailbox = Mailbox(VISION_TOUCH, rules, "rgb")
+    mailbox.put("depth", T0, "before")
+    mailbox.put("rgb", T0 + 50 * MS, "asks")
+    thread = threading.Thread(target=mailbox.collect, args=(0.05,))
+    thread.start()
+    finish(thread)
+    assert mailbox.wait(0.0), "the latent is still asked for"
+
+
+@pytest.mark.parametrize("end", ["close", "flush"])
+def test_closing_and_flushing_end_a_collection(end) -> None:
+    play = Play("any")
+    play.run("rgb", "depth")
+    play.put("rgb", 1000)
+    thread = threading.Thread(target=play.mailbox.collect, args=(FOR_EVER_S,))
+    thread.start()
+    getattr(play.mailbox, end)()
+    finish(thread)
+    assert not play.mailbox.wait(0.0)
+
+
+def test_a_flush_begins_an_epoch_in_which_old_samples_are_gone() -> None:
+    play = Play("any")
+    play.run("rgb")
+    before = play.mailbox.take().epoch
+    assert play.mailbox.flush() == before + 1
+    assert play.mailbox.observe().samples == {}
+    play.put("rgb", 1)
+    taken = play.mailbox.take()
+    assert (taken.epoch, taken.observation.samples) == (before + 1, {"rgb": 1})
+
+
+def test_a_sensor_that_stopped_is_never_fused_again_by_anothers_trigger() -> None:
+    play = Play("any")
+    play.run("rgb", "action")
+    seen = []
+    for t in range(1000, 2000, 50):
+        play.put("action", t)
+        seen.append(play.mailbox.take().observation.subset)
+    assert ("rgb", "action") not in seen[2:]
+    assert seen[-1] == ("action",)
+    assert not play.mailbox.blind()
+    play.hands.now_s = 3.0
+    assert play.mailbox.blind()
+
+
+def test_a_changed_trigger_and_rule_count_at_once() -> None:
+    play = Play("any")
+    every = {m.name: FusionRule(enabled=m.name != "depth") for m in VISION_TOUCH}
+    play.mailbox.set_rules(every, "rgb")
+    play.put("action", 0)
+    play.put("depth", 0)
+    assert not play.mailbox.wait(0.0)
+    play.put("rgb", 0)
+    observation = play.mailbox.take().observation
+    assert observation.subset == ("rgb", "action")
+    assert observation.status["depth"].state is FusionState.DISABLED
+
+
+def test_five_times_the_rate_does_not_grow_any_queue() -> None:
+    """The thread takes one latent per 250 messages; the newest of each is what it gets."""
+    play = Play("any")
+    sizes = []
+    for burst in range(20):
+        for i in range(250):
+            play.put("rgb", burst * 250 + i)
+            play.put("action", burst * 250 + i)
+        observation = play.mailbox.take().observation
+        newest = burst * 250 + 249
+        assert observation.samples == {"rgb": newest, "action": newest}
+        channels = play.mailbox._collector._channels
+        sizes.append({n: len(c.samples) for n, c in channels.items()})
+    assert sizes[-1] == sizes[4]
+    assert sizes[-1]["rgb"] <= 8, "images are large"
+
+
+def test_opening_again_counts_from_zero() -> None:
+    play = Play("any")
+    play.run("rgb")
+    play.mailbox.reject("rgb", T0, "encoding")
+    play.mailbox.close()
+    play.mailbox.flush()
+    play.mailbox.open()
+    status = play.mailbox.observe().status["rgb"]
+    assert (status.received, status.rejected, status.state) == (0, 0, FusionState.ABSENT)

@@ -1,0 +1,165 @@
+"""What topics may carry, frames that are expected, and samples that look wrong: over real DDS."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from node_harness import Client, fused, status_of
+from rosgraph_msgs.msg import Clock
+from smvae_msgs.msg import LatentState, ModalityStatus
+from smvae_ros.inputs import camera_info_topic, message_class
+
+from smvae_core.conversions import ConversionOptions, converter
+
+#: The action's fields under the names that this robot's joints have.
+JOINTS = ("slide_x", "slide_y", "slide_z", "wrist")
+#: (modality, message type, parameters): what the default harness does not send.
+OTHERS = [
+    ("rgb", "sensor_msgs/msg/CompressedImage", {}),
+    ("depth", "sensor_msgs/msg/CompressedImage", {}),
+    ("action", "sensor_msgs/msg/JointState", {"modalities.action.joint_names": ",".join(JOINTS)}),
+    ("action", "std_msgs/msg/Float32MultiArray", {}),
+]
+
+
+def send(client: Client, name: str, message_type: str, publisher: Any) -> tuple[Any, Any]:
+    """Publish one sample as that type; return it as the node must read it, and its stamp."""
+    modality = client.modalities[name]
+    carrier = converter(modality.kind, message_type)
+    options = ConversionOptions(joint_names=JOINTS if message_type.endswith("JointState") else ())
+    stamp = client.now_ns()
+    sample = modality.example_sample(3)
+    empty = message_class(message_type)()
+    message = carrier.fill(modality, empty, sample, stamp, f"{name}_frame", options)
+    publisher.publish(message)
+    return carrier.to_array(modality, message, options), stamp
+
+
+@pytest.mark.parametrize(
+    ("name", "message_type", "more"), OTHERS, ids=[f"{n} {t}" for n, t, _ in OTHERS]
+)
+def test_each_message_type_gives_the_latent_of_its_sample(
+    start_node, client, bundle, runtime, strict, name, message_type, more
+) -> None:
+    topic = f"other/{name}"
+    parameters = {
+        f"modalities.{name}.message_type": message_type,
+        f"modalities.{name}.topic": topic,
+    }
+    start_node(bundle=bundle, parameters=strict | parameters | more)
+    publisher = client.node.create_publisher(message_class(message_type), topic, 10)
+    client.retire(name)
+    client.activate()
+    client.until(publisher.get_subscription_count)
+    sample, stamp = send(client, name, message_type, publisher)
+    latent = client.until(lambda: [m for m in client.latents if fused(m) == (name,)])[0]
+    np.testing.assert_allclose(
+        latent.mean, runtime.infer({name: sample}).mean, rtol=1e-4, atol=1e-5
+    )
+    got = latent.header.stamp.sec * 10**9 + latent.header.stamp.nanosec
+    if message_type.endswith("MultiArray"):
+        assert stamp < got <= client.now_ns(), "stamped when it arrived"
+    else:
+        assert got == stamp
+
+
+def test_commands_without_a_header_under_simulated_time(start_node, client, bundle, strict) -> None:
+    """Refused before /clock starts; then several within one tick of it are several commands."""
+    kind = "std_msgs/msg/Float32MultiArray"
+    parameters = strict | {"use_sim_time": True, "modalities.action.message_type": kind}
+    client.retire("action")
+    start_node(bundle=bundle, parameters=parameters)
+    publisher = client.node.create_publisher(message_class(kind), "action", 10)
+    clock = client.node.create_publisher(Clock, "/clock", 10)
+    client.activate()
+    client.until(publisher.get_subscription_count)
+    client.until(clock.get_subscription_count)
+    send(client, "action", kind, publisher)
+    client.until(lambda: status_of(client.latents[-1], "action").rejected == 1)
+    tick = Clock()
+    tick.clock.sec = 1000
+
+    def received(count: int) -> list[LatentState]:
+        return [m for m in client.latents if m.valid and status_of(m, "action").received == count]
+
+    clock.publish(tick)
+    client.spin(0.2)
+    for count in range(1, 4):
+        send(client, "action", kind, publisher)
+        latent = client.until(lambda n=count: received(n))[0]
+        assert latent.header.stamp.sec == 1000
+    assert status_of(client.latents[-1], "action").rejected == 1
+
+
+def test_a_message_in_another_frame_is_rejected(start_node, client, bundle, strict) -> None:
+    start_node(bundle=bundle, parameters=strict | {"modalities.rgb.frame_id": "left_camera"})
+    client.activate()
+    client.play_until(
+        ("rgb", "action"),
+        lambda: [
+            m
+            for m in client.latents
+            if m.valid and status_of(m, "rgb").state == ModalityStatus.REJECTED
+        ],
+        30.0,
+    )
+    assert client.set_parameter("modalities.rgb.frame_id", "rgb_optical").successful
+    client.play_until(("rgb",), lambda: [m for m in client.latents if "rgb" in fused(m)], 30.0)
+
+
+def test_implausible_depth_is_used_and_reported(start_node, client, bundle, strict) -> None:
+    """32FC1 in millimetres, as some drivers send: nothing in the message says so."""
+    process = start_node(bundle=bundle, parameters=strict, diagnostics_period_s=0.1)
+    diagnostics = client.listen(DiagnosticArray, "/diagnostics")
+    client.activate()
+    depth = client.modalities["depth"]
+    message = client.message("depth", depth.example_sample(1) * 1000.0, client.now_ns())
+    message.data = array("B", bytes(message.data))
+
+    def reported() -> list[DiagnosticStatus]:
+        stamp = client.now_ns()
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+        client.publish("depth", stamp, message)
+        client.spin(0.05)
+        entries = [s for m in diagnostics for s in m.status if s.name == "smvae: modality depth"]
+        return [s for s in entries if "millimetres" in s.message]
+
+    assert client.until(reported, 30.0)[0].level == DiagnosticStatus.WARN
+    assert [m for m in client.latents if fused(m) == ("depth",)]
+    assert "depth: median depth" in process.log.read_text()
+
+
+def test_rates_and_transport_delay_are_measured_per_topic(
+    start_node, client, bundle, strict
+) -> None:
+    start_node(bundle=bundle, parameters=strict, diagnostics_period_s=0.1)
+    diagnostics = client.listen(DiagnosticArray, "/diagnostics")
+    client.activate()
+
+    def values(name: str) -> dict[str, float]:
+        found = [s for m in diagnostics[-1:] for s in m.status]
+        pairs = [p for s in found if s.name == f"smvae: modality {name}" for p in s.values]
+        return {p.key: float(p.value) for p in pairs if p.key.startswith(("rate", "transport"))}
+
+    client.play_until(("rgb",), lambda: values("rgb").get("rate_hz", 0.0) > 1.0, 30.0)
+    assert values("action")["rate_hz"] == 0.0
+    assert values("rgb")["transport_delay_p50_ms"] > 0.0
+    assert np.isnan(values("action")["transport_delay_p50_ms"])
+
+
+@pytest.mark.parametrize(
+    ("image", "info"),
+    [
+        ("rgb/image", "rgb/camera_info"),
+        ("/cam/color/image_raw", "/cam/color/camera_info"),
+        ("/cam/color/image_raw/compressed", "/cam/color/camera_info"),
+        ("/cam/depth/image_raw/compressedDepth", "/cam/depth/camera_info"),
+        ("image", "camera_info"),
+    ],
+)
+def test_where_a_camera_info_is(image: str, info: str) -> None:
+    assert camera_info_topic(image) == info

@@ -1,0 +1,302 @@
+"""The worked consumer over real DDS: what makes it help, and what makes it stop."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TwistStamped
+from node_harness import LATCHED, free_domain
+from robot_harness import Listener, Program
+from smvae_msgs.msg import LatentState, ModalityStatus, ModelInfo
+from smvae_ros.shared_autonomy import Limits, blend, weight
+
+from smvae_core.bundle import Bundle, add_readout
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.readout import LinearReadout, Readout
+
+pytestmark = pytest.mark.dds
+LIMITS = Limits()
+OPERATOR = np.array([0.02, -0.01, -0.03, 0.0, 0.0, 0.2])
+
+
+@pytest.fixture(scope="module")
+def assisted(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The untrained bundle with a readout whose numbers are known."""
+    copy = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("assisted") / "bundle"))
+    loaded = Bundle.load(copy)
+    dim = loaded.manifest.latent_dim
+    weights = np.zeros((3, dim))
+    weights[:, :3] = 0.01 * np.eye(3)  # the first three dimensions are the offset in cm
+    contact = np.zeros(dim)
+    contact[3] = 1.0
+    linear = LinearReadout(
+        offset_weights=weights,
+        offset_bias=np.zeros(3),
+        residual_m=np.full(3, 0.004),
+        contact_weights=contact,
+        contact_bias=0.0,
+    )
+    names = loaded.manifest.names
+    return add_readout(
+        loaded, Readout(subsets={subset_name(s): linear for s in all_subsets(names)})
+    )
+
+
+class Stage(Listener):
+    """Plays the perception node and the operator, and hears what the demo makes of them."""
+
+    def __init__(self, domain: int, bundle: Bundle) -> None:
+        super().__init__(domain, "stage")
+        self.bundle = bundle
+        self.commands = self.listen(TwistStamped, "/command", 10)
+        self.states = self.listen(DiagnosticStatus, "/shared_autonomy_demo/assistance", 10)
+        self._latents = self.node.create_publisher(LatentState, "/smvae/latent", 1)
+        self._infos = self.node.create_publisher(ModelInfo, "/smvae/model_info", LATCHED)
+        self._operator = self.node.create_publisher(TwistStamped, "/operator/command", 1)
+        self.epoch, self._sequence = 1, 0
+        self.describe(bundle.sha256)
+
+    def describe(self, sha256: str) -> None:
+        info = ModelInfo(generation=1, name="played", sha256=sha256, novelty_error=3.0)
+        self._infos.publish(info)
+
+    def command(self, twist: np.ndarray, frame_id: str = "base_link") -> None:
+        message = TwistStamped()
+        message.header.frame_id = frame_id
+        linear, angular = message.twist.linear, message.twist.angular
+        linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(float, twist)
+        self._operator.publish(message)
+
+    def latent(self, *, age_s: float = 0.0, spread: float = 1e-4, **changes: Any) -> None:
+        mean = np.zeros(self.bundle.manifest.latent_dim, np.float32)
+        mean[:4] = [1.0, -0.4, 4.0, -6.0]
+        self._sequence += 1
+        values: dict[str, Any] = {
+            "epoch": self.epoch,
+            "sequence": self._sequence,
+            "valid": True,
+            "status": LatentState.OK,
+            "model_generation": 1,
+            "mean": mean.tolist(),
+            "variance": [spread] * len(mean),
+            "modalities": [
+                ModalityStatus(name=n, state=ModalityStatus.FUSED)
+                for n in self.bundle.manifest.names
+            ],
+        }
+        message = LatentState(**(values | changes))
+        stamp_ns = self.node.get_clock().now().nanoseconds - round(age_s * 1e9)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+        self._latents.publish(message)
+
+    def play(
+        self,
+        condition: Callable[[], bool],
+        *,
+        operator: bool = True,
+        latents: bool = True,
+        **kw: Any,
+    ) -> None:
+        """Publish latents and commands at about 25 Hz until a condition holds."""
+
+        def beat() -> bool:
+            if operator:
+                self.command(OPERATOR)
+            if latents:
+                self.latent(**kw)
+            self.came_true(condition, 0.04)
+            return condition()
+
+        self.until(beat)
+
+    def says(self, reason: str) -> bool:
+        return bool(self.states) and reason in self.states[-1].message
+
+    @property
+    def weight(self) -> float:
+        values = {v.key: v.value for v in self.states[-1].values} if self.states else {}
+        return float(values.get("weight", "nan"))
+
+    def near(self, wanted: np.ndarray) -> bool:
+        """Return whether the newest command is the wanted one."""
+        return bool(self.commands) and np.allclose(twist(self.commands[-1]), wanted, atol=1e-6)
+
+
+def twist(message: TwistStamped) -> np.ndarray:
+    linear, angular = message.twist.linear, message.twist.angular
+    return np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
+
+
+def expected(bundle: Bundle, variance: float = 1e-4) -> tuple[np.ndarray, float]:
+    """Return the blended command of the played latent, and its weight, by the stated formula."""
+    mean = np.zeros(bundle.manifest.latent_dim)
+    mean[:4] = [1.0, -0.4, 4.0, -6.0]
+    found = bundle.readout().apply(bundle.manifest.names, mean, np.full(len(mean), variance))
+    share = weight(found, LIMITS)
+    return blend(OPERATOR, found, share, LIMITS), share
+
+
+@pytest.fixture(scope="module")
+def stage(assisted: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    domain = free_domain()
+    log = tmp_path_factory.mktemp("demo") / "log"
+    parameters = ("-p", f"bundle:={assisted.path}", "-p", "weight_rise_per_s:=5.0")
+    program = Program("shared_autonomy_demo", domain, log, "--ros-args", *parameters)
+    stage = Stage(domain, assisted)
+    stage.program = program  # type: ignore[attr-defined]
+    yield stage
+    stage.close()
+    program.end()
+
+
+def test_a_known_latent_gives_the_stated_command(stage: Stage, assisted: Bundle) -> None:
+    wanted, share = expected(assisted)
+    assert share == pytest.approx(0.6)
+    stage.play(
+        lambda: stage.says("assisting") and stage.near(wanted) and abs(stage.weight - share) < 1e-4
+    )
+    assert stage.commands[-1].header.frame_id == "base_link"
+    assert not np.allclose(wanted, OPERATOR)
+
+
+def test_an_unsure_latent_moves_it_less(stage: Stage, assisted: Bundle) -> None:
+    unsure, share = expected(assisted, variance=4.0)
+    assert 0.0 < share < 0.3
+    stage.play(lambda: stage.says("assisting") and stage.near(unsure), spread=4.0)
+
+
+FALLBACKS: dict[str, tuple[dict[str, Any], str]] = {
+    "invalid": ({"valid": False}, "not valid"),
+    "no input": (
+        {"valid": False, "status": LatentState.NO_INPUT, "mean": [], "variance": []},
+        "no input",
+    ),
+    "error": ({"valid": False, "status": LatentState.ERROR, "mean": []}, "reports an error"),
+    "out of distribution": ({"status": LatentState.OUT_OF_DISTRIBUTION}, "out of distribution"),
+    "old stamp": ({"age_s": 2.0}, "older than"),
+    "stamp ahead": ({"age_s": -60.0}, "of the future"),
+    "other model": ({"model_generation": 2}, "of another model"),
+    "other size": ({"mean": [0.0], "variance": [1.0]}, "expected mean and variance"),
+    "not a number": ({"spread": float("nan")}, "not finite"),
+    "nobody speaks": ({"latents": False}, "no latent for"),
+}
+
+
+@pytest.mark.parametrize("case", FALLBACKS)
+def test_what_cannot_be_trusted_leaves_the_operators_own_command(
+    stage: Stage, assisted: Bundle, case: str
+) -> None:
+    changes, reason = FALLBACKS[case]
+    wanted, _ = expected(assisted)
+    stage.epoch += 1
+    stage.play(lambda: stage.near(wanted))
+    stage.play(
+        lambda: stage.says(reason) and stage.weight == 0.0 and stage.near(OPERATOR), **changes
+    )
+    stage.play(lambda: stage.near(wanted))  # and helps again when it can
+
+
+def test_a_new_epoch_has_to_settle(stage: Stage, assisted: Bundle) -> None:
+    wanted, _ = expected(assisted)
+    stage.play(lambda: stage.near(wanted))
+    stage.epoch += 1
+    seen = len(stage.states)
+    for _ in range(3):
+        stage.command(OPERATOR)
+        stage.latent()
+        count = len(stage.states)
+        stage.until(lambda count=count: len(stage.states) > count + 1)
+        stage.command(OPERATOR)
+    settling = [s for s in stage.states[seen:] if "a new epoch settles" in s.message]
+    assert settling
+    assert all(v.value == "0.0000" for s in settling for v in s.values if v.key == "weight")
+    stage.play(lambda: stage.near(wanted))
+
+
+def test_another_bundle_on_the_node_is_named(stage: Stage, assisted: Bundle) -> None:
+    stage.describe("f" * 64)
+    stage.play(lambda: stage.says("give both the same bundle") and stage.near(OPERATOR))
+    stage.describe(assisted.sha256)
+    wanted, _ = expected(assisted)
+    stage.play(lambda: stage.near(wanted))
+
+
+def test_a_silent_operator_gets_zero_whatever_the_latent_says(stage: Stage) -> None:
+    stage.play(lambda: stage.says("operator is silent") and stage.near(np.zeros(6)), operator=False)
+    assert stage.weight == 0.0
+
+
+def test_a_command_in_another_frame_is_refused(stage: Stage) -> None:
+    def beat() -> bool:
+        stage.command(OPERATOR, "tool0")
+        stage.came_true(lambda: False, 0.04)
+        return "refused" in stage.program.text()  # type: ignore[attr-defined]
+
+    stage.until(beat)
+    assert stage.near(np.zeros(6))
+
+
+def test_sigint_ends_it_cleanly(stage: Stage) -> None:
+    program = stage.program  # type: ignore[attr-defined]
+    assert program.interrupt() == 0, program.text()
+    assert "Traceback" not in program.text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "parameter bundle is empty"),
+        (("-p", "bundle:={bundle}"), "has no readout; `smvae readout BUNDLE --data EPISODES`"),
+        (("-p", "bundle:={assisted}", "-p", "max_weight:=1.5"), "max_weight must be at most 1"),
+        (("-p", "bundle:={assisted}", "-p", "certain_m:=0.1"), "certain_m must be below"),
+        (("-p", "bundle:={assisted}", "-p", "max_age_s:=-1.0"), "must be a positive number"),
+    ],
+)
+def test_it_does_not_start_without_what_it_needs(
+    tmp_path: Path,
+    domain: int,
+    bundle: Path,
+    assisted: Bundle,
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    given = [a.format(bundle=bundle, assisted=assisted.path) for a in arguments]
+    program = Program("shared_autonomy_demo", domain, tmp_path / "log", "--ros-args", *given)
+    try:
+        assert program.process.wait(60) == 1
+    finally:
+        program.end()
+    assert said in program.text()
+    assert "Traceback" not in program.text()
+
+
+def test_the_perception_node_itself_is_trusted(
+    start_node: Callable[..., Any],
+    client: Any,
+    domain: int,
+    assisted: Bundle,
+    strict: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """Node and demo load the same bundle; played sensors make latents that it acts on."""
+    start_node(bundle=assisted.path, parameters=strict)
+    client.activate()
+    arguments = ("--ros-args", "-p", f"bundle:={assisted.path}", "-p", "max_age_s:=5.0")
+    program = Program("shared_autonomy_demo", domain, tmp_path / "log", *arguments)
+    states: list[Any] = client.listen(DiagnosticStatus, "/shared_autonomy_demo/assistance", 10)
+    operator = client.node.create_publisher(TwistStamped, "/operator/command", 1)
+
+    def assisting() -> bool:
+        operator.publish(TwistStamped())
+        return any(s.message == "assisting" for s in states)
+
+    try:
+        client.play_until(tuple(assisted.manifest.names), assisting, 60.0)
+    finally:
+        program.end()

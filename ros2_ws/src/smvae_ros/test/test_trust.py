@@ -1,0 +1,142 @@
+"""What a consumer remembers of latents, and what it has to forget; clocks are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from smvae_msgs.msg import LatentState, ModalityStatus, ModelInfo
+from smvae_ros.trust import Patience, Trust
+
+from smvae_core.errors import ConfigError
+from smvae_core.readout import LinearReadout, Readout
+
+LINEAR = LinearReadout(
+    offset_weights=np.array([[1.0], [0.0], [0.0]]),
+    offset_bias=np.zeros(3),
+    residual_m=np.full(3, 0.01),
+    contact_weights=np.zeros(1),
+    contact_bias=0.0,
+)
+
+
+class World:
+    """A trust with two clocks that only move when told, and a node that speaks every 50 ms."""
+
+    def __init__(self) -> None:
+        self.steady_s, self.now_s = 100.0, 1000.0
+        self.trust = Trust(
+            Readout(subsets={"force": LINEAR}),
+            "abc",
+            Patience(),
+            now_ns=lambda: round(self.now_s * 1e9),
+            steady_s=lambda: self.steady_s,
+        )
+        self.trust.model(ModelInfo(generation=1, sha256="abc"))
+        self.sequence = -1
+
+    def latent(self, mean: float, *, epoch: int = 1, sequence: int | None = None) -> None:
+        self.steady_s += 0.05
+        self.now_s += 0.05
+        self.sequence = self.sequence + 1 if sequence is None else sequence
+        message = LatentState(
+            epoch=epoch,
+            sequence=self.sequence,
+            valid=True,
+            model_generation=1,
+            mean=[mean],
+            variance=[0.0],
+            modalities=[ModalityStatus(name="force", state=ModalityStatus.FUSED)],
+        )
+        seconds, rest = divmod(round(self.now_s * 1e9), 10**9)
+        message.header.stamp.sec, message.header.stamp.nanosec = seconds, rest
+        self.trust.latent(message)
+
+    def latents(self, mean: float, count: int = 40, **kw: Any) -> None:
+        for _ in range(count):
+            self.latent(mean, **kw)
+
+    @property
+    def offset_x(self) -> float:
+        estimate = self.trust.verdict().estimate
+        assert estimate is not None, self.trust.verdict().reason
+        return float(estimate.offset_m[0])
+
+    @property
+    def reason(self) -> str:
+        return self.trust.verdict().reason
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_the_first_latents_of_an_epoch_are_only_watched(world: World) -> None:
+    assert world.reason == "no latent yet"
+    world.latents(0.1, 3)
+    assert world.reason == "a new epoch settles"
+    world.latent(0.1)
+    assert world.offset_x == pytest.approx(0.1)
+
+
+def test_the_estimate_is_a_running_mean_of_one_epoch(world: World) -> None:
+    world.latents(0.1)
+    world.latent(0.2)
+    share = 1.0 - np.exp(-0.05 / 0.1)
+    assert world.offset_x == pytest.approx(0.1 + share * 0.1, abs=1e-6)
+    world.sequence = -1
+    world.latents(0.2, 4, epoch=2)
+    assert world.offset_x == pytest.approx(0.2)  # nothing of the epoch before
+
+
+def test_a_late_message_changes_nothing(world: World) -> None:
+    world.latents(0.1)
+    before = world.sequence
+    world.latent(9.0, sequence=before - 1)
+    assert world.offset_x == pytest.approx(0.1)
+
+
+def test_a_restarted_node_that_counts_from_zero_again_is_heard(world: World) -> None:
+    world.latents(0.1)
+    world.steady_s += 1.0
+    world.now_s += 1.0
+    assert "no latent for" in world.reason
+    world.sequence = -1
+    world.latent(0.2)
+    assert world.reason == "a new epoch settles"
+    world.latents(0.2, 3)
+    assert world.offset_x == pytest.approx(0.2)
+
+
+def test_a_standing_clock_does_not_keep_a_latent_young(world: World) -> None:
+    world.latents(0.1)
+    world.steady_s += 0.6
+    assert "no latent for" in world.reason
+
+
+def test_a_new_model_needs_its_own_latents(world: World) -> None:
+    world.latents(0.1)
+    world.trust.model(ModelInfo(generation=2, sha256="abc"))
+    assert world.reason == "no latent yet"
+    world.latent(0.1)
+    assert world.reason == "the latent is of another model than model_info"
+
+
+def test_an_unknown_subset_has_no_readout(world: World) -> None:
+    world.trust = Trust(
+        Readout(subsets={"rgb": LINEAR}),
+        "abc",
+        Patience(),
+        now_ns=lambda: round(world.now_s * 1e9),
+        steady_s=lambda: world.steady_s,
+    )
+    world.trust.model(ModelInfo(generation=1, sha256="abc"))
+    world.latents(0.1)
+    assert "none for 'force'" in world.reason
+
+
+def test_patience_is_positive() -> None:
+    with pytest.raises(ConfigError, match="max_age_s must be a positive number, got 0"):
+        Patience(max_age_s=0.0)
