@@ -1,0 +1,176 @@
+"""The pages under docs/ and the packages' documents: links resolve, names are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKSPACE = ROOT / "ros2_ws/src"
+RESULTS = ROOT / "benchmarks/results"
+PAGES = sorted(
+    [
+        *(ROOT / "docs").glob("*.md"),
+        *WORKSPACE.glob("*/README.md"),
+        *WORKSPACE.glob("*/QUALITY_DECLARATION.md"),
+    ]
+)
+#: Items of REP 2004, as its newest edition numbers them.
+ITEMS = [
+    *("1.i", "1.ii", "1.iii", "1.iv", "1.v", "1.vi", "2.i", "2.ii", "2.iii", "2.iv", "2.v"),
+    *("3.i", "3.ii", "3.iii", "3.iv", "3.v", "3.v.a", "3.v.b", "3.v.c"),
+    *("4.i", "4.ii", "4.iii", "4.iv", "4.v", "5.i", "5.ii", "5.iii", "6.i", "7.i"),
+]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def prose(path: Path) -> str:
+    """The page without its code blocks."""
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.S)
+
+
+def parameters() -> set[str]:
+    """Every parameter's last name, from the generated parameter file."""
+    text = (WORKSPACE / "smvae_ros/config/perception.yaml").read_text(encoding="utf-8")
+    found: set[str] = set()
+    todo = [yaml.safe_load(text)["/**"]["ros__parameters"]]
+    while todo:
+        for name, value in todo.pop().items():
+            found.add(name)
+            if isinstance(value, dict):
+                todo.append(value)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose(page))
+    missing = [
+        link for link in links if not link.startswith("http") and not (page.parent / link).exists()
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"`([\w./-]+\.(?:py|md|yaml|xml|json|sh|rviz|msg))`", prose(page))
+    made_by_commands = {"manifest.json", "readout.json", "summary.json"}
+    known = {
+        p.name
+        for folder in (ROOT / "docs", ROOT / "launch", WORKSPACE, ROOT / "scripts", RESULTS, ROOT)
+        for p in (folder.glob("*") if folder == ROOT else folder.rglob("*"))
+    }
+    missing = [n for n in named if Path(n).name not in known | made_by_commands]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_parameters_that_a_page_names_are_the_nodes(page: Path) -> None:
+    """Names with a unit suffix are parameters, unless they are fields of a message."""
+    fields = {
+        word
+        for message in (WORKSPACE / "smvae_msgs/msg").glob("*.msg")
+        for word in re.findall(r"\w+", message.read_text(encoding="utf-8"))
+    }
+    values = set(
+        re.findall(
+            r"\b(\w+)=", (WORKSPACE / "smvae_ros/smvae_ros/diagnostics.py").read_text("utf-8")
+        )
+    )
+    named = set(re.findall(r"`([a-z_]+_(?:s|hz|m))`", prose(page)))
+    named |= set(re.findall(r"`modalities\.<\w+>\.(\w+)`", prose(page)))
+    assert not named - parameters() - fields - values
+
+
+def test_every_page_is_reached_from_the_index_and_the_index_from_the_readme() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    pages = {p.name for p in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert not {p for p in pages if f"]({p})" not in index}
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_launch_arguments_of_the_page_are_those_of_the_launch_file() -> None:
+    page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \|", page, flags=re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    source = (WORKSPACE / "smvae_ros/launch/perception.launch.py").read_text(encoding="utf-8")
+    declared = {
+        call.args[0].value
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", "") == "declare"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert named == declared
+
+
+def test_all_twenty_complaints_are_answered() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    numbers = [int(n) for n in re.findall(r"^\*\*(\d+)\. ", page, flags=re.M)]
+    assert numbers == list(range(1, 21))
+
+
+def test_every_reason_for_which_a_message_is_rejected_is_explained() -> None:
+    from smvae_core.conversions.base import REASONS
+
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    table = page.partition("## Why a message is rejected")[2]
+    explained = {
+        reason
+        for row in re.findall(r"^\| (`[^|]+) \|", table, flags=re.M)
+        for reason in re.findall(r"`([^`]+)`", row)
+    }
+    of_the_node = {"zero stamp", "future stamp", "stamp not increasing", "frame", "value"}
+    assert explained == {*REASONS, *of_the_node}
+    source = "".join(
+        (ROOT / path).read_text(encoding="utf-8")
+        for path in (
+            "smvae_core/trigger.py",
+            "smvae_core/channel.py",
+            "ros2_ws/src/smvae_ros/smvae_ros/inputs.py",
+            "ros2_ws/src/smvae_ros/smvae_ros/inference.py",
+        )
+    )
+    assert all(f'"{reason}"' in source for reason in of_the_node)
+
+
+@pytest.mark.parametrize("package", ["smvae_msgs", "smvae_ros"])
+def test_a_quality_declaration_answers_every_item(package: str) -> None:
+    folder = WORKSPACE / package
+    text = (folder / "QUALITY_DECLARATION.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d\.\S+) [^|]+\|[^|]+\|([^|]+)\|$", text, flags=re.M)
+    assert [item for item, _ in rows] == ITEMS
+    assert all(answer.strip() for _, answer in rows)
+    assert "](QUALITY_DECLARATION.md)" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("package", ["smvae_msgs", "smvae_ros"])
+def test_what_a_declaration_says_of_version_and_missing_items_is_so(package: str) -> None:
+    text = (WORKSPACE / package / "QUALITY_DECLARATION.md").read_text(encoding="utf-8")
+    opening, _, table = text.partition("| item |")
+    unmet = re.findall(r"^\| (\d\.\S+) [^|]+\|[^|]+\| \*\*Not met", table, flags=re.M)
+    assert re.findall(r"(\d\.[ivx]+) \(", opening) == unmet
+    version = ET.parse(WORKSPACE / package / "package.xml").findtext("version")
+    assert f"**Not met.** {version}." in text
+
+
+def test_the_package_declares_every_ros_package_that_it_imports() -> None:
+    package = WORKSPACE / "smvae_ros"
+    declared = {e.text for e in ET.parse(package / "package.xml").iter("exec_depend")}
+    imported = set()
+    for path in [*(package / "smvae_ros").glob("*.py"), *(package / "launch").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(str(node.module).split(".")[0])
+    ros = {m for m in imported if m.endswith(("_msgs", "_srvs", "_interfaces"))}
+    ros |= imported & {"rclpy", "launch", "launch_ros", "smvae_core", "ament_index_python"}
+    assert ros
+    assert not ros - declared
