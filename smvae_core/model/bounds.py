@@ -6,6 +6,7 @@ B batch, M modality, Z latent.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,7 +26,8 @@ class Part:
     z_rest: Float[Tensor, "B Z"] | None = None
     """Latent of modalities outside the subset, where it is another than `z`."""
     log_ratio: Float[Tensor, " B"] | None = None
-    """log p(z) - log q(z) of an importance-weighted sample, which takes the place of `kl`."""
+    """log p(z) - log q(z) of an importance-weighted sample, which takes the place of `kl`. The
+    parameters of q are fixed in it: its gradient goes through z alone, see `combine`."""
 
     def latent(self, present: Bool[Tensor, " B"]) -> Float[Tensor, "B Z"]:
         """Return the latent that a modality is decoded from, by whether it is in the subset."""
@@ -67,10 +69,8 @@ def draw_bound(
     kl = everything.kl()
     divergence = kl + config.matching * everything.detach().kl_to(subset)
     draws = [everything.rsample(generator) for _ in range(config.samples)]
-    weighted = config.samples > 1
-    parts = [
-        Part(recorded, z, log_ratio=everything.log_ratio(z) if weighted else None) for z in draws
-    ]
+    weighted, fixed = config.samples > 1, everything.detach()
+    parts = [Part(recorded, z, log_ratio=fixed.log_ratio(z) if weighted else None) for z in draws]
     if config.second_bound != "none":
         divergence = divergence + subset.kl()
         targets = present if config.second_bound == "subset" else recorded
@@ -79,11 +79,25 @@ def draw_bound(
 
 
 def combine(bound: Bound, totals: list[Tensor], beta: float) -> Float[Tensor, " B"]:
-    """Return the bound of every sample from the weighted log likelihoods of its parts."""
+    """Return the bound of every sample from the weighted log likelihoods of its parts.
+
+    With several samples the gradient towards q(z|X) is the doubly reparameterised one (Tucker et
+    al. 2019): with v_k = exp(w_k) / sum_j exp(w_j), the gradient of log q's own parameters, which
+    is all noise once q is right, turns into a factor of each sample's path,
+
+        sum_k v_k (1 - beta + beta v_k) dw_k/dz_k dz_k/dphi
+
+    which is Tucker's v_k^2 at beta 1, and without bias while log q is annealed too. A hook on z_k
+    multiplies; decoders get the gradient as it is.
+    """
     ratios = [part.log_ratio for part in bound.parts if part.log_ratio is not None]
     if not ratios:
         return sum(totals, -beta * bound.divergence)
     count = len(ratios)
     weights = torch.stack([t + beta * r for t, r in zip(totals[:count], ratios, strict=True)])
+    shares = torch.softmax(weights.detach(), 0)
+    for part, share in zip(bound.parts[:count], shares, strict=True):
+        if part.z.requires_grad:
+            part.z.register_hook(partial(torch.mul, (1.0 - beta + beta * share).unsqueeze(1)))
     joint = torch.logsumexp(weights, 0) - math.log(count)
     return sum(totals[count:], joint - beta * (bound.divergence - bound.kl))

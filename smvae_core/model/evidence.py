@@ -24,7 +24,7 @@ class Evidence(nn.Module):
 
     For every observed modality and each latent dimension, from the modality's embedding alone:
 
-        u_m = LN(e_m),  h_m = u_m + Swish(FC(u_m)),  (log lambda_m, mu_m) = FC(h_m)
+        h_m = Swish(FC(Swish(FC(e_m)))),  (log lambda_m, mu_m) = FC(h_m)
 
     and over the set, with exponents a > 0 that are learned, one per latent dimension:
 
@@ -37,14 +37,16 @@ class Evidence(nn.Module):
     sensors that repeat each other; below 1 modalities tell more together than one by one. No term
     is negative and none depends on who else is there, so that the variance falls or stays when a
     modality is added, whatever the weights are. All of it is computed in the log domain: P never
-    overflows, and w is a softmax.
+    overflows, and w is a softmax, the attention that each latent dimension pays to the modalities.
+
+    Plain layers on purpose: with LayerNorm and a residual in their place, log p(x, y) on binarised
+    MNIST was 2.1 nats lower at equal steps (ARCHITECTURE.md).
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         dim, latent_dim = config.embedding_dim, config.latent_dim
-        self.norm = nn.LayerNorm(dim)
-        self.token = nn.Linear(dim, dim)
+        self.token = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
         self.log_precision = nn.Linear(dim, latent_dim)
         self.mean = nn.Linear(dim, latent_dim)
         self.log_exponent = nn.Parameter(torch.zeros(latent_dim))
@@ -71,8 +73,7 @@ class Evidence(nn.Module):
                 included.
             present: True where the modality was observed.
         """
-        normed = self.norm(observed_rows(embeddings, present))
-        token = normed + nn.functional.silu(self.token(normed))
+        token = self.token(observed_rows(embeddings, present))
         return self.log_precision(token), self.mean(token)
 
     def combine(

@@ -90,6 +90,34 @@ class PMA(nn.Module):
         return (hidden + nn.functional.silu(self.feed_forward(hidden))).flatten(1)
 
 
+class SetSum(nn.Module):
+    """g = Swish(FC(sum over S of Swish(FC(e_m)))), DeepSets (Zaheer et al. 2017) by itself."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.width = config.embedding_dim
+        self.term = nn.Linear(self.width, self.width)
+        self.total = nn.Linear(self.width, self.width)
+
+    def read(
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    ) -> Float[Tensor, "B M D"]:
+        """Return the term of each modality by itself; see PMA for the arguments."""
+        return nn.functional.silu(self.term(observed_rows(embeddings, present)))
+
+    def combine(
+        self, terms: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    ) -> Float[Tensor, "B D"]:
+        """Return the set feature from the terms of at least the modalities that are present."""
+        return nn.functional.silu(self.total(observed_rows(terms, present).sum(1)))
+
+    def forward(
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    ) -> Float[Tensor, "B D"]:
+        """Return the set feature; see PMA for the arguments."""
+        return self.combine(self.read(embeddings, present), present)
+
+
 class SummedPMA(PMA):
     """g + Swish(FC(sum over S of Swish(FC(e_m)))): a sum that reaches the head past the LayerNorm.
 
@@ -98,17 +126,14 @@ class SummedPMA(PMA):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.term = nn.Linear(self.width, self.width)
-        self.total = nn.Linear(self.width, self.width)
+        self.sum = SetSum(config)
 
     def forward(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
         """Return the set feature; see PMA for the arguments."""
-        terms = nn.functional.silu(self.term(observed_rows(embeddings, present)))
-        total = observed_rows(terms, present).sum(1)
         feature: Tensor = super().forward(embeddings, present)
-        return feature + nn.functional.silu(self.total(total))
+        return feature + self.sum(embeddings, present)
 
 
 class CountedPMA(PMA):

@@ -10,17 +10,24 @@ from torch import Tensor, nn
 
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.evidence import Evidence
-from smvae_core.model.pooling import PMA, CountedPMA, HirtSum, SelfAttentionPMA, SummedPMA
+from smvae_core.model.pooling import (
+    PMA,
+    CountedPMA,
+    HirtSum,
+    SelfAttentionPMA,
+    SetSum,
+    SummedPMA,
+)
 
 #: Set feature of every `ModelConfig.pooling`.
-POOLINGS: dict[str, Callable[[ModelConfig], PMA | HirtSum]] = {
+POOLINGS: dict[str, Callable[[ModelConfig], PMA | HirtSum | SetSum]] = {
     "paper": PMA,
     "sum": SummedPMA,
     "count": CountedPMA,
     "self_attention": SelfAttentionPMA,
     "queries": lambda config: PMA(config, num_queries=4),
     "hirt": HirtSum,
-    "evidence": PMA,
+    "evidence": SetSum,
 }
 
 
@@ -62,14 +69,13 @@ class SetEncoder(nn.Module):
 
         What the pooling reads of each modality by itself is computed once for all.
         """
-        if self.evidence is None or not isinstance(self.pool, PMA):
+        if self.evidence is None or not isinstance(self.pool, SetSum):
             heads = [self.head(self.pool(embeddings, present)) for present in sets]
             return [(mean, log_var) for mean, log_var in (h.chunk(2, dim=-1) for h in heads)]
-        attention = self.pool.read(embeddings, sets[0])
+        terms = self.pool.read(embeddings, sets[0])
         evidence = self.evidence.read(embeddings, sets[0])
         found = []
         for present in sets:
             mean, log_var = self.evidence.combine(evidence, present)
-            feature = self.pool.transform(self.pool.attend(attention, present))
-            found.append((mean + self.head(feature), log_var))
+            found.append((mean + self.head(self.pool.combine(terms, present)), log_var))
         return found
