@@ -55,7 +55,7 @@ def mnist() -> TrainConfig:
     | epochs, annealing | 200, of them 100 | 40, of them 20 | minutes on a CPU |
     | batch, latent, label weight | 100, 64, 10 | the same | |
     | set encoder | attention of one query | `evidence` | softmax weights cannot count evidence |
-    | target | Eq. 3 of a random subset | joint bound and Eq. 3 | every step trains q(z|x,y) |
+    | target | Eq. 3 of a random subset | joint bound, 2 samples | every step trains q(z|x,y) |
 
     Grey levels instead: `--data.no-binarised`.
     """
