@@ -7,22 +7,24 @@ argument is declared at top level, so `--show-args` lists them; none is evaluate
 nothing is installed, fetched or written. Bags: `launch/replay_bag.launch.py`.
 """
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
 from launch.actions import (
     DeclareLaunchArgument,
-    EmitEvent,
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
 )
 from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import FindPackageShare
-from lifecycle_msgs.msg import Transition
+from smvae_ros.lifecycle_start import bring_up
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
@@ -100,7 +102,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             "respawn",
             default_value="false",
             choices=BOOL,
-            description="Start the process again, after 2 s, when it dies.",
+            description="Start the process again, after 1 s, when it dies.",
         ),
         declare(
             "enclave",
@@ -185,42 +187,69 @@ def perception(context: LaunchContext, environment: dict[str, str]) -> Lifecycle
         arguments=ros_arguments,
         additional_env=environment,
         respawn=given(context, "respawn") == "true",
-        respawn_delay=2.0,
+        respawn_delay=1.0,
         output="screen",
         emulate_tty=True,
     )
 
 
 def lifecycle(node: LifecycleNode, name: str, autostart: bool) -> list[LaunchDescriptionEntity]:
-    """Configure and activate by lifecycle events, which any launch_ros has; say how it went."""
+    """Configure and activate at every start of the process; say how it went."""
 
-    def change(transition: int) -> EmitEvent:
-        matcher = matches_action(node)
-        return EmitEvent(
-            event=ChangeState(lifecycle_node_matcher=matcher, transition_id=transition)
-        )
-
-    def on_transition(
-        start: str, goal: str, *entities: LaunchDescriptionEntity
-    ) -> OnStateTransition:
+    def on_transition(start: str, goal: str, message: str) -> OnStateTransition:
         return OnStateTransition(
-            target_lifecycle_node=node, start_state=start, goal_state=goal, entities=[*entities]
+            target_lifecycle_node=node,
+            start_state=start,
+            goal_state=goal,
+            entities=[LogInfo(msg=message)],
         )
 
-    active = LogInfo(msg=f"{name} is active: see `ros2 topic hz {name}/latent`")
-    failed = LogInfo(msg=f"{name} is not configured: its ERROR line above says why")
     handlers = [
-        on_transition("activating", "active", active),
-        on_transition("configuring", "unconfigured", failed),
+        on_transition(
+            "activating", "active", f"{name} is active: see `ros2 topic hz {name}/latent`"
+        ),
+        on_transition(
+            "configuring",
+            "unconfigured",
+            f"{name} is not configured: its ERROR line above says why",
+        ),
     ]
     if autostart:
-        configure = change(Transition.TRANSITION_CONFIGURE)
-        activate = change(Transition.TRANSITION_ACTIVATE)
-        handlers += [
-            OnProcessStart(target_action=node, on_start=[configure]),
-            on_transition("configuring", "inactive", activate),
-        ]
+        begin = OpaqueFunction(function=autostarter(name))
+        handlers.append(OnProcessStart(target_action=node, on_start=[begin]))
     return [RegisterEventHandler(handler) for handler in handlers]
+
+
+def autostarter(name: str) -> Callable[[LaunchContext], None]:
+    """Return what brings the node up, beside everything else, whenever its process starts.
+
+    launch_ros's own ChangeState sends one request to whoever seems to be there, which after a
+    respawn is the process that died: the node would stay unconfigured.
+    """
+    starts = [0]
+
+    def begin(context: LaunchContext) -> None:
+        starts[0] += 1
+        mine = starts[0]
+
+        def wait(condition: Callable[[], bool], seconds: float) -> bool:
+            end_s = time.monotonic() + seconds
+            while not condition():
+                if context.is_shutdown or starts[0] != mine:
+                    raise InterruptedError
+                if time.monotonic() > end_s:
+                    return False
+                time.sleep(0.02)
+            return True
+
+        def work() -> None:
+            with suppress(InterruptedError):
+                bring_up(get_ros_node(context), name, wait)
+
+        future = context.asyncio_loop.run_in_executor(None, work)
+        context.add_completion_future(future)
+
+    return begin
 
 
 def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
