@@ -19,23 +19,13 @@ from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.matching import mismatch
 from smvae_ros.topic_statistics import TopicStatistics
-
-#: Last parts of topics on which image_transport publishes beside the raw image.
-_TRANSPORTS = ("compressed", "compressedDepth")
+from smvae_ros.topics import camera_info_topic
 
 
 def message_class(message_type: str) -> Any:
     """Return the class of a ROS type, e.g. of 'sensor_msgs/msg/Image'."""
     package, _, name = message_type.split("/")
     return getattr(importlib.import_module(f"{package}.msg"), name)
-
-
-def camera_info_topic(image_topic: str) -> str:
-    """Return the sibling camera_info of an image topic, where image_transport puts it."""
-    parts = image_topic.split("/")
-    if parts[-1] in _TRANSPORTS:
-        parts.pop()
-    return "/".join([*parts[:-1], "camera_info"])
 
 
 class Inputs:

@@ -174,7 +174,7 @@ SERVICES: tuple[Service, ...] = (
 )
 
 
-def camera_info_beside(image_topic: str) -> str:
+def camera_info_topic(image_topic: str) -> str:
     """Return the camera_info topic beside an image topic, where image_transport puts it."""
     parts = image_topic.split("/")
     if parts[-1] in ("compressed", "compressedDepth"):
@@ -207,7 +207,7 @@ def inputs(modalities: Iterable[Modality], chosen: dict[str, str] | None = None)
         if modality.is_image:
             found.append(
                 Topic(
-                    name=camera_info_beside(topic),
+                    name=camera_info_topic(topic),
                     message_type="sensor_msgs/msg/CameraInfo",
                     direction="subscribe",
                     content="calibration, handed on with predicted images; optional",

@@ -11,7 +11,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import Client, fused, status_of
 from rosgraph_msgs.msg import Clock
 from smvae_msgs.msg import LatentState, ModalityStatus
-from smvae_ros.inputs import camera_info_topic, message_class
+from smvae_ros.inputs import message_class
+from smvae_ros.topics import camera_info_topic
 
 from smvae_core.conversions import ConversionOptions, converter
 

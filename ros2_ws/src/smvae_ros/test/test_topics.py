@@ -15,7 +15,7 @@ from node_harness import MESSAGES, WINDOW_MS, fused
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from robot_harness import Listener, Program
 from smvae_msgs.msg import LatentState
-from smvae_ros import inputs, topics
+from smvae_ros import topics
 
 RELIABILITY = {
     ReliabilityPolicy.BEST_EFFORT: "best effort",
@@ -71,11 +71,6 @@ def test_qualities_of_service_are_those_of_the_table(
             profile = ends[0].qos_profile
             said = f"{RELIABILITY[profile.reliability]}, {DURABILITY[profile.durability]}"
             assert topic.qos.startswith(said), f"{name}: {said}"
-
-
-def test_camera_infos_lie_where_the_node_looks_for_them() -> None:
-    for topic in ("rgb/image", "/camera/color/image_raw", "image", "/image", "rgb/compressed"):
-        assert topics.camera_info_beside(topic) == inputs.camera_info_topic(topic)
 
 
 @pytest.mark.parametrize(
