@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from smvae_core.conversions import (
     CONVERTERS,
@@ -23,9 +20,6 @@ from smvae_core.fusion import Observation
 from smvae_core.modality import Modality
 from smvae_core.runtime import Posterior, Runtime
 from smvae_ros.mailbox import Mailbox, Taken
-
-#: Latencies kept for the percentiles in diagnostics.
-_KEPT = 300
 
 
 class Unforeseen(SampleError):
@@ -46,24 +40,6 @@ class Result:
     posterior: Posterior
     inference_s: float
     """Conversion, embedding and pooling, steady clock."""
-
-
-@dataclass
-class Timing:
-    """Durations of the newest runs."""
-
-    inference_s: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    published: int = 0
-
-    def add(self, inference_s: float, latency_s: float) -> None:
-        self.inference_s.append(inference_s)
-        self.latency_s.append(latency_s)
-        self.published += 1
-
-    def percentile_ms(self, values: deque[float], q: float) -> float:
-        """Return a percentile in ms, NaN without values."""
-        return float(np.percentile(list(values), q) * 1e3) if values else float("nan")
 
 
 class Inference:
@@ -98,7 +74,6 @@ class Inference:
         self._converters: dict[str, Converter] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.timing = Timing()
         self.error: BaseException | None = None
         self.max_rate_hz = 30.0
         self.collect_timeout_s = 0.0
@@ -138,7 +113,6 @@ class Inference:
         self._embedded.clear()
         self._stop.clear()
         self.error = None
-        self.timing = Timing()
         self._mailbox.open()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
