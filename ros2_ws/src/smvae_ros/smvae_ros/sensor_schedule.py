@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import signal
 import sys
 import time
@@ -30,7 +31,11 @@ from smvae_core.errors import SMVAEError
 from smvae_ros.service_client import connect
 
 MARKS_TOPIC = "/demo/schedule"
-_UNRECORDED = ("/rosout", "/parameter_events")
+#: Regular expression of what a recorder need not hear: ROS's own topics, what only people look at,
+#: and camera_info and events, which may never come.
+_UNRECORDED = re.compile(
+    r"/rosout|/parameter_events|.*/(camera_info|[^/]*_event|color/image|debug/.*)"
+)
 _ORDERS_TRIED = 200
 Lookup = Callable[[str, str], list[tuple[str, list[str]]]]
 
@@ -41,6 +46,11 @@ class ScheduleError(SMVAEError, RuntimeError):
 
 class Interrupted(ScheduleError):
     """SIGINT or SIGTERM came."""
+
+
+def awaits_recording(topic: str) -> bool:
+    """Return whether the schedule waits until the recorder listens to this topic."""
+    return not _UNRECORDED.fullmatch(topic)
 
 
 def schedule(sensors: Sequence[str], seed: int) -> list[tuple[str, ...]]:
@@ -154,11 +164,8 @@ class ScheduleWalker(Node):
         """Wait until the recorder subscribes to what robot, perception and we publish."""
         wanted = {MARKS_TOPIC, f"{self._perception}/latent"}
         for node in (self._robot, self._perception):
-            wanted |= {
-                topic
-                for topic in self._topics(self.get_publisher_names_and_types_by_node, node)
-                if topic not in _UNRECORDED and not topic.endswith(("/camera_info", "_event"))
-            }
+            published = self._topics(self.get_publisher_names_and_types_by_node, node)
+            wanted |= {topic for topic in published if awaits_recording(topic)}
 
         def missing() -> set[str]:
             return wanted - self._topics(self.get_subscriber_names_and_types_by_node, recorder)
