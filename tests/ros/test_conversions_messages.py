@@ -6,13 +6,13 @@ Both give the arrays that the plain objects of the other tests give.
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.messages import corpus
+from benchmarks.messages.wire import message_class, to_ros
 from smvae_core.conversions import ConversionError, ConversionOptions, converter, stamp_ns
 
 pytest.importorskip("rclpy.serialization", reason="no ROS 2 in this environment")
@@ -27,27 +27,6 @@ ALL = range(len(corpus.MAKERS))
 def name(index: int) -> str:
     """Return an index of MAKERS in words."""
     return f"{corpus.MAKERS[index][0].name}-{corpus.MAKERS[index][1].rsplit('/', 1)[1]}"
-
-
-def to_ros(plain: Any, cls: Any) -> Any:
-    """Return an rclpy message with the fields of a plain object."""
-    message = cls()
-    types = cls.get_fields_and_field_types()
-    for name, value in vars(plain).items():
-        kind = types[name]
-        inner = kind.removeprefix("sequence<").removesuffix(">")
-        if isinstance(value, list) and "/" in inner:
-            setattr(message, name, [to_ros(item, _class(inner)) for item in value])
-        elif "/" in kind:
-            setattr(message, name, to_ros(value, _class(kind)))
-        else:
-            setattr(message, name, value)
-    return message
-
-
-def _class(name: str) -> Any:
-    package, _, cls = name.rpartition("/")
-    return getattr(import_module(f"{package.split('/')[0]}.msg"), cls)
 
 
 def read_by_rosbags(store: Any, wire: bytes, message_type: str) -> Any:
@@ -82,7 +61,7 @@ def test_messages_of_rclpy_and_of_rosbags_convert_alike(index: int) -> None:
         sample = corpus.Sample(modality, message_type, make(rng, options), options)
         if attempt >= 20:
             corpus.damage(rng, sample.message)
-        cls = _class(message_type)
+        cls = message_class(message_type)
         wire = serialize_message(to_ros(sample.message, cls))
         expected = result(sample, sample.message)
         for message in (
@@ -105,8 +84,10 @@ def test_what_is_written_into_an_rclpy_message_is_read_again(index: int) -> None
     if modality.kind == "force_window":
         sample = sample[-1]
     options = ConversionOptions()
-    message = chosen.fill(modality, _class(message_type)(), sample, 9_000_000_001, "tool0", options)
-    assert isinstance(message, _class(message_type))
+    message = chosen.fill(
+        modality, message_class(message_type)(), sample, 9_000_000_001, "tool0", options
+    )
+    assert isinstance(message, message_class(message_type))
     assert stamp_ns(message, 9_000_000_001) == 9_000_000_001
     got = chosen.to_array(modality, message, options)
     np.testing.assert_allclose(got, sample, rtol=1e-6, atol=1e-4 if modality is corpus.DEPTH else 0)

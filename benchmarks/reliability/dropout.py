@@ -1,0 +1,149 @@
+"""Sensors that stop and return: how soon the status says so, and how soon they are fused again."""
+
+from __future__ import annotations
+
+import time
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from smvae_msgs.msg import LatentState
+
+from benchmarks.reliability.node import NodeProcess, random_domain
+from benchmarks.reliability.observer import Heard, Observer
+from benchmarks.reliability.record import Promise, Result
+from benchmarks.reliability.sensors import NAMES, RATES_HZ, Sensors
+from smvae_core.fusion import FusionState
+
+LIMIT_S = 1.0
+#: Every non-empty subset of the sensors.
+SUBSETS = tuple(s for n in range(1, len(NAMES) + 1) for s in combinations(NAMES, n))
+
+
+def measure(bundle: Path, folder: Path, repetitions: int) -> Result:
+    """Switch sensors of one running robot off and on; one node, its default limits."""
+    domain = random_domain()
+    gone: dict[str, list[float]] = {n: [] for n in NAMES}
+    back: dict[str, list[float]] = {n: [] for n in NAMES}
+    states: dict[str, set[str]] = {n: set() for n in NAMES}
+    relapses = 0
+    with (
+        NodeProcess(domain, folder / "dropout.log", {"bundle": bundle}) as node,
+        Observer(domain) as observer,
+        Sensors(domain) as sensors,
+    ):
+        observer.activate()
+        _reach(observer, sensors, NAMES)
+        for name in NAMES * repetitions:
+            observer.spin(1.0)
+            seconds, heard = _switched(observer, sensors, name, on=False)
+            gone[name].append(seconds)
+            states[name].add(FusionState(heard.status(name).state).name)
+            observer.spin(LIMIT_S / 2)
+            observer.latents.clear()
+            observer.spin(LIMIT_S / 2)
+            relapses += any(name in one.fused for one in observer.latents)
+            seconds, _ = _switched(observer, sensors, name, on=True)
+            back[name].append(seconds)
+        reached = {subset: _reach(observer, sensors, subset) for subset in SUBSETS}
+        silent = _silence(observer, sensors)
+        alive = node.alive
+    worst_gone = max(max(v) for v in gone.values())
+    worst_back = max(max(v) for v in back.values())
+    return Result(
+        promises=(
+            Promise(
+                text=f"a sensor that stops is no longer fused, and its status says so, within "
+                f"{LIMIT_S:g} s (worst of {repetitions} per sensor)",
+                figure=worst_gone,
+                limit=LIMIT_S,
+                unit="s",
+            ),
+            Promise(
+                text="a sensor that stopped is never fused again before it returns",
+                figure=relapses,
+                limit=0,
+                unit="times",
+            ),
+            Promise(
+                text=f"a sensor that returns is fused within {LIMIT_S:g} s (worst of "
+                f"{repetitions} per sensor)",
+                figure=worst_back,
+                limit=LIMIT_S,
+                unit="s",
+            ),
+            Promise(
+                text="every subset of the sensors that is alive gives latents of exactly that "
+                "subset",
+                figure=sum(seconds is not None for seconds in reached.values()),
+                limit=len(SUBSETS),
+                unit=f"of {len(SUBSETS)} subsets",
+                at_least=True,
+            ),
+            Promise(
+                text=f"without any sensor NO_INPUT says so within {LIMIT_S:g} s",
+                figure=silent,
+                limit=LIMIT_S,
+                unit="s",
+            ),
+        ),
+        done=f"Each sensor of a running robot stopped and returned {repetitions} times; median "
+        f"{_median(gone):.2f} s until its status says so, {_median(back):.2f} s until it is fused "
+        "again. Then each of the 15 subsets, and none. Limits are the node's defaults.",
+        settings={"image_size": (128, 128), "rates_hz": RATES_HZ, "parameters": "defaults"},
+        raw={
+            "gone_s": gone,
+            "back_s": back,
+            "states_said": {n: sorted(s) for n, s in states.items()},
+            "subset_reached_s": {"+".join(s): v for s, v in reached.items()},
+            "no_input_s": silent,
+            "node_alive": alive,
+        },
+    )
+
+
+def _median(times: dict[str, list[float]]) -> float:
+    return float(np.median([t for values in times.values() for t in values]))
+
+
+def _switched(observer: Observer, sensors: Sensors, name: str, *, on: bool) -> tuple[float, Heard]:
+    """Switch a sensor; return the time [s] to the first latent that says so, and that latent."""
+    sensors.switch(name, on)
+    begun = time.monotonic()
+    heard = observer.heard(
+        lambda one: (name in one.fused) == on and one.message.valid,
+        f"a latent {'of' if on else 'without'} {name}",
+    )
+    return heard.steady_s - begun, heard
+
+
+def _reach(observer: Observer, sensors: Sensors, subset: tuple[str, ...]) -> float | None:
+    """Let a subset send; return the time [s] to its first latent after which it stays, or None.
+
+    Latents before a returned sensor's first message, or a lost one's last age, are of other sets;
+    reached means three in a row of this one.
+    """
+    sensors.only(subset)
+    begun = time.monotonic()
+    row: list[float] = []
+
+    def settled(one: Heard) -> bool:
+        if one.fused == subset:
+            row.append(one.steady_s - begun)
+        else:
+            row.clear()
+        return len(row) == 3
+
+    try:
+        observer.heard(settled, f"latents of {subset}", 30.0)
+    except TimeoutError:
+        return None
+    return row[0]
+
+
+def _silence(observer: Observer, sensors: Sensors) -> float:
+    """Silence every sensor; return the time [s] until NO_INPUT."""
+    sensors.only(())
+    begun = time.monotonic()
+    heard = observer.heard(lambda one: one.message.status == LatentState.NO_INPUT, "NO_INPUT")
+    return heard.steady_s - begun
