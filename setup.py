@@ -31,7 +31,7 @@ SIM = [
     "rich>=13",  # progress bars
 ]
 BAGS = [
-    "rosbags>=0.10",  # reads and writes rosbag2 without ROS
+    "rosbags>=0.11",  # reads and writes rosbag2 without ROS
 ]
 DEV = [
     "pytest>=8",
