@@ -28,10 +28,13 @@ RESTART_MESSAGES = 5
 SAME_MOMENT_S = 0.005
 #: A gap as long as this is never taken for a period.
 LONGEST_PERIOD_S = 10.0
+#: What arrives further behind the others than this is not of their moment, whatever its rhythm.
+LONGEST_LAG_S = 0.2
 
 _GAPS_KEPT = 20
-_IMAGES_KEPT = 4
-_VALUES_KEPT = 512  # 64 ms at 8 kHz: a window, and a reference that lies behind the newest
+_LAGS_KEPT = 20
+_IMAGES_KEPT = 8  # 133 ms at 60 Hz: a reference of a camera that is slow to deliver
+_VALUES_KEPT = 2048  # 256 ms at 8 kHz: a window before such a reference
 _stamp = attrgetter("stamp_ns")
 
 
@@ -63,6 +66,7 @@ class Channel:
     """Median time between stamps; None until four samples came."""
     arrival_period_s: float | None = None
     """Median time between arrivals on the steady clock: a bag may be played slowly."""
+    _lags_s: deque[float] = field(default_factory=lambda: deque(maxlen=_LAGS_KEPT))
     _stamp_gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS_KEPT))
     _arrival_gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS_KEPT))
     _taken_s: float = 0.0
@@ -93,12 +97,25 @@ class Channel:
         return self.samples[-1].arrival_s if self.samples else None
 
     def limits(self) -> tuple[float, float]:
-        """Return (max_skew_s, max_age_s), from the rule or the measured periods."""
+        """Return (max_skew_s, max_age_s), from the rule or what was measured.
+
+        A camera that takes 60 ms to deliver is 60 to 93 ms behind a force sensor that takes none,
+        at 30 Hz: without its lag it would never be fused beside it.
+        """
         skew, age = self.rule.max_skew_s, self.rule.max_age_s
-        return (
-            default_limits(self.modality, self.period_s)[0] if skew is None else skew,
-            self._measured_age_s() if age is None else age,
-        )
+        if skew is None:
+            skew = default_limits(self.modality, self.period_s)[0] + self.lag_s
+        return skew, self._measured_age_s() if age is None else age
+
+    @property
+    def lag_s(self) -> float:
+        """How far behind the moment messages are stamped when they arrive: nine in ten, at most.
+
+        Among stamps alone, so that hosts whose clocks differ are measured by the same rule.
+        """
+        if len(self._lags_s) < 3:
+            return 0.0
+        return min(sorted(self._lags_s)[len(self._lags_s) * 9 // 10], LONGEST_LAG_S)
 
     def _measured_age_s(self) -> float:
         periods = [p for p in (self.period_s, self.arrival_period_s) if p is not None]
@@ -125,8 +142,15 @@ class Channel:
         far = self.newest_ns - stamp_ns > RESTART_S * 1e9
         return len(self._behind) >= (2 if far else RESTART_MESSAGES)
 
-    def add(self, stamp_ns: int, value: Any, now_s: float) -> bool:
-        """Store a sample; one whose stamp does not increase is rejected. Return which."""
+    def add(self, stamp_ns: int, value: Any, now_s: float, moment_ns: int | None = None) -> bool:
+        """Store a sample; one whose stamp does not increase is rejected. Return which.
+
+        Args:
+            stamp_ns: Of its message.
+            value: The message, or a force reading (C,).
+            now_s: Steady clock.
+            moment_ns: What a latent would be made of without it; None = of nothing.
+        """
         if stamp_ns <= self.newest_ns:
             self.reject(stamp_ns, now_s, "stamp not increasing")
             return False
@@ -134,6 +158,8 @@ class Channel:
             self._measure((stamp_ns - self.newest_ns) * 1e-9, now_s - self._taken_s)
         if self.samples:
             self._enliven(now_s - self.samples[-1].arrival_s)
+        if moment_ns is not None:
+            self._lags_s.append(max(0.0, (moment_ns - self.corrected_ns(stamp_ns)) * 1e-9))
         self.newest_ns, self._taken_s = stamp_ns, now_s
         self.samples.append(Sample(stamp_ns, value, now_s))
         self.received += 1
@@ -183,6 +209,7 @@ class Channel:
     def flush(self) -> None:
         """Forget samples and rhythm (time jumped); counts stay, and the next sample is a first."""
         self.samples.clear()
+        self._lags_s.clear()
         self._stamp_gaps_s.clear()
         self._arrival_gaps_s.clear()
         self._behind.clear()

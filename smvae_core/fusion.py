@@ -32,7 +32,8 @@ class FusionRule:
     enabled: bool = True
     """False: never fused."""
     max_skew_s: float | None = None
-    """Fused if |stamp - offset - reference| is at most this; None = 1.5 measured periods."""
+    """Fused if |stamp - offset - reference| is at most this; None = 1.5 measured periods, and the
+    measured lag on top."""
     max_age_s: float | None = None
     """Stale, and lost, if nothing arrived for this long on the steady clock; None = 3 measured
     periods."""
@@ -66,7 +67,7 @@ class ModalityStatus:
     stamp_ns: int
     """Stamp of the newest sample considered; 0 if none."""
     age_s: float
-    """Reference time minus stamp; negative means newer than the reference."""
+    """Reference time minus corrected stamp; negative means newer than the reference."""
     received: int
     rejected: int
     reject_reasons: dict[str, int]
@@ -75,6 +76,8 @@ class ModalityStatus:
     max_skew_s: float
     """The limit in force, given or measured."""
     max_age_s: float
+    lag_s: float
+    """Measured: how far behind the moment its messages are stamped when they arrive."""
     held: bool = False
     """FUSED by `hold_last_s` alone: outside max_skew_s or max_age_s."""
     live: bool = False

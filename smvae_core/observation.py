@@ -78,12 +78,15 @@ class Collector:
         """
         return self._channels[name].restarted(stamp_ns)
 
-    def add(self, name: str, stamp_ns: int, value: Any, now_s: float) -> bool:
+    def add(
+        self, name: str, stamp_ns: int, value: Any, now_s: float, moment_ns: int | None = None
+    ) -> bool:
         """Store a sample (of a force window: one reading (C,)) that arrived at `now_s`.
 
-        A stamp that does not increase is rejected and counted; returns whether it was taken.
+        A stamp that does not increase is rejected and counted; returns whether it was taken. Its
+        lag is measured against `moment_ns`, where that is given; see `Channel.add`.
         """
-        return self._channels[name].add(stamp_ns, value, now_s)
+        return self._channels[name].add(stamp_ns, value, now_s, moment_ns)
 
     def reject(self, name: str, stamp_ns: int, now_s: float, reason: str) -> None:
         """Count a sample that failed validation."""
@@ -158,24 +161,25 @@ def _judge(channel: Channel, now_s: float, reference_ns: int) -> tuple[ModalityS
     rule = channel.rule
     index = channel.pick(reference_ns) if rule.enabled else None
     stamp = channel.samples[index].stamp_ns if index is not None else 0
+    behind_s = (reference_ns - channel.corrected_ns(stamp)) * 1e-9 if stamp else float("nan")
     max_skew_s, max_age_s = channel.limits()
     status = ModalityStatus(
         state=FusionState.DISABLED,
         stamp_ns=stamp,
-        age_s=(reference_ns - stamp) * 1e-9 if stamp else float("nan"),
+        age_s=behind_s,
         received=channel.received,
         rejected=channel.rejected,
         reject_reasons=dict(channel.reasons),
         period_s=channel.period_s,
         max_skew_s=max_skew_s,
         max_age_s=max_age_s,
+        lag_s=channel.lag_s,
         live=rule.enabled and channel.live(now_s),
     )
     if not rule.enabled:
         return status, None
     sample = None
     if index is not None:
-        behind_s = (reference_ns - channel.corrected_ns(stamp)) * 1e-9
         fresh = status.live and abs(behind_s) <= max_skew_s
         quiet_s = now_s - (channel.last_arrival_s or 0.0)
         held = not fresh and behind_s >= 0.0 and max(behind_s, quiet_s) <= rule.hold_last_s
@@ -185,19 +189,17 @@ def _judge(channel: Channel, now_s: float, reference_ns: int) -> tuple[ModalityS
     if sample is not None:
         status.state = FusionState.FUSED
     else:
-        status.state = _unfused(channel, now_s, max_age_s)
+        status.state = _unfused(channel)
         if status.state is FusionState.REJECTED and not stamp:
             status.stamp_ns = channel.last_rejected_ns
     return status, sample
 
 
-def _unfused(channel: Channel, now_s: float, max_age_s: float) -> FusionState:
+def _unfused(channel: Channel) -> FusionState:
     """Return why an enabled modality has no sample for the reference."""
     if channel.publishers == 0:
         return FusionState.ABSENT
     rejected, arrival = channel.last_rejected_s, channel.last_arrival_s
-    if rejected is not None:
-        recent = now_s - rejected <= max_age_s if arrival is None else rejected >= arrival
-        if recent:
-            return FusionState.REJECTED
+    if rejected is not None and (arrival is None or rejected >= arrival):
+        return FusionState.REJECTED
     return FusionState.STALE if channel.received else FusionState.ABSENT

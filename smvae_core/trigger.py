@@ -61,7 +61,7 @@ class Trigger:
 
     def add(self, name: str, stamp_ns: int, value: Any, now_s: float) -> bool:
         """Store a sample; return whether it was taken (its stamp increases)."""
-        if not self.collector.add(name, stamp_ns, value, now_s):
+        if not self.collector.add(name, stamp_ns, value, now_s, self._moment_ns()):
             return False
         if self.name in (*TRIGGERS, name) and self.collector.rule(name).enabled:
             self.pending = True

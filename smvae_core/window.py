@@ -55,7 +55,7 @@ def resample_window(
         raise SampleError(
             name, "window", expected=f"{span_ns / 1e6:g} ms of readings", got=f"{covered:.1f} ms"
         )
-    inside = last - first
+    inside = last - int(np.searchsorted(stamps_ns[:last], start, side="left"))
     if inside < min_samples:
         raise SampleError(name, "window", expected=f"at least {min_samples} readings", got=inside)
     seconds = (stamps_ns[first:last] - newest) * 1e-9

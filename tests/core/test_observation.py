@@ -99,6 +99,16 @@ def test_bad_samples_are_rejected_counted_by_reason_and_recover(collector):
     assert collector.observe(now_s=0.8).samples == {"rgb": "second"}
 
 
+def test_a_modality_whose_every_message_is_refused_stays_rejected(collector):
+    """A camera at 1 Hz without stamps, seen between its messages; without a publisher, absent."""
+    for second in range(3):
+        collector.reject("rgb", 0, float(second), "zero stamp")
+    for now_s in (2.1, 2.9, 60.0):
+        assert collector.observe(now_s=now_s).status["rgb"].state is FusionState.REJECTED
+    collector.set_publishers("rgb", 0)
+    assert collector.observe(now_s=2.1).status["rgb"].state is FusionState.ABSENT
+
+
 def test_a_sample_found_bad_when_decoded_gives_way_to_the_one_before(collector):
     feed(collector, "rgb", period_ms=50, until_ms=500)
     collector.drop("rgb", T0 + 500 * MS, 0.5, "size")
@@ -180,6 +190,7 @@ def test_a_window_that_is_not_covered_is_refused():
         resample_window(stamps, np.zeros((10, 6)), int(stamps[-1]))
     with pytest.raises(SampleError, match="a reading before the reference"):
         resample_window(stamps, np.zeros((10, 6)), T0 - 1)
-    sparse = T0 + np.array([0, 40], dtype=np.int64) * MS
-    with pytest.raises(SampleError, match="at least 3 readings, got 2"):
-        resample_window(sparse, np.zeros((2, 6)), int(sparse[-1]), min_samples=3)
+    sparse = T0 + np.array([0, 20, 40], dtype=np.int64) * MS
+    with pytest.raises(SampleError, match="at least 3 readings, got 2"):  # the first lies before
+        resample_window(sparse, np.zeros((3, 6)), int(sparse[-1]), min_samples=3)
+    resample_window(sparse, np.zeros((3, 6)), int(sparse[-1]), min_samples=2)
