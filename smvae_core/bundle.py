@@ -118,6 +118,14 @@ class Bundle:
     def graph_path(self, role: str) -> Path:
         return self.path / self.manifest.graphs[role].file
 
+    def read_graph(self, role: str) -> bytes:
+        """Return a graph's content, hashed as it was read: what is checked is what is used.
+
+        Raises:
+            BundleError: If the file is gone, or was changed since the bundle was loaded.
+        """
+        return _verified(self.path, role, self.manifest.graphs[role])
+
     def readout(self) -> Readout:
         """Return the linear readout of the latent.
 
@@ -146,24 +154,28 @@ class Bundle:
             raise BundleError(folder, "no such folder; `smvae export RUN BUNDLE` writes one")
         if not manifest_path.is_file():
             raise BundleError(folder, f"no {MANIFEST} in it; is this a run rather than a bundle?")
-        manifest = _read_manifest(folder, manifest_path)
+        try:
+            content = manifest_path.read_bytes()
+        except OSError as err:
+            raise BundleError(folder, f"{MANIFEST} cannot be read: {err}") from err
+        manifest = _manifest(folder, content)
         missing = [r for r in roles(manifest.names) if r not in manifest.graphs]
         if missing:
             raise BundleError(
                 folder, f"incomplete: manifest names no graph for {', '.join(missing)}"
             )
         for role, graph in manifest.graphs.items():
-            _verify_graph(folder, role, graph)
+            _verified(folder, role, graph)
         if manifest.readout is not None:
-            _verify_graph(folder, "readout", manifest.readout)
-        return cls(folder, manifest, sha256_of(manifest_path))
+            _verified(folder, "readout", manifest.readout)
+        return cls(folder, manifest, hashlib.sha256(content).hexdigest())
 
 
-def _read_manifest(folder: Path, path: Path) -> Manifest:
+def _manifest(folder: Path, content: bytes) -> Manifest:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(content.decode("utf-8"))
         found = data["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError) as err:
         raise BundleError(folder, f"{MANIFEST} cannot be read: {err}") from err
     if not isinstance(found, int) or found > FORMAT_VERSION:
         raise BundleError(
@@ -176,7 +188,8 @@ def _read_manifest(folder: Path, path: Path) -> Manifest:
         raise BundleError(folder, f"{MANIFEST} is not valid: {err}") from err
 
 
-def _verify_graph(folder: Path, role: str, graph: Graph) -> None:
+def _verified(folder: Path, role: str, graph: Graph) -> bytes:
+    """Return the content of one file of a bundle, after comparing it with the manifest."""
     path = folder / graph.file
     if path.resolve().parent != folder.resolve():
         raise BundleError(folder, f"{role} lies outside the bundle: {graph.file}")
@@ -188,12 +201,17 @@ def _verify_graph(folder: Path, role: str, graph: Graph) -> None:
             folder,
             f"{graph.file} has {size} bytes, the manifest {graph.bytes}: truncated or changed",
         )
-    found = sha256_of(path)
+    try:
+        content = path.read_bytes()
+    except OSError as err:
+        raise BundleError(folder, f"{graph.file} ({role}) cannot be read: {err}") from err
+    found = hashlib.sha256(content).hexdigest()
     if found != graph.sha256:
         raise BundleError(
             folder,
             f"{graph.file} was changed: SHA-256 {found[:12]}, manifest {graph.sha256[:12]}",
         )
+    return content
 
 
 def write_bundle(

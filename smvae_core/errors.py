@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -39,10 +40,40 @@ class EmptySubset(SMVAEError, ValueError):
 
 
 class SampleError(SMVAEError, ValueError):
-    """A sensor sample that is not what its modality declares."""
+    """A sensor sample that is not what its modality declares; counted by its `reason`."""
 
-    def __init__(self, modality: str, what: str, *, expected: object, got: object) -> None:
+    def __init__(
+        self, modality: str, what: str, *, expected: object, got: object, reason: str = "value"
+    ) -> None:
+        self.reason = reason
         super().__init__(f"{modality}: {what}: expected {expected}, got {got}")
+
+
+class Unforeseen(SampleError):
+    """A message that failed without saying why: a fault of ours, not to be hidden."""
+
+    def __init__(self, modality: str, err: Exception) -> None:
+        """Name the error, which is also the reason that is counted."""
+        reason = f"unforeseen {type(err).__name__}"
+        expected = "a sample or a reason"
+        super().__init__(modality, "message", expected=expected, got=repr(err), reason=reason)
+
+
+@contextmanager
+def refusing(modality: str) -> Iterator[None]:
+    """Let whatever fails in the body refuse the one message that is read there.
+
+    No message may stop who reads it; an error that says why it refuses passes as it is.
+
+    Raises:
+        Unforeseen: In the place of an error that is not ours.
+    """
+    try:
+        yield
+    except SMVAEError:
+        raise
+    except Exception as err:
+        raise Unforeseen(modality, err) from err
 
 
 class BundleError(SMVAEError, ValueError):

@@ -7,6 +7,7 @@ modality. To add one: append it to a list here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -33,16 +34,10 @@ RAW_SAMPLE = {
     "attributes": "(C,) 0 or 1",
 }
 
-#: Number of dimensions of the network's input, by kind.
-_RANK = {
-    "color_image": 3,
-    "depth_image": 3,
-    "grey_image": 3,
-    "force_window": 2,
-    "vector": 1,
-    "label": 1,
-    "attributes": 1,
-}
+#: A name is also a part of topics, parameters and file names.
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+#: Number of dimensions of the network's input, by kind; of images 3.
+_RANK = {"force_window": 2, "vector": 1, "label": 1, "attributes": 1}
 #: Likelihoods that a kind can have; labels are categorical, attributes independent Bernoullis.
 _LIKELIHOODS = {
     "color_image": ("gaussian", "bernoulli"),
@@ -58,7 +53,7 @@ class Modality:
     """One sensor channel of the model."""
 
     name: str
-    """Unique name, also the parameter and topic prefix on the robot."""
+    """Unique name such as 'left_camera', also the parameter and topic prefix on the robot."""
     kind: Kind
     """Family: picks preprocessing, networks and message conversion."""
     shape: tuple[int, ...]
@@ -74,11 +69,16 @@ class Modality:
     """Field of the data set that it is read from."""
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"modality '{self.name}': a name is a small letter and then small letters, digits "
+                f"and underscores, such as 'left_camera'"
+            )
         if self.kind not in get_args(Kind):
             raise ConfigError(
                 f"modality '{self.name}': kind '{self.kind}' is not one of {get_args(Kind)}"
             )
-        rank = _RANK[self.kind]
+        rank = _RANK.get(self.kind, 3)
         if len(self.shape) != rank or any(side < 1 for side in self.shape):
             raise ConfigError(
                 f"modality '{self.name}': {self.kind} has {rank} dimensions, got {self.shape}"

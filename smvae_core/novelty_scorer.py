@@ -7,8 +7,8 @@ alone is kept until that modality's next sample. Side 64, one core: about 3.5 ms
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,6 +53,9 @@ class NoveltyReport:
     nll: dict[str, float]
     """By observed modality with a Gaussian likelihood: mean reconstruction negative log likelihood
     at the posterior's mean [nats per element]."""
+    decoded: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By observed modality: what its decoder gave for the posterior's mean (*shape), normalised, so
+    that nobody decodes it again; empty if not calibrated."""
 
     @property
     def worst(self) -> str:
@@ -85,21 +88,21 @@ class NoveltyScorer:
         if calibrated is None:
             return NoveltyReport(score=math.nan, surprises={}, nll={})
         ordered = tuple(n for n in self._networks.manifest.names if n in subset)
-        statistics, nll = self.statistics(ordered, posterior)
+        decoded = {n: self._networks.decode(n, posterior.mean) for n in ordered}
+        statistics, nll = self._statistics(ordered, decoded)
         score = float(calibrated.score(ordered, statistics))
         surprises = {k: float(calibrated.components[k].surprise(v)) for k, v in statistics.items()}
-        return NoveltyReport(score=score, surprises=surprises, nll=nll)
+        return NoveltyReport(score=score, surprises=surprises, nll=nll, decoded=decoded)
 
-    def statistics(
-        self, subset: tuple[str, ...], posterior: Gaussian
+    def _statistics(
+        self, subset: tuple[str, ...], decoded: Mapping[str, NDArray[np.float32]]
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return every statistic of a subset by component, and the modalities' nll."""
         found: dict[str, float] = {}
         nll: dict[str, float] = {}
         for name in subset:
             modality, x = self._networks.modality(name), self._inputs[name]
-            mean = self._networks.decode(name, posterior.mean)[None]
-            error = float(reconstruction(modality, x, mean)[0])
+            error = float(reconstruction(modality, x, decoded[name][None])[0])
             found[component(subset, "reconstruction", name)] = error
             if modality.likelihood == "gaussian":
                 scale = self._networks.manifest.noise_scale[name]

@@ -1,6 +1,7 @@
-"""One latent from what is due: convert, embed what is new, drop what is bad, pool.
+"""One latent from what belongs to a moment: convert, embed what is new, drop what is bad, pool.
 
-As the node's inference thread does it; used where there is no thread: a bag read offline.
+The node's inference thread runs it live, a bag evaluator offline: what a message is refused for is
+the same in both.
 """
 
 from __future__ import annotations
@@ -9,74 +10,110 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import ConversionError, ConversionOptions
-from smvae_core.errors import SampleError, SMVAEError
-from smvae_core.feed import Due, Feed
+from smvae_core.conversions import ConversionError, ConversionOptions, plausibility
+from smvae_core.errors import SampleError, refusing
 from smvae_core.fusion import Observation
 from smvae_core.modality import Modality
 from smvae_core.runtime import Posterior, Runtime
 
 ToArray = Callable[[Modality, Any, ConversionOptions], NDArray[Any]]
-
-
-class Unforeseen(SampleError):
-    """A message whose conversion failed without saying why: a fault of ours, not to be hidden."""
-
-    def __init__(self, modality: str, err: Exception) -> None:
-        """Name the error, which is also the reason that is counted."""
-        self.reason = f"unforeseen {type(err).__name__}"
-        super().__init__(modality, "message", expected="a conversion or a reason", got=repr(err))
+#: What says that one message is bad, and that the next may be good.
+REFUSALS = (ConversionError, SampleError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perceived:
     """One posterior and what it was made from."""
 
-    due: Due
     observation: Observation
     """As taken, without the samples that turned out to be bad."""
     posterior: Posterior
-    novelty: float
-    """See `Runtime.novelty`; NaN where the bundle is not calibrated."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether mean and variance are numbers; otherwise there is no latent to act on."""
+        with np.errstate(over="ignore"):
+            variance = self.posterior.variance
+        return bool(np.isfinite(self.posterior.mean).all() and np.isfinite(variance).all())
+
+
+def to_sample(
+    to_array: ToArray, modality: Modality, message: Any, options: ConversionOptions
+) -> NDArray[Any]:
+    """Return a message as a raw sample in SI units; of a force window: one reading (C,).
+
+    Raises:
+        ConversionError: If the message is not what the modality declares.
+        Unforeseen: If its conversion fails without saying why.
+    """
+    with refusing(modality.name):
+        return to_array(modality, message, options)
 
 
 class Perceiver:
-    """Runs a model on what a feed says is due."""
+    """Runs a model on what a collector holds, and keeps what was embedded."""
 
     def __init__(
         self,
         runtime: Runtime,
-        feed: Feed,
-        to_array: Mapping[str, ToArray],
-        options: Mapping[str, ConversionOptions],
+        *,
+        rejected: Callable[[str, str], None] | None = None,
+        judged: Callable[[str, str], None] | None = None,
     ) -> None:
-        """Prepare.
+        """Prepare; `configure` tells how to read messages.
 
         Args:
             runtime: Used by nobody else meanwhile.
-            feed: Where samples come from; what is bad is dropped from it.
+            rejected: Called with modality and text when a message turns out to be bad.
+            judged: Called with modality and what is odd about each new sample, '' = nothing; None =
+                nobody is told.
+        """
+        self._runtime = runtime
+        self._rejected, self._judged = rejected, judged
+        self._reading: dict[str, tuple[ToArray, ConversionOptions]] = {}
+        self._embedded: dict[str, Any] = {}
+
+    def configure(
+        self, to_array: Mapping[str, ToArray], options: Mapping[str, ConversionOptions]
+    ) -> None:
+        """Say how messages are read, also while another thread perceives.
+
+        Args:
             to_array: Conversion of each modality, of its message type.
             options: Of each modality.
         """
-        self._runtime, self._feed = runtime, feed
-        self._to_array, self._options = dict(to_array), dict(options)
-        self._embedded: dict[str, tuple[int, int]] = {}
+        self._reading = {name: (convert, options[name]) for name, convert in to_array.items()}
 
-    def perceive(self, due: Due) -> Perceived | None:
-        """Return the latent of what is due; None when nothing of it can be used."""
-        observation = due.observation
-        while bad := self._embed(due.epoch, observation):
+    def forget(self) -> None:
+        """Embed everything anew."""
+        self._embedded.clear()
+
+    def perceive(
+        self,
+        epoch: int,
+        observation: Observation,
+        drop: Callable[[str, int, str], None],
+        observe: Callable[[int], Observation],
+    ) -> Perceived | None:
+        """Return the posterior of a moment; None when nothing of it can be used.
+
+        Args:
+            epoch: Of the samples; the same stamp in another epoch is another sample.
+            observation: The moment.
+            drop: Takes modality, stamp [ns] and reason of a stored message that is bad.
+            observe: Gives the observation at a reference time [ns] without those.
+        """
+        while bad := self._embed(epoch, observation):
             for name, reason in bad.items():
-                stamp = observation.status[name].stamp_ns
-                self._feed.collector.drop(name, stamp, due.at_s, reason)
-            observation = self._feed.collector.observe(due.at_s, observation.reference_ns)
+                drop(name, observation.status[name].stamp_ns, reason)
+            observation = observe(observation.reference_ns)
         if not observation.samples:
             return None
         posterior = self._runtime.posterior(observation.subset)
-        novelty = self._runtime.novelty(observation.subset, posterior)
-        return Perceived(due=due, observation=observation, posterior=posterior, novelty=novelty)
+        return Perceived(observation=observation, posterior=posterior)
 
     def sample(self, name: str, value: Any) -> NDArray[Any]:
         """Return what the collector holds of a modality as a raw sample in SI units.
@@ -89,25 +126,34 @@ class Perceiver:
         if modality.kind == "force_window":
             window: NDArray[Any] = value  # the collector made it of readings
             return window
-        try:
-            return self._to_array[name](modality, value, self._options[name])
-        except SMVAEError:
-            raise
-        except Exception as err:  # no message may stop a replay, as none may stop the node
-            raise Unforeseen(name, err) from err
+        to_array, options = self._reading[name]
+        return to_sample(to_array, modality, value, options)
 
     def _embed(self, epoch: int, observation: Observation) -> dict[str, str]:
         """Embed the fused samples that are new; return the reason for each that is bad."""
         bad = {}
         for name, value in observation.samples.items():
-            key = (epoch, observation.status[name].stamp_ns)
+            key = (epoch, observation.status[name].stamp_ns, self._reading.get(name))
             if self._embedded.get(name) == key:
                 continue
             self._embedded.pop(name, None)
             try:
-                self._runtime.observe(name, self.sample(name, value))
-            except (ConversionError, SampleError) as err:
-                bad[name] = getattr(err, "reason", "value")
+                self._embed_one(name, value)
+            except REFUSALS as err:
+                bad[name] = err.reason
+                if self._rejected is not None:
+                    self._rejected(name, str(err))
             else:
                 self._embedded[name] = key
         return bad
+
+    def _embed_one(self, name: str, value: Any) -> None:
+        """Embed one sample and say what is odd about it; raises one of REFUSALS."""
+        sample = self.sample(name, value)
+        odd = ""
+        if self._judged is not None:
+            with refusing(name):
+                odd = plausibility(self._runtime.modality(name), sample)
+        self._runtime.observe(name, sample)
+        if self._judged is not None:
+            self._judged(name, odd)

@@ -65,9 +65,15 @@ class LinearReadout:
                 f"readout: expected offset weights (3, {latent_dim}), bias and residual (3,), "
                 f"got {', '.join(map(str, shapes))}"
             )
+        arrays = (self.offset_weights, self.offset_bias, self.residual_m, self.contact_weights)
+        if not all(np.isfinite(a).all() for a in arrays) or math.isinf(self.contact_bias):
+            raise ConfigError("readout: expected finite numbers, got NaN or infinity")
+        if (self.residual_m < 0.0).any():
+            got = self.residual_m.tolist()
+            raise ConfigError(f"readout: expected residuals of 0 or more, got {got}")
 
     def apply(self, mean: ArrayLike, variance: ArrayLike) -> Estimate:
-        """Return the estimate of one latent: mean and variance (Z,)."""
+        """Return the estimate of one latent: mean and variance (Z,), the variance positive."""
         z, spread = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
         if z.shape != self.contact_weights.shape or spread.shape != z.shape:
             raise ConfigError(

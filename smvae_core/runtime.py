@@ -5,29 +5,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.bundle import Bundle, Manifest
-from smvae_core.errors import (
-    BundleError,
-    ConfigError,
-    EmptySubset,
-    MissingDependency,
-    UnknownModality,
-)
+from smvae_core.errors import ConfigError, EmptySubset, UnknownModality, refusing
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
 from smvae_core.preprocessing import normalise, prepare, restore
-
-Provider = Literal["cpu", "cuda", "tensorrt"]
-_PROVIDERS: dict[str, str] = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
+from smvae_core.sessions import Placement, Provider, Sessions
 
 
 @dataclass(frozen=True)
@@ -59,32 +47,35 @@ class Runtime:
         provider: Provider = "cpu",
         allow_cpu_fallback: bool = False,
         threads: int = 1,
+        device_id: int = 0,
+        gpu_mem_limit_mb: float = 0.0,
     ) -> None:
         """Load and verify the bundle and create its sessions.
 
         Args:
             bundle: Folder or loaded bundle.
-            provider: Where to run.
-            allow_cpu_fallback: Accept the CPU when `provider` cannot be had; refused otherwise.
+            provider: Where to run; 'tensorrt' leaves to CUDA what it cannot run.
+            allow_cpu_fallback: Accept the CPU when `provider` cannot be had, or fails in a run;
+                refused otherwise.
             threads: CPU threads of each session.
+            device_id: GPU, as CUDA counts those that CUDA_VISIBLE_DEVICES leaves.
+            gpu_mem_limit_mb: Most that the arena of each session takes on the GPU [MB]; 0 = no
+                limit. 'cuda' alone can keep it.
 
         Raises:
             BundleError: If the bundle cannot be used.
-            ConfigError: If the provider cannot be had.
+            ConfigError: If the provider cannot be had, or cannot keep the limit.
             MissingDependency: If onnxruntime is not installed.
         """
-        try:
-            import onnxruntime
-        except ImportError as err:
-            raise MissingDependency("onnxruntime", "cpu' or 'smvae[gpu]") from err
-        if provider not in _PROVIDERS:
-            raise ConfigError(f"unknown provider '{provider}', have {', '.join(_PROVIDERS)}")
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-        self._ort = onnxruntime
-        self._sessions: dict[str, Any] = {}
-        self._threads = threads
-        self._wanted = self._choose_provider(provider, allow_cpu_fallback)
-        self._allow_cpu_fallback = allow_cpu_fallback
+        placement = Placement(
+            provider=provider,
+            allow_cpu_fallback=allow_cpu_fallback,
+            threads=threads,
+            device_id=device_id,
+            gpu_mem_limit_mb=gpu_mem_limit_mb,
+        )
+        self._sessions = Sessions(self.bundle, placement)
         manifest = self.manifest
         self._modalities = {m.name: m for m in manifest.modalities}
         self._index = {name: i for i, name in enumerate(manifest.names)}
@@ -93,7 +84,7 @@ class Runtime:
         self._observed: set[str] = set()
         self._scorer = NoveltyScorer(self)
         for role in (*(f"embed/{n}" for n in manifest.names), "set_encoder"):
-            self._session(role)
+            self._sessions.open(role)
 
     @property
     def manifest(self) -> Manifest:
@@ -105,49 +96,17 @@ class Runtime:
 
     @property
     def provider(self) -> str:
-        """The provider that the sessions really use, by onnxruntime's name."""
-        return str(self._session("set_encoder").get_providers()[0])
+        """The provider really used, by onnxruntime's name: the worst over all sessions."""
+        return self._sessions.provider
+
+    @property
+    def nodes(self) -> dict[str, int]:
+        """How many nodes of all loaded graphs each provider runs; empty before onnxruntime 1.24."""
+        return self._sessions.nodes
 
     @property
     def version(self) -> str:
-        return f"onnxruntime {self._ort.__version__}"
-
-    def _choose_provider(self, provider: str, allow_cpu_fallback: bool) -> str:
-        wanted = _PROVIDERS[provider]
-        available = self._ort.get_available_providers()
-        if wanted in available:
-            return wanted
-        if allow_cpu_fallback:
-            return _PROVIDERS["cpu"]
-        raise ConfigError(
-            f"provider '{provider}' is not available: this onnxruntime has {', '.join(available)}; "
-            "install 'smvae[gpu]', or allow the CPU by allow_cpu_fallback"
-        )
-
-    def _session(self, role: str) -> Any:
-        """Return the session of one graph, created when first needed."""
-        if role not in self._sessions:
-            options = self._ort.SessionOptions()
-            options.intra_op_num_threads = self._threads
-            options.inter_op_num_threads = 1
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            path = self.bundle.graph_path(role)
-            try:
-                session = self._ort.InferenceSession(str(path), options, providers=[self._wanted])
-            except Exception as err:  # onnxruntime raises its own untyped errors
-                raise BundleError(self.bundle.path, f"{path.name} cannot be loaded: {err}") from err
-            used = session.get_providers()[0]
-            if used != self._wanted and not self._allow_cpu_fallback:
-                raise ConfigError(
-                    f"{path.name}: asked for {self._wanted}, onnxruntime fell back to {used}; "
-                    "mend the driver, or allow the CPU by allow_cpu_fallback"
-                )
-            self._sessions[role] = session
-        return self._sessions[role]
-
-    def _run(self, role: str, **inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
-        result: list[NDArray[np.float32]] = self._session(role).run(None, inputs)
-        return result
+        return self._sessions.version
 
     def modality(self, name: str) -> Modality:
         """Return the modality called `name`, or raise UnknownModality."""
@@ -165,15 +124,17 @@ class Runtime:
 
         Raises:
             UnknownModality: If the bundle has no such modality.
-            SampleError: If the sample is not what the modality declares; the old embedding is gone.
+            SampleError: If the sample is not what the modality declares, or preprocessing fails on
+                it (`Unforeseen`); the old embedding is gone.
         """
         modality = self.modality(name)
         if key is not None and self._keys.get(name) == key:
             return
         self.forget(name)
-        prepared = prepare(modality, sample)
-        x = normalise(modality, self.manifest.statistics[name], prepared)[None]
-        self._embeddings[0, self._index[name]] = self._run(f"embed/{name}", x=x)[0][0]
+        with refusing(name):
+            prepared = prepare(modality, sample)
+            x = normalise(modality, self.manifest.statistics[name], prepared)[None]
+        self._embeddings[0, self._index[name]] = self._sessions.run(f"embed/{name}", x=x)[0][0]
         self._observed.add(name)
         self._scorer.observe(name, x)
         if key is not None:
@@ -202,7 +163,9 @@ class Runtime:
                     f"'{name}' was not observed: call observe('{name}', sample) first"
                 )
             present[0, self._index[name]] = True
-        mean, log_var = self._run("set_encoder", embeddings=self._embeddings, present=present)
+        mean, log_var = self._sessions.run(
+            "set_encoder", embeddings=self._embeddings, present=present
+        )
         return Posterior(mean[0], log_var[0])
 
     def infer(self, samples: Mapping[str, NDArray[Any]]) -> Posterior:
@@ -231,10 +194,22 @@ class Runtime:
     def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a decoder's raw output (*shape), in normalised units, for a latent (Z,)."""
         self.modality(name)
-        return self._run(f"decode/{name}", z=np.ascontiguousarray(mean, np.float32)[None])[0][0]
+        return self._sessions.run(f"decode/{name}", z=np.ascontiguousarray(mean, np.float32)[None])[
+            0
+        ][0]
 
-    def reconstruct(self, name: str, mean: NDArray[np.float32]) -> NDArray[Any]:
+    def reconstruct(
+        self,
+        name: str,
+        mean: NDArray[np.float32],
+        decoded: NDArray[np.float32] | None = None,
+    ) -> NDArray[Any]:
         """Decode one modality from a latent (Z,), in SI units and the raw sample's layout.
+
+        Args:
+            name: Modality.
+            mean: (Z,)
+            decoded: What `decode` gave for it, where that is known; None = it is decoded here.
 
         Returns:
             Colour (H, W, 3) uint8 RGB; depth (H, W) float32 m; force (T, C) float32; vector (C,).
@@ -243,7 +218,8 @@ class Runtime:
             UnknownModality: If the bundle has no such modality.
         """
         modality = self.modality(name)
-        si = restore(modality, self.manifest.statistics[name], self.decode(name, mean))
+        raw = self.decode(name, mean) if decoded is None else decoded
+        si = restore(modality, self.manifest.statistics[name], raw)
         if modality.kind == "color_image":
             return np.rint(si.transpose(1, 2, 0) * 255.0).astype(np.uint8)
         if modality.kind == "depth_image":

@@ -16,6 +16,7 @@ RESULTS = ROOT / "benchmarks/results"
 PAGES = sorted(
     [
         *(ROOT / "docs").glob("*.md"),
+        ROOT / "RELIABILITY.md",
         *WORKSPACE.glob("*/README.md"),
         *WORKSPACE.glob("*/QUALITY_DECLARATION.md"),
     ]
@@ -133,6 +134,7 @@ def test_every_reason_for_which_a_message_is_rejected_is_explained() -> None:
     source = "".join(
         (ROOT / path).read_text(encoding="utf-8")
         for path in (
+            "smvae_core/errors.py",
             "smvae_core/trigger.py",
             "smvae_core/channel.py",
             "ros2_ws/src/smvae_ros/smvae_ros/inputs.py",

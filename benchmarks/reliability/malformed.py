@@ -28,6 +28,8 @@ from smvae_core.conversions import REASONS
 OF_THE_NODE = ("zero stamp", "future stamp", "stamp not increasing", "frame", "value")
 #: A message of which nothing is heard for this long is lost.
 PATIENCE_S = 20.0
+#: Between the stamps of the well-formed messages at the end.
+READING_NS = 5_000_000
 
 
 def settings() -> dict[str, Any]:
@@ -113,10 +115,11 @@ class Round:
         observer.until(lambda: all(p.get_subscription_count() for p in connected), "the node")
         observer.latents.clear()
         while found.damaged < damaged and not found.lost:
-            self._moment(well_formed=False)
+            self._moment(time.time_ns(), well_formed=False)
         self._last_words()
-        for _ in range(40):  # a force window needs readings of its whole length
-            self._moment(well_formed=True)
+        begun = time.time_ns()
+        for n in range(40):  # a force window needs readings of its whole length, however slow this
+            self._moment(begun + n * READING_NS, well_formed=True)
         observer.until(self._drain, "the node's answers", PATIENCE_S)
         last = self._fused
         found.fusing += last == NAMES
@@ -126,10 +129,9 @@ class Round:
             observer.node.destroy_publisher(publisher)
         observer.node.destroy_subscription(self._board)
 
-    def _moment(self, *, well_formed: bool) -> None:
+    def _moment(self, stamp: int, *, well_formed: bool) -> None:
         """Send one message of each modality, and wait until the node has answered all."""
         ledger, found = self._ledger, self._found
-        stamp = time.time_ns()
         before = {n: ledger.seen[n][1] for n in NAMES}
         messages = []
         for name in NAMES:

@@ -55,7 +55,7 @@ def measure(bundle: Path, folder: Path, repetitions: int) -> Result:
     return Result(
         promises=(
             Promise(
-                text="a node that was killed fuses every sensor again less than 5 s after the "
+                text=f"a node that was killed fuses every sensor again within {LIMIT_S:g} s of the "
                 f"kill, the launch file's {delay_s:g} s before a respawn included (worst of "
                 f"{repetitions})",
                 figure=worst,

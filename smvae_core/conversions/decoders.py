@@ -147,10 +147,10 @@ def try_cv_bridge() -> dict[Conversion, str]:
 
 
 @lru_cache(maxsize=1)
-def decoder() -> tuple[str, Decoder]:
-    """Return the name and the function of the image decoder in use.
+def decoder() -> tuple[str, Decoder, str]:
+    """Return name and function of the image decoder in use, and what is wrong with cv_bridge.
 
-    What cv_bridge gets wrong is logged once, here.
+    The last is '' where nothing is, also where it is not installed; it is logged once, here.
 
     Raises:
         MissingDependency: If neither cv_bridge nor rosbags-image works here.
@@ -158,6 +158,7 @@ def decoder() -> tuple[str, Decoder]:
     """
     table: dict[Conversion, Decoder] = {}
     names: list[str] = []
+    note = ""
     if importlib.util.find_spec("cv_bridge") is not None:
         try:
             wrong = try_cv_bridge()
@@ -165,9 +166,11 @@ def decoder() -> tuple[str, Decoder]:
                 names.append("cv_bridge")
                 table |= dict.fromkeys(set(CONVERSIONS) - set(wrong), load_cv_bridge())
             if wrong:
-                logger.warning("cv_bridge fails its self-check and is not used for %s", told(wrong))
+                note = f"cv_bridge fails its self-check and is not used for {told(wrong)}"
         except Exception as err:
-            logger.warning("cv_bridge is not used: %s (is it built for numpy 1?)", err)
+            note = f"cv_bridge is not used: {err} (is it built for numpy 1?)"
+    if note:
+        logger.warning("%s", note)
     if len(table) < len(CONVERSIONS):
         try:
             function = load_rosbags()
@@ -184,7 +187,8 @@ def decoder() -> tuple[str, Decoder]:
             f"no image decoder here reads {', '.join(sorted(e for e, _ in missing))}; "
             "pip install 'rosbags-image>=0.9'"
         )
-    return ", ".join(names), lambda image, wanted: table[image.encoding, wanted](image, wanted)
+    name = ", ".join(names)
+    return name, lambda image, wanted: table[image.encoding, wanted](image, wanted), note
 
 
 def told(wrong: dict[Conversion, str]) -> str:

@@ -179,14 +179,18 @@ def self_check(function: Reader) -> None:
 
 
 @lru_cache(maxsize=1)
-def reader() -> tuple[str, Reader]:
-    """Return the name and the function of the reader in use; a failed check is logged once."""
+def reader() -> tuple[str, Reader, str]:
+    """Return name and function of the reader in use, and what is wrong with sensor_msgs_py.
+
+    The last is '' where nothing is, also where it is not installed; it is logged once, here.
+    """
     try:
         function = load_sensor_msgs_py()
         self_check(function)
     except ImportError:
-        return "numpy", read_numpy
+        return "numpy", read_numpy, ""
     except Exception as err:  # written for another numpy, it raises anything
-        logger.warning("sensor_msgs_py fails its self-check and is not used: %s", err)
-        return "numpy", read_numpy
-    return "sensor_msgs_py", function
+        note = f"sensor_msgs_py fails its self-check and is not used: {err}"
+        logger.warning("%s", note)
+        return "numpy", read_numpy, note
+    return "sensor_msgs_py", function, ""

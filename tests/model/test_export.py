@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -108,9 +109,50 @@ def test_an_embedding_is_reused_while_its_key_stays(exported):
 def test_decoders_are_loaded_only_when_asked(exported):
     runtime = Runtime(exported[1])
     mean = runtime.infer({"action": np.zeros(4, np.float32)}).mean
-    assert not any(role.startswith("decode/") for role in runtime._sessions)
+    assert not any(role.startswith("decode/") for role in runtime._sessions.roles)
     runtime.reconstruct("depth", mean)
-    assert [r for r in runtime._sessions if r.startswith("decode/")] == ["decode/depth"]
+    assert [r for r in runtime._sessions.roles if r.startswith("decode/")] == ["decode/depth"]
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_onnxruntime_itself_starts_no_failed_run_anew(exported, allowed):
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+    class Failing:
+        """The compiled half of a session whose provider fails."""
+
+        def run(self, *_: object) -> None:
+            raise EPFail("no memory")
+
+        def is_webgpu_graph_capture_enabled(self) -> bool:
+            return False
+
+    runtime = Runtime(exported[1], allow_cpu_fallback=allowed)
+    runtime.observe("action", np.zeros(4, np.float32))
+    runtime._sessions._opened["set_encoder"].session._sess = Failing()
+    with pytest.raises(EPFail, match="no memory"):
+        runtime.posterior(["action"])
+    assert runtime.provider == "CPUExecutionProvider"
+
+
+def test_onnxruntime_says_where_every_node_runs(exported):
+    runtime = Runtime(exported[1])
+    before = runtime.nodes
+    assert set(before) == {"CPUExecutionProvider"}
+    runtime.warm_up()  # loads the decoders
+    assert runtime.nodes["CPUExecutionProvider"] > before["CPUExecutionProvider"] > 0
+
+
+def test_a_graph_is_hashed_as_it_is_loaded_and_not_kept_twice(bundle: Path):
+    runtime = Runtime(bundle)
+    session = runtime._sessions._opened["set_encoder"].session
+    content = (bundle / "set_encoder.onnx").read_bytes()
+    kept = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert kept._model_bytes == content  # what onnxruntime does
+    assert session._model_bytes is None
+    (bundle / "decode_rgb.onnx").write_bytes((bundle / "decode_depth.onnx").read_bytes())
+    with pytest.raises(BundleError, match=r"decode_rgb\.onnx"):
+        runtime.decode("rgb", np.zeros(runtime.manifest.latent_dim, np.float32))
 
 
 def test_wrong_use_of_the_runtime_gets_one_clear_line(exported):

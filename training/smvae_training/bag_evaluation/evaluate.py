@@ -151,7 +151,8 @@ def _numbers(
             "sha256": runtime.bundle.sha256,
             "runtime": runtime.version,
         },
-        "latents": numbers.latent_numbers(columns, manifest.names),
+        "latents": numbers.latent_numbers(columns, manifest.names)
+        | {"not_finite": replay.not_finite},
         "modalities": numbers.modality_numbers(columns, modalities, statuses, counts),
         "errors": numbers.error_numbers(columns, modalities),
         "uncertainty": numbers.uncertainty_numbers(columns),
@@ -185,4 +186,4 @@ def _why_none(replay: BagReplay) -> str:
     for name, one in status.items():
         reasons = ", ".join(f"{n} x {reason}" for reason, n in one.reject_reasons.items())
         words.append(f"{name}: {one.received} received, {one.rejected} rejected ({reasons or '-'})")
-    return "; ".join(words)
+    return "; ".join([*words, f"{replay.not_finite} moments of no finite output"])

@@ -45,7 +45,11 @@ class Gatherer:
         """Decode a latent and compare it with what the bag held."""
         truths = self._truth.of_moment(moment)
         mean = moment.perceived.posterior.mean
-        predicted = {m.name: self.scores.predict(m.name, mean) for m in self.scores.modalities}
+        decoded = moment.novelty.decoded
+        predicted = {
+            m.name: self.scores.predict(m.name, mean, decoded.get(m.name))
+            for m in self.scores.modalities
+        }
         self.scores.add(moment, truths, predicted)
         self.moments.add(moment, truths, predicted)
         if self._video is not None:

@@ -78,13 +78,17 @@ class Moments:
         )
 
     def _means(self, truths: Mapping[str, Pair]) -> dict[tuple[str, ...], Array]:
-        """Return the posterior mean (Z,) of every subset of what the bag held."""
+        """Return the posterior mean (Z,) of every subset of what the bag held.
+
+        Subsets whose posterior is not finite are left out: the node would publish ERROR.
+        """
         if self._runtime is None:
             return {}
         for name, (raw, _) in truths.items():
             self._runtime.observe(name, raw)
         names = tuple(n for n in self._runtime.manifest.names if n in truths)
-        return {s: self._runtime.posterior(s).mean for s in all_subsets(names)}
+        means = {s: self._runtime.posterior(s).mean for s in all_subsets(names)}
+        return {s: mean for s, mean in means.items() if np.isfinite(mean).all()}
 
 
 def subset_table(

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from smvae_core.bags import Bag
-from smvae_core.conversions import ConversionError, require_converters, stamp_ns
+from smvae_core.conversions import require_converters, stamp_ns
 from smvae_core.feed import Due, Feed
 from smvae_core.fusion import Observation
+from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.observation import Collector
-from smvae_core.perceiver import Perceived, Perceiver
+from smvae_core.perceiver import REFUSALS, Perceived, Perceiver, to_sample
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.inputs import Input
 from smvae_training.bag_evaluation.settings import NodeSettings
@@ -22,6 +23,9 @@ class Moment:
     """One latent, and all that the bag held at its reference time."""
 
     perceived: Perceived
+    """Its posterior is finite."""
+    epoch: int
+    novelty: NoveltyReport
     everything: Observation
     """As if no modality were dropped."""
     received_ns: int
@@ -64,7 +68,8 @@ class BagReplay:
         self._bag, self._settings, self._inputs = bag, settings, dict(inputs)
         self.feed = Feed(runtime.modalities, settings.rules, settings.pace)
         to_array = {i.modality.name: i.to_array for i in inputs.values()}
-        self.perceiver = Perceiver(runtime, self.feed, to_array, settings.options)
+        self.perceiver = Perceiver(runtime)
+        self.perceiver.configure(to_array, settings.options)
         self._all = self.feed.collector
         if settings.dropped:
             every = {n: replace(rule, enabled=True) for n, rule in settings.rules.items()}
@@ -73,6 +78,8 @@ class BagReplay:
         self.messages = 0
         self.late = 0
         """Messages whose receive time lies before their predecessor's."""
+        self.not_finite = 0
+        """Moments at which the model's output was no numbers: the node publishes ERROR."""
 
     def run(self, listener: Listener, advance: Callable[[int], None] = lambda amount: None) -> None:
         """Feed everything.
@@ -119,8 +126,8 @@ class BagReplay:
         if not reason and source.modality.kind == "force_window":
             try:
                 options = self._settings.options[name]
-                value = source.to_array(source.modality, message, options)
-            except ConversionError as err:
+                value = to_sample(source.to_array, source.modality, message, options)
+            except REFUSALS as err:
                 reason = err.reason
         if reason:
             self.feed.collector.reject(name, stamp, now_s, reason)
@@ -143,11 +150,25 @@ class BagReplay:
         return self._ticks[name]
 
     def _make(self, listener: Listener, due: Due) -> None:
-        perceived = self.perceiver.perceive(due)
+        collector = self.feed.collector
+        perceived = self.perceiver.perceive(
+            due.epoch,
+            due.observation,
+            lambda name, stamp, reason: collector.drop(name, stamp, due.at_s, reason),
+            lambda reference_ns: collector.observe(due.at_s, reference_ns),
+        )
         if perceived is None:
             return
-        everything = self._all.observe(due.at_s, perceived.observation.reference_ns)
-        received_ns = self._bag.begin_ns + round(due.at_s * 1e9)
+        if not perceived.finite:
+            self.not_finite += 1
+            return
+        observation = perceived.observation
         listener.on_moment(
-            Moment(perceived=perceived, everything=everything, received_ns=received_ns)
+            Moment(
+                perceived=perceived,
+                epoch=due.epoch,
+                novelty=self.runtime.novelty_report(observation.subset, perceived.posterior),
+                everything=self._all.observe(due.at_s, observation.reference_ns),
+                received_ns=self._bag.begin_ns + round(due.at_s * 1e9),
+            )
         )

@@ -110,10 +110,13 @@ class Scores:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def predict(self, name: str, mean: Array) -> Array:
-        """Return what a latent's mean (Z,) predicts of a modality, as (1, *shape) in SI units."""
+    def predict(self, name: str, mean: Array, decoded: Array | None = None) -> Array:
+        """Return what a latent's mean (Z,) predicts of a modality, as (1, *shape) in SI units.
+
+        `decoded` is what its decoder gave for the mean, where that is known.
+        """
         modality = self._runtime.modality(name)
-        return as_network(modality, self._runtime.reconstruct(name, mean))
+        return as_network(modality, self._runtime.reconstruct(name, mean, decoded))
 
     def on_sample(self, name: str, stamp_ns: int, value: Any, epoch: int) -> None:
         """Score the latents that wait for this image."""
@@ -152,13 +155,13 @@ class Scores:
         row: dict[str, Any] = {
             "stamp_ns": observation.reference_ns,
             "received_ns": moment.received_ns,
-            "epoch": moment.perceived.due.epoch,
+            "epoch": moment.epoch,
             "state": [int(s.state) for s in status],
             "sample_stamp_ns": [s.stamp_ns for s in status],
             "mean": posterior.mean,
             "log_var": posterior.log_var,
             "kl": posterior.kl,
-            "novelty": moment.perceived.novelty,
+            "novelty": moment.novelty.score,
         }
         for modality in self.modalities:
             row |= dict.fromkeys(error_names(modality), np.nan)

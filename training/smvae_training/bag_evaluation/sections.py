@@ -138,6 +138,7 @@ def _bag(summary: Mapping[str, Any]) -> str:
         ["bag", bag["path"]],
         ["seconds", bag["seconds"]],
         ["latents", latents["count"]],
+        ["moments without one: the output was not finite (ERROR)", latents["not_finite"]],
         ["latents per second", latents["rate_hz"]],
         ["longest gap between latents [s]", latents["longest_gap_s"]],
         ["epochs (time jumped between them)", latents["epochs"]],

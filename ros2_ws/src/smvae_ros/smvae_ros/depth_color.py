@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.preprocessing import Statistics
+from smvae_core.preprocessing import DEPTH_RANGE_M
 
 #: Near to far: yellow, green, blue, dark violet (nine points of viridis, reversed).
 _ANCHORS = (
@@ -33,20 +33,14 @@ def _table() -> NDArray[np.uint8]:
 _COLORS = _table()
 
 
-def limits_m(
-    statistics: Statistics, near_m: float = 0.0, far_m: float = 0.0
-) -> tuple[float, float]:
+def limits_m(near_m: float = 0.0, far_m: float = 0.0) -> tuple[float, float]:
     """Return the depths [m] of the first and the last colour.
 
     Args:
-        statistics: Of the modality's training data.
         near_m: From parameters.
-        far_m: From parameters; 0 = mean - 2 to mean + 2 standard deviations of the training data.
+        far_m: From parameters; 0 = both ends of the range that models know.
     """
-    if far_m > 0.0:
-        return near_m, far_m
-    mean, spread = statistics.mean[0], 2.0 * statistics.scale[0]
-    return max(mean - spread, 0.0), mean + spread
+    return (near_m, far_m) if far_m > 0.0 else (0.0, DEPTH_RANGE_M[1])
 
 
 def colored(depth_m: NDArray[np.float32], near_m: float, far_m: float) -> NDArray[np.uint8]:

@@ -72,15 +72,23 @@ def model(
         generation=session.generation,
         provider_wanted=provider,
         provider=runtime.provider,
+        nodes=", ".join(f"{k} {n}" for k, n in runtime.nodes.items()) or "unknown",
         runtime=runtime.version,
+        image_decoder=session.readers.image,
+        image_decoder_note=session.readers.image_note,
+        cloud_reader=session.readers.cloud,
+        cloud_reader_note=session.readers.cloud_note,
     )
 
 
-def modality(name: str, status: ModalityStatus, inputs: Inputs) -> DiagnosticStatus:
-    """Describe one modality: state, rate, delay, limits in force, rejections by reason, QoS."""
+def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) -> DiagnosticStatus:
+    """Describe one modality: state, rate, delay, limits in force, rejections by reason, QoS.
+
+    Of an inactive node nothing is wrong with it: nobody subscribes.
+    """
     statistics = inputs.statistics[name]
-    level, text = _LEVELS[status.state], status.state.name
-    if level == OK and statistics.implausible:
+    level, text = (_LEVELS[status.state], status.state.name) if active else (OK, "not active")
+    if active and level == OK and statistics.implausible:
         level, text = WARN, statistics.implausible
     mismatch = inputs.mismatch(name)
     if mismatch:
@@ -95,6 +103,7 @@ def modality(name: str, status: ModalityStatus, inputs: Inputs) -> DiagnosticSta
         rate_hz=inputs.rate_hz(name),
         period_s=status.period_s if status.period_s is not None else math.nan,
         age_s=status.age_s,
+        lag_s=status.lag_s,
         transport_delay_p50_ms=statistics.transport_delay_ms(50),
         transport_delay_p95_ms=statistics.transport_delay_ms(95),
         max_skew_s=status.max_skew_s,
@@ -108,12 +117,11 @@ def modality(name: str, status: ModalityStatus, inputs: Inputs) -> DiagnosticSta
 
 
 def inference(session: Session, active: bool) -> DiagnosticStatus:
-    """Describe the inference thread; one that died is an ERROR."""
+    """Describe the inference thread; one that died or hangs is an ERROR."""
     thread, outputs = session.inference, session.outputs
     level, text = OK, "running" if active else "not active"
-    if thread.error is not None:
-        level = ERROR
-        text = f"stopped: {type(thread.error).__name__}: {thread.error}"
+    if thread.failure:
+        level, text = ERROR, thread.failure
     elif session.inputs.errors:
         level, text = WARN, "see callback_errors and the log"
     return _entry(
@@ -166,7 +174,7 @@ def time_source(
         clock_ns: What the node's clock says.
         epoch: Of the newest samples.
         jumps: Time jumps while active, of the clock or of a topic's stamps.
-        stamp_to_published_s: Of the newest latent, by the host's clock.
+        stamp_to_published_s: Of the newest latent, by the host's clock; NaN in simulated time.
     """
     level, text = OK, "simulated time" if sim_time else "system time"
     if sim_time and clock_ns == 0:

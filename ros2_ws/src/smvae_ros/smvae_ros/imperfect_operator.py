@@ -7,6 +7,7 @@ wrong idea of the hole's place that is drawn anew with every attempt, and publis
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -82,8 +83,15 @@ class ImperfectOperator(Node):
             raise ConfigError(f"parameter refused: {err}") from err
 
     def _on_truth(self, message: DiagnosticArray) -> None:
-        values = {v.key: v.value for v in message.status[0].values}
-        offset_m = np.array([float(values[f"offset.{axis} [m]"]) for axis in "xyz"])
+        values = {v.key: v.value for status in message.status[:1] for v in status.values}
+        offset_m = np.array([_number(values.get(f"offset.{axis} [m]", "")) for axis in "xyz"])
+        if not np.isfinite(offset_m).all():
+            self.get_logger().warning(
+                "truth refused: finite offset.x, y, z [m] in its first status are expected, "
+                f"got {values}",
+                throttle_duration_sec=2.0,
+            )
+            return
         velocity = self._attempt.command(offset_m)
         if self._attempt.over:
             self._attempt = Attempt(self._rng, self._error_m)
@@ -93,6 +101,14 @@ class ImperfectOperator(Node):
         linear = command.twist.linear
         linear.x, linear.y, linear.z = (float(v) for v in velocity)
         self._command.publish(command)
+
+
+def _number(text: str) -> float:
+    """Return the number that a text is, NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def main(args: list[str] | None = None) -> int:

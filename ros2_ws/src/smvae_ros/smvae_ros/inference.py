@@ -6,29 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from smvae_core.conversions import (
-    CONVERTERS,
-    ConversionError,
-    ConversionOptions,
-    Converter,
-    plausibility,
-)
-from smvae_core.errors import SampleError, SMVAEError
-from smvae_core.fusion import Observation
-from smvae_core.modality import Modality
-from smvae_core.runtime import Posterior, Runtime
+from smvae_core.conversions import CONVERTERS, ConversionOptions, Converter
+from smvae_core.perceiver import Perceived, Perceiver
+from smvae_core.runtime import Runtime
 from smvae_ros.mailbox import Mailbox, Taken
 
-
-class Unforeseen(SampleError):
-    """A message whose conversion failed without saying why: a fault of ours, not to be hidden."""
-
-    def __init__(self, modality: str, err: Exception) -> None:
-        """Name the error, which is also the reason that is counted."""
-        self.reason = f"unforeseen {type(err).__name__}"
-        super().__init__(modality, "message", expected="a conversion or a reason", got=repr(err))
+#: One run may last so long [s], and not less than LONGEST_RUNS runs at the highest rate.
+LONGEST_RUN_S = 2.0
+LONGEST_RUNS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +22,7 @@ class Result:
     """One posterior and where it comes from."""
 
     taken: Taken
-    observation: Observation
-    posterior: Posterior
+    perceived: Perceived
     inference_s: float
     """Conversion, embedding and pooling, steady clock."""
 
@@ -66,15 +51,14 @@ class Inference:
         self._runtime = runtime
         self._mailbox = mailbox
         self._deliver = deliver
-        self._reject = reject
-        self._implausible = implausible
-        self._modalities: dict[str, Modality] = {m.name: m for m in runtime.modalities}
-        self._embedded: dict[str, Any] = {}
-        self._options: dict[str, ConversionOptions] = {}
-        self._converters: dict[str, Converter] = {}
+        self._perceiver = Perceiver(runtime, rejected=reject, judged=implausible)
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.error: BaseException | None = None
+        self._began_s: float | None = None
+        self._overdue_s: float | None = None
+        self._hangs = False
+        self.thread: threading.Thread | None = None
+        self.failure = ""
+        """Why it ended, or was given up; '' = neither."""
         self.max_rate_hz = 30.0
         self.collect_timeout_s = 0.0
         self.on_grid = False
@@ -98,35 +82,60 @@ class Inference:
             converters: Of each modality, for the message type its topic carries; None = each
                 kind's default.
         """
-        self._options = dict(options)
-        self._converters = dict(converters or {})
+        found = converters or {m.name: CONVERTERS[m.kind] for m in self._runtime.modalities}
+        self._perceiver.configure({n: c.to_array for n, c in found.items()}, options)
         self.max_rate_hz = max_rate_hz
         self.collect_timeout_s = collect_timeout_s
         self.on_grid = on_grid
 
     @property
     def alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self.thread is not None and self.thread.is_alive()
+
+    @property
+    def longest_run_s(self) -> float:
+        """A run that lasts longer will not end, as far as a robot is concerned."""
+        return max(LONGEST_RUN_S, LONGEST_RUNS / self.max_rate_hz)
+
+    def check(self) -> str:
+        """Return why no more latents will come, '' = they will; called again and again.
+
+        A run counts as hung when it is found too long twice: a process that was stopped as a whole
+        finds its run too long only once.
+        """
+        if self.failure or not self.alive:
+            return self.failure or "the inference thread does not run"
+        began_s = self._began_s
+        late = began_s is not None and time.monotonic() - began_s > self.longest_run_s
+        self._hangs = late and began_s == self._overdue_s
+        self._overdue_s = began_s if late else None
+        if self._hangs:
+            self.failure = f"hangs: one run lasts longer than {self.longest_run_s:.3g} s"
+        return self.failure
 
     def start(self) -> None:
         """Start the thread with an empty cache."""
-        self._embedded.clear()
+        self._perceiver.forget()
         self._stop.clear()
-        self.error = None
+        self._began_s = self._overdue_s = None
+        self._hangs, self.failure = False, ""
         self._mailbox.open()
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self.thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> bool:
-        """Stop and join; return whether the thread ended in time."""
-        if self._thread is None:
+        """Stop and join, at once where it hangs; return whether the thread ended in time.
+
+        One that ends later publishes nothing any more.
+        """
+        if self.thread is None:
             return True
         self._stop.set()
         self._mailbox.close()
-        self._thread.join(timeout_s)
-        ended = not self._thread.is_alive()
+        self.thread.join(0.0 if self._hangs else timeout_s)
+        ended = not self.thread.is_alive()
         if ended:
-            self._thread = None
+            self.thread = None
         return ended
 
     def _run(self) -> None:
@@ -144,65 +153,21 @@ class Inference:
                     return
                 started = time.monotonic()
                 next_s = max(next_s + 1.0 / self.max_rate_hz, started)
+                self._began_s = started
                 self._once()
+                self._began_s = None
         except BaseException as err:  # noted here, shown and acted on by the node's watchdog
-            self.error = err
+            if not self.failure:
+                self.failure = f"stopped: {type(err).__name__}: {err}"
 
     def _once(self) -> None:
         taken = self._mailbox.take()
         started = time.monotonic()
-        observation = taken.observation
-        while bad := self._embed(taken.epoch, observation):
-            for name, reason in bad.items():
-                stamp = observation.status[name].stamp_ns
-                self._mailbox.drop(name, stamp, reason)
-            observation = self._mailbox.observe(observation.reference_ns)
-        if not observation.samples or taken.epoch != self._mailbox.epoch:
-            return
-        posterior = self._runtime.posterior(observation.subset)
-        self._deliver(
-            Result(
-                taken=taken,
-                observation=observation,
-                posterior=posterior,
-                inference_s=time.monotonic() - started,
-            )
+        perceived = self._perceiver.perceive(
+            taken.epoch, taken.observation, self._mailbox.drop, self._mailbox.observe
         )
-
-    def _embed(self, epoch: int, observation: Observation) -> dict[str, str]:
-        """Embed the fused samples that are new; return the reason for each that is bad."""
-        bad = {}
-        for name, value in observation.samples.items():
-            options = self._options[name]
-            key = (epoch, observation.status[name].stamp_ns, options)
-            if self._embedded.get(name) == key:
-                continue
-            self._embedded.pop(name, None)
-            try:
-                sample = self._sample(name, value, options)
-                self._runtime.observe(name, sample)
-            except (ConversionError, SampleError) as err:
-                bad[name] = getattr(err, "reason", "value")
-                self._reject(name, str(err))
-            else:
-                self._embedded[name] = key
-                if self._implausible is not None:
-                    self._implausible(name, plausibility(self._modalities[name], sample))
-        return bad
-
-    def _sample(self, name: str, value: Any, options: ConversionOptions) -> Any:
-        """Return what the mailbox held as a raw sample.
-
-        A conversion may fail in ways that nobody thought of: the message is refused by the name of
-        the error, since no message may stop the thread.
-        """
-        modality = self._modalities[name]
-        if modality.kind == "force_window":
-            return value  # the collector made a window of readings
-        converter = self._converters.get(name) or CONVERTERS[modality.kind]
-        try:
-            return converter.to_array(modality, value, options)
-        except SMVAEError:
-            raise
-        except Exception as err:
-            raise Unforeseen(name, err) from err
+        late = self._stop.is_set() or taken.epoch != self._mailbox.epoch
+        if perceived is None or late:
+            return
+        spent_s = time.monotonic() - started
+        self._deliver(Result(taken=taken, perceived=perceived, inference_s=spent_s))

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
-from smvae_core.conversions import ConversionError, ConversionOptions, Converter, stamp_ns
+from smvae_core.conversions import ConversionOptions, Converter, stamp_ns
 from smvae_core.modality import Modality
+from smvae_core.perceiver import REFUSALS, to_sample
 from smvae_core.trigger import bad_stamp
 from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
@@ -88,12 +89,12 @@ class Inputs:
 
     def open(self, topics: Mapping[str, str]) -> None:
         """Subscribe to the topic of every modality, and to camera_info beside images."""
+        self.errors = 0
         for modality in self._modalities:
             name, topic = modality.name, topics[modality.name]
             profile = partial(qos.sensor, modality.kind)
             store = self._store_burst if modality.kind == "force_window" else self._store
             self.statistics[name] = TopicStatistics()
-            self._mailbox.set_publishers(name, 0)
             cls = message_class(self._converters[name].message_type)
             matched = partial(self._matched, name)
             subscription = self._subscribe(
@@ -142,19 +143,30 @@ class Inputs:
         matched: Callable[[Any], None] | None = None,
     ) -> Any:
         topic = self._node.resolve_topic_name(topic)  # as it is remapped, and named in complaints
-        events = SubscriptionEventCallbacks(
-            incompatible_qos=self._guarded_event(partial(self._incompatible, name, topic)),
-            matched=self._guarded_event(matched) if matched else None,
-            use_default_callbacks=False,
-        )
-        subscription = self._node.create_subscription(
-            cls,
-            topic,
-            self._guarded(callback),
-            profile,
-            event_callbacks=events,
-            qos_overriding_options=qos.overridable(),
-        )
+
+        def subscribe(on_matched: Callable[[Any], None] | None) -> Any:
+            events = SubscriptionEventCallbacks(
+                incompatible_qos=self._guarded_event(partial(self._incompatible, name, topic)),
+                matched=on_matched,
+                use_default_callbacks=False,
+            )
+            return self._node.create_subscription(
+                cls,
+                topic,
+                self._guarded(callback),
+                profile,
+                event_callbacks=events,
+                qos_overriding_options=qos.overridable(),
+            )
+
+        if matched is None:
+            subscription = subscribe(None)
+        else:
+            try:
+                subscription = subscribe(self._guarded_event(matched))
+                self._mailbox.set_publishers(name, 0)  # as many as `matched` will tell of
+            except UnsupportedEventTypeError:  # then it is not known whether anybody publishes
+                subscription = subscribe(None)
         self._subscriptions.append((name, subscription))
         return subscription
 
@@ -212,15 +224,16 @@ class Inputs:
         stamped = self._converters[name].stamped
         stamp = stamp_ns(message, None if stamped else self._arrival_ns(name, now_ns))
         reason = bad_stamp(stamp, now_ns, self.max_future_s) or self._bad_frame(name, message)
-        value = message
+        value, why = message, reason
         if not reason and modality.kind == "force_window":
             try:
-                value = self._converters[name].to_array(modality, message, self._options[name])
-            except ConversionError as err:
-                reason = err.reason
+                to_array, options = self._converters[name].to_array, self._options[name]
+                value = to_sample(to_array, modality, message, options)
+            except REFUSALS as err:
+                reason, why = err.reason, str(err)
         if reason:
             self._mailbox.reject(name, stamp, reason)
-            self._warn(name, reason, f"{name}: message rejected: {reason}")
+            self._warn(name, reason, f"{name}: message rejected: {why}")
             return
         if self._mailbox.restarted(name, stamp):
             self._on_restart(f"stamps of {name} jumped back")

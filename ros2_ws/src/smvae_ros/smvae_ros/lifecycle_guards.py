@@ -47,6 +47,33 @@ def guarded(otherwise: TransitionCallbackReturn) -> Callable[[Transition], Trans
     return decorate
 
 
+def surviving(
+    node: Any, callback: Callable[..., Any], failed: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Return a callback of the executor's that logs its errors; raised, they would end the process.
+
+    Args:
+        node: Whose log it is.
+        callback: What to guard.
+        failed: Gives the answer in the place of one that failed, from what went wrong and the
+            callback's arguments; None = nobody waits for an answer.
+    """
+
+    @wraps(callback)
+    def run(*args: Any) -> Any:
+        try:
+            return callback(*args)
+        except Exception as err:
+            reason = f"{callback.__name__.strip('_')} failed: {type(err).__name__}: {err}"
+            if failed is None:  # timers and the like, which come again and again
+                node.get_logger().error(reason, throttle_duration_sec=5.0)
+                return None
+            node.get_logger().error(reason)
+            return failed(reason, *args)
+
+    return run
+
+
 def refuse_impossible(node: Any) -> None:
     """Answer a transition that the state does not have by success = false.
 

@@ -49,12 +49,13 @@ def load(bundle: Bundle, values: Mapping[str, Any], stopping: Callable[[], bool]
 
     Args:
         bundle: See `verified`.
-        values: Parameters of the node: provider, allow_cpu_fallback, threads.
+        values: Parameters of the node: provider, allow_cpu_fallback, threads, device_id,
+            gpu_mem_limit_mb.
         stopping: Says whether to give up; asked between steps.
 
     Raises:
         BundleError: If a graph cannot be loaded or run.
-        ConfigError: If the provider cannot be had or is not the one really used.
+        ConfigError: If the provider cannot be had, or a network would run elsewhere.
         Interrupted: If `stopping` says so.
     """
     if stopping():
@@ -64,6 +65,8 @@ def load(bundle: Bundle, values: Mapping[str, Any], stopping: Callable[[], bool]
         provider=values["provider"],
         allow_cpu_fallback=values["allow_cpu_fallback"],
         threads=values["threads"],
+        device_id=values["device_id"],
+        gpu_mem_limit_mb=values["gpu_mem_limit_mb"],
     )
     warm_up(runtime, stopping)
     return runtime

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smvae_core.fusion import FusionRule, Observation
+from smvae_core.fusion import FusionRule, ModalityStatus, Observation
 from smvae_core.modality import Modality
 from smvae_core.observation import Collector
 from smvae_core.trigger import Trigger
@@ -62,8 +62,11 @@ class Mailbox:
         self._trigger = Trigger(self._collector, trigger)
         self._epoch = epoch
         self._sent = ("", 0, 0)
+        self._windows = {m.name for m in modalities if m.kind == "force_window"}
+        self._asked: set[str] = set()
         self.missed = 0
-        """Messages that asked for a latent while another already did: one answers both."""
+        """Samples that asked for a latent and were replaced by the next of their modality before
+        one was made. Readings of a window are no such samples: one latent is of many."""
         self._closed = False
 
     @property
@@ -104,11 +107,13 @@ class Mailbox:
             received_ns: When it was received, by the middleware.
         """
         with self._changed:
-            now_s, waiting = self._clock(), self._trigger.pending
+            now_s = self._clock()
             taken = self._trigger.add(name, stamp_ns, value, now_s)
             if taken and self._trigger.pending and self._trigger.arrival_s == now_s:
                 self._sent = (name, source_ns, received_ns)
-                self.missed += waiting
+                if name not in self._windows:
+                    self.missed += name in self._asked
+                    self._asked.add(name)
             if self._trigger.pending:
                 self._changed.notify_all()
 
@@ -126,6 +131,7 @@ class Mailbox:
         """Forget all samples and begin a new epoch; return its number."""
         with self._changed:
             self._trigger.flush()
+            self._asked.clear()
             self._epoch += 1
             self._changed.notify_all()
             return self._epoch
@@ -135,6 +141,7 @@ class Mailbox:
         with self._changed:
             self._closed = False
             self._collector.reset_counts()
+            self.missed = 0
 
     def close(self) -> None:
         """Wake a waiting thread for good."""
@@ -168,12 +175,28 @@ class Mailbox:
         """Return what belongs to the trigger's time and clear the trigger."""
         with self._changed:
             arrival_s = self._trigger.arrival_s
+            self._asked.clear()
             return Taken(self._epoch, self._trigger.take(self._clock()), arrival_s, *self._sent)
 
     def observe(self, reference_ns: int | None = None) -> Observation:
         """Return the observation at a reference time, without touching the trigger."""
         with self._changed:
             return self._collector.observe(self._clock(), reference_ns)
+
+    def statuses(self, clock_ns: int) -> dict[str, ModalityStatus]:
+        """Return what is known of every modality now, for who has no latent to look at.
+
+        States are those of the newest moment, as a latent would have them; ages are by the node's
+        clock, so that they grow when everything has stopped.
+
+        Args:
+            clock_ns: The node's clock; 0 = simulated time that has not started, which says nothing:
+                ages are then those at the newest stamp of all.
+        """
+        observation = self.observe()
+        for each in observation.status.values() if clock_ns > 0 else ():
+            each.age_s += (clock_ns - observation.reference_ns) * 1e-9  # NaN stays NaN
+        return observation.status
 
     def blind(self) -> bool:
         """Return whether nothing alive can ask for a latent."""

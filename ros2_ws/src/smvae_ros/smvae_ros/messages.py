@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
@@ -13,6 +14,7 @@ from smvae_msgs.msg import LatentState, ModalityInfo, ModalityStatus, ModelInfo,
 
 from smvae_core.conversions import CONVERTERS
 from smvae_core.fusion import FusionState, Observation
+from smvae_core.fusion import ModalityStatus as Status
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.runtime import Posterior, Runtime
@@ -43,7 +45,7 @@ def to_duration(seconds: float) -> Duration:
 
 
 def statuses(
-    observation: Observation, kinds: Mapping[str, str], nll: Mapping[str, float] | None = None
+    found: Mapping[str, Status], kinds: Mapping[str, str], nll: Mapping[str, float] | None = None
 ) -> list[ModalityStatus]:
     """Return one status per modality, in the model's order; `nll` where it is known [nats]."""
     nll = nll or {}
@@ -59,7 +61,7 @@ def statuses(
             rejected=status.rejected,
             nll=nll.get(name, math.nan),
         )
-        for name, status in observation.status.items()
+        for name, status in found.items()
     ]
 
 
@@ -93,14 +95,19 @@ def latent(
         variance=array("f", posterior.variance.tobytes()),
         kl=posterior.kl,
         novelty=score,
-        modalities=statuses(observation, kinds, novelty.nll if novelty is not None else {}),
+        modalities=statuses(observation.status, kinds, novelty.nll if novelty is not None else {}),
     )
     message.header.stamp = to_time(observation.reference_ns)
     return message
 
 
 def timing(
-    latent: LatentState, taken: Taken, inferred_s: float, published_s: float, published_ns: int
+    latent: LatentState,
+    taken: Taken,
+    inferred_s: float,
+    published_s: float,
+    published_ns: int,
+    stamp_to_published_s: float,
 ) -> Timing:
     """Return where the time of a latent went.
 
@@ -110,10 +117,10 @@ def timing(
         inferred_s: Steady time at which its posterior was there.
         published_s: Steady time right after publishing.
         published_ns: The same moment by the system clock.
+        stamp_to_published_s: That moment minus the latent's stamp; NaN in simulated time.
     """
     inference_s = latent.inference_time.sec + latent.inference_time.nanosec * 1e-9
     waiting_s = max(inferred_s - inference_s - taken.arrival_s, 0.0)
-    stamp_ns = latent.header.stamp.sec * 10**9 + latent.header.stamp.nanosec
     return Timing(
         header=latent.header,
         epoch=latent.epoch,
@@ -126,7 +133,7 @@ def timing(
         inference=latent.inference_time,
         publishing=to_duration(published_s - inferred_s),
         node_latency=to_duration(published_s - taken.arrival_s),
-        stamp_to_published_s=(published_ns - stamp_ns) * 1e-9,
+        stamp_to_published_s=stamp_to_published_s,
     )
 
 
@@ -136,10 +143,28 @@ def novelty_thresholds(runtime: Runtime) -> tuple[float, float]:
     return (novelty.warn, novelty.error) if novelty is not None else (math.nan, math.nan)
 
 
-def blind(status: int, stamp_ns: int, modalities: list[ModalityStatus]) -> LatentState:
-    """Return a LatentState that carries no latent: NO_INPUT or ERROR."""
+def blind(
+    status: int, stamp_ns: int, found: Mapping[str, Status], kinds: Mapping[str, str]
+) -> LatentState:
+    """Return a LatentState that carries no latent: NO_INPUT or ERROR.
+
+    Args:
+        status: One of the two.
+        stamp_ns: The node's clock, which is also what `found` has its ages by.
+        found: See `Mailbox.statuses`. Nothing entered a posterior that there is not: what could
+            have been fused is shown as STALE.
+        kinds: Kind of each modality.
+    """
+    unfused = {
+        name: replace(s, state=FusionState.STALE, held=False) if s.state == FusionState.FUSED else s
+        for name, s in found.items()
+    }
     message = LatentState(
-        valid=False, status=status, kl=math.nan, novelty=math.nan, modalities=modalities
+        valid=False,
+        status=status,
+        kl=math.nan,
+        novelty=math.nan,
+        modalities=statuses(unfused, kinds),
     )
     message.header.stamp = to_time(stamp_ns)
     return message

@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter as RosParameter
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.runtime import Runtime
 from smvae_ros import loading, parameters
+from smvae_ros.lifecycle_guards import surviving
 from smvae_ros.process import stop_requested
 
 Phase = Literal["unconfigured", "inactive", "active"]
@@ -44,11 +45,19 @@ class Host(Protocol):
     def bundle_sha256(self) -> str:
         """Of the bundle in use, '' without."""
 
+    @property
+    def stuck(self) -> str:
+        """Why no model can be taken into use now; '' = one can."""
+
     def replace(self, prepared: Prepared) -> None:
         """Put another model in the place of the present one; only while inactive."""
 
     def apply(self, values: dict[str, Any]) -> None:
         """Use changed values."""
+
+
+def _refused(reason: str, changes: list[RosParameter]) -> SetParametersResult:
+    return SetParametersResult(successful=False, reason=reason)
 
 
 class NodeParameters:
@@ -69,8 +78,8 @@ class NodeParameters:
         self._prepared: Prepared | None = None
         self.table: Table = parameters.table(())
         parameters.declare(node, self.table.values())
-        node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._changed)
+        node.add_on_set_parameters_callback(surviving(node, self._check, _refused))
+        node.add_post_set_parameters_callback(surviving(node, self._changed))
 
     def values(self) -> dict[str, Any]:
         """Return the value of every parameter in the table."""
@@ -103,11 +112,12 @@ class NodeParameters:
     def adopt(self, table: Table) -> None:
         """Make a prepared table the node's, and forget the modalities of another bundle."""
         self.table = table
-        self._forget_all_but(table)
+        self.forget_others()
 
-    def _forget_all_but(self, table: Table) -> None:
+    def forget_others(self) -> None:
+        """Undeclare the modalities of any bundle but the one in use."""
         for name in list(self._node.get_parameters_by_prefix("modalities")):
-            if f"modalities.{name}" not in table:
+            if f"modalities.{name}" not in self.table:
                 self._node.undeclare_parameter(f"modalities.{name}")
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
@@ -144,10 +154,12 @@ class NodeParameters:
 
     def _load(self, known: dict[str, Any]) -> str:
         """Load another bundle beside the present one; return why it cannot be used, or ''."""
+        if self._host.stuck:
+            return self._host.stuck
         try:
             self._prepared = self.prepare(known)
         except Exception as err:
-            self._forget_all_but(self.table)
+            self.forget_others()
             reason = str(err) if isinstance(err, SMVAEError) else f"{type(err).__name__}: {err}"
             self._node.get_logger().error(f"bundle refused, the present one stays: {reason}")
             return reason

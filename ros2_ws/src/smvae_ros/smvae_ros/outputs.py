@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from smvae_msgs.msg import LatentState, ModelInfo, Timing
 
+from smvae_core.fusion import ModalityStatus
 from smvae_core.runtime import Runtime
 from smvae_ros import messages, qos
 from smvae_ros.inference import Result
@@ -17,23 +18,30 @@ from smvae_ros.inputs import Inputs
 from smvae_ros.latencies import Latencies
 from smvae_ros.predicted_images import PredictedImages
 
+#: Publishing takes microseconds; longer than this [s] nobody waits for another thread that does it.
+_LONGEST_WAIT_S = 1.0
+
 
 class Outputs:
     """The publishers of one loaded model."""
 
-    def __init__(self, node: Any, runtime: Runtime, generation: int) -> None:
+    def __init__(self, node: Any, runtime: Runtime, generation: int, epoch: int) -> None:
         """Create the publishers and latch the description of the model.
 
         Args:
             node: The rclpy lifecycle node.
             runtime: The loaded model; used by the inference thread alone once that runs.
             generation: Number of this model within the process.
+            epoch: To begin with; what was made in an earlier one is not published.
+
+        Raises:
+            Exception: What rclpy raises where a publisher cannot be had; then none is left behind.
         """
         self._node = node
         self._runtime = runtime
         self.generation = generation
         self._lock = threading.Lock()
-        self._epoch = -1
+        self._epoch = epoch
         self._sequence = 0
         self.kinds = {m.name: m.kind for m in runtime.modalities}
         self.last_published_s = 0.0
@@ -44,45 +52,65 @@ class Outputs:
         self.not_finite = 0
         """Outputs of the model that were no numbers."""
         self.stamp_to_published_s = math.nan
-        """Of the newest latent: its publishing minus its stamp, system clock; see Timing."""
+        """Of the newest latent: its publishing minus its stamp, system clock; NaN in simulated
+        time; see Timing."""
         self.latencies = Latencies()
-        self._latent = node.create_lifecycle_publisher(LatentState, "~/latent", qos.output())
-        self._timing = node.create_lifecycle_publisher(Timing, "~/debug/timing", qos.output())
         self.images = PredictedImages(node, runtime)
+        self._publishers: list[Any] = []
+        try:
+            self._create()
+        except BaseException:
+            self.destroy()
+            raise
+
+    def _create(self) -> None:
+        """Create the publishers; those that `destroy` must remove are noted one by one."""
+        create = self._node.create_lifecycle_publisher
+        self._latent = create(LatentState, "~/latent", qos.output())
+        self._publishers.append(self._latent)
+        self._timing = create(Timing, "~/debug/timing", qos.output())
+        self._publishers.append(self._timing)
+        self.images.create()
         # A plain publisher: a lifecycle one would drop it, since it is latched before activation.
-        self._model_info = node.create_publisher(ModelInfo, "~/model_info", qos.latched())
-        stamp = node.get_clock().now().nanoseconds
-        self._model_info.publish(messages.model_info(runtime, generation, stamp))
+        model_info = self._node.create_publisher(ModelInfo, "~/model_info", qos.latched())
+        self._publishers.append(model_info)
+        stamp = self._node.get_clock().now().nanoseconds
+        model_info.publish(messages.model_info(self._runtime, self.generation, stamp))
 
     def destroy(self) -> None:
         """Remove all publishers from the node."""
         self.images.destroy()
-        self._node.destroy_lifecycle_publisher(self._timing)
-        self._node.destroy_lifecycle_publisher(self._latent)
-        self._node.destroy_publisher(self._model_info)
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers.clear()
 
     def begin(self) -> None:
         """Start counting anew: an activation."""
         self.latencies = Latencies()
         self.not_finite = 0
         self.last = None
+        self.most_unusual = ""
+        self.stamp_to_published_s = math.nan
 
-    def publish(self, result: Result, inputs: Inputs) -> float:
+    def publish(
+        self, result: Result, inputs: Inputs, found: Callable[[int], Mapping[str, ModalityStatus]]
+    ) -> None:
         """Publish a result, then its timing, then the images that are wanted (inference thread).
 
-        Returns:
-            Arrival of the triggering message to publishing [s]; NaN if nothing was published, or
-            only that the model's output is not finite.
+        Args:
+            result: One whose posterior is not finite is counted, and published as ERROR.
+            inputs: Frames and camera_infos of the images.
+            found: See `Mailbox.statuses`; what an ERROR shows instead of a fused set.
         """
-        observation, posterior, taken = result.observation, result.posterior, result.taken
+        perceived, taken = result.perceived, result.taken
+        observation, posterior = perceived.observation, perceived.posterior
         inferred_s = time.monotonic()
-        finite = bool(np.isfinite(posterior.mean).all() and np.isfinite(posterior.variance).all())
-        if not finite:
+        if not perceived.finite:
             self.not_finite += 1
-            status = messages.statuses(observation, self.kinds)
-            message = messages.blind(LatentState.ERROR, observation.reference_ns, status)
-            self._send(message, taken.epoch, None)
-            return math.nan
+            log = self._node.get_logger()
+            log.error("the model's output is not finite", throttle_duration_sec=5.0)
+            self.publish_blind(LatentState.ERROR, taken.epoch, found)
+            return
         novelty = self._runtime.novelty_report(observation.subset, posterior)
         message = messages.latent(
             observation,
@@ -93,28 +121,40 @@ class Outputs:
         )
         message.inference_time = messages.to_duration(result.inference_s)
         if not self._send(message, taken.epoch, taken.arrival_s):
-            return math.nan
+            return
         self.most_unusual = novelty.worst
         published_s, published_ns = time.monotonic(), time.time_ns()
-        latency_s = published_s - taken.arrival_s
-        self.latencies.add(result.inference_s, latency_s)
-        self.stamp_to_published_s = (published_ns - observation.reference_ns) * 1e-9
+        self.latencies.add(result.inference_s, published_s - taken.arrival_s)
+        simulated = self._node.get_clock().ros_time_is_active  # against the host's it means nothing
+        apart_s = math.nan if simulated else (published_ns - observation.reference_ns) * 1e-9
+        self.stamp_to_published_s = apart_s
         if self._timing.get_subscription_count() > 0:
-            timing = messages.timing(message, taken, inferred_s, published_s, published_ns)
-            if self._node.get_clock().ros_time_is_active:
-                timing.stamp_to_published_s = math.nan
-            self._timing.publish(timing)
-        self.images.publish(result, inputs)
-        return latency_s
+            self._timing.publish(
+                messages.timing(message, taken, inferred_s, published_s, published_ns, apart_s)
+            )
+        self.images.publish(perceived, novelty.decoded, inputs)
 
-    def publish_blind(self, status: int, epoch: int, modalities: list[Any]) -> None:
-        """Publish a LatentState without latent: NO_INPUT heartbeat or ERROR."""
-        now = self._node.get_clock().now().nanoseconds
-        self._send(messages.blind(status, now, modalities), epoch, None)
+    def publish_blind(
+        self, status: int, epoch: int, found: Callable[[int], Mapping[str, ModalityStatus]]
+    ) -> None:
+        """Publish a LatentState without latent: NO_INPUT heartbeat or ERROR.
+
+        Args:
+            status: One of the two.
+            epoch: In which it is true.
+            found: See `Mailbox.statuses`.
+        """
+        now_ns = self._node.get_clock().now().nanoseconds
+        self._send(messages.blind(status, now_ns, found(now_ns), self.kinds), epoch, None)
 
     def _send(self, message: LatentState, epoch: int, arrival_s: float | None) -> bool:
-        """Number and publish a message; return False if it was made before a time jump."""
-        with self._lock:
+        """Number and publish a message; return False if it was made before a time jump.
+
+        False, too, where another thread hangs in here: whoever notices must not hang as well.
+        """
+        if not self._lock.acquire(timeout=_LONGEST_WAIT_S):
+            return False
+        try:
             if epoch < self._epoch:
                 return False
             if epoch != self._epoch:
@@ -129,4 +169,6 @@ class Outputs:
             self._latent.publish(message)
             self.last_published_s = now
             self.last = message
+        finally:
+            self._lock.release()
         return True

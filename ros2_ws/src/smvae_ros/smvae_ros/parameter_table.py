@@ -66,7 +66,24 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="allow_cpu_fallback",
         default=False,
-        description="Run on the CPU when the provider is not available, instead of failing.",
+        description="Run on the CPU when the provider cannot be had or fails, instead of failing.",
+    ),
+    Parameter(
+        name="device_id",
+        default=0,
+        low=0,
+        high=63,
+        description="GPU of cuda and tensorrt, counted among those that CUDA_VISIBLE_DEVICES "
+        "leaves; diagnostics show the same one.",
+    ),
+    Parameter(
+        name="gpu_mem_limit_mb",
+        default=0.0,
+        low=0.0,
+        high=1e6,
+        description="GPU memory that each network's arena takes at most [MB]; 0 = no limit. There "
+        "are two networks per modality and one more; CUDA's own memory comes on top. Only cuda "
+        "keeps it.",
     ),
     Parameter(name="threads", default=1, low=1, high=64, description="Threads of one network run."),
     Parameter(
@@ -199,7 +216,7 @@ MODALITY_PARAMETERS: tuple[Parameter, ...] = (
         high=1000.0,
         live=True,
         kinds=("depth_image",),
-        description="Depth at its far end [m]; 0 = both ends from the training data.",
+        description="Depth at its far end [m]; 0 = both ends of the model's range, 0 to 2 m.",
     ),
     Parameter(
         name="min_samples",

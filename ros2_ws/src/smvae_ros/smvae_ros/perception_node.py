@@ -8,7 +8,7 @@ goes wrong is noticed in supervision.py. This file is the lifecycle: what exists
 from __future__ import annotations
 
 import gc
-import math
+import threading
 import time
 from typing import Any
 
@@ -17,10 +17,8 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
-from smvae_core.conversions import decoder
 from smvae_core.errors import ConfigError
-from smvae_ros.inference import Result
-from smvae_ros.lifecycle_guards import guarded, refuse_impossible
+from smvae_ros.lifecycle_guards import guarded, refuse_impossible, surviving
 from smvae_ros.node_parameters import NodeParameters, Phase, Prepared
 from smvae_ros.session import Session
 from smvae_ros.supervision import Supervision
@@ -50,15 +48,16 @@ class PerceptionNode(LifecycleNode):
         self._active = False
         self._generation = 0
         self._epoch = 0
+        self._left_running: threading.Thread | None = None
         self._settings = NodeParameters(self, self)
         self._supervision = Supervision(self, self)
-        self._reset = self.create_service(Trigger, "~/reset", self._on_reset)
+        reset = surviving(self, self._on_reset, _not_done)
+        self._reset = self.create_service(Trigger, "~/reset", reset)
         threshold = JumpThreshold(
             min_forward=Duration(seconds=1), min_backward=Duration(nanoseconds=-1)
         )
-        self._jump = self.get_clock().create_jump_callback(
-            threshold, post_callback=lambda jump: self._time_jumped("the clock jumped")
-        )
+        jumped = surviving(self, self._clock_jumped)
+        self._jump = self.get_clock().create_jump_callback(threshold, post_callback=jumped)
         self.get_logger().info("unconfigured; waiting for configure")
 
     @property
@@ -78,19 +77,31 @@ class PerceptionNode(LifecycleNode):
         """Of the bundle in use, '' without."""
         return self._session.runtime.bundle.sha256 if self._session is not None else ""
 
+    @property
+    def stuck(self) -> str:
+        """Why no model can be taken into use: a thread of before that did not end; '' = one can."""
+        threads = [self._left_running]
+        if self._session is not None and not self._active:
+            threads.append(self._session.inference.thread)
+        if any(thread is not None and thread.is_alive() for thread in threads):
+            return (
+                "the inference thread of the last activation still runs: wait until its run ends, "
+                "or start this process anew"
+            )
+        return ""
+
     # --- lifecycle -------------------------------------------------------------------------------
 
     @guarded(otherwise=FAILURE)
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and verify the bundle, run every subset once, and latch model_info."""
         started = time.monotonic()
-        image_decoder = decoder()[0]
+        self._refuse_while_stuck()
         self._use(self._settings.prepare())
         assert self._session is not None
         self._supervision.restart_diagnostics()
-        self.get_logger().info(
-            f"images by {image_decoder}; configured in {time.monotonic() - started:.2f} s"
-        )
+        self._tell_readers(self._session)
+        self.get_logger().info(f"configured in {time.monotonic() - started:.2f} s")
         return SUCCESS
 
     @guarded(otherwise=FAILURE)
@@ -99,8 +110,7 @@ class PerceptionNode(LifecycleNode):
         session = self._session
         if session is None:
             raise ConfigError("no model is loaded: cleanup, then configure")
-        if session.inference.alive:
-            raise ConfigError("the inference thread of the last activation still runs: cleanup")
+        self._refuse_while_stuck()
         try:
             self._start(session, state)
         except BaseException:
@@ -136,11 +146,19 @@ class PerceptionNode(LifecycleNode):
         """Stop and drop all that configure and activate made; safe in any state."""
         self._stop()
         if self._session is not None:
-            session, self._session = self._session, None
-            self._epoch = session.mailbox.epoch
-            session.outputs.destroy()
-            del session
+            self._drop(self._session)
+            self._session = None
             gc.collect()  # its memory, a GPU's above all, is wanted now, not some cycles later
+
+    def _drop(self, session: Session) -> None:
+        """Remove what a stopped session has in the node; its thread may still run, and is noted."""
+        self._epoch = session.mailbox.epoch
+        self._left_running = session.inference.thread
+        session.outputs.destroy()
+
+    def _refuse_while_stuck(self) -> None:
+        if self.stuck:
+            raise ConfigError(self.stuck)
 
     def _start(self, session: Session, state: LifecycleState) -> None:
         values = self._settings.values()
@@ -159,25 +177,29 @@ class PerceptionNode(LifecycleNode):
         if self._session is not None:
             self._session.inputs.close()
             if not self._session.inference.stop():
-                self.get_logger().error("the inference thread did not stop within 2 s")
+                self.get_logger().error("the inference thread does not stop; it publishes no more")
 
     # --- models ----------------------------------------------------------------------------------
 
     def _use(self, prepared: Prepared) -> None:
-        """Drop the present model and its publishers, and make this one's."""
-        self.release()
-        self._settings.adopt(prepared.table)
-        self._generation += 1
-        self._session = Session.make(
+        """Make this model's session, and only then drop the present one: it stays if that fails."""
+        old = self._session
+        session = Session.make(
             self,
             prepared.runtime,
             prepared.values,
-            generation=self._generation,
-            epoch=self._epoch,
-            deliver=self._deliver,
+            generation=self._generation + 1,
+            epoch=self._epoch if old is None else old.mailbox.epoch,
             rejected=self._rejected,
             restarted=self._time_jumped,
         )
+        self._session = session
+        self._generation = session.generation
+        if old is not None:
+            self._drop(old)
+        del old
+        gc.collect()  # its memory, a GPU's above all, is wanted now, not some cycles later
+        self._settings.adopt(prepared.table)
         self.failure = ""
         manifest, bundle = prepared.runtime.manifest, prepared.runtime.bundle
         self.get_logger().info(
@@ -186,13 +208,23 @@ class PerceptionNode(LifecycleNode):
             f"{prepared.values['provider']})"
         )
 
+    def _tell_readers(self, session: Session) -> None:
+        readers, log = session.readers, self.get_logger()
+        by_cloud = f", clouds by {readers.cloud}" if readers.cloud else ""
+        log.info(f"images by {readers.image}{by_cloud}")
+        for note in filter(None, (readers.image_note, readers.cloud_note)):
+            log.warning(note)
+
     def replace(self, prepared: Prepared) -> None:
         """Put another model in the place of the present one (`bundle` set while inactive)."""
         try:
             self._use(prepared)
-        except Exception as err:  # nothing but a bug; inactive without a model then says so
+        except Exception as err:  # nothing but a bug: what can be wrong with a bundle was checked
+            self._settings.forget_others()
             self.failure = f"{type(err).__name__}: {err}"
-            self.get_logger().error(f"the new model cannot be used: {self.failure}")
+            self.get_logger().error(
+                f"the new model cannot be used, the present one stays: {self.failure}"
+            )
 
     def apply(self, values: dict[str, Any]) -> None:
         """Use changed parameters at once."""
@@ -201,17 +233,11 @@ class PerceptionNode(LifecycleNode):
 
     # --- while active ----------------------------------------------------------------------------
 
-    def _deliver(self, result: Result) -> None:
-        """Publish a result (inference thread)."""
-        session = self._session
-        if session is None:
-            return
-        latency_s = session.outputs.publish(result, session.inputs)
-        if not math.isfinite(latency_s) and session.outputs.not_finite:
-            self.get_logger().error("the model's output is not finite", throttle_duration_sec=5.0)
-
     def _rejected(self, name: str, text: str) -> None:
         self.get_logger().warning(f"message rejected: {text}", throttle_duration_sec=5.0)
+
+    def _clock_jumped(self, _: Any) -> None:
+        self._time_jumped("the clock jumped")
 
     def _time_jumped(self, reason: str) -> None:
         if self._active and self._session is not None:
@@ -229,6 +255,11 @@ class PerceptionNode(LifecycleNode):
         response.message = f"samples forgotten, epoch {epoch} begun; counts of messages kept"
         self.get_logger().info(f"reset: {response.message}")
         return response
+
+
+def _not_done(reason: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    response.success, response.message = False, reason
+    return response
 
 
 def main(args: list[str] | None = None) -> int:

@@ -14,9 +14,9 @@ from smvae_core.conversions import CONVERTERS, ConversionOptions
 from smvae_core.conversions.base import set_header
 from smvae_core.conversions.image_data import fill
 from smvae_core.modality import Modality
+from smvae_core.perceiver import Perceived
 from smvae_core.runtime import Runtime
 from smvae_ros import depth_color, messages, qos
-from smvae_ros.inference import Result
 from smvae_ros.inputs import Inputs
 
 
@@ -43,39 +43,59 @@ class PredictedImages:
         """auto = those with a subscriber, always, or never."""
         self.color_limits_m: Mapping[str, tuple[float, float]] = {}
         """Near and far of the coloured image of each depth modality."""
-        self._publishers = {m.name: self._create(m) for m in runtime.modalities if m.is_image}
+        self._publishers: dict[str, _Publishers] = {}
+        self._created: list[Any] = []
+
+    def create(self) -> None:
+        """Create the publishers; what fails half way is removed by `destroy`."""
+        images = [m for m in self._runtime.modalities if m.is_image]
+        self._publishers = {m.name: self._create(m) for m in images}
 
     def _create(self, modality: Modality) -> _Publishers:
-        create, topic = self._node.create_lifecycle_publisher, f"~/predicted/{modality.name}"
+        def create(message_type: Any, name: str) -> Any:
+            topic = f"~/predicted/{modality.name}/{name}"
+            publisher = self._node.create_lifecycle_publisher(message_type, topic, qos.output())
+            self._created.append(publisher)
+            return publisher
+
         depth = modality.kind == "depth_image"
         return _Publishers(
-            create(Image, f"{topic}/image", qos.output()),
-            create(CameraInfo, f"{topic}/camera_info", qos.output()),
-            create(Image, f"{topic}/color/image", qos.output()) if depth else None,
+            create(Image, "image"),
+            create(CameraInfo, "camera_info"),
+            create(Image, "color/image") if depth else None,
         )
 
     def destroy(self) -> None:
         """Remove the publishers from the node."""
-        for publishers in self._publishers.values():
-            for publisher in publishers.all():
-                self._node.destroy_lifecycle_publisher(publisher)
+        for publisher in self._created:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._created.clear()
+        self._publishers.clear()
 
-    def publish(self, result: Result, inputs: Inputs) -> None:
-        """Decode and publish the images of a result that somebody wants.
+    def publish(
+        self, perceived: Perceived, decoded: Mapping[str, NDArray[np.float32]], inputs: Inputs
+    ) -> None:
+        """Decode and publish the images of a latent that somebody wants.
 
         Stamps are the latent's; frames are those of the modality's own camera.
+
+        Args:
+            perceived: The latent.
+            decoded: What decoders gave for its mean already, by modality; see `NoveltyReport`.
+            inputs: Frames and camera_infos.
         """
+        stamp_ns, mean = perceived.observation.reference_ns, perceived.posterior.mean
         for name, publishers in self._publishers.items():
             wanted = [p for p in publishers.all() if self._wanted(p)]
             if not wanted:
                 continue
-            stamp_ns = result.observation.reference_ns
             frame_id = inputs.frame_ids.get(name, "")
             if wanted == [publishers.info]:  # a size is known without decoding
                 header = self._empty(stamp_ns, frame_id).header
                 height, width = self._runtime.modality(name).shape[-2:]
             else:
-                image = self._publish_images(name, publishers, wanted, result, stamp_ns, frame_id)
+                sample = self._runtime.reconstruct(name, mean, decoded.get(name))
+                image = self._publish_images(name, publishers, wanted, sample, stamp_ns, frame_id)
                 header, height, width = image.header, image.height, image.width
             camera = inputs.camera_infos.get(name)
             if camera is not None:
@@ -91,13 +111,12 @@ class PredictedImages:
         name: str,
         publishers: _Publishers,
         wanted: list[Any],
-        result: Result,
+        sample: NDArray[Any],
         stamp_ns: int,
         frame_id: str,
     ) -> Image:
-        """Decode once, publish plain and coloured as wanted; return one of the messages."""
+        """Publish plain and coloured as wanted; return one of the messages."""
         modality = self._runtime.modality(name)
-        sample = self._runtime.reconstruct(name, result.posterior.mean)
         message = self._empty(stamp_ns, frame_id)
         if publishers.image in wanted:
             options = ConversionOptions()

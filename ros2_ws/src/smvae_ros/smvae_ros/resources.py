@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +36,21 @@ def threads() -> int:
 class Gpu:
     """One NVIDIA GPU through NVML, or why there is none."""
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, device_id: int = 0) -> None:
         """Look for it; a machine without one is no error.
 
+        NVML counts GPUs by bus, CUDA the fastest first: where they differ from each other, the two
+        agree only under CUDA_DEVICE_ORDER=PCI_BUS_ID, or with UUIDs in CUDA_VISIBLE_DEVICES.
+
         Args:
-            index: As NVML counts.
+            device_id: As CUDA counts those that CUDA_VISIBLE_DEVICES leaves.
         """
         self._nvml: Any = None
         self._handle: Any = None
+        self.name = ""
+        """Its model; '' = unknown."""
+        self.uuid = ""
+        """Its unique name; '' = unknown."""
         self.missing = ""
         """Why there is none; '' = there is one."""
         try:
@@ -51,28 +60,23 @@ class Gpu:
             return
         try:
             pynvml.nvmlInit()
-            self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        except pynvml.NVMLError as err:
+            self._handle = _handle(pynvml, device_id)
+        except (pynvml.NVMLError, LookupError) as err:
             self.missing = f"no GPU: {err}"
             return
         self._nvml = pynvml
-
-    @property
-    def uuid(self) -> str:
-        """Its unique name; '' without."""
-        return _text(self._nvml.nvmlDeviceGetUUID(self._handle)) if not self.missing else ""
+        self.name = _text(self._asked(lambda: pynvml.nvmlDeviceGetName(self._handle)) or "")
+        self.uuid = _text(self._asked(lambda: pynvml.nvmlDeviceGetUUID(self._handle)) or "")
 
     def read(self) -> dict[str, Any]:
         """Return name, uuid, memory, temperature, clock and load.
 
-        What this GPU or its driver does not tell is left out.
+        What this GPU or its driver does not tell, or no longer, is left out.
         """
         if self.missing:
             return {}
         nvml, handle = self._nvml, self._handle
         readers = {
-            "name": lambda: _text(nvml.nvmlDeviceGetName(handle)),
-            "uuid": lambda: self.uuid,
             "memory_used_mb": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / 1e6,
             "memory_total_mb": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total / 1e6,
             "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(
@@ -81,7 +85,8 @@ class Gpu:
             "clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
             "load_percent": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
         }
-        values = {name: self._asked(reader) for name, reader in readers.items()}
+        values = {"name": self.name or None, "uuid": self.uuid or None}
+        values |= {name: self._asked(reader) for name, reader in readers.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     def _asked(self, reader: Callable[[], Any]) -> Any:
@@ -89,6 +94,32 @@ class Gpu:
             return reader()
         except self._nvml.NVMLError:
             return None
+
+
+def _handle(nvml: Any, device_id: int) -> Any:
+    """Return NVML's handle of the GPU that CUDA calls `device_id` in this process.
+
+    Raises:
+        LookupError: If CUDA_VISIBLE_DEVICES leaves no such GPU.
+    """
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return nvml.nvmlDeviceGetHandleByIndex(device_id)
+    # CUDA reads up to the first entry that names no GPU, '' and '-1' among them
+    named = [entry.strip() for entry in listed.split(",")]
+    visible = list(takewhile(lambda n: n.isdigit() or n.startswith(("GPU-", "MIG-")), named))
+    if device_id >= len(visible):
+        raise LookupError(f"CUDA_VISIBLE_DEVICES='{listed}' leaves none with device_id {device_id}")
+    name = visible[device_id]
+    if name.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    if name.startswith("MIG-"):
+        return nvml.nvmlDeviceGetHandleByUUID(name.encode())
+    for index in range(nvml.nvmlDeviceGetCount()):
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        if _text(nvml.nvmlDeviceGetUUID(handle)).startswith(name):  # CUDA takes the beginning too
+            return handle
+    raise LookupError(f"CUDA_VISIBLE_DEVICES='{listed}': this machine has no '{name}'")
 
 
 def hardware_id(gpu: Gpu, provider: str) -> str:

@@ -10,10 +10,11 @@ from smvae_core.fusion import FusionRule
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
 from smvae_ros import depth_color, parameters
-from smvae_ros.inference import Inference, Result
+from smvae_ros.inference import Inference
 from smvae_ros.inputs import Inputs
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.outputs import Outputs
+from smvae_ros.readers import Readers, find_readers
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Session:
     inputs: Inputs
     outputs: Outputs
     inference: Inference
+    readers: Readers
 
     @classmethod
     def make(
@@ -38,11 +40,13 @@ class Session:
         *,
         generation: int,
         epoch: int,
-        deliver: Callable[[Result], None],
         rejected: Callable[[str, str], None],
         restarted: Callable[[str], None],
     ) -> Session:
         """Wire the parts around a loaded model; latches its description.
+
+        Results go out through these outputs and no others: a thread that ends late says nothing
+        through the session after it.
 
         Args:
             node: The rclpy node.
@@ -50,21 +54,25 @@ class Session:
             values: Every parameter of the table.
             generation: Number of this model within the process.
             epoch: Of the model before it.
-            deliver: Takes every result, in the inference thread.
             rejected: Takes modality and reason of a bad message, in the inference thread.
             restarted: Takes the reason when stamps jump back.
+
+        Raises:
+            Exception: What rclpy raises where a publisher cannot be had; then none is left behind.
         """
         modalities = runtime.modalities
         mailbox = Mailbox(modalities, _rules(values, modalities), values["trigger"], epoch=epoch)
         inputs = Inputs(node, modalities, mailbox, restarted)
-        session = cls(
-            generation,
+        readers = find_readers([parameters.message_converter(values, m) for m in modalities])
+        outputs = Outputs(node, runtime, generation, epoch)
+        inference = Inference(
             runtime,
             mailbox,
-            inputs,
-            Outputs(node, runtime, generation),
-            Inference(runtime, mailbox, deliver, rejected, implausible=inputs.implausible),
+            lambda result: outputs.publish(result, inputs, mailbox.statuses),
+            rejected,
+            implausible=inputs.implausible,
         )
+        session = cls(generation, runtime, mailbox, inputs, outputs, inference, readers)
         try:
             session.apply(values)
         except BaseException:
@@ -88,7 +96,6 @@ class Session:
         images.mode = values["publish_predicted"]
         images.color_limits_m = {
             m.name: depth_color.limits_m(
-                self.runtime.manifest.statistics[m.name],
                 values[f"modalities.{m.name}.color_min_m"],
                 values[f"modalities.{m.name}.color_max_m"],
             )

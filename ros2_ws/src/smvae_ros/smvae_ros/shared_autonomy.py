@@ -85,7 +85,13 @@ def blend(operator: Twist, estimate: Estimate, share: float, limits: Limits) -> 
 
 
 def limited(command: Twist, last: Twist, elapsed_s: float, limits: Limits) -> Twist:
-    """Return the command within the speed limits, and near enough to the last one sent."""
+    """Return the command within the speed limits, and near enough to the last one sent.
+
+    Zero, at once, if it is not finite: no robot gets such a number, and no later command grows
+    from it.
+    """
+    if not np.isfinite(command).all():
+        return np.zeros(6)
     wanted = _within(command, limits.max_speed, limits.max_turn)
     step = limits.max_acceleration * elapsed_s
     turn = step * limits.max_turn / limits.max_speed

@@ -20,6 +20,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 from smvae_msgs.msg import LatentState, ModelInfo
 
 from smvae_core.bundle import Bundle
@@ -34,7 +35,10 @@ _AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.
 _OWN: dict[str, tuple[Any, str]] = {
     "bundle": ("", "Bundle that the perception node runs: absolute path, file:// or package://"),
     "rate_hz": (20.0, "Commands per second"),
-    "command_timeout_s": (0.25, "An operator silent for this long gets zero commands"),
+    "command_timeout_s": (
+        0.25,
+        "An operator whose last command arrived, or is stamped, longer ago gets zero commands",
+    ),
     "frame_id": ("base_link", "Frame of the commands; an operator's frame must be it or empty"),
 }
 
@@ -65,7 +69,7 @@ class SharedAutonomyDemo(Node):
         )
         self._timeout_s: float = own["command_timeout_s"]
         self._frame_id: str = own["frame_id"]
-        self._operator: tuple[float, Twist] | None = None
+        self._operator: tuple[float, int, Twist] | None = None
         self._last: Twist = np.zeros(6)
         self._last_s = time.monotonic()
         self._weight = 0.0
@@ -109,28 +113,41 @@ class SharedAutonomyDemo(Node):
     def _on_operator(self, message: TwistStamped) -> None:
         twist = np.array([_get(message.twist, axis) for axis in _AXES])
         frame_id = message.header.frame_id
-        if not np.isfinite(twist).all() or frame_id not in ("", self._frame_id):
+        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
+        known_frame = frame_id in ("", self._frame_id)
+        if not (np.isfinite(twist).all() and known_frame and stamp_ns > 0):
             self.get_logger().warning(
-                f"operator's command refused: finite numbers in '{self._frame_id}' are expected, "
-                f"got {twist.tolist()} in '{frame_id}'",
+                f"operator's command refused: finite numbers in '{self._frame_id}' with a stamp "
+                f"are expected, got {twist.tolist()} in '{frame_id}', stamped {stamp_ns} ns",
                 throttle_duration_sec=2.0,
             )
             return
-        self._operator = (time.monotonic(), twist)
+        self._operator = (time.monotonic(), stamp_ns, twist)
+
+    def _absent(self, now_s: float) -> str:
+        """Return why nobody counts as being at the joystick, '' = somebody is."""
+        if self._operator is None or now_s - self._operator[0] > self._timeout_s:
+            return "the operator is silent"
+        age_s = (self.get_clock().now().nanoseconds - self._operator[1]) * 1e-9
+        if age_s > self._timeout_s:
+            return f"the operator's command is older than {self._timeout_s} s"
+        if age_s < -self._timeout_s:
+            return "the operator's command is of the future: clocks differ"
+        return ""
 
     def _tick(self) -> None:
         """Publish the command of this moment, whatever has arrived or not."""
         now_s = time.monotonic()
         elapsed_s, self._last_s = min(now_s - self._last_s, 0.2), now_s
         verdict = self._trust.verdict()
-        reason = verdict.reason
-        if self._operator is None or now_s - self._operator[0] > self._timeout_s:
+        absent = self._absent(now_s)
+        if absent or self._operator is None:
             # at once, without the limit on acceleration: nobody is at the joystick
-            self._weight, self._last, reason = 0.0, np.zeros(6), "the operator is silent"
+            self._weight, self._last = 0.0, np.zeros(6)
         else:
-            self._last = self._blended(self._operator[1], verdict, elapsed_s)
+            self._last = self._blended(self._operator[2], verdict, elapsed_s)
         self._send(self._last)
-        self._report(verdict, reason)
+        self._report(verdict, absent or verdict.reason)
 
     def _blended(self, operator: Twist, verdict: Verdict, elapsed_s: float) -> Twist:
         wanted = operator

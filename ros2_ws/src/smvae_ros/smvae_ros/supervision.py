@@ -1,4 +1,4 @@
-"""What watches an active node: heartbeats while it is blind, an end to a dead thread, diagnostics.
+"""What watches an active node: heartbeats while blind, an end to a bad thread, diagnostics.
 
 All on the steady clock, so that a paused /clock silences nothing.
 """
@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, Protocol
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from smvae_msgs.msg import LatentState
 
-from smvae_ros import diagnostics, messages, qos, resources
+from smvae_ros import diagnostics, qos, resources
+from smvae_ros.lifecycle_guards import surviving
 from smvae_ros.session import Session
+
+#: The watchdog looks at least so often [s], however rare heartbeats are.
+WATCH_PERIOD_S = 0.2
 
 
 class Supervised(Protocol):
@@ -35,21 +38,6 @@ class Supervised(Protocol):
         """unconfigured, inactive or active."""
 
 
-def _survives(tick: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Keep an error in a timer from ending the process; it is logged."""
-
-    @wraps(tick)
-    def run(self: Any) -> None:
-        try:
-            tick(self)
-        except Exception as err:
-            self.node.get_logger().error(
-                f"{tick.__name__} failed: {type(err).__name__}: {err}", throttle_duration_sec=5.0
-            )
-
-    return run
-
-
 class Supervision:
     """Two timers of a node: the watchdog while active, diagnostics always."""
 
@@ -63,23 +51,28 @@ class Supervision:
         self.node = node
         self._supervised = supervised
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._gpu = resources.Gpu()
         self._watchdog: Any = None
         self._timer: Any = None
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.output())
         self.restart_diagnostics()
 
     def restart_diagnostics(self) -> None:
-        """Publish every `diagnostics_period_s`, which may have changed."""
+        """Publish every `diagnostics_period_s`, on `device_id`; both may have changed."""
         if self._timer is not None:
             self.node.destroy_timer(self._timer)
+        self._gpu = resources.Gpu(self.node.get_parameter("device_id").value)
         period_s = self.node.get_parameter("diagnostics_period_s").value
-        self._timer = self.node.create_timer(period_s, self.diagnose, clock=self._steady)
+        self._timer = self._every(period_s, self.diagnose)
 
     def start(self) -> None:
         """Watch an active node."""
-        period_s = 1.0 / self.node.get_parameter("heartbeat_rate_hz").value
-        self._watchdog = self.node.create_timer(period_s, self.watch, clock=self._steady)
+        self._watchdog = self._every(min(self._heartbeat_s(), WATCH_PERIOD_S), self.watch)
+
+    def _every(self, period_s: float, tick: Callable[[], None]) -> Any:
+        return self.node.create_timer(period_s, surviving(self.node, tick), clock=self._steady)
+
+    def _heartbeat_s(self) -> float:
+        return 1.0 / float(self.node.get_parameter("heartbeat_rate_hz").value)
 
     def stop(self) -> None:
         """Watch no more; diagnostics go on."""
@@ -87,30 +80,26 @@ class Supervision:
             self.node.destroy_timer(self._watchdog)
             self._watchdog = None
 
-    @_survives
     def watch(self) -> None:
-        """Say NO_INPUT while blind; leave active when the inference thread is dead."""
+        """Say NO_INPUT while blind; leave active when the inference thread is dead or hangs."""
         session = self._supervised.session
         if session is None or self._supervised.phase != "active":
             return
-        if not session.inference.alive:
-            error = session.inference.error
-            self._supervised.failure = f"inference stopped: {type(error).__name__}: {error}"
+        if reason := session.inference.check():
+            self._supervised.failure = f"inference {reason}"
             self.node.get_logger().error(f"{self._supervised.failure}; leaving active")
             self._blind(session, LatentState.ERROR)
             self.node.trigger_deactivate()
             return
         quiet_s = time.monotonic() - session.outputs.last_published_s
-        period_s = 1.0 / self.node.get_parameter("heartbeat_rate_hz").value
-        if quiet_s >= 0.9 * period_s and session.mailbox.blind():
+        if quiet_s >= 0.9 * self._heartbeat_s() and session.mailbox.blind():
             self._blind(session, LatentState.NO_INPUT)
 
     @staticmethod
     def _blind(session: Session, status: int) -> None:
-        modalities = messages.statuses(session.mailbox.observe(), session.outputs.kinds)
-        session.outputs.publish_blind(status, session.mailbox.epoch, modalities)
+        mailbox = session.mailbox
+        session.outputs.publish_blind(status, mailbox.epoch, mailbox.statuses)
 
-    @_survives
     def diagnose(self) -> None:
         """Publish one DiagnosticArray."""
         node, session, phase = self.node, self._supervised.session, self._supervised.phase
@@ -118,10 +107,11 @@ class Supervision:
         wanted = tuple(node.get_parameter(name).value for name in ("bundle", "provider"))
         entries = [diagnostics.model(session, phase, self._supervised.failure, wanted)]
         if session is not None:
-            for name, status in session.mailbox.observe().status.items():
-                entries.append(diagnostics.modality(name, status, session.inputs))
+            active = phase == "active"
+            for name, status in session.mailbox.statuses(clock_ns).items():
+                entries.append(diagnostics.modality(name, status, session.inputs, active))
             entries += [
-                diagnostics.inference(session, phase == "active"),
+                diagnostics.inference(session, active),
                 diagnostics.latent(session),
                 diagnostics.time_source(
                     node.get_parameter("use_sim_time").value,

@@ -147,6 +147,8 @@ class Trust:
             return "the latent is not valid"
         if not (np.isfinite(message.mean).all() and np.isfinite(message.variance).all()):
             return "the latent is not finite"
+        if not (np.asarray(message.variance) > 0.0).all():
+            return "the latent's variance is not positive"
         return ""
 
     def _update(self, message: Any, elapsed_s: float) -> None:
@@ -162,7 +164,7 @@ class Trust:
             new = Estimate(
                 offset_m=old.offset_m + share * (new.offset_m - old.offset_m),
                 std_m=new.std_m,
-                contact=old.contact + share * (new.contact - old.contact),
+                contact=_mean(old.contact, new.contact, share),
             )
         self._estimate = new
 
@@ -180,6 +182,11 @@ class Trust:
     @staticmethod
     def _elapsed_s(before: Any, message: Any) -> float:
         return (_stamp_ns(message) - _stamp_ns(before)) * 1e-9
+
+
+def _mean(old: float, new: float, share: float) -> float:
+    """Return the running mean of a number; one that is NaN (unknown) leaves no trace."""
+    return new if math.isnan(old) or math.isnan(new) else old + share * (new - old)
 
 
 def _stamp_ns(message: Any) -> int:

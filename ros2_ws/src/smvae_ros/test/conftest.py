@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ os.environ.setdefault(
 REQUIRE = os.environ.get("SMVAE_REQUIRE_DDS") == "1"
 WHY_SKIPPED = "needs rclpy and smvae_msgs: scripts/build_workspace.sh, then . scripts/ros_env.sh"
 
+#: In the environment of every process that this run starts.
+MARK = f"SMVAE_TEST_RUN={os.getpid()}"
+os.environ["SMVAE_TEST_RUN"] = str(os.getpid())
+
 _passed: list[str] = []
+_left: list[str] = []
 
 
 def _has_ros() -> bool:
@@ -56,11 +62,29 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     text = f"{len(_passed)} tests ran over DDS" if HAS_ROS else f"no DDS tests: {WHY_SKIPPED}"
     terminalreporter.write_line(f"smvae_ros: {text}")
+    for process in _left:
+        terminalreporter.write_line(f"smvae_ros: LEFT RUNNING by a test: {process}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if REQUIRE and not _passed and not session.config.option.collectonly:
+    """Fail a run without DDS tests where they must run, and one that leaves a process behind."""
+    _left.extend(left_running())
+    required = REQUIRE and not session.config.option.collectonly
+    if _left or (required and not _passed):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def left_running() -> list[str]:
+    """Return the processes that this run started and that still run, as 'pid command line'."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        if int(folder.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            if MARK.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found.append(f"{folder.name} {words.decode(errors='replace')}")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,7 @@ def test_every_entry_of_an_active_node(
     }
     assert model["sha256"] == runtime.bundle.sha256
     assert (model["provider_wanted"], model["provider"]) == ("cpu", "CPUExecutionProvider")
+    assert model["nodes"].startswith("CPUExecutionProvider ")
     assert (model["generation"], model["state"]) == ("1", "active")
     rgb = board.entry("modality rgb", level=DiagnosticStatus.OK)
     assert (rgb["topic"], rgb["publishers"]) == ("/rgb/image", "1")
@@ -147,7 +148,8 @@ def test_depth_that_looks_like_millimetres_is_a_warning(
 
     def odd() -> bool:
         stamp = client.now_ns()
-        sample = depth.example_sample(1) * np.float32(1000.0)
+        sample = depth.example_sample(1)
+        sample[10:] *= np.float32(1000.0)  # with no row in metres it would be refused
         client.publish("depth", stamp, client.message("depth", sample, stamp))
         status = board.newest().get("modality depth")
         return status is not None and "millimet" in status.message
@@ -193,7 +195,17 @@ def test_diagnostics_come_while_sensors_flood_the_node(
         arrivals += [time.monotonic()] * (len(board.arrays) - len(arrivals))
     client.spin(1.0)
     assert len(board.arrays) >= 0.2 * seconds / PERIOD_S  # a fifth: the machine may be loaded
-    assert int(board.entry("inference")["missed_triggers"]) > 0
+
+
+def test_images_that_replace_each_other_unseen_are_missed_triggers(
+    start_node, client, board, bundle, strict
+) -> None:
+    slow = strict | {"max_rate_hz": 2.0}
+    start_node(bundle=bundle, parameters=slow, diagnostics_period_s=PERIOD_S)
+    client.activate()
+    client.play_until(
+        ("rgb", "force"), lambda: int(board.entry("inference")["missed_triggers"]) > 0, 20.0
+    )
 
 
 def test_a_model_that_gives_no_numbers_is_counted(client, bundle, domain) -> None:

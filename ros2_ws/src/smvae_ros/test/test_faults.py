@@ -7,15 +7,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import pytest
 import rclpy
+from lifecycle_msgs.msg import Transition
 from node_harness import fused, status_of
+from rclpy.clock import ClockChange
+from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from smvae_ros import inputs as inputs_module
+from smvae_ros import parameters
+from smvae_ros.lifecycle_guards import surviving
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.perception_node import PerceptionNode
+from std_srvs.srv import Trigger
 
-from smvae_core.conversions import CONVERTERS, converter
+from smvae_core import runtime as runtime_module
+from smvae_core.preprocessing import prepare
 
 
 @pytest.fixture
@@ -67,7 +76,9 @@ def test_a_conversion_that_fails_unforeseen_rejects_the_message_by_the_errors_na
         raise IndexError("nobody thought of this")
 
     session = node._session
-    session.inference._converters["rgb"] = replace(converter("color_image"), to_array=broken)
+    reading = session.inference._perceiver._reading
+    healthy = reading["rgb"]
+    reading["rgb"] = (broken, healthy[1])
     client.play_until(
         ("rgb", "action"),
         lambda: [m for m in client.latents if m.valid and status_of(m, "rgb").rejected],
@@ -76,8 +87,114 @@ def test_a_conversion_that_fails_unforeseen_rejects_the_message_by_the_errors_na
     status = session.mailbox.observe().status["rgb"]
     assert set(status.reject_reasons) == {"unforeseen IndexError"}
     assert all(fused(m) == ("action",) for m in client.latents if m.valid)
-    session.inference._converters["rgb"] = CONVERTERS["color_image"]
+    reading["rgb"] = healthy
     client.play_until(
         ("rgb", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2], 30.0
     )
     assert session.inference.alive
+
+
+def test_preprocessing_that_fails_on_a_message_refuses_it_and_the_thread_lives(
+    client, node, monkeypatch
+) -> None:
+    def broken(modality: Any, *rest: Any) -> Any:
+        if modality.name == "rgb":
+            raise cv2.error("resize: inv_scale_x > 0")
+        return prepare(modality, *rest)
+
+    session = node._session
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime_module, "prepare", broken)
+        client.play_until(
+            ("rgb", "action"),
+            lambda: [m for m in client.latents if m.valid and status_of(m, "rgb").rejected],
+            30.0,
+        )
+    assert set(session.mailbox.observe().status["rgb"].reject_reasons) == {"unforeseen error"}
+    client.play_until(
+        ("rgb", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2], 30.0
+    )
+    assert session.inference.alive
+
+
+def test_a_reading_that_fails_unforeseen_is_a_rejection(client, node) -> None:
+    def broken(*_: Any) -> Any:
+        raise IndexError("nobody thought of this")
+
+    inputs, healthy = node._session.inputs, node._session.inputs._converters["force"]
+    inputs._converters["force"] = replace(healthy, to_array=broken)
+    client.play_until(
+        ("force", "action"),
+        lambda: [m for m in client.latents if m.valid and status_of(m, "force").rejected],
+        30.0,
+    )
+    status = node._session.mailbox.observe().status["force"]
+    assert set(status.reject_reasons) == {"unforeseen IndexError"}
+    assert inputs.errors == 0
+    inputs._converters["force"] = healthy
+    client.play_until(
+        ("force", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2], 30.0
+    )
+
+
+def test_services_and_parameters_that_fail_answer_why_and_the_node_lives(
+    client, node, monkeypatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Mailbox, "flush", broken)
+        patch.setattr(parameters, "check", broken)
+        answer = client.call(Trigger, "/smvae/reset", Trigger.Request())
+        assert not answer.success
+        assert answer.message == "on_reset failed: RuntimeError: a fault of ours"
+        refused = client.set_parameter("max_rate_hz", 20.0)
+        assert not refused.successful
+        assert refused.reason == "check failed: RuntimeError: a fault of ours"
+        change = {"clock_change": ClockChange.ROS_TIME_NO_CHANGE, "delta": -1}
+        node._jump._post_callback(change)  # as rclpy calls it when /clock jumps
+    assert client.set_parameter("max_rate_hz", 20.0).successful
+    assert client.call(Trigger, "/smvae/reset", Trigger.Request()).success
+    assert client.state() == "active"
+
+
+def test_a_callback_that_survives_answers_in_its_place(node) -> None:
+    def jumped(jump: Any) -> None:
+        raise KeyError(jump)
+
+    assert surviving(node, jumped)("back") is None
+    assert surviving(node, jumped, lambda reason, jump: (reason, jump))("back") == (
+        "jumped failed: KeyError: 'back'",
+        "back",
+    )
+    assert surviving(node, lambda jump: jump)("on") == "on"
+
+
+def test_counts_begin_anew_with_every_activation(client, node) -> None:
+    session = node._session
+    session.inputs.errors, session.mailbox.missed = 3, 5
+    assert client.change(Transition.TRANSITION_DEACTIVATE)
+    assert client.change(Transition.TRANSITION_ACTIVATE)
+    assert (session.inputs.errors, session.mailbox.missed) == (0, 0)
+
+
+def test_a_middleware_without_the_matched_event_is_taken_as_it_is(
+    client, node, monkeypatch
+) -> None:
+    """Whether anybody publishes is then not known: what is silent is STALE, and all is fused."""
+
+    class Unable(SubscriptionEventCallbacks):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given)
+            if self.matched is not None:
+                raise UnsupportedEventTypeError("not by this middleware")
+
+    assert client.change(Transition.TRANSITION_DEACTIVATE)
+    monkeypatch.setattr(inputs_module, "SubscriptionEventCallbacks", Unable)
+    node._session.mailbox._collector.set_publishers("rgb", None)
+    assert client.change(Transition.TRANSITION_ACTIVATE)
+    client.latents.clear()
+    client.play_until(
+        ("rgb", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2], 30.0
+    )

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from smvae_ros.loading import Interrupted, load, verified, warm_up
+from smvae_ros.parameters import PARAMETERS
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import BundleError, ConfigError
 from smvae_core.modality import all_subsets
 from smvae_core.runtime import Runtime
 
-VALUES = {"provider": "cpu", "allow_cpu_fallback": False, "threads": 1}
+VALUES = {p.name: p.default for p in PARAMETERS}
 
 
 def go_on() -> bool:
@@ -95,3 +96,23 @@ def test_loading_is_given_up_when_the_process_is_to_end(bundle, runtime) -> None
     with pytest.raises(Interrupted):
         warm_up(Runtime(bundle), lambda: next(answers))
     assert next(answers, None) is None  # asked between subsets
+
+
+def test_the_gpu_and_its_limit_reach_the_sessions(bundle, monkeypatch) -> None:
+    """A limit that the provider cannot keep is refused, wherever onnxruntime runs."""
+    with pytest.raises(ConfigError, match="gpu_mem_limit_mb 64 cannot be kept by provider 'tens"):
+        load(
+            verified(str(bundle), ""),
+            VALUES | {"provider": "tensorrt", "gpu_mem_limit_mb": 64.0},
+            go_on,
+        )
+    asked: dict[str, Any] = {}
+    healthy = Runtime.__init__
+
+    def noted(self: Runtime, *args: Any, **options: Any) -> None:
+        asked.update(options)
+        healthy(self, *args, **options)
+
+    monkeypatch.setattr(Runtime, "__init__", noted)
+    load(verified(str(bundle), ""), VALUES | {"device_id": 2, "gpu_mem_limit_mb": 64.0}, go_on)
+    assert (asked["device_id"], asked["gpu_mem_limit_mb"]) == (2, 64.0)

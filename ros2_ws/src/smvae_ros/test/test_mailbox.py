@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import pytest
@@ -165,7 +166,7 @@ def test_five_times_the_rate_does_not_grow_any_queue() -> None:
         assert observation.samples == {"rgb": newest, "action": newest}
         channels = play.mailbox._collector._channels
         sizes.append({n: len(c.samples) for n, c in channels.items()})
-    assert sizes[-1] == sizes[4]
+    assert sizes[-1] == sizes[9]
     assert sizes[-1]["rgb"] <= 8, "images are large"
 
 
@@ -178,3 +179,44 @@ def test_opening_again_counts_from_zero() -> None:
     play.mailbox.open()
     status = play.mailbox.observe().status["rgb"]
     assert (status.received, status.rejected, status.state) == (0, 0, FusionState.ABSENT)
+
+
+def test_ages_are_by_the_nodes_clock_once_it_runs() -> None:
+    """What is known when nothing comes any more: ages grow, and one without samples has none."""
+    play = Play("any", action=FusionRule(stamp_offset_s=0.5))
+    play.run("rgb")
+    play.put("action", 1000)
+    for clock_ms in (2000, 60_000):
+        status = play.mailbox.statuses(T0 + clock_ms * MS)
+        assert status["rgb"].age_s == pytest.approx((clock_ms - 950) * 1e-3)
+        assert status["action"].age_s == pytest.approx((clock_ms - 500) * 1e-3), "corrected"
+        assert math.isnan(status["depth"].age_s)
+    not_started = play.mailbox.statuses(0)
+    assert not_started["rgb"].age_s == pytest.approx(0.0), "at the newest stamp of all"
+
+
+def test_a_sample_that_nobody_looked_at_before_the_next_is_missed() -> None:
+    play = Play("any")
+    play.put("rgb", 0)
+    play.put("depth", 0)
+    assert play.mailbox.missed == 0, "one latent answers both"
+    play.put("rgb", 20)
+    assert play.mailbox.missed == 1
+    play.mailbox.take()
+    play.put("rgb", 40)
+    assert play.mailbox.missed == 1
+    play.mailbox.flush()
+    play.put("rgb", 60)
+    assert play.mailbox.missed == 1
+    for t in range(100, 200):
+        play.put("force", t)
+    assert play.mailbox.missed == 1, "one window is of many readings"
+    play.mailbox.open()
+    assert play.mailbox.missed == 0
+
+
+def test_what_does_not_ask_is_not_missed() -> None:
+    play = Play("rgb")
+    play.put("action", 0)
+    play.put("action", 20)
+    assert play.mailbox.missed == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
 from node_harness import LATCHED, ModelInfo, camera_info, fused
 from sensor_msgs.msg import CameraInfo, Image
@@ -19,9 +20,9 @@ from smvae_ros.depth_color import colored, limits_m
 from smvae_ros.latencies import WINDOW_S, Latencies
 
 from smvae_core.conversions.image_data import fill
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
 from smvae_core.novelty import Novelty, Tail, component
-from smvae_core.preprocessing import Statistics
+from smvae_core.preprocessing import DEPTH_RANGE_M, measure_statistics, prepare
 
 COLOR = "/smvae/predicted/depth/color/image"
 
@@ -207,11 +208,16 @@ def test_colours_are_of_fixed_limits_and_no_return_is_black() -> None:
     assert not image[1].any()
 
 
-def test_colour_limits_come_from_parameters_or_the_training_data() -> None:
-    statistics = Statistics(mean=(0.6,), scale=(0.1,))
-    assert limits_m(statistics) == pytest.approx((0.4, 0.8))
-    assert limits_m(statistics, 0.2, 1.5) == (0.2, 1.5)
-    assert limits_m(Statistics(mean=(0.1,), scale=(0.2,)))[0] == 0.0
+def test_colour_limits_come_from_parameters_or_are_the_models_range() -> None:
+    assert limits_m() == limits_m(0.5, 0.0) == (0.0, DEPTH_RANGE_M[1]) == (0.0, 2.0)
+    assert limits_m(0.2, 1.5) == (0.2, 1.5)
+
+
+def test_training_data_say_nothing_about_the_limits_of_depth() -> None:
+    """The model's depth is in metres, as ModalityInfo.scale says: images are not standardised."""
+    depth = VISION_TOUCH[1]
+    near = np.stack([prepare(depth, 0.3 * depth.example_sample(seed)) for seed in range(4)])
+    assert measure_statistics(depth, near).scale == (1.0,)
 
 
 def test_percentiles_are_those_of_the_last_ten_seconds() -> None:
@@ -230,3 +236,27 @@ def test_percentiles_are_those_of_the_last_ten_seconds() -> None:
     assert summary["node_latency_p95_ms"] == pytest.approx(190)
     assert summary["rate_hz"] == pytest.approx(101 / WINDOW_S)
     assert latencies.published == 151
+
+
+def test_nothing_is_decoded_twice_for_one_latent(client, domain, calibrated, strict) -> None:
+    """Novelty decodes what was fused, predicted images what else is wanted."""
+    decoded: list[tuple[str, bytes]] = []
+    given = strict | {"bundle": str(calibrated(1.5, 2.5)), "publish_predicted": "always"}
+    with InProcess(domain, **given) as node:
+        client.activate()
+        runtime = node.session.runtime
+        decode = runtime.decode
+
+        def counted(name: str, mean: Any) -> Any:
+            decoded.append((name, mean.tobytes()))
+            return decode(name, mean)
+
+        runtime.decode = counted
+        client.latents.clear()
+        client.play_until(
+            ("rgb", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2]
+        )
+        client.play_until(("action",), lambda: len(decoded) > 12)
+        assert client.change(Transition.TRANSITION_DEACTIVATE)
+    assert len(decoded) == len(set(decoded)), "one decoder, one mean"
+    assert {"rgb", "depth", "action"} == {name for name, _ in decoded}

@@ -42,6 +42,8 @@ def test_the_defaults_are_valid_and_every_parameter_is_explained() -> None:
     [
         ({"max_rate_hz": 0.0}, "max_rate_hz must lie in [0.1, 1000]"),
         ({"provider": "tpu"}, "provider must be one of cpu, cuda, tensorrt"),
+        ({"device_id": -1}, "device_id must lie in [0, 63], got -1"),
+        ({"gpu_mem_limit_mb": -1.0}, "gpu_mem_limit_mb must lie in [0, 1e+06], got -1"),
         ({"trigger": "lidar"}, "trigger must be one of any, timer, rgb"),
         ({"trigger": "rgb", "modalities.rgb.enabled": False}, "trigger must be one of"),
         (

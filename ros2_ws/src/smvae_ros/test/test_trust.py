@@ -46,7 +46,7 @@ class World:
             valid=True,
             model_generation=1,
             mean=[mean],
-            variance=[0.0],
+            variance=[1e-12],
             modalities=[ModalityStatus(name="force", state=ModalityStatus.FUSED)],
         )
         seconds, rest = divmod(round(self.now_s * 1e9), 10**9)

@@ -1,0 +1,164 @@
+"""A message that fails is refused by name and the next is used; a broken session is not hidden."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from smvae_core import perceiver as perceiver_module
+from smvae_core import runtime as runtime_module
+from smvae_core.conversions import ConversionOptions
+from smvae_core.errors import SampleError, Unforeseen, refusing
+from smvae_core.fusion import FusionState
+from smvae_core.modality import vision_touch
+from smvae_core.observation import Collector
+from smvae_core.perceiver import Perceived, Perceiver
+from smvae_core.runtime import Runtime
+
+MODALITIES = vision_touch(32)
+MS = 1_000_000
+T0 = 1_000_000 * MS
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    import torch
+
+    from smvae_core.model.config import ModelConfig
+    from smvae_core.model.export import export_bundle
+    from smvae_core.model.smvae import SMVAE
+    from smvae_core.preprocessing import measure_statistics, prepare
+
+    torch.manual_seed(0)
+    config = ModelConfig(modalities=MODALITIES, latent_dim=8, embedding_dim=32, base_channels=4)
+    statistics = {
+        m.name: measure_statistics(
+            m, np.stack([prepare(m, m.example_sample(seed)) for seed in range(8)])
+        )
+        for m in MODALITIES
+    }
+    out = tmp_path_factory.mktemp("bundle") / "untrained"
+    return Runtime(export_bundle(SMVAE(config), statistics, out, name="untrained"))
+
+
+class Desk:
+    """A collector that is fed samples as they are, and a perceiver that looks at it."""
+
+    def __init__(self, runtime: Runtime, **told: Any) -> None:
+        self.perceiver = Perceiver(runtime, **told)
+        names = [m.name for m in MODALITIES]
+        self.perceiver.configure(
+            {n: lambda modality, value, options: value for n in names},
+            {n: ConversionOptions() for n in names},
+        )
+        self.collector = Collector(MODALITIES)
+        self.now_s = 0.0
+
+    def see(self, **samples: Any) -> Perceived | None:
+        """Store one sample of each, of one moment, and perceive it."""
+        self.now_s += 0.05
+        stamp = T0 + round(self.now_s * 1e9)
+        for name, value in samples.items():
+            self.collector.add(name, stamp, value, self.now_s)
+        return self.perceiver.perceive(
+            1,
+            self.collector.observe(self.now_s),
+            lambda name, stamp, reason: self.collector.drop(name, stamp, self.now_s, reason),
+            lambda reference_ns: self.collector.observe(self.now_s, reference_ns),
+        )
+
+    def reasons(self, name: str) -> dict[str, int]:
+        return self.collector.observe(self.now_s).status[name].reject_reasons
+
+
+def sample(name: str, seed: int = 0) -> Any:
+    return next(m for m in MODALITIES if m.name == name).example_sample(seed)
+
+
+@pytest.mark.parametrize("broken", ["prepare", "normalise", "plausibility"])
+def test_what_fails_on_one_message_refuses_it_by_the_errors_name(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(modality: Any, *rest: Any) -> Any:
+        if modality.name == "rgb":
+            raise cv2.error("resize: inv_scale_x > 0")
+        return healthy(modality, *rest)
+
+    told: list[tuple[str, str]] = []
+    desk = Desk(runtime, rejected=lambda n, t: told.append((n, t)), judged=lambda n, t: None)
+    place = perceiver_module if broken == "plausibility" else runtime_module
+    healthy = getattr(place, broken)
+    with monkeypatch.context() as patch:
+        patch.setattr(place, broken, fail)
+        perceived = desk.see(rgb=sample("rgb"), action=sample("action"))
+    assert perceived is not None
+    assert perceived.observation.subset == ("action",)
+    assert perceived.observation.status["rgb"].state is FusionState.REJECTED
+    assert desk.reasons("rgb") == {"unforeseen error": 1}
+    ((name, text),) = told
+    assert name == "rgb"
+    assert "inv_scale_x" in text
+    again = desk.see(rgb=sample("rgb", 1), action=sample("action", 1))
+    assert again is not None
+    assert again.observation.subset == ("rgb", "action")
+
+
+def test_an_error_of_the_session_itself_is_not_taken_for_a_bad_message(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the accelerator is gone")
+
+    monkeypatch.setattr(runtime._sessions, "run", gone)
+    with pytest.raises(RuntimeError, match="the accelerator is gone"):
+        Desk(runtime).see(action=sample("action"))
+
+
+def test_a_sample_is_embedded_once_until_options_or_epoch_change(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[str] = []
+    healthy = runtime.observe
+    monkeypatch.setattr(
+        runtime, "observe", lambda name, x: (embedded.append(name), healthy(name, x))
+    )
+    desk = Desk(runtime)
+    desk.see(rgb=sample("rgb"))
+    desk.see(action=sample("action"))
+    assert embedded == ["rgb", "action"], "rgb is fused in both, and embedded once"
+    desk.perceiver.forget()
+    desk.see()
+    assert sorted(embedded[2:]) == ["action", "rgb"]
+
+
+def test_what_is_odd_is_told_of_every_new_sample(runtime: Runtime) -> None:
+    told: list[tuple[str, str]] = []
+    desk = Desk(runtime, judged=lambda n, t: told.append((n, t)))
+    desk.see(rgb=sample("rgb"))
+    desk.see(rgb=np.zeros((128, 128, 3), np.uint8))
+    assert told == [("rgb", ""), ("rgb", "every value of every pixel is 0")]
+
+
+def test_a_posterior_that_is_no_number_says_so(runtime: Runtime) -> None:
+    desk = Desk(runtime)
+    huge = np.full(4, 1e38, np.float32)
+    perceived = desk.see(action=huge)
+    assert perceived is not None
+    assert not perceived.finite
+    healthy = desk.see(action=sample("action"))
+    assert healthy is not None
+    assert healthy.finite
+
+
+def test_a_refusal_that_says_why_passes_as_it_is() -> None:
+    with pytest.raises(SampleError, match="expected a, got b") as caught, refusing("rgb"):
+        raise SampleError("rgb", "shape", expected="a", got="b", reason="size")
+    assert not isinstance(caught.value, Unforeseen)
+    with pytest.raises(Unforeseen, match=r"rgb: message: .*KeyError") as caught, refusing("rgb"):
+        raise KeyError("x")
+    assert caught.value.reason == "unforeseen KeyError"
