@@ -7,7 +7,6 @@ goes wrong is noticed in supervision.py. This file is the lifecycle: what exists
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from typing import Any
@@ -20,6 +19,7 @@ from std_srvs.srv import Trigger
 from smvae_core.errors import ConfigError
 from smvae_ros.lifecycle_guards import guarded, refuse_impossible, surviving
 from smvae_ros.node_parameters import NodeParameters, Phase, Prepared
+from smvae_ros.resources import give_back_memory
 from smvae_ros.session import Session
 from smvae_ros.supervision import Supervision
 
@@ -148,7 +148,7 @@ class PerceptionNode(LifecycleNode):
         if self._session is not None:
             self._drop(self._session)
             self._session = None
-            gc.collect()  # its memory, a GPU's above all, is wanted now, not some cycles later
+            give_back_memory()  # wanted now, a GPU's above all, not some cycles later
 
     def _drop(self, session: Session) -> None:
         """Remove what a stopped session has in the node; its thread may still run, and is noted."""
@@ -198,7 +198,7 @@ class PerceptionNode(LifecycleNode):
         if old is not None:
             self._drop(old)
         del old
-        gc.collect()  # its memory, a GPU's above all, is wanted now, not some cycles later
+        give_back_memory()  # wanted now, a GPU's above all, not some cycles later
         self._settings.adopt(prepared.table)
         self.failure = ""
         manifest, bundle = prepared.runtime.manifest, prepared.runtime.bundle

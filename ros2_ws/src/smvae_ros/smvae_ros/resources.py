@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib
 import os
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -136,3 +139,13 @@ def hardware_id(gpu: Gpu, provider: str) -> str:
 def _text(value: str | bytes) -> str:
     """Older pynvml answers in bytes."""
     return value.decode() if isinstance(value, bytes) else value
+
+
+def give_back_memory() -> None:
+    """Collect what is unreachable, and return freed memory to the system where glibc can.
+
+    A bundle's graphs are read as bytes; what glibc keeps of them grows with every load.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
