@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,20 @@ def test_another_subset_or_size_is_refused() -> None:
         READOUT.apply(("rgb", "force"), MEAN[:4], VARIANCE)
     with pytest.raises(ConfigError, match=r"expected offset weights \(3, 4\)"):
         replace(LINEAR, contact_weights=np.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"residual_m": np.array([0.01, np.nan, 0.01])}, "expected finite numbers"),
+        ({"offset_weights": np.full((3, 5), np.inf)}, "expected finite numbers"),
+        ({"contact_bias": math.inf}, "expected finite numbers"),
+        ({"residual_m": np.array([0.01, -0.02, 0.01])}, "residuals of 0 or more"),
+    ],
+)
+def test_numbers_that_no_fit_gives_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(LINEAR, **change)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -45,6 +45,15 @@ def test_an_operator_who_holds_still_keeps_the_robot_still() -> None:
     assert not blend(np.zeros(6), estimate((50.0, 50.0), 1.0, 0.0), 0.6, LIMITS).any()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_command_that_is_not_finite_becomes_zero_and_leaves_no_trace(bad: float) -> None:
+    wild = OPERATOR.copy()
+    wild[0] = bad
+    command = limited(wild, OPERATOR, 0.05, LIMITS)
+    np.testing.assert_array_equal(command, np.zeros(6))
+    assert np.isfinite(limited(OPERATOR, command, 0.05, LIMITS)).all()
+
+
 def test_speed_and_change_of_a_command_are_limited() -> None:
     wild = np.array([5.0, -5.0, 5.0, 0.0, 0.0, 9.0])
     last = np.zeros(6)

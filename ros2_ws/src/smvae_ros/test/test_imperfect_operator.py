@@ -1,0 +1,60 @@
+"""The demo's scripted operator over real DDS: truth makes commands, anything else makes none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TwistStamped
+from robot_harness import RELIABLE, Listener, Program
+
+pytestmark = pytest.mark.dds
+TRUTH = "/simulated_robot/ground_truth/state"
+
+
+def truth(*values: str) -> DiagnosticArray:
+    """Return the robot's true state with the peg's offset from the hole."""
+    names = (f"offset.{axis} [m]" for axis in "xyz")
+    pairs = [KeyValue(key=n, value=v) for n, v in zip(names, values, strict=False)]
+    message = DiagnosticArray(status=[DiagnosticStatus(values=pairs)])
+    message.header.frame_id = "base_link"
+    return message
+
+
+USELESS = {
+    "no status": DiagnosticArray(),
+    "no offset": truth(),
+    "a number short": truth("0.1", "0.1"),
+    "no number": truth("0.1", "here", "0.1"),
+    "not finite": truth("0.1", "nan", "0.1"),
+}
+
+
+def test_a_truth_that_says_nothing_makes_no_command_and_ends_nothing(
+    domain: int, tmp_path: Path
+) -> None:
+    listener = Listener(domain)
+    commands = listener.listen(TwistStamped, "/operator/command")
+    publisher = listener.node.create_publisher(DiagnosticArray, TRUTH, RELIABLE)
+    program = Program("imperfect_operator", domain, tmp_path / "log")
+    try:
+        listener.until(publisher.get_subscription_count)
+        listener.until(lambda: listener.node.count_publishers("/operator/command"))
+        for message in USELESS.values():
+            publisher.publish(message)
+            listener.until(lambda: "truth refused" in program.text())
+        assert not commands
+
+        def moved() -> list[TwistStamped]:
+            publisher.publish(truth("0.05", "0.0", "0.05"))
+            return commands
+
+        listener.until(moved)
+        assert commands[0].header.frame_id == "base_link"
+        assert commands[0].twist.linear.x < 0.0, "toward the hole"
+        assert program.interrupt() == 0, program.text()
+        assert "Traceback" not in program.text()
+    finally:
+        listener.close()
+        program.end()
