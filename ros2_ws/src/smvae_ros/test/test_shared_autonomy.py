@@ -66,9 +66,14 @@ class Stage(Listener):
         info = ModelInfo(generation=1, name="played", sha256=sha256, novelty_error=3.0)
         self._infos.publish(info)
 
-    def command(self, twist: np.ndarray, frame_id: str = "base_link") -> None:
+    def command(
+        self, twist: np.ndarray, frame_id: str = "base_link", age_s: float | None = 0.0
+    ) -> None:
+        """Publish a command stamped so long ago, or without a stamp."""
         message = TwistStamped()
         message.header.frame_id = frame_id
+        if age_s is not None:
+            self.stamp(message, age_s)
         linear, angular = message.twist.linear, message.twist.angular
         linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(float, twist)
         self._operator.publish(message)
@@ -91,9 +96,12 @@ class Stage(Listener):
             ],
         }
         message = LatentState(**(values | changes))
+        self.stamp(message, age_s)
+        self._latents.publish(message)
+
+    def stamp(self, message: Any, age_s: float) -> None:
         stamp_ns = self.node.get_clock().now().nanoseconds - round(age_s * 1e9)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
-        self._latents.publish(message)
 
     def play(
         self,
@@ -184,6 +192,7 @@ FALLBACKS: dict[str, tuple[dict[str, Any], str]] = {
     "other model": ({"model_generation": 2}, "of another model"),
     "other size": ({"mean": [0.0], "variance": [1.0]}, "expected mean and variance"),
     "not a number": ({"spread": float("nan")}, "not finite"),
+    "too sure": ({"spread": 0.0}, "variance is not positive"),
     "nobody speaks": ({"latents": False}, "no latent for"),
 }
 
@@ -232,14 +241,34 @@ def test_a_silent_operator_gets_zero_whatever_the_latent_says(stage: Stage) -> N
     assert stage.weight == 0.0
 
 
-def test_a_command_in_another_frame_is_refused(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"frame_id": "tool0"}, "in 'tool0'"), ({"age_s": None}, "stamped 0 ns")],
+)
+def test_a_command_in_another_frame_or_without_a_stamp_is_refused(
+    stage: Stage, given: dict[str, Any], said: str
+) -> None:
     def beat() -> bool:
-        stage.command(OPERATOR, "tool0")
+        stage.command(OPERATOR, **given)
         stage.came_true(lambda: False, 0.04)
-        return "refused" in stage.program.text()  # type: ignore[attr-defined]
+        return said in stage.program.text()  # type: ignore[attr-defined]
 
     stage.until(beat)
     assert stage.near(np.zeros(6))
+
+
+@pytest.mark.parametrize(("age_s", "said"), [(5.0, "is older than"), (-5.0, "of the future")])
+def test_a_command_of_another_time_moves_nothing(stage: Stage, age_s: float, said: str) -> None:
+    """Commands still arrive, from a bag or over a link that holds them back."""
+
+    def beat() -> bool:
+        stage.command(OPERATOR, age_s=age_s)
+        stage.latent()
+        stage.came_true(lambda: False, 0.04)
+        return stage.says(said) and stage.near(np.zeros(6))
+
+    stage.until(beat)
+    assert stage.weight == 0.0
 
 
 def test_sigint_ends_it_cleanly(stage: Stage) -> None:
@@ -293,7 +322,9 @@ def test_the_perception_node_itself_is_trusted(
     operator = client.node.create_publisher(TwistStamped, "/operator/command", 1)
 
     def assisting() -> bool:
-        operator.publish(TwistStamped())
+        command = TwistStamped()
+        command.header.stamp = client.node.get_clock().now().to_msg()
+        operator.publish(command)
         return any(s.message == "assisting" for s in states)
 
     try:
