@@ -45,6 +45,8 @@ class Bound:
     """What beta anneals: `kl`, matching, and the KL of a second bound."""
     parts: tuple[Part, ...]
     """The first one is reported."""
+    draws: int = 1
+    """So many of the parts, the first ones, are samples of one posterior, of equal standing."""
 
 
 def draw_bound(
@@ -52,9 +54,11 @@ def draw_bound(
     batch: Mapping[str, Tensor],
     recorded: Bool[Tensor, "B M"],
     present: Bool[Tensor, "B M"],
+    beta: float,
     config: ObjectiveConfig,
     generator: torch.Generator | None,
 ) -> Bound:
+    """Encode what the target asks for and draw its latents; see `objective.elbo`."""
     if config.target in ("observed", "subset"):
         subset = model.encode(batch, present)
         targets = present if config.target == "subset" else recorded
@@ -68,36 +72,36 @@ def draw_bound(
         return Bound(subset, kl, kl, (Part(recorded, z, z_rest),))
     kl = everything.kl()
     divergence = kl + config.matching * everything.detach().kl_to(subset)
-    draws = [everything.rsample(generator) for _ in range(config.samples)]
-    weighted, fixed = config.samples > 1, everything.detach()
+    weighted = config.samples > 1 and beta == 1.0
+    draw, fixed = everything.rsamples if weighted else everything.antithetic, everything.detach()
+    draws = draw(config.samples, generator)
     parts = [Part(recorded, z, log_ratio=fixed.log_ratio(z) if weighted else None) for z in draws]
     if config.second_bound != "none":
         divergence = divergence + subset.kl()
         targets = present if config.second_bound == "subset" else recorded
         parts.append(Part(targets, subset.rsample(generator)))
-    return Bound(everything, kl, divergence, tuple(parts))
+    return Bound(everything, kl, divergence, tuple(parts), len(draws))
 
 
 def combine(bound: Bound, totals: list[Tensor], beta: float) -> Float[Tensor, " B"]:
     """Return the bound of every sample from the weighted log likelihoods of its parts.
 
-    With several samples the gradient towards q(z|X) is the doubly reparameterised one (Tucker et
-    al. 2019): with v_k = exp(w_k) / sum_j exp(w_j), the gradient of log q's own parameters, which
-    is all noise once q is right, turns into a factor of each sample's path,
+    Importance-weighted samples take the doubly reparameterised gradient (Tucker et al. 2019): with
+    v_k = exp(w_k) / sum_j exp(w_j), the gradient of log q's own parameters, which is all noise once
+    q is right, turns into a factor v_k of each sample's path,
 
-        sum_k v_k (1 - beta + beta v_k) dw_k/dz_k dz_k/dphi
+        sum_k v_k^2 dw_k/dz_k dz_k/dphi
 
-    which is Tucker's v_k^2 at beta 1, and without bias while log q is annealed too. A hook on z_k
-    multiplies; decoders get the gradient as it is.
+    A hook on z_k multiplies; decoders get the gradient as it is.
     """
+    own, others = totals[: bound.draws], totals[bound.draws :]
     ratios = [part.log_ratio for part in bound.parts if part.log_ratio is not None]
     if not ratios:
-        return sum(totals, -beta * bound.divergence)
-    count = len(ratios)
-    weights = torch.stack([t + beta * r for t, r in zip(totals[:count], ratios, strict=True)])
+        return sum(others, sum(own) / len(own) - beta * bound.divergence)
+    weights = torch.stack([t + r for t, r in zip(own, ratios, strict=True)])
     shares = torch.softmax(weights.detach(), 0)
-    for part, share in zip(bound.parts[:count], shares, strict=True):
+    for part, share in zip(bound.parts, shares, strict=False):
         if part.z.requires_grad:
-            part.z.register_hook(partial(torch.mul, (1.0 - beta + beta * share).unsqueeze(1)))
-    joint = torch.logsumexp(weights, 0) - math.log(count)
-    return sum(totals[count:], joint - beta * (bound.divergence - bound.kl))
+            part.z.register_hook(partial(torch.mul, share.unsqueeze(1)))
+    joint = torch.logsumexp(weights, 0) - math.log(len(weights))
+    return sum(others, joint - beta * (bound.divergence - bound.kl))

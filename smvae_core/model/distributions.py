@@ -27,6 +27,22 @@ class Posterior:
         )
         return self.mean + torch.exp(0.5 * self.log_var) * epsilon
 
+    def rsamples(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> list[Float[Tensor, "B Z"]]:
+        """Draw `count` independent latents."""
+        return [self.rsample(generator) for _ in range(count)]
+
+    def antithetic(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> list[Float[Tensor, "B Z"]]:
+        """Draw `count` latents, the second half mirrored at the mean: mean - sigma * epsilon.
+
+        Each has the distribution of `rsample`; what is odd in epsilon cancels in a pair's mean.
+        """
+        drawn = self.rsamples((count + 1) // 2, generator)
+        return [*drawn, *(2.0 * self.mean - z for z in drawn)][:count]
+
     def kl(self) -> Float[Tensor, " B"]:
         """Return KL(q || N(0, I)) in nats, summed over latent dimensions."""
         variance = self.log_var.exp()

@@ -53,8 +53,9 @@ def elbo(
     | remaining | S from z_S, the rest of X from z_X, - beta (KL(q_S, p) + KL(q_X, q_S)) |
     | joint | sum over X of lambda_m log p(x_m|z_X) - beta (KL(q_X, p) + matching KL(q_X, q_S)) |
 
-    With `samples` K > 1, q_X = q(z|X) and w_k = weighted log p(X|z_k) + beta (log p(z_k) - log
-    q_X(z_k)), 'joint' is log 1/K sum_k exp(w_k) - beta matching KL(q_X, q_S) (Burda et al. 2016).
+    With `samples` K > 1 'joint' takes the mean over K latents in antithetic pairs while beta rises.
+    At beta 1 it is log 1/K sum_k exp(w_k) - matching KL(q_X, q_S) of K independent ones (Burda et
+    al. 2016), q_X = q(z|X) and w_k = weighted log p(X|z_k) + log p(z_k) - log q_X(z_k).
     'remaining' is Hirt et al. 2024. Each decodes a modality at most once per sample of q_X; a
     second bound, that of 'subset' or 'observed', is added to 'joint' on request.
 
@@ -74,7 +75,7 @@ def elbo(
     for name in config.weights:
         if name not in model.names:
             raise UnknownModality(name, model.names)
-    bound = draw_bound(model, batch, recorded, present, config, generator)
+    bound = draw_bound(model, batch, recorded, present, beta, config, generator)
     totals = [torch.zeros_like(bound.kl) for _ in bound.parts]
     unweighted = -bound.kl.detach()
     log_likelihood = {}

@@ -24,8 +24,9 @@ class ObjectiveConfig:
     """Target 'joint': weight of KL(q(z|X) || q(z|x_S)), q(z|X) being fixed in it, so that the joint
     posterior is no worse for the subsets' sake."""
     samples: int = 1
-    """Target 'joint': latent samples of q(z|X). Above 1 the bound is the importance-weighted one
-    (Burda et al. 2016), tighter, at the price of decoding everything that many times."""
+    """Target 'joint': latent samples of q(z|X); everything is decoded that many times. Above 1 they
+    are antithetic pairs while beta rises (less noise), and from beta 1 on the bound is the
+    importance-weighted one (Burda et al. 2016, tighter)."""
     second_bound: SecondBound = "none"
     """Target 'joint': add the bound of target 'subset' or 'observed', at the price of decoding what
     it reconstructs a second time."""

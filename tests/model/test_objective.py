@@ -212,26 +212,47 @@ def test_a_second_bound_adds_what_its_own_target_would_give(model: SMVAE):
         ObjectiveConfig(second_bound="subset")
 
 
-def test_importance_weighted_samples_give_the_bound_of_burda_et_al(model: SMVAE):
-    """Computed again from its definition, with the same latents, at beta 0.5 and weights."""
-    model.eval()
-    everything = presence(model, 5, *model.names)
-    batch = example_batch(model, 5)
-    config = ObjectiveConfig(target="joint", samples=3, matching=0.0, weights={"force": 10.0})
-    found = elbo(
-        model, batch, everything, everything, 0.5, config, torch.Generator().manual_seed(3)
-    )
-    posterior = model.encode(batch, everything)
+def by_definition(
+    model: SMVAE, batch: dict[str, torch.Tensor], latents: list[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log p(X given z_k), force tenfold, and log p(z_k) / q(z_k given X), both (K, B)."""
+    posterior = model.encode(batch, presence(model, 5, *model.names))
     q = Independent(Normal(posterior.mean, (0.5 * posterior.log_var).exp()), 1)
     prior = Independent(Normal(torch.zeros(5, 8), torch.ones(5, 8)), 1)
-    draws, weights = torch.Generator().manual_seed(3), []
-    for _ in range(3):
-        z = posterior.rsample(draws)
+    likelihoods, ratios = [], []
+    for z in latents:
         outputs = model.decode(z)
         each = {n: model.log_likelihood(n, batch[n], outputs[n]) for n in model.names}
-        likelihood = sum(each.values()) + 9.0 * each["force"]
-        weights.append(likelihood + 0.5 * (prior.log_prob(z) - q.log_prob(z)))
-    expected = torch.logsumexp(torch.stack(weights), 0) - math.log(3)
+        likelihoods.append(sum(each.values()) + 9.0 * each["force"])
+        ratios.append(prior.log_prob(z) - q.log_prob(z))
+    return torch.stack(likelihoods), torch.stack(ratios)
+
+
+WEIGHTED = ObjectiveConfig(target="joint", samples=3, matching=0.0, weights={"force": 10.0})
+
+
+def test_importance_weighted_samples_give_the_bound_of_burda_et_al(model: SMVAE):
+    """Computed again from its definition, with the same latents and weights."""
+    model.eval()
+    everything, batch = presence(model, 5, *model.names), example_batch(model, 5)
+    seeded = torch.Generator().manual_seed
+    found = elbo(model, batch, everything, everything, 1.0, WEIGHTED, seeded(3))
+    latents = model.encode(batch, everything).rsamples(3, seeded(3))
+    likelihoods, ratios = by_definition(model, batch, latents)
+    expected = torch.logsumexp(likelihoods + ratios, 0) - math.log(3)
+    torch.testing.assert_close(found.loss, -expected.mean(), rtol=1e-5, atol=1e-2)
+
+
+def test_while_beta_rises_several_samples_are_the_mean_of_their_elbos(model: SMVAE):
+    model.eval()
+    everything, batch = presence(model, 5, *model.names), example_batch(model, 5)
+    seeded = torch.Generator().manual_seed
+    found = elbo(model, batch, everything, everything, 0.5, WEIGHTED, seeded(3))
+    posterior = model.encode(batch, everything)
+    one, two, mirrored = posterior.antithetic(3, seeded(3))
+    torch.testing.assert_close(one + mirrored, 2.0 * posterior.mean)
+    likelihoods, _ = by_definition(model, batch, [one, two, mirrored])
+    expected = likelihoods.mean(0) - 0.5 * posterior.kl()
     torch.testing.assert_close(found.loss, -expected.mean(), rtol=1e-5, atol=1e-2)
 
 
