@@ -2,10 +2,11 @@
 
 ros2 launch launch/replay_bag.launch.py bag:=$(pwd)/runs/demo/bag bundle:=$(pwd)/runs/demo/bundle
 
-The bag starts once the node is active, and everything ends with it. `ros2 bag play` plays it where
+The bag starts once the node is active, and everything ends with it, or with the node. In a
+namespace the topics are played into it. `ros2 bag play` plays it where
 it is installed; smvae_ros's own `bag_player` elsewhere, and wherever `jump` is given, which only
 that one can. A live replay depends on the machine's load; `evaluate:=true` also scores the bag
-offline, which does not.
+offline, which does not; it needs what `pip install smvae[train,bags]` brings.
 """
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -20,7 +21,7 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.substitutions import FindPackageShare
 
@@ -37,6 +38,7 @@ def arguments() -> list[DeclareLaunchArgument]:
     return [
         declare("bundle", description="Exported model, absolute path."),
         declare("bag", description="Folder of a rosbag2 bag, absolute path."),
+        declare("namespace", default_value="", description="Namespace of node and topics."),
         declare("topics", default_value=INPUTS, description="What is played, parted by spaces."),
         declare("rate", default_value="1.0", description="Bag seconds per second."),
         declare("start_offset", default_value="0.0", description="Begin so many seconds in."),
@@ -93,14 +95,26 @@ def uses_rosbag2(context: LaunchContext) -> bool:
     return player == "rosbag2" or (player == "auto" and not jump and has_rosbag2())
 
 
+def remappings(context: LaunchContext) -> list[tuple[str, str]]:
+    """Recorded topic -> the topic that the node in its namespace listens to."""
+    namespace = given(context, "namespace").strip("/")
+    if not namespace:
+        return []
+    topics = given(context, "topics").split()
+    return [(t, f"/{namespace}{t}") for t in topics if not t.startswith(f"/{namespace}/")]
+
+
 def play(context: LaunchContext) -> ExecuteProcess:
     """The process that plays the bag, with /clock before every message."""
     common = ["--rate", given(context, "rate"), "--start-offset", given(context, "start_offset")]
     if given(context, "loop") == "true":
         common.append("--loop")
     topics = ["--topics", *given(context, "topics").split()]
+    renamed = remappings(context)
     if uses_rosbag2(context):
         command = ["ros2", "bag", "play", given(context, "bag"), "--clock-topics-all"]
+        if renamed:
+            topics += ["--remap", *(f"{recorded}:={played}" for recorded, played in renamed)]
         return ExecuteProcess(
             cmd=[*command, "--disable-keyboard-controls", *common, *topics], output="screen"
         )
@@ -109,24 +123,43 @@ def play(context: LaunchContext) -> ExecuteProcess:
         package="smvae_ros",
         executable="bag_player",
         arguments=[given(context, "bag"), *common, *jumps, "--wait", "10", *topics],
+        remappings=renamed,
         output="screen",
     )
+
+
+def fail(reason: str) -> OpaqueFunction:
+    """End everything, with an exit status that is not 0, unless it is ending anyway."""
+
+    def function(context: LaunchContext) -> None:
+        if not context.is_shutdown:
+            raise RuntimeError(reason)
+
+    return OpaqueFunction(function=function)
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Play once the node is active; then evaluate, where asked for; then end everything."""
     player = play(context)
-    begin = OnStateTransition(goal_state="active", entities=[player], handle_once=True)
     end = [Shutdown(reason="the bag has ended")]
-    handlers = [begin]
     if given(context, "evaluate") == "true":
         command = ["smvae", "evaluate-bag", given(context, "bag")]
         command += ["--bundle", given(context, "bundle"), "--out", given(context, "out")]
         evaluator = ExecuteProcess(cmd=command, output="screen")
-        handlers.append(OnProcessExit(target_action=player, on_exit=[evaluator]))
-        handlers.append(OnProcessExit(target_action=evaluator, on_exit=end))
+        ends = [OnProcessExit(target_action=evaluator, on_exit=end)]
+        after: list[LaunchDescriptionEntity] = [evaluator]
     else:
-        handlers.append(OnProcessExit(target_action=player, on_exit=end))
+        ends, after = [], end
+    unable = fail("nothing is played: the node's ERROR line above says why it is not active")
+    gone = fail("nothing more is played: the perception node is gone")
+    handlers = [
+        OnStateTransition(goal_state="active", entities=[player], handle_once=True),
+        OnStateTransition(start_state="configuring", goal_state="unconfigured", entities=[unable]),
+        OnStateTransition(start_state="activating", goal_state="inactive", entities=[unable]),
+        OnProcessExit(target_action=lambda a: isinstance(a, LifecycleNode), on_exit=[gone]),
+        OnProcessExit(target_action=player, on_exit=after),
+        *ends,
+    ]
     return [RegisterEventHandler(handler) for handler in handlers]
 
 

@@ -9,19 +9,18 @@ node of your own publishes geometry_msgs/TwistStamped on operator/command.
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
     """Robot, perception, blending and operator; arguments of perception.launch.py work here too."""
-    perception = PathJoinSubstitution(
-        [FindPackageShare("smvae_ros"), "launch", "perception.launch.py"]
-    )
+    robot = PathJoinSubstitution([ThisLaunchFileDir(), "simulated_robot.launch.py"])
+    perception_node = LaunchConfiguration("node_name", default="smvae")
+    topics = ("latent", "model_info")
 
     def number(name: str, kind: type) -> ParameterValue:
         return ParameterValue(LaunchConfiguration(name), value_type=kind)
@@ -32,6 +31,7 @@ def generate_launch_description() -> LaunchDescription:
             executable=executable,
             namespace=LaunchConfiguration("namespace", default=""),
             parameters=[parameters],
+            remappings=[(f"smvae/{topic}", [perception_node, f"/{topic}"]) for topic in topics],
             condition=condition,
             output="screen",
         )
@@ -56,10 +56,13 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="0.6",
                 description="Largest share of the assistance in the sideways command.",
             ),
-            node("simulated_robot", seed=number("seed", int), command_topic="command"),
             IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(perception),
-                launch_arguments={"bundle": LaunchConfiguration("bundle")}.items(),
+                PythonLaunchDescriptionSource(robot),
+                launch_arguments={
+                    "bundle": LaunchConfiguration("bundle"),
+                    "seed": LaunchConfiguration("seed"),
+                    "command_topic": "command",
+                }.items(),
             ),
             node(
                 "shared_autonomy_demo",

@@ -18,20 +18,32 @@ def generate_launch_description() -> LaunchDescription:
     share = FindPackageShare("smvae_ros")
     perception = PathJoinSubstitution([share, "launch", "perception.launch.py"])
     shipped = PathJoinSubstitution([share, "config", "fastdds_large_images.xml"])
-    variable = "FASTRTPS_DEFAULT_PROFILES_FILE"
-    profile = LaunchConfiguration(
-        "fastdds_profile", default=EnvironmentVariable(variable, default_value=shipped)
+    # Fast DDS 2 (Jazzy, Kilted) and 3 read different names
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    own = EnvironmentVariable(
+        names[0], default_value=EnvironmentVariable(names[1], default_value=shipped)
     )
+    profile = LaunchConfiguration("fastdds_profile", default=own)
     return LaunchDescription(
         [
             DeclareLaunchArgument("bundle", description="Exported model, absolute path."),
             DeclareLaunchArgument("seed", default_value="1000", description="World of the robot."),
+            DeclareLaunchArgument(
+                "command_topic",
+                default_value="",
+                description="Twists that it follows; empty: it moves by itself.",
+            ),
             Node(
                 package="smvae_ros",
                 executable="simulated_robot",
                 namespace=LaunchConfiguration("namespace", default=""),
-                parameters=[{"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}],
-                additional_env={variable: profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile},
+                parameters=[
+                    {
+                        "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
+                        "command_topic": LaunchConfiguration("command_topic"),
+                    }
+                ],
+                additional_env=dict.fromkeys(names, profile),
                 output="screen",
             ),
             IncludeLaunchDescription(

@@ -99,6 +99,9 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
             f"{_NODE}/test_lifecycle_reload.py::"
             "test_a_bundle_that_cannot_be_loaded_leaves_the_old_one",
         ),
+        "A node started where another was killed is configured and activated": (
+            f"{_NODE}/test_lifecycle_start.py::test_a_node_started_where_another_was_killed_comes_up",
+        ),
         "A dead inference thread is an ERROR and leaves active": (
             f"{_NODE}/test_lifecycle.py::"
             "test_a_dead_inference_thread_shows_as_error_and_leaves_active",

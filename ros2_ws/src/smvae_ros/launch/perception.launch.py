@@ -7,28 +7,26 @@ argument is declared at top level, so `--show-args` lists them; none is evaluate
 nothing is installed, fetched or written. Bags: `launch/replay_bag.launch.py`.
 """
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
-
 from launch.actions import (
     DeclareLaunchArgument,
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
 )
-from launch.event_handlers import OnProcessStart
+from launch.event_handlers import OnProcessExit, OnProcessStart
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import FindPackageShare
-from smvae_ros.lifecycle_start import bring_up
+from smvae_ros.launch_autostart import Autostart
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 BOOL = ["true", "false"]
+#: Where Fast DDS 2 (Jazzy, Kilted) and 3 read the name of a profile.
+FASTDDS = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 #: Argument -> parameter, handed on only where the argument is not empty.
 PARAMETERS = {
     "bundle": "bundle",
@@ -112,7 +110,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         declare(
             "fastdds_profile",
             default_value=EnvironmentVariable(
-                "FASTRTPS_DEFAULT_PROFILES_FILE", default_value=profile
+                FASTDDS[0], default_value=EnvironmentVariable(FASTDDS[1], default_value=profile)
             ),
             description="Fast DDS profile of the nodes started here; the default has room for "
             "large images.",
@@ -193,63 +191,34 @@ def perception(context: LaunchContext, environment: dict[str, str]) -> Lifecycle
     )
 
 
-def lifecycle(node: LifecycleNode, name: str, autostart: bool) -> list[LaunchDescriptionEntity]:
+def lifecycle(node: LifecycleNode, autostart: bool) -> list[LaunchDescriptionEntity]:
     """Configure and activate at every start of the process; say how it went."""
 
     def on_transition(start: str, goal: str, message: str) -> OnStateTransition:
+        def say(context: LaunchContext) -> list[LogInfo]:
+            # known from now on, with the namespaces of groups that include this file
+            return [LogInfo(msg=message.format(node.node_name))]
+
         return OnStateTransition(
             target_lifecycle_node=node,
             start_state=start,
             goal_state=goal,
-            entities=[LogInfo(msg=message)],
+            entities=[OpaqueFunction(function=say)],
         )
 
+    failed = "{} could not be %s: its ERROR line above says why"
     handlers = [
-        on_transition(
-            "activating", "active", f"{name} is active: see `ros2 topic hz {name}/latent`"
-        ),
-        on_transition(
-            "configuring",
-            "unconfigured",
-            f"{name} is not configured: its ERROR line above says why",
-        ),
+        on_transition("activating", "active", "{0} is active: see `ros2 topic hz {0}/latent`"),
+        on_transition("configuring", "unconfigured", failed % "configured"),
+        on_transition("activating", "inactive", failed % "activated"),
     ]
     if autostart:
-        begin = OpaqueFunction(function=autostarter(name))
-        handlers.append(OnProcessStart(target_action=node, on_start=[begin]))
+        up = Autostart(lambda: node.node_name, get_ros_node)
+        started = OpaqueFunction(function=up.started)
+        handlers.append(OnProcessStart(target_action=node, on_start=[started]))
+        ended = OpaqueFunction(function=up.ended)
+        handlers.append(OnProcessExit(target_action=node, on_exit=[ended]))
     return [RegisterEventHandler(handler) for handler in handlers]
-
-
-def autostarter(name: str) -> Callable[[LaunchContext], None]:
-    """Return what brings the node up, beside everything else, whenever its process starts.
-
-    launch_ros's own ChangeState sends one request to whoever seems to be there, which after a
-    respawn is the process that died: the node would stay unconfigured.
-    """
-    starts = [0]
-
-    def begin(context: LaunchContext) -> None:
-        starts[0] += 1
-        mine = starts[0]
-
-        def wait(condition: Callable[[], bool], seconds: float) -> bool:
-            end_s = time.monotonic() + seconds
-            while not condition():
-                if context.is_shutdown or starts[0] != mine:
-                    raise InterruptedError
-                if time.monotonic() > end_s:
-                    return False
-                time.sleep(0.02)
-            return True
-
-        def work() -> None:
-            with suppress(InterruptedError):
-                bring_up(get_ros_node(context), name, wait)
-
-        future = context.asyncio_loop.run_in_executor(None, work)
-        context.add_completion_future(future)
-
-    return begin
 
 
 def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
@@ -289,13 +258,9 @@ def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """All that runs; handlers stand before the node, so that no transition is missed."""
     profile = given(context, "fastdds_profile")
-    # Fast DDS 2 (Jazzy, Kilted) and 3 read different names
-    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    environment = dict.fromkeys(names, profile) if profile else {}
+    environment = dict.fromkeys(FASTDDS, profile) if profile else {}
     node = perception(context, environment)
-    parts = [given(context, "namespace").strip("/"), given(context, "node_name")]
-    name = "/" + "/".join(part for part in parts if part)
-    handlers = lifecycle(node, name, given(context, "autostart") == "true")
+    handlers = lifecycle(node, given(context, "autostart") == "true")
     return [*handlers, node, *viewers(context, environment)]
 
 

@@ -28,7 +28,7 @@ _WAY = (
 
 
 def bring_up(node: Node, name: str, wait: Wait) -> bool:
-    """Configure and activate a lifecycle node; return whether it is active.
+    """Configure and activate a lifecycle node, as far as it is not; return whether it is active.
 
     False: a transition failed, for which the node's log has the reason, or somebody else leads it
     elsewhere. It waits for a node that is not there yet, for as long as `wait` lets it.
@@ -65,7 +65,7 @@ def _change(change: Any, ask: Any, step: tuple[int, str, str], wait: Wait) -> bo
         if answer.done():
             return bool(answer.result().success)
         change.remove_pending_request(answer)
-    return bool(state == after)
+    return state in (after, "active")
 
 
 def _state(ask: Any, wait: Wait) -> str:

@@ -18,8 +18,6 @@ from itertools import pairwise, product
 from typing import Any
 
 import rclpy
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import ListParameters, SetParametersAtomically
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -28,6 +26,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from smvae_core.errors import SMVAEError
+from smvae_ros.lifecycle_start import bring_up
 from smvae_ros.service_client import connect
 
 MARKS_TOPIC = "/demo/schedule"
@@ -128,28 +127,24 @@ class ScheduleWalker(Node):
             self.destroy_client(client)
 
     def activate(self) -> None:
-        """Configure and activate the perception node, from whatever state it is in.
+        """Configure and activate the perception node, as far as it is not.
 
         Raises:
-            ScheduleError: If a transition fails.
+            ScheduleError: If a transition fails, or the node is not there in time.
+            Interrupted: On SIGINT.
         """
-        steps = {
-            State.PRIMARY_STATE_UNCONFIGURED: (Transition.TRANSITION_CONFIGURE, "configure"),
-            State.PRIMARY_STATE_INACTIVE: (Transition.TRANSITION_ACTIVATE, "activate"),
-        }
-        while True:
-            state = self.call(GetState, f"{self._perception}/get_state", GetState.Request())
-            current = state.current_state
-            if current.id == State.PRIMARY_STATE_ACTIVE:
-                return
-            if current.id not in steps:
-                raise ScheduleError(f"{self._perception} is {current.label}, not to be activated")
-            transition, label = steps[current.id]
-            request = ChangeState.Request(transition=Transition(id=transition))
-            answer = self.call(ChangeState, f"{self._perception}/change_state", request)
-            if not answer.success:
-                raise ScheduleError(f"{self._perception} refused to {label}: its own log says why")
-            self.get_logger().info(f"{self._perception}: {label}d")
+        end_s = time.monotonic() + self._timeout_s
+
+        def wait(ready: Callable[[], bool], seconds: float) -> bool:
+            if time.monotonic() > end_s:
+                raise ScheduleError(
+                    f"waited {self._timeout_s:g} s for {self._perception} to be active"
+                )
+            return self._came_true(ready, seconds)
+
+        if not bring_up(self, self._perception, wait):
+            raise ScheduleError(f"{self._perception} is not active: its own log says why")
+        self.get_logger().info(f"{self._perception} is active")
 
     def sensors(self) -> list[str]:
         """Return the robot's switchable sensors, by its parameters sensors.<name>.enabled."""

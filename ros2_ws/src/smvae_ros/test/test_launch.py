@@ -50,9 +50,9 @@ def test_handlers_stand_before_the_node_and_viewers_are_asked_for() -> None:
     from launch_ros.actions import LifecycleNode
 
     kinds = [type(action) for action in started()]
-    assert kinds == [RegisterEventHandler] * 4 + [LifecycleNode]
-    assert len(started(autostart="false")) == 3
-    assert len(started(rviz="true", foxglove="true")) == 7
+    assert kinds == [RegisterEventHandler] * 5 + [LifecycleNode]
+    assert len(started(autostart="false")) == 4
+    assert len(started(rviz="true", foxglove="true")) == 8
 
 
 @pytest.mark.parametrize("argument", [{"provider": "gpu"}, {"autostart": "yes"}])
@@ -61,23 +61,38 @@ def test_a_value_outside_the_choices_is_refused(argument: dict[str, str]) -> Non
         started(**argument)
 
 
-@pytest.mark.dds
-@pytest.mark.skipif(shutil.which("ros2") is None, reason="the ros2 command is not installed here")
-def test_the_launched_node_becomes_active_and_sigint_ends_all(
-    client: Any, bundle: Path, domain: int, tmp_path: Path
-) -> None:
-    log = tmp_path / "launch.log"
+def launch(log: Path, domain: int, file: Path, *arguments: str) -> subprocess.Popen[bytes]:
     environment = os.environ | {
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            ["ros2", "launch", str(FILE), f"bundle:={bundle}"],
-            stdout=file,
+    with log.open("w") as out:
+        return subprocess.Popen(
+            ["ros2", "launch", str(file), *arguments],
+            stdout=out,
             stderr=subprocess.STDOUT,
             env=environment,
         )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait(30.0)
+
+
+needs_ros2 = pytest.mark.skipif(
+    shutil.which("ros2") is None, reason="the ros2 command is not installed here"
+)
+
+
+@pytest.mark.dds
+@needs_ros2
+def test_the_launched_node_becomes_active_and_sigint_ends_all(
+    client: Any, bundle: Path, domain: int, tmp_path: Path
+) -> None:
+    log = tmp_path / "launch.log"
+    process = launch(log, domain, FILE, f"bundle:={bundle}")
     try:
         client.until(lambda: client.latents, 60.0)
         assert client.state() == "active"
@@ -86,6 +101,40 @@ def test_the_launched_node_becomes_active_and_sigint_ends_all(
         assert "/smvae is active" in log.read_text(encoding="utf-8")
         assert "process has died" not in log.read_text(encoding="utf-8")
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(30.0)
+        end(process)
+
+
+@pytest.mark.dds
+@needs_ros2
+def test_a_node_that_dies_before_it_is_active_ends_the_launch(
+    bundle: Path, domain: int, tmp_path: Path
+) -> None:
+    """Nothing asks a dead process for its state for ever."""
+    log = tmp_path / "launch.log"
+    process = launch(log, domain, FILE, f"bundle:={bundle}", "log_level:=nonsense")
+    assert process.wait(30.0) != 0
+    assert "log_level" in log.read_text(encoding="utf-8")
+    parameters = tmp_path / "p.yaml"
+    parameters.write_text("no parameters at all: [", encoding="utf-8")
+    process = launch(log, domain, FILE, f"bundle:={bundle}", f"params_file:={parameters}")
+    try:
+        process.wait(30.0)
+        assert "process has died" in log.read_text(encoding="utf-8")
+    finally:
+        end(process)
+
+
+@pytest.mark.dds
+@needs_ros2
+def test_a_replay_whose_node_cannot_be_configured_ends_and_says_so(
+    domain: int, tmp_path: Path
+) -> None:
+    log, file = tmp_path / "launch.log", FILE.parents[4] / "launch/replay_bag.launch.py"
+    process = launch(log, domain, file, "bag:=/nowhere", "bundle:=/nowhere")
+    try:
+        assert process.wait(60.0) == 1
+        text = log.read_text(encoding="utf-8")
+        assert "nothing is played" in text
+        assert "Traceback" not in text
+    finally:
+        end(process)

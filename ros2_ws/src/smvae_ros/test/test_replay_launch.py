@@ -57,9 +57,18 @@ def test_rosbag2_plays_with_clock_where_it_is_asked_for() -> None:
         names["play"](context)
 
 
+def test_topics_are_played_into_the_nodes_namespace() -> None:
+    names, context = context_with(namespace="/left/", topics="/a /left/b", player="smvae")
+    assert names["remappings"](context) == [("/a", "/left/a")]
+    names, context = context_with(namespace="left", topics="/a /left/b", player="rosbag2")
+    assert " ".join(words(names, context)).endswith("--topics /a /left/b --remap /a:=/left/a")
+    names, context = context_with()
+    assert names["remappings"](context) == []
+
+
 def test_the_evaluation_follows_the_bag_only_where_asked_for() -> None:
     names, context = context_with()
-    assert len(names["start"](context)) == 2
+    plain = len(names["start"](context))
     names, context = context_with(evaluate="true")
-    assert len(names["start"](context)) == 3
+    assert len(names["start"](context)) == plain + 1
     assert context.launch_configurations["out"] == "/bags/one_evaluation"
