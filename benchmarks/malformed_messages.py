@@ -1,10 +1,11 @@
-"""Damaged messages, converted right or refused: `python -m benchmarks.malformed_messages`.
+"""Malformed messages, converted right or refused: `python -m benchmarks.malformed_messages`.
 
-120,000 messages of every type, nine in ten of them damaged (`benchmarks.messages.corpus`), go
-through the conversions and through a second reading written from the formats' definitions. Each is
-either converted to the array that it means, or refused for a fault that it has; anything else, any
-other exception included, is a disagreement and fails the run. Counts go to
-`benchmarks/results/malformed-conversions.json`. About a minute on one core.
+120,000 messages of every type, nine in ten of them damaged (`benchmarks.messages.corpus`), and
+108,000 that Hypothesis builds field by field (`benchmarks.messages.strategies`) go through the
+conversions and through a second reading written from the formats' definitions. Each is either
+converted to the array that it means, or refused for a fault that it has; anything else, any other
+exception included, is a disagreement and fails the run. Counts go to
+`benchmarks/results/malformed-conversions.json`. About seven minutes on one core.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ import json
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import tyro
+from rich.progress import track
 
-from benchmarks.messages.corpus import draw
-from benchmarks.messages.outcomes import Disagreement, outcome
+from benchmarks.messages.corpus import Sample, draw
+from benchmarks.messages.outcomes import OF_STAMPS, Disagreement, outcome
+from benchmarks.messages.strategies import BUILT
 from smvae_core.conversions import REASONS, decoder
 from smvae_core.conversions.organised_cloud import reader
 from smvae_training.hardware import source_version, versions
 from smvae_training.run import write_text
+
+#: Messages that Hypothesis builds before it forgets what it has built.
+RUN = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,9 @@ class Options:
     """How many; everything by default."""
 
     messages: int = 120_000
+    """Well formed, then damaged."""
+    built: int = 108_000
+    """Built by Hypothesis, the same number of every type."""
     seed: int = 0
     out: Path = Path(__file__).parent / "results" / "malformed-conversions.json"
 
@@ -41,42 +52,69 @@ class Found:
 
     damaged: int = 0
     """How many were damaged at all."""
+    built: int = 0
+    """How many Hypothesis built."""
     by_type: dict[str, Counter[str]] = field(default_factory=dict)
     """Outcomes by modality and message type."""
     wrong: list[Disagreement] = field(default_factory=list)
 
-
-def run(messages: int, seed: int) -> Found:
-    """Return what becomes of so many messages."""
-    rng = np.random.default_rng(seed)
-    found = Found()
-    for _ in range(messages):
-        sample = draw(rng)
-        found.damaged += sample.damages > 0
-        counts = found.by_type.setdefault(sample.label, Counter())
+    def take(self, sample: Sample) -> None:
+        """Count what becomes of a message."""
+        self.damaged += sample.damages > 0
+        counts = self.by_type.setdefault(sample.label, Counter())
         try:
             counts[outcome(sample)] += 1
         except Disagreement as err:
             counts["disagreement"] += 1
-            found.wrong.append(err)
-    return found
+            self.wrong.append(err)
+
+
+def damaged(messages: int, seed: int, found: Found) -> None:
+    """Count what becomes of so many messages of the corpus."""
+    rng = np.random.default_rng(seed)
+    for _ in track(range(messages), "damaged messages"):
+        found.take(draw(rng))
+
+
+def built(messages: int, seed: int, found: Found) -> None:
+    """Count what becomes of so many messages built by Hypothesis, in runs of its own memory."""
+    runs = [(n, label) for label in BUILT for n in range(ceil(messages / len(BUILT) / RUN))]
+    for number, label in track(runs, "messages built by Hypothesis"):
+
+        @hypothesis.seed(seed + number)
+        @hypothesis.settings(
+            max_examples=min(RUN, messages),
+            database=None,
+            deadline=None,
+            phases=[hypothesis.Phase.generate],
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(BUILT[label])
+        def one(sample: Sample) -> None:
+            found.built += 1
+            found.take(sample)
+
+        one()
 
 
 def main() -> int:
     """Run, print the counts, write them, and return the exit status: 1 if anything is wrong."""
     options = tyro.cli(Options, prog="python -m benchmarks.malformed_messages", description=__doc__)
-    found = run(options.messages, options.seed)
+    found = Found()
+    damaged(options.messages, options.seed, found)
+    built(options.built, options.seed, found)
     total = sum(found.by_type.values(), Counter())
     for label, counts in [*sorted(found.by_type.items()), ("all", total)]:
         print(f"{label:45} {', '.join(f'{k} {v}' for k, v in counts.most_common())}")
     for err in found.wrong[:10]:
         print(f"\n{err}", file=sys.stderr)
     record = {
-        "messages": options.messages,
+        "messages": options.messages + found.built,
+        "built_by_hypothesis": found.built,
         "damaged": found.damaged,
         "seed": options.seed,
         "converted": total["converted"],
-        "refused": {reason: total[reason] for reason in REASONS if total[reason]},
+        "refused": {r: total[r] for r in (*OF_STAMPS, *REASONS) if total[r]},
         "disagreements": len(found.wrong),
         "by_type": {k: dict(v.most_common()) for k, v in sorted(found.by_type.items())},
         "image_decoder": decoder()[0],

@@ -135,7 +135,13 @@ def depth(message: Any, scale: float = 0.0) -> Meaning:
     if faults:
         return refused(*faults)
     levels = np.array([[p[0] for p in row] for row in rows], np.float32)
-    return Meaning(levels * np.float32(scale or unit))
+    return metres(levels * np.float32(scale or unit))
+
+
+def metres(image: NDArray[np.float32]) -> Meaning:
+    """Return what an image of depth [m] means: nothing, if no pixel has a return."""
+    seen = any(0.0 < value < math.inf for value in image.reshape(-1).tolist())
+    return Meaning(image) if seen else refused("empty")
 
 
 def compressed_color(message: Any) -> Meaning:
@@ -187,12 +193,12 @@ def compressed_depth(message: Any, scale: float = 0.0) -> Meaning:
         return refused("encoding")
     levels = meaning.array.astype(np.float32)
     if encoding != "32FC1":
-        return Meaning(levels * np.float32(scale or 0.001))
-    metres = np.full(levels.shape, np.nan, np.float32)
+        return metres(levels * np.float32(scale or 0.001))
+    image = np.full(levels.shape, np.nan, np.float32)
     with np.errstate(over="ignore", divide="ignore"):
         for at in zip(*np.nonzero(levels), strict=True):
-            metres[at] = np.float32(a) / (levels[at] - np.float32(b))
-        return Meaning(metres * np.float32(scale or 1.0))
+            image[at] = np.float32(a) / (levels[at] - np.float32(b))
+        return metres(image * np.float32(scale or 1.0))
 
 
 def _format(text: str) -> tuple[str, str, bool]:

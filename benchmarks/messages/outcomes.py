@@ -8,6 +8,13 @@ import numpy as np
 
 from benchmarks.messages.corpus import Sample
 from smvae_core.conversions import REASONS, ConversionError, converter, plausibility, stamp_ns
+from smvae_core.trigger import bad_stamp
+
+#: For what a stamp is refused, before its message is read.
+OF_STAMPS = ("zero stamp", "future stamp")
+#: What the node's clock says, and how far ahead of it a stamp may be: stamps as `build` makes
+#: them are of its past.
+CLOCK_NS, MAX_FUTURE_S = 2_000_000_000, 0.5
 
 
 class Disagreement(AssertionError):
@@ -15,19 +22,24 @@ class Disagreement(AssertionError):
 
 
 def outcome(sample: Sample) -> str:
-    """Convert one message and return 'converted', or the reason for which it was refused.
+    """Judge and convert one message; return 'converted', or the reason for which it was refused.
 
     Raises:
         Disagreement: If the array is not the one that is meant, the reason is not a fault of the
             message, or anything else is raised; with the message in words.
     """
+    fault = stamp_fault(sample.message)
+    found = bad_stamp(stamp_ns(sample.message, arrival_ns=CLOCK_NS), CLOCK_NS, MAX_FUTURE_S)
+    if found != fault:
+        raise Disagreement(f"expected '{fault}', got '{found}': {told(sample)}")
+    if found:
+        return found
     meaning = sample.meaning()
     convert = converter(sample.modality.kind, sample.message_type)
     expected = ", ".join(sorted(meaning.reasons)) or "an array"
     try:
         got = convert.to_array(sample.modality, sample.message, sample.options)
         plausibility(sample.modality, got)
-        stamp_ns(sample.message, arrival_ns=0)
     except ConversionError as err:
         if err.reason in REASONS and err.reason in meaning.reasons:
             return err.reason
@@ -39,6 +51,16 @@ def outcome(sample: Sample) -> str:
     if not same(got, meaning.array, meaning.tolerance):
         raise Disagreement(f"another array than is meant: {told(sample)}")
     return "converted"
+
+
+def stamp_fault(message: Any) -> str:
+    """Return what is wrong with a message's stamp: the second reading of it."""
+    if not hasattr(message, "header"):
+        return ""
+    seconds = message.header.stamp.sec + message.header.stamp.nanosec / 10**9
+    if seconds <= 0:
+        return "zero stamp"
+    return "future stamp" if seconds > CLOCK_NS / 10**9 + MAX_FUTURE_S else ""
 
 
 def same(got: Any, meant: Any, tolerance: float) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.messages.images import metres
 from benchmarks.messages.meaning import Meaning, refused
 
 #: PointField datatypes of floats -> struct code.
@@ -16,10 +17,12 @@ _FLOATS = {7: "f", 8: "d"}
 
 
 def numbers(values: Sequence[float], scale: float = 1.0) -> Meaning:
-    """Return the float32 numbers (C,) that values times `scale` mean, all of them finite."""
+    """Return the float32 numbers (C,) that values times `scale` mean: finite, below a million."""
     with np.errstate(over="ignore"):
         array = np.array([np.float32(v * scale) for v in values])
-    return Meaning(array) if np.isfinite(array).all() else refused("nan")
+    if not np.isfinite(array).all():
+        return refused("nan")
+    return refused("range") if max(map(abs, array.tolist())) > 1e6 else Meaning(array)
 
 
 def at_paths(root: Any, paths: Sequence[str], scale: float = 1.0) -> Meaning:
@@ -78,4 +81,4 @@ def cloud(message: Any, scale: float = 0.0) -> Meaning:
     ]
     values = [[struct.unpack_from(order, data, start)[0] for start in row] for row in starts]
     with np.errstate(over="ignore", invalid="ignore"):
-        return Meaning(np.array(values).astype(np.float32) * np.float32(scale or 1.0))
+        return metres(np.array(values).astype(np.float32) * np.float32(scale or 1.0))

@@ -19,6 +19,8 @@ REASONS = (
     "size",  # width, height or number of values do not match, or are impossible
     "step",  # bytes per row or per point do not hold what they must
     "nan",  # a number that is not finite
+    "range",  # a number that no robot can mean, see LARGEST
+    "empty",  # depth without a single return
     "stamp",  # no acquisition time
     "field",  # a member, joint or point field that is missing or of the wrong type
     "format",  # CompressedImage.format names another codec than needed, or than the data are
@@ -26,6 +28,11 @@ REASONS = (
     "decode",  # a damaged or truncated JPEG or PNG
     "organised",  # a point cloud that is not an image (height 1)
 )
+
+
+#: Largest number that is taken for a force, torque or displacement [N, N m, m, rad]. What is odd
+#: but possible is warned of (`plausibility`), what no robot can mean is refused here.
+LARGEST = 1e6
 
 
 class ConversionError(SMVAEError, ValueError):
@@ -187,13 +194,16 @@ def finite(
     """Return values (C,) times `scale` as float32.
 
     Raises:
-        ConversionError: If one is not finite in 32 bits; `labels` name them.
+        ConversionError: If one is not finite in 32 bits or beyond LARGEST; `labels` name them.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         small = (values * scale).astype(np.float32)
     if not np.isfinite(small).all():
         bad = [label for label, ok in zip(labels, np.isfinite(small), strict=True) if not ok]
         raise ConversionError(modality.name, "nan", expected="finite numbers", got=", ".join(bad))
+    if (np.abs(small) > LARGEST).any():
+        got = ", ".join(f"{n} {v:.4g}" for n, v in zip(labels, small, strict=True))
+        raise ConversionError(modality.name, "range", expected=f"at most {LARGEST:g}", got=got)
     return small
 
 

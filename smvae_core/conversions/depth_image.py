@@ -11,7 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.conversions import compressed_depth, compressed_image, image_data, organised_cloud
-from smvae_core.conversions.base import ConversionOptions, Converter, set_header
+from smvae_core.conversions.base import (
+    ConversionError,
+    ConversionOptions,
+    Converter,
+    set_header,
+)
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 
@@ -24,10 +29,11 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     """Return (H, W) float32 m of a depth message; 0, NaN and infinities mean no return and stay.
 
     Raises:
-        ConversionError: If the encoding is not a depth one, or sizes do not match.
+        ConversionError: If the encoding is not a depth one, sizes do not match, or no pixel has a
+            return.
     """
     image = image_data.decode(modality.name, message, tuple(METRES_PER_UNIT))
-    return _metres(image, message.encoding, options)
+    return _metres(modality.name, image, message.encoding, options)
 
 
 def fill(
@@ -50,9 +56,10 @@ def compressed_to_array(
     """Return (H, W) float32 m of a CompressedImage: compressedDepth, or a PNG of 16 bits.
 
     Raises:
-        ConversionError: See `compressed_image.decode_depth`.
+        ConversionError: See `compressed_image.decode_depth`; if no pixel has a return.
     """
-    return _metres(*compressed_image.decode_depth(modality.name, message), options)
+    image, encoding = compressed_image.decode_depth(modality.name, message)
+    return _metres(modality.name, image, encoding, options)
 
 
 def fill_compressed(
@@ -79,9 +86,10 @@ def cloud_to_array(
     """Return (H, W) float32 m of an organised PointCloud2: z in its frame, an optical one.
 
     Raises:
-        ConversionError: See `organised_cloud.depth`.
+        ConversionError: See `organised_cloud.depth`; if no point is before the camera.
     """
-    return _metres(organised_cloud.depth(modality.name, message), "32FC1", options)
+    image = organised_cloud.depth(modality.name, message)
+    return _metres(modality.name, image, "32FC1", options)
 
 
 def fill_cloud(modality: Modality, *_: Any) -> Any:
@@ -96,12 +104,24 @@ def fill_cloud(modality: Modality, *_: Any) -> Any:
     )
 
 
-def _metres(image: NDArray[Any], encoding: str, options: ConversionOptions) -> NDArray[np.float32]:
+def _metres(
+    name: str, image: NDArray[Any], encoding: str, options: ConversionOptions
+) -> NDArray[np.float32]:
     scale = options.depth_scale or METRES_PER_UNIT[encoding]
     if image.dtype == np.float32 and scale == 1.0:
-        return image
-    with np.errstate(over="ignore", invalid="ignore"):  # infinities and NaN mean no return
-        return image.astype(np.float32) * np.float32(scale)
+        metres = image
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities and NaN mean no return
+            metres = image.astype(np.float32) * np.float32(scale)
+    # a few pixels decide nearly always
+    if not (_has_return(metres[::16, ::16]) or _has_return(metres)):
+        got = "0, negative, NaN or infinite everywhere"
+        raise ConversionError(name, "empty", expected="a pixel before the camera", got=got)
+    return metres
+
+
+def _has_return(metres: NDArray[np.float32]) -> bool:
+    return bool(((metres > 0) & (metres < np.inf)).any())
 
 
 CONVERTER = Converter("sensor_msgs/msg/Image", to_array, fill, ENCODING)

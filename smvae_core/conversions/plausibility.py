@@ -1,7 +1,8 @@
 """Whether a converted sample looks like what its modality says: warnings, never refusals.
 
 A message can be well formed and still wrong: depth in the wrong unit, a covered lens, a force
-sensor that sends zeros. Such samples are used, and the robot's operator is told.
+sensor that sends zeros. Such samples are used, and the robot's operator is told; what cannot be
+used at all (depth without a return, numbers beyond LARGEST) the converters have refused.
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ def _depth(depth: NDArray[Any]) -> str:
         return "negative depth: is the cloud or image in the camera's optical frame (z forward)?"
     returns = finite[finite > 0]
     if not returns.size:
-        if (np.isfinite(depth) & (depth > 0)).any():
-            return ""
-        return "no pixel has a return: all are 0, NaN or infinite"
+        return ""  # those that there are were not looked at
     median = float(np.median(returns))
     if median > FAR_M:
         return f"median depth {median:.4g} m looks like millimetres: set depth_scale to 0.001"

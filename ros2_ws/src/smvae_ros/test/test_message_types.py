@@ -5,11 +5,13 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import Client, fused, status_of
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import PointCloud2, PointField
 from smvae_msgs.msg import LatentState, ModalityStatus
 from smvae_ros.inputs import message_class
 from smvae_ros.topics import camera_info_topic
@@ -18,34 +20,67 @@ from smvae_core.conversions import ConversionOptions, converter
 
 #: The action's fields under the names that this robot's joints have.
 JOINTS = ("slide_x", "slide_y", "slide_z", "wrist")
-#: (modality, message type, parameters): what the default harness does not send.
+JPEG = "sensor_msgs/msg/CompressedImage"
+#: (modality, message type or codec, parameters): what the default harness does not send.
 OTHERS = [
     ("rgb", "sensor_msgs/msg/CompressedImage", {}),
+    ("rgb", "jpeg", {}),
+    ("depth", "sensor_msgs/msg/PointCloud2", {}),
     ("depth", "sensor_msgs/msg/CompressedImage", {}),
     ("action", "sensor_msgs/msg/JointState", {"modalities.action.joint_names": ",".join(JOINTS)}),
     ("action", "std_msgs/msg/Float32MultiArray", {}),
 ]
 
 
-def send(client: Client, name: str, message_type: str, publisher: Any) -> tuple[Any, Any]:
-    """Publish one sample as that type; return it as the node must read it, and its stamp."""
+def send(client: Client, name: str, carried: str, publisher: Any) -> tuple[Any, Any]:
+    """Publish one sample as that; return it as the node must read it, and its stamp."""
     modality = client.modalities[name]
+    message_type = JPEG if carried == "jpeg" else carried
     carrier = converter(modality.kind, message_type)
     options = ConversionOptions(joint_names=JOINTS if message_type.endswith("JointState") else ())
     stamp = client.now_ns()
     sample = modality.example_sample(3)
-    empty = message_class(message_type)()
-    message = carrier.fill(modality, empty, sample, stamp, f"{name}_frame", options)
+    message = message_class(message_type)()
+    if carried == "jpeg":
+        # as image_transport's compressed publisher writes it
+        data = cv2.imencode(".jpg", sample[:, :, ::-1])[1].tobytes()
+        message.format, message.data = "rgb8; jpeg compressed bgr8", array("B", data)
+    elif message_type.endswith("PointCloud2"):
+        fill_cloud(message, sample)
+    else:
+        carrier.fill(modality, message, sample, stamp, "", options)
+    set_header(message, stamp, f"{name}_frame")
     publisher.publish(message)
     return carrier.to_array(modality, message, options), stamp
 
 
+def set_header(message: Any, stamp: int, frame_id: str) -> None:
+    if hasattr(message, "header"):
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+        message.header.frame_id = frame_id
+
+
+def fill_cloud(message: PointCloud2, depth: Any) -> None:
+    """Write organised points x, y, z with the depth as z, as a depth camera's driver does."""
+    height, width = depth.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    points = np.stack([x * depth, y * depth, depth], axis=2).astype(np.float32)
+    message.height, message.width, message.is_dense = height, width, False
+    message.fields = [
+        PointField(name=axis, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, axis in enumerate("xyz")
+    ]
+    message.point_step, message.row_step = 12, 12 * width
+    message.data = array("B", points.tobytes())
+
+
 @pytest.mark.parametrize(
-    ("name", "message_type", "more"), OTHERS, ids=[f"{n} {t}" for n, t, _ in OTHERS]
+    ("name", "carried", "more"), OTHERS, ids=[f"{n} {t}" for n, t, _ in OTHERS]
 )
 def test_each_message_type_gives_the_latent_of_its_sample(
-    start_node, client, bundle, runtime, strict, name, message_type, more
+    start_node, client, bundle, runtime, strict, name, carried, more
 ) -> None:
+    message_type = JPEG if carried == "jpeg" else carried
     topic = f"other/{name}"
     parameters = {
         f"modalities.{name}.message_type": message_type,
@@ -56,7 +91,7 @@ def test_each_message_type_gives_the_latent_of_its_sample(
     client.retire(name)
     client.activate()
     client.until(publisher.get_subscription_count)
-    sample, stamp = send(client, name, message_type, publisher)
+    sample, stamp = send(client, name, carried, publisher)
     latent = client.until(lambda: [m for m in client.latents if fused(m) == (name,)])[0]
     np.testing.assert_allclose(
         latent.mean, runtime.infer({name: sample}).mean, rtol=1e-4, atol=1e-5
@@ -110,6 +145,28 @@ def test_a_message_in_another_frame_is_rejected(start_node, client, bundle, stri
     )
     assert client.set_parameter("modalities.rgb.frame_id", "rgb_optical").successful
     client.play_until(("rgb",), lambda: [m for m in client.latents if "rgb" in fused(m)], 30.0)
+
+
+def test_a_covered_depth_camera_is_rejected_and_the_others_make_the_latent(
+    start_node, client, bundle, strict
+) -> None:
+    start_node(bundle=bundle, parameters=strict)
+    client.activate()
+    depth = client.modalities["depth"]
+
+    def rejected() -> list[LatentState]:
+        stamp = client.moment(("rgb", "action"))
+        covered = client.message("depth", np.zeros_like(depth.example_sample(1)), stamp)
+        client.publish("depth", stamp, covered)
+        client.spin(0.05)
+        return [
+            m
+            for m in client.latents
+            if m.valid and status_of(m, "depth").state == ModalityStatus.REJECTED
+        ]
+
+    latent = client.until(rejected, 30.0)[0]
+    assert "depth" not in fused(latent)
 
 
 def test_implausible_depth_is_used_and_reported(start_node, client, bundle, strict) -> None:
