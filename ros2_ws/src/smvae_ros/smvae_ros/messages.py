@@ -204,13 +204,21 @@ def _modality_info(runtime: Runtime, modality: Modality) -> ModalityInfo:
 
 
 def rescaled(info: CameraInfo, height: int, width: int, header: Any) -> CameraInfo:
-    """Return a camera_info for the same view at another size, as image_proc's resize does."""
-    x, y = width / max(info.width, 1), height / max(info.height, 1)
+    """Return a camera_info for the same view at another size, as image_proc's resize does.
+
+    Intrinsics are those of the whole sensor; the view is its region of interest, where one is set.
+    Whether that was binned no longer matters at another size.
+    """
+    roi = info.roi
+    x = width / max(roi.width or info.width, 1)
+    y = height / max(roi.height or info.height, 1)
     k, p = list(info.k), list(info.p)
-    for index, factor in ((0, x), (2, x), (4, y), (5, y)):
-        k[index] *= factor
-    for index, factor in ((0, x), (2, x), (3, x), (5, y), (6, y)):
-        p[index] *= factor
+    for matrix, row in ((k, 3), (p, 4)):
+        matrix[2] -= roi.x_offset
+        matrix[row + 2] -= roi.y_offset
+        matrix[0], matrix[2] = matrix[0] * x, matrix[2] * x
+        matrix[row + 1], matrix[row + 2] = matrix[row + 1] * y, matrix[row + 2] * y
+    p[3] *= x
     return CameraInfo(
         header=header,
         height=height,

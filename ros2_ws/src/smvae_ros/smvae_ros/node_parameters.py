@@ -120,6 +120,11 @@ class NodeParameters:
             if f"modalities.{name}" not in self.table:
                 self._node.undeclare_parameter(f"modalities.{name}")
 
+    def ignored(self) -> dict[str, str]:
+        """Return given parameters that nothing reads, and why, see `parameters.unknown`."""
+        given = getattr(self._node, "_parameter_overrides", {})  # rclpy has no other way to them
+        return parameters.unknown(given, self.table)
+
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
         """Refuse a change that cannot be, with the reason (called before it is made)."""
         self._prepared = None

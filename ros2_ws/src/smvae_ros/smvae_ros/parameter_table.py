@@ -155,7 +155,7 @@ MODALITY_PARAMETERS: tuple[Parameter, ...] = (
         high=60.0,
         live=True,
         description="Fused up to this far from the reference time; 0 = 1.5 measured periods "
-        "between stamps.",
+        "between stamps, and what it is measured to arrive later than the others (up to 0.2 s).",
     ),
     Parameter(
         name="max_age_s",

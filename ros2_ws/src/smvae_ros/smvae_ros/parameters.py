@@ -5,6 +5,7 @@ This module imports no ROS at its top, so that documentation and tests need none
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ from smvae_ros.parameter_table import (
     of_modality,
     table,
 )
+
+#: Parameters that rclpy itself declares, or that it reads before.
+_OF_RCLPY = ("use_sim_time", "qos_overrides", "start_type_description_service")
 
 
 def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> str:
@@ -135,6 +139,28 @@ def declare(node: Any, parameters: Iterable[Parameter]) -> None:
             raise ConfigError(f"parameter {parameter.name} must be a {kind}{hint}: {err}") from err
         except InvalidParameterValueException as err:
             raise ConfigError(f"parameter {parameter.name}: {err}") from err
+
+
+def unknown(given: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Return what the node does with given parameters that it does not have: prefix -> why.
+
+    Args:
+        given: Names from launch, command line and parameter files.
+        known: Those of the table, with the bundle's modalities.
+    """
+    known = set(known)
+    modalities = {name.split(".")[1] for name in known if name.startswith("modalities.")}
+    found = {}
+    for name in given:
+        of = name.split(".")
+        if name in known or of[0] in _OF_RCLPY:
+            continue
+        if of[0] == "modalities" and len(of) > 2 and of[1] not in modalities:
+            found[f"modalities.{of[1]}"] = f"the bundle has {', '.join(sorted(modalities))}"
+        else:
+            near = difflib.get_close_matches(name, known, 1)
+            found[name] = f"did you mean {near[0]}?" if near else "no such parameter"
+    return found
 
 
 def descriptor(parameter: Parameter) -> Any:

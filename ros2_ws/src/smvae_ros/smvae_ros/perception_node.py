@@ -101,6 +101,8 @@ class PerceptionNode(LifecycleNode):
         assert self._session is not None
         self._supervision.restart_diagnostics()
         self._tell_readers(self._session)
+        for name, why in self._settings.ignored().items():
+            self.get_logger().warning(f"parameter {name} is ignored: {why}")
         self.get_logger().info(f"configured in {time.monotonic() - started:.2f} s")
         return SUCCESS
 

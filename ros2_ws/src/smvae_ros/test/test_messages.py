@@ -11,6 +11,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from node_harness import camera_info, fused
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState
+from smvae_ros.messages import rescaled
+from std_msgs.msg import Header
 
 REJECTED = 3
 
@@ -122,6 +124,27 @@ def test_predicted_images_carry_the_stamp_of_their_latent(
     assert info.k[0] == pytest.approx(100.0 * side / 128)
     assert info.k[5] == pytest.approx(32.0 * side / 64)
     assert info.p[3] == pytest.approx(10.0 * side / 128)
+
+
+def test_a_camera_info_follows_its_image_to_another_size() -> None:
+    half = rescaled(camera_info(128, 64), 32, 64, Header(frame_id="rgb_optical"))
+    assert (half.width, half.height, half.header.frame_id) == (64, 32, "rgb_optical")
+    np.testing.assert_allclose(half.k, [50, 0, 32, 0, 100, 16, 0, 0, 1])
+    np.testing.assert_allclose(half.p, [50, 0, 32, 5, 0, 100, 16, 0, 0, 0, 1, 0])
+
+
+def test_a_camera_info_of_a_binned_region_of_interest_is_that_of_its_image() -> None:
+    """A pixel of the image is found where the pinhole model of the whole sensor puts the point."""
+    info = camera_info(128, 64)
+    info.binning_x = info.binning_y = 2
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 32, 8, 64, 48
+    found = rescaled(info, 96, 32, Header())
+    x, y, z = 0.3, -0.2, 1.5
+    u, v = info.k[0] * x / z + info.k[2], info.k[4] * y / z + info.k[5]
+    assert found.k[0] * x / z + found.k[2] == pytest.approx((u - 32) * 32 / 64)
+    assert found.k[4] * y / z + found.k[5] == pytest.approx((v - 8) * 96 / 48)
+    u = (info.p[0] * x + info.p[3]) / z + info.p[2]
+    assert (found.p[0] * x + found.p[3]) / z + found.p[2] == pytest.approx((u - 32) * 32 / 64)
 
 
 def test_stamps_that_jump_back_begin_a_new_epoch(start_node, client, bundle, strict) -> None:

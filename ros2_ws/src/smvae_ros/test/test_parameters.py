@@ -16,6 +16,7 @@ from smvae_ros.parameters import (
     fusion_rule,
     message_converter,
     table,
+    unknown,
 )
 
 from smvae_core.errors import ConfigError
@@ -168,6 +169,28 @@ def test_a_modality_as_trigger_waits_for_its_companions(start_node, client, bund
         client.spin(0.05)
     latents = client.until(lambda: [m for m in client.latents if m.valid])
     assert {fused(m) for m in latents} == {("rgb", "action")}
+
+
+def test_parameters_that_nothing_reads_are_named() -> None:
+    known = table(VISION_TOUCH)
+    given = ["trigger", "use_sim_time", "max_rate", "modalities.rgb.topicc", "qos_overrides./a.b"]
+    assert unknown(given, known) == {
+        "max_rate": "did you mean max_rate_hz?",
+        "modalities.rgb.topicc": "did you mean modalities.rgb.topic?",
+    }
+    lidar = ["modalities.lidar.topic", "modalities.lidar.enabled", "x"]
+    assert unknown(lidar, known) == {
+        "modalities.lidar": "the bundle has action, depth, force, rgb",
+        "x": "no such parameter",
+    }
+
+
+def test_a_mistyped_parameter_is_warned_of_at_configure(start_node, client, bundle) -> None:
+    process = start_node(bundle=bundle, parameters={"modalities.rgb.max_age": 1.0})
+    client.activate()
+    said = "parameter modalities.rgb.max_age is ignored: did you mean modalities.rgb.max_age_s?"
+    assert process.log.read_text(encoding="utf-8").count(said) == 1
+    assert process.log.read_text(encoding="utf-8").count("is ignored") == 1
 
 
 def test_a_value_of_the_wrong_type_ends_the_start_with_one_line(start_node) -> None:
