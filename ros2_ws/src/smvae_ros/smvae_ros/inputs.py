@@ -142,11 +142,12 @@ class Inputs:
         profile: Any,
         matched: Callable[[Any], None] | None = None,
     ) -> Any:
-        topic = self._node.resolve_topic_name(topic)  # as it is remapped, and named in complaints
+        # for complaints alone: a name that is remapped already would be remapped again
+        resolved = self._node.resolve_topic_name(topic)
 
         def subscribe(on_matched: Callable[[Any], None] | None) -> Any:
             events = SubscriptionEventCallbacks(
-                incompatible_qos=self._guarded_event(partial(self._incompatible, name, topic)),
+                incompatible_qos=self._guarded_event(partial(self._incompatible, name, resolved)),
                 matched=on_matched,
                 use_default_callbacks=False,
             )

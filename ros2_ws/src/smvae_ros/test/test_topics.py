@@ -12,10 +12,12 @@ from geometry_msgs.msg import TwistStamped, WrenchStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from node_harness import MESSAGES, WINDOW_MS, fused
+from rclpy.node import NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from robot_harness import Listener, Program
 from smvae_msgs.msg import LatentState
 from smvae_ros import topics
+from smvae_ros.lifecycle_start import bring_up
 
 RELIABILITY = {
     ReliabilityPolicy.BEST_EFFORT: "best effort",
@@ -71,6 +73,29 @@ def test_qualities_of_service_are_those_of_the_table(
             profile = ends[0].qos_profile
             said = f"{RELIABILITY[profile.reliability]}, {DURABILITY[profile.durability]}"
             assert topic.qos.startswith(said), f"{name}: {said}"
+
+
+def test_topics_that_are_swapped_by_remapping_are_remapped_once(
+    client: Any, domain: int, bundle: Path, tmp_path: Path
+) -> None:
+    rules = ("-r", "rgb/image:=wrench", "-r", "wrench:=rgb/image", "-p", f"bundle:={bundle}")
+    program = Program("perception_node", domain, tmp_path / "log", "--ros-args", *rules)
+    query = client.node.get_subscriber_names_and_types_by_node
+    try:
+        assert bring_up(client.node, "/smvae", client.came_true)
+        found = client.until(lambda: dict(heard(query)).get("/action") and dict(heard(query)), 20.0)
+        assert found["/wrench"] == ["sensor_msgs/msg/Image"]
+        assert found["/rgb/image"] == ["geometry_msgs/msg/WrenchStamped"]
+    finally:
+        program.end()
+
+
+def heard(query: Any) -> list[tuple[str, list[str]]]:
+    """Return what the node subscribes to, nothing while it is not discovered."""
+    try:
+        return query("smvae", "/")
+    except NodeNameNonExistentError:
+        return []
 
 
 @pytest.mark.parametrize(
