@@ -34,7 +34,8 @@ dropout, overload, soak (10 minutes) or respawn. A promise that is not kept is p
 **BROKEN**.
 """
 CONVERSIONS = """The same corpus went through the conversions alone, without DDS: {messages:,}
-messages of every type, {damaged:,} of them damaged, {converted:,} converted to the array that they
+messages of every type, {built_by_hypothesis:,} of them built by Hypothesis field by field and
+{damaged:,} well formed and then damaged, {converted:,} converted to the array that they
 mean, {refused:,} refused for a fault that they have, {disagreements} disagreements with a second
 reading written from the formats' definitions (`python -m benchmarks.malformed_messages`).
 """

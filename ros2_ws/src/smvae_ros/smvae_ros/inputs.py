@@ -104,7 +104,14 @@ class Inputs:
             self.topics[name] = subscription.topic_name
             if modality.is_image:
                 keep = partial(self._keep_camera_info, name)
-                self._subscribe(name, CameraInfo, camera_info_topic(topic), keep, profile())
+                self._subscribe(name, CameraInfo, self._camera_info(topic), keep, profile())
+
+    def _camera_info(self, image_topic: str) -> str:
+        """Return the topic beside the image's, also where that was remapped and this was not."""
+        topic, resolve = camera_info_topic(image_topic), self._node.resolve_topic_name
+        if resolve(topic) != resolve(topic, only_expand=True):
+            return topic
+        return camera_info_topic(resolve(image_topic))
 
     def close(self) -> None:
         """Unsubscribe; remembered frames and camera infos stay."""

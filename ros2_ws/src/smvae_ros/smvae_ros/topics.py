@@ -210,7 +210,7 @@ def inputs(modalities: Iterable[Modality], chosen: dict[str, str] | None = None)
                     name=camera_info_topic(topic),
                     message_type="sensor_msgs/msg/CameraInfo",
                     direction="subscribe",
-                    content="calibration, handed on with predicted images; optional",
+                    content="calibration, beside the image wherever that is remapped to; optional",
                     rate="as it comes",
                     qos=BEST_EFFORT_1,
                 )
