@@ -22,18 +22,21 @@ class Disagreement(AssertionError):
 
 
 def outcome(sample: Sample) -> str:
-    """Judge and convert one message; return 'converted', or the reason for which it was refused.
+    """Judge a message's stamp, then read it; return what became of it, see `reading`."""
+    fault = stamp_fault(sample.message)
+    found = bad_stamp(stamp_ns(sample.message, arrival_ns=CLOCK_NS), CLOCK_NS, MAX_FUTURE_S)
+    if found != fault:
+        raise Disagreement(f"expected '{fault}', got '{found}': {told(sample)}")
+    return found or reading(sample)
+
+
+def reading(sample: Sample) -> str:
+    """Convert one message and return 'converted', or the reason for which it was refused.
 
     Raises:
         Disagreement: If the array is not the one that is meant, the reason is not a fault of the
             message, or anything else is raised; with the message in words.
     """
-    fault = stamp_fault(sample.message)
-    found = bad_stamp(stamp_ns(sample.message, arrival_ns=CLOCK_NS), CLOCK_NS, MAX_FUTURE_S)
-    if found != fault:
-        raise Disagreement(f"expected '{fault}', got '{found}': {told(sample)}")
-    if found:
-        return found
     meaning = sample.meaning()
     convert = converter(sample.modality.kind, sample.message_type)
     expected = ", ".join(sorted(meaning.reasons)) or "an array"

@@ -14,7 +14,7 @@ import numpy as np
 from rclpy.serialization import deserialize_message, serialize_message
 
 from benchmarks.messages import corpus
-from benchmarks.messages.outcomes import outcome
+from benchmarks.messages.outcomes import reading
 from benchmarks.messages.wire import message_class, to_ros
 from smvae_core.conversions import ConversionOptions
 
@@ -92,7 +92,7 @@ class Source:
         if not hasattr(message, "header"):
             ros = _through_the_wire(message, message_type)
             sample = corpus.Sample(modality, message_type, ros, OPTIONS)
-            return Damaged(name, ros, outcome(sample), message != intact, 0)
+            return Damaged(name, ros, reading(sample), message != intact, 0)
         fault = ""
         if not well_formed and rng.random() < _STAMP_FAULT_SHARE:
             fault = str(rng.choice(_STAMP_FAULTS))
@@ -108,7 +108,7 @@ class Source:
             one.header.stamp.sec, one.header.stamp.nanosec = divmod(stamp_ns, 10**9)
         ros = _through_the_wire(message, message_type)
         sample = corpus.Sample(modality, message_type, ros, OPTIONS)
-        read = outcome(sample) if fault != "zero stamp" else "zero stamp"
+        read = reading(sample) if fault != "zero stamp" else "zero stamp"
         expected = self._expected(name, read, fault)
         return Damaged(name, ros, expected, bool(fault) or message != intact, stamp_ns)
 

@@ -19,8 +19,9 @@ SIZE = (128, 128)
 #: Of a percentile in the last third of the run over that in the first.
 RATIO = {50: 1.5, 99: 2.0}
 LIMIT_MB = 5.0
-#: Of stamp to receipt, 99 in 100 latents: two periods of the sensors' usual 30 Hz, and a half.
-LIMIT_MS = 83.0
+#: Of stamp to receipt, 99 in 100 latents, in mean times from latent to latent, whatever the machine
+#: makes of them: a sample waits for the run before its own, for its own, and is sent.
+PERIODS = 3.0
 #: Latents of samples that were sent longer than this before are work that was queued.
 LATE_S = 1.0
 QUANTITIES = ("node_latency_ms", "stamp_to_receipt_ms")
@@ -87,36 +88,27 @@ def result(
     state: str,
     sent: dict[str, dict[str, float]],
 ) -> Result:
-    """Compare the first third with the last."""
-    promises = []
-    figures: dict[str, Any] = {}
-    for quantity in QUANTITIES:
-        found = percentiles(rows, quantity)
-        figures[quantity] = {
-            k: {f"p{q}": float(v) for q, v in zip(RATIO, values, strict=True)}
-            for k, values in found.items()
+    """Compare the first third with the last, and the wait with the pace."""
+    figures: dict[str, Any] = {
+        quantity: {
+            part: {f"p{q}": float(v) for q, v in zip(RATIO, values, strict=True)}
+            for part, values in percentiles(rows, quantity).items()
         }
-        for index, (q, limit) in enumerate(RATIO.items()):
-            words = quantity.removesuffix("_ms").replace("_", " ").replace("stamp to", "stamp-to-")
-            promises.append(
-                Promise(
-                    text=f"at {MULTIPLE:g} times the sensor rates the p{q} of "
-                    f"{words.replace('- ', '-')} in the last third of the run is at most "
-                    f"{limit:g} times that of the first",
-                    figure=float(found["last"][index] / found["first"][index]),
-                    limit=limit,
-                    unit="",
-                )
-            )
-    promises.append(
+        for quantity in QUANTITIES
+    }
+    seconds = rows[-1]["at_s"]
+    everything = figures["stamp_to_receipt_ms"]["all"]
+    promises = [
+        *_steady(figures),
         Promise(
             text=f"at {MULTIPLE:g} times the sensor rates, images of {SIZE[0]} x {SIZE[1]}, 99 in "
-            f"100 latents are received within {LIMIT_MS:g} ms of their stamp",
-            figure=figures["stamp_to_receipt_ms"]["all"]["p99"],
-            limit=LIMIT_MS,
-            unit="ms",
-        )
-    )
+            f"100 latents are received within {PERIODS:g} times the mean time from latent to "
+            "latent after their stamp: no sample waits for more than the run before its own",
+            figure=everything["p99"] / (1e3 * seconds / len(rows)),
+            limit=PERIODS,
+            unit="",
+        ),
+    ]
     third = len(rss) // 3
     growth = float(np.mean(rss[-third:]) - np.mean(rss[:third]))
     promises += [
@@ -135,14 +127,12 @@ def result(
             unit="MB",
         ),
     ]
-    seconds = rows[-1]["at_s"]
     rates = ", ".join(f"{n} {sent[n]['rate_hz']:.0f} Hz" for n in NAMES)
     return Result(
         promises=tuple(promises),
         done=f"{seconds:.0f} s of {rates} as sent, images of {SIZE[0]} x {SIZE[1]}; "
         f"{len(rows) / seconds:.1f} latents per second; stamp to receipt p50 "
-        f"{figures['stamp_to_receipt_ms']['all']['p50']:.0f} ms, p99 "
-        f"{figures['stamp_to_receipt_ms']['all']['p99']:.0f} ms.",
+        f"{everything['p50']:.0f} ms, p99 {everything['p99']:.0f} ms.",
         settings={
             "image_size": SIZE,
             "wanted_hz": {k: v * MULTIPLE for k, v in RATES_HZ.items()},
@@ -159,3 +149,19 @@ def result(
             "rows": {k: [round(r[k], 3) for r in rows] for k in rows[0]},
         },
     )
+
+
+def _steady(figures: dict[str, Any]) -> list[Promise]:
+    """Return the promises that no percentile grows from the first third to the last."""
+    named = {"node_latency_ms": "node latency", "stamp_to_receipt_ms": "stamp-to-receipt"}
+    return [
+        Promise(
+            text=f"at {MULTIPLE:g} times the sensor rates the p{q} of {named[quantity]} in the "
+            f"last third of the run is at most {limit:g} times that of the first",
+            figure=figures[quantity]["last"][f"p{q}"] / figures[quantity]["first"][f"p{q}"],
+            limit=limit,
+            unit="",
+        )
+        for quantity in QUANTITIES
+        for q, limit in RATIO.items()
+    ]

@@ -68,6 +68,7 @@ def write(name: str, result: Result, conditions: Mapping[str, Any], folder: Path
         "raw": dict(result.raw),
     }
     file = path(name, folder)
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(_finite(record), indent=1) + "\n")
     return file
 
