@@ -70,6 +70,8 @@ def result(
 ) -> Result:
     """Judge what was seen once a second."""
     growth, slope = memory(samples)
+    half = [s for s in samples if s["at_s"] >= seconds / 2]
+    settled = memory(half)[1]
     parts = {k: memory(samples, f"{k}_mb")[0] for k in ("anonymous", "shared")}
     warm = [s for s in samples if s["at_s"] >= WARM_UP_S] or samples
     most = {k: max(s[k] for s in warm) for k in ("threads", "descriptors")}
@@ -108,11 +110,12 @@ def result(
         f"{sum(s['all_fused'] for s in samples) / max(latents, 1):.1%} of all four sensors. Of the "
         f"growth {parts['anonymous']:.2f} MB are the node's own memory, {parts['shared']:.2f} MB "
         f"pages of Fast DDS's shared memory; a line through all after the first minute rises by "
-        f"{slope:.2f} MB per minute.",
+        f"{slope:.2f} MB per minute, through the second half by {settled:.3f}.",
         settings={"image_size": SIZE, "rates_hz": RATES_HZ, "parameters": "defaults"},
         raw={
             "seconds": seconds,
             "memory_slope_mb_per_minute": slope,
+            "memory_slope_of_second_half_mb_per_minute": settled,
             "memory_growth_mb": growth,
             "memory_growth_of_parts_mb": parts,
             "latents_per_s": latents / seconds,
