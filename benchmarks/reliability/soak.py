@@ -70,8 +70,7 @@ def result(
 ) -> Result:
     """Judge what was seen once a second."""
     growth, slope = memory(samples)
-    half = [s for s in samples if s["at_s"] >= seconds / 2]
-    settled = memory(half)[1]
+    settled = slope_of([s for s in samples if s["at_s"] >= seconds / 2])
     parts = {k: memory(samples, f"{k}_mb")[0] for k in ("anonymous", "shared")}
     warm = [s for s in samples if s["at_s"] >= WARM_UP_S] or samples
     most = {k: max(s[k] for s in warm) for k in ("threads", "descriptors")}
@@ -139,8 +138,14 @@ def memory(samples: list[dict[str, float]], key: str = "rss_mb") -> tuple[float,
     minute = min(WARM_UP_S, float(at[-1]) / 3)
     warm = at >= minute
     second, last = warm & (at < 2 * minute), at >= at[-1] - minute
-    slope = np.polyfit(at[warm] / 60.0, rss[warm], 1)[0]
-    return float(rss[last].mean() - rss[second].mean()), float(slope)
+    slope = slope_of([s for s in samples if s["at_s"] >= minute], key)
+    return float(rss[last].mean() - rss[second].mean()), slope
+
+
+def slope_of(samples: list[dict[str, float]], key: str = "rss_mb") -> float:
+    """Return the slope of a line through samples [MB/min]."""
+    at, rss = (np.array([s[k] for s in samples]) for k in ("at_s", key))
+    return float(np.polyfit(at / 60.0, rss, 1)[0])
 
 
 def columns(samples: list[dict[str, float]]) -> dict[str, list[Any]]:
