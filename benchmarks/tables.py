@@ -26,8 +26,12 @@ To remake everything (hours on a CPU; stopped and started again, it goes on wher
 
 ```
 scripts/setup_peers.sh                              # .venv-peers: this package and MultiVae
-.venv-peers/bin/python -m benchmarks.run_queue      # tune, train and score what has no result yet
-.venv-peers/bin/python -m benchmarks.tables         # this file
+. .venv-peers/bin/activate
+smvae simulate episodes --episodes 68 --steps 250   # 17,000 steps of the simulated robot
+queue="python -m benchmarks.run_queue"              # tune, train and score what has no result yet
+$queue --experiments mnist-binarised mnist-ablation fashion-grey
+$queue --experiments simulated-robot --data episodes
+python -m benchmarks.tables                         # this file
 ```
 
 One estimator for all methods: K importance samples per item, mixtures sampled by strata and
