@@ -7,6 +7,7 @@ argument is declared at top level, so `--show-args` lists them; none is evaluate
 nothing is installed, fetched or written. Bags: `launch/replay_bag.launch.py`.
 """
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import (
     DeclareLaunchArgument,
     LogInfo,
@@ -221,6 +222,21 @@ def lifecycle(node: LifecycleNode, autostart: bool) -> list[LaunchDescriptionEnt
     return [RegisterEventHandler(handler) for handler in handlers]
 
 
+def installed(argument: str, package: str) -> bool:
+    """Raise before anything starts if what an argument asks for is missing.
+
+    Launch finds out too late, and leaves behind what runs by then.
+    """
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        apt = f"ros-$ROS_DISTRO-{package.replace('_', '-')}"
+        raise RuntimeError(
+            f"{argument}:=true needs the package {package}: apt install {apt}"
+        ) from None
+    return True
+
+
 def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
     """rviz2 and foxglove_bridge, where asked for.
 
@@ -240,7 +256,7 @@ def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
     common = {"namespace": given(context, "namespace"), "additional_env": environment}
     if given(context, "use_sim_time"):
         common["parameters"] = [{"use_sim_time": given(context, "use_sim_time") == "true"}]
-    if given(context, "rviz") == "true":
+    if given(context, "rviz") == "true" and installed("rviz", "rviz2"):
         found.append(
             Node(
                 package="rviz2",
@@ -250,7 +266,7 @@ def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
                 **common,
             )
         )
-    if given(context, "foxglove") == "true":
+    if given(context, "foxglove") == "true" and installed("foxglove", "foxglove_bridge"):
         found.append(Node(package="foxglove_bridge", executable="foxglove_bridge", **common))
     return found
 

@@ -45,14 +45,30 @@ def test_every_argument_is_declared_at_top_level_and_described() -> None:
     assert [a.name for a in arguments if a.default_value is None] == ["bundle"]
 
 
-def test_handlers_stand_before_the_node_and_viewers_are_asked_for() -> None:
+def test_handlers_stand_before_the_node() -> None:
     from launch.actions import RegisterEventHandler
     from launch_ros.actions import LifecycleNode
 
     kinds = [type(action) for action in started()]
     assert kinds == [RegisterEventHandler] * 5 + [LifecycleNode]
     assert len(started(autostart="false")) == 4
-    assert len(started(rviz="true", foxglove="true")) == 8
+
+
+@pytest.mark.parametrize(
+    ("argument", "package"), [("rviz", "rviz2"), ("foxglove", "foxglove_bridge")]
+)
+def test_a_viewer_is_started_or_said_to_be_missing_before_anything_runs(
+    argument: str, package: str
+) -> None:
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        with pytest.raises(RuntimeError, match=f"{argument}:=true needs the package {package}"):
+            started(**{argument: "true"})
+    else:
+        assert len(started(**{argument: "true"})) == len(started()) + 1
 
 
 @pytest.mark.parametrize("argument", [{"provider": "gpu"}, {"autostart": "yes"}])
