@@ -189,6 +189,16 @@ EXPERIMENTS = {
             methods=ABLATED,
         ),
         Experiment(
+            name="mnist-ablation-long",
+            title="The two set encoders and targets in question, four times that budget",
+            preset="mnist",
+            epochs=20,
+            test_items=500,
+            samples=200,
+            learning_rate=1e-3,
+            methods=("paper-subset", "evidence-subset", "paper-joint", "evidence-joint"),
+        ),
+        Experiment(
             name="fashion-grey",
             title="Fashion-MNIST, grey levels, with labels",
             preset="fashion",

@@ -29,7 +29,7 @@ scripts/setup_peers.sh                              # .venv-peers: this package 
 . .venv-peers/bin/activate
 smvae simulate episodes --episodes 68 --steps 250   # 17,000 steps of the simulated robot
 queue="python -m benchmarks.run_queue"              # tune, train and score what has no result yet
-$queue --experiments mnist-binarised mnist-ablation fashion-grey
+$queue --experiments mnist-binarised mnist-ablation mnist-ablation-long fashion-grey
 $queue --experiments simulated-robot --data episodes
 python -m benchmarks.tables                         # this file
 ```
