@@ -82,6 +82,10 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "Lifecycle": {
+        "/clock, parameters, `~/reset` and lifecycle requests are served while sensors send as "
+        "fast as they can": (
+            f"{_NODE}/test_flood.py::test_clock_parameters_and_services_are_served_under_a_flood",
+        ),
         "Fifty cycles leave no thread, endpoint or memory behind": (
             f"{_NODE}/test_lifecycle_leaks.py::test_fifty_cycles_leak_no_thread_endpoint_or_memory",
         ),
