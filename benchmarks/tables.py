@@ -26,8 +26,8 @@ To remake everything (hours on a CPU; stopped and started again, it goes on wher
 
 ```
 scripts/setup_peers.sh                              # .venv-peers: this package and MultiVae
+make setup && .venv/bin/smvae simulate episodes --episodes 68 --steps 250   # 17,000 robot steps
 . .venv-peers/bin/activate
-smvae simulate episodes --episodes 68 --steps 250   # 17,000 steps of the simulated robot
 queue="python -m benchmarks.run_queue"              # tune, train and score what has no result yet
 $queue --experiments mnist-binarised mnist-ablation mnist-ablation-long fashion-grey
 $queue --experiments simulated-robot --data episodes
