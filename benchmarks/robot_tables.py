@@ -42,11 +42,11 @@ def predictive_table(ordered: Sequence[Results]) -> str:
     rows = []
     for subset in SUBSETS:
         values = [_values(found, f"{subset}/predictive") for found in ordered]
-        best = max((v.mean() for v in values if v is not None), default=None)
+        best = _best(values)
         cells = [_spell(v, _groups(f), best) for v, f in zip(values, ordered, strict=True)]
         rows.append([subset, *cells])
     means = [mean_predictive(found) for found in ordered]
-    best = max((v.mean() for v in means if v is not None), default=None)
+    best = _best(means)
     rows.append(
         ["mean of 15", *(_spell(v, _groups(f), best) for v, f in zip(means, ordered, strict=True))]
     )
@@ -78,6 +78,8 @@ def verdict(ordered: Sequence[Results]) -> str:
     by_name = {found.method: found for found in ordered}
     if DEFAULT not in by_name:
         return "Our default has no result yet."
+    if len(ordered) == 1:
+        return "No other method has a result yet: there is nothing to compare with."
     ours = by_name[DEFAULT]
     won = 0
     for subset in SUBSETS:
@@ -103,6 +105,12 @@ def verdict(ordered: Sequence[Results]) -> str:
         )
         lines.append(f"- {name} from {BLIND}: best is {ranked[0][1]}")
     return "\n".join(lines)
+
+
+def _best(values: Sequence[NDArray[np.float64] | None]) -> float | None:
+    """Return the best mean of several methods, None where there is nothing to be better than."""
+    means = [float(v.mean()) for v in values if v is not None]
+    return max(means) if len(means) > 1 else None
 
 
 def _values(found: Results, key: str) -> NDArray[np.float64] | None:

@@ -143,3 +143,11 @@ def test_a_method_that_cannot_encode_a_subset_is_marked_and_left_out(tmp_path: P
     assert "minus jmvae" not in text
     assert "| cannot |" in text
     assert "- rgb from force+action: best is smvae" in text
+
+
+def test_a_robot_result_that_stands_alone_wins_nothing(tmp_path: Path):
+    write_robot(tmp_path, "smvae", 5.0, SUBSETS)
+    text = render(tmp_path).partition("## Simulated robot")[2].partition("## The paper")[0]
+    assert "nothing to compare with" in text
+    assert "best" not in text
+    assert "**" not in text
