@@ -168,6 +168,17 @@ METHODS = {
     )
 }
 
+_ABLATION = Experiment(
+    name="mnist-ablation",
+    title="Set encoders and targets on binarised MNIST, a short budget",
+    preset="mnist",
+    epochs=5,
+    test_items=500,
+    samples=200,
+    learning_rate=1e-3,
+    methods=ABLATED,
+)
+
 EXPERIMENTS = {
     e.name: e
     for e in (
@@ -178,24 +189,12 @@ EXPERIMENTS = {
             epochs=40,
             test_items=2000,
         ),
-        Experiment(
-            name="mnist-ablation",
-            title="Set encoders and targets on binarised MNIST, a short budget",
-            preset="mnist",
-            epochs=5,
-            test_items=500,
-            samples=200,
-            learning_rate=1e-3,
-            methods=ABLATED,
-        ),
-        Experiment(
+        _ABLATION,
+        replace(
+            _ABLATION,
             name="mnist-ablation-long",
             title="The two set encoders and targets in question, four times that budget",
-            preset="mnist",
             epochs=20,
-            test_items=500,
-            samples=200,
-            learning_rate=1e-3,
             methods=("paper-subset", "evidence-subset", "paper-joint", "evidence-joint"),
         ),
         Experiment(

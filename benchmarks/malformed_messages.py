@@ -78,12 +78,13 @@ def damaged(messages: int, seed: int, found: Found) -> None:
 
 def built(messages: int, seed: int, found: Found) -> None:
     """Count what becomes of so many messages built by Hypothesis, in runs of its own memory."""
-    runs = [(n, label) for label in BUILT for n in range(ceil(messages / len(BUILT) / RUN))]
+    of_each = ceil(messages / len(BUILT))
+    runs = [(n, label) for label in BUILT for n in range(ceil(of_each / RUN))]
     for number, label in track(runs, "messages built by Hypothesis"):
 
         @hypothesis.seed(seed + number)
         @hypothesis.settings(
-            max_examples=min(RUN, messages),
+            max_examples=min(RUN, of_each),
             database=None,
             deadline=None,
             phases=[hypothesis.Phase.generate],

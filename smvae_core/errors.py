@@ -12,10 +12,16 @@ class SMVAEError(Exception):
     """Root of all errors raised on purpose; the command line prints them in one line."""
 
 
+def nearest(got: str, known: Iterable[str]) -> str:
+    """Return the nearest known name, or an empty string if none is near."""
+    match = get_close_matches(got, list(known), n=1)
+    return match[0] if match else ""
+
+
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
-    match = get_close_matches(got, list(known), n=1)
-    return f" Did you mean '{match[0]}'?" if match else ""
+    name = nearest(got, known)
+    return f" Did you mean '{name}'?" if name else ""
 
 
 class UnknownModality(SMVAEError, ValueError):

@@ -14,7 +14,7 @@ import numpy as np
 from rclpy.serialization import deserialize_message, serialize_message
 
 from benchmarks.messages import corpus
-from benchmarks.messages.outcomes import reading
+from benchmarks.messages.outcomes import OF_STAMPS, reading
 from benchmarks.messages.wire import message_class, to_ros
 from smvae_core.conversions import ConversionOptions
 
@@ -43,7 +43,7 @@ ROUNDS: tuple[dict[str, str], ...] = (
 OPTIONS = ConversionOptions(joint_names=corpus.JOINTS)
 #: How often a message is damaged so many times.
 _DAMAGES = (0, 1, 1, 1, 1, 1, 1, 2, 2, 3)
-_STAMP_FAULTS = ("zero stamp", "future stamp", "stamp not increasing")
+_STAMP_FAULTS = (*OF_STAMPS, "stamp not increasing")
 _STAMP_FAULT_SHARE = 0.06
 _FUTURE_NS = 20 * 10**9
 
@@ -117,7 +117,7 @@ class Source:
 
         A force reading is converted in its callback, so that its stamp counts only if it is right.
         """
-        if fault in ("zero stamp", "future stamp"):
+        if fault in OF_STAMPS:
             return fault
         if name == "force" and read != "converted":
             return read

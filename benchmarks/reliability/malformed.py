@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 
-from benchmarks.messages.outcomes import Disagreement
+from benchmarks.messages.outcomes import OF_STAMPS, Disagreement
 from benchmarks.messages.wire import message_class
 from benchmarks.reliability.damaged import OPTIONS, ROUNDS, Source
 from benchmarks.reliability.ledger import Ledger
@@ -25,7 +25,7 @@ from benchmarks.reliability.sensors import NAMES, TOPICS
 from smvae_core.conversions import REASONS
 
 #: Reasons of the node itself, beside those of the conversions.
-OF_THE_NODE = ("zero stamp", "future stamp", "stamp not increasing", "frame", "value")
+OF_THE_NODE = (*OF_STAMPS, "stamp not increasing", "frame", "value")
 #: A message of which nothing is heard for this long is lost.
 PATIENCE_S = 20.0
 #: Between the stamps of the well-formed messages at the end.

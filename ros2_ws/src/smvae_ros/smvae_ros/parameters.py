@@ -5,12 +5,11 @@ This module imports no ROS at its top, so that documentation and tests need none
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from smvae_core.conversions import ConversionOptions, Converter, converter
-from smvae_core.errors import ConfigError
+from smvae_core.errors import ConfigError, nearest
 from smvae_core.fusion import FusionRule
 from smvae_core.modality import Modality
 from smvae_core.trigger import TRIGGERS
@@ -158,8 +157,8 @@ def unknown(given: Iterable[str], known: Iterable[str]) -> dict[str, str]:
         if of[0] == "modalities" and len(of) > 2 and of[1] not in modalities:
             found[f"modalities.{of[1]}"] = f"the bundle has {', '.join(sorted(modalities))}"
         else:
-            near = difflib.get_close_matches(name, known, 1)
-            found[name] = f"did you mean {near[0]}?" if near else "no such parameter"
+            near = nearest(name, known)
+            found[name] = f"did you mean {near}?" if near else "no such parameter"
     return found
 
 
