@@ -105,11 +105,11 @@ def score(
     """
     index = thin(parts.held_out, experiment.test_items)
     data = inputs(method, statistics, records, index)
-    noise_scale = method.noise_scale() if hasattr(method, "noise_scale") else {}
+    noise_scale = method.noise_scale()
     if experiment.kind == "subsets":
         settings = SubsetConfig(samples=experiment.samples, items=experiment.likelihood_items)
         numbers, items = score_subsets(method, data, records.group[index], settings)
-        return Scored(numbers=numbers | {"checks": []}, items=items, noise_scale=noise_scale)
+        return Scored(numbers=numbers, items=items, noise_scale=noise_scale)
     judge = judge_of(experiment, records, parts, folder / "classifier.pt")
     config = EstimateConfig(samples=experiment.samples)
     found = estimate(method, data, config, device=choose_device())

@@ -16,6 +16,8 @@ from torch import Tensor
 from benchmarks.device import choose_device
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.distributions import likelihood_mean
+from smvae_training.likelihood.checks import subset_checks
+from smvae_training.likelihood.entropy import posterior_entropies
 from smvae_training.likelihood.method import CannotEncode, Method
 from smvae_training.likelihood.subsets import SubsetConfig, subset_likelihoods
 from smvae_training.likelihood.summary import mean_and_error
@@ -39,8 +41,11 @@ def score_subsets(
     """
     found = subset_likelihoods(method, inputs, config, device=choose_device())
     errors = image_errors(method, inputs)
+    entropies = posterior_entropies(method, inputs, device=choose_device())
     numbers = {
         "likelihoods": found.to_json(groups),
+        "checks": subset_checks(found, require=True),
+        "entropies": entropies.to_json(),
         "image_errors": {
             subset: {name: mean_and_error(values, groups) for name, values in targets.items()}
             for subset, targets in errors.items()

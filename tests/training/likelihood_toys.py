@@ -50,6 +50,9 @@ class LinearGaussian:
             self.b[name] = torch.randn(size, generator=rng)
             self.scale[name] = scale
 
+    def noise_scale(self) -> dict[str, float]:
+        return dict(self.scale)
+
     def draw(self, items: int, seed: int = 0) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(seed)
         z = torch.randn(items, self.latent_dim, generator=rng)

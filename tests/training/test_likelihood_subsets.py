@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor
 from smvae_core.modality import all_subsets, subset_name, vision_touch
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
+from smvae_training.likelihood.checks import SanityError, subset_checks
 from smvae_training.likelihood.entropy import posterior_entropies
 from smvae_training.likelihood.method import SMVAEMethod
 from smvae_training.likelihood.mixture import Mixture
@@ -123,6 +126,28 @@ def test_results_of_a_robot_model_go_into_json_with_errors_over_trajectories():
     assert len(arrays) == 1 + 15 * (3 + 2 * 4)
     total = sum(arrays[f"force/expected/{m.name}"] for m in modalities)
     assert (arrays["force/predictive"] >= total).all()  # Jensen
+    assert all(check["passed"] for check in subset_checks(found))
+    assert method.noise_scale() == pytest.approx({m.name: 0.3 for m in modalities})
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"predictive": np.full(6, -1e6)}, "expected <= predictive, all modalities"),
+        ({"each": {n: np.full(6, np.nan) for n in SIZES}}, "expected <= predictive, each modality"),
+        ({"ess": np.full(6, 5.1)}, "1 <= ess <= K"),
+    ],
+)
+def test_estimates_of_subsets_that_contradict_each_other_are_refused(
+    change: dict[str, Any], failed: str
+):
+    model = LinearGaussian(SIZES)
+    found = subset_likelihoods(model, model.draw(6), SubsetConfig(samples=5))
+    assert all(check["passed"] for check in subset_checks(found, require=True))
+    broken = {**found.subsets, "a+b": replace(found.subsets["a+b"], **change)}
+    with pytest.raises(SanityError, match="contradict each other") as error:
+        subset_checks(replace(found, subsets=broken), require=True)
+    assert failed in str(error.value)
 
 
 def test_entropy_of_a_true_posterior_is_exact_and_never_rises():

@@ -93,3 +93,6 @@ class Watched:
 
     def log_likelihood(self, name: str, x: Tensor, output: Tensor) -> Tensor:
         return self._method.log_likelihood(name, x, output)
+
+    def noise_scale(self) -> dict[str, float]:
+        return self._method.noise_scale()

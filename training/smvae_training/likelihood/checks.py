@@ -9,12 +9,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smvae_core.errors import SMVAEError
 from smvae_training.likelihood.estimate import Estimates
+from smvae_training.likelihood.subsets import SubsetLikelihoods
 
 #: Nats; float32 networks round log p(y|z) by less.
 ROUNDING = 1e-4
+#: Nats; float32 sums over the pixels of images are of the order of 30,000 nats.
+PIXEL_ROUNDING = 0.5
 
 
 class SanityError(SMVAEError, ValueError):
@@ -68,8 +72,43 @@ def sanity_checks(estimates: Estimates, *, require: bool = False) -> list[dict[s
             array = getattr(values, key)
             outside = float(np.maximum(1.0 - array, array - samples).max())
             found.append(Check(f"1 <= {key} <= K, {given}", outside, 1e-6 * samples))
+    return _judged(estimates.method, found, require)
+
+
+def subset_checks(estimates: SubsetLikelihoods, *, require: bool = False) -> list[dict[str, Any]]:
+    """Return {name, worst, tolerance, passed} of every check, worst over items and subsets.
+
+    Where all modalities are continuous no likelihood is above 0 and a joint density may exceed a
+    marginal one; what is left is Jensen's inequality, on the very samples that both sides share.
+
+    Args:
+        estimates: Of one method.
+        require: Raise instead of returning failed checks.
+
+    Raises:
+        SanityError: If `require` and a check fails.
+    """
+    subsets = estimates.subsets.values()
+    together = [sum(s.expected.values()) - s.predictive for s in subsets]
+    alone = [s.expected[name] - s.each[name] for s in subsets for name in estimates.names]
+    ess = np.concatenate([s.ess for s in subsets])
+    samples = estimates.config.samples
+    outside = float(np.maximum(1.0 - ess, ess - samples).max())
+    found = [
+        Check("expected <= predictive, all modalities", _worst(together), PIXEL_ROUNDING),
+        Check("expected <= predictive, each modality", _worst(alone), PIXEL_ROUNDING),
+        Check("1 <= ess <= K", outside, 1e-6 * samples),
+    ]
+    return _judged(estimates.method, found, require)
+
+
+def _worst(excess: list[NDArray[Any]]) -> float:
+    return float(np.max(excess))
+
+
+def _judged(method: str, found: list[Check], require: bool) -> list[dict[str, Any]]:
     results = [check.to_json() for check in found]
     failed = [c for c in results if not c["passed"]]
     if require and failed:
-        raise SanityError(estimates.method, failed)
+        raise SanityError(method, failed)
     return results

@@ -62,6 +62,9 @@ class Method(Protocol):
         x (..., *shape) and output (..., *shape) are broadcast over their leading dimensions.
         """
 
+    def noise_scale(self) -> dict[str, float]:
+        """Return the standard deviation of each Gaussian likelihood, in normalised units."""
+
 
 class SMVAEMethod:
     """The Set Multimodal VAE as a `Method`."""
@@ -93,3 +96,6 @@ class SMVAEMethod:
 
     def log_likelihood(self, name: str, x: Tensor, output: Tensor) -> Tensor:
         return self.model.log_likelihood(name, x, output)
+
+    def noise_scale(self) -> dict[str, float]:
+        return self.model.noise_scale()
