@@ -14,8 +14,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def spell(estimate: Estimate, sign: bool = False) -> str:
+def spell(estimate: Estimate, sign: bool = False, digits: int = 2) -> str:
     """Return 'mean ± standard error', with the error over seeds behind a slash where there is."""
-    mean = f"{estimate.mean:+.2f}" if sign else f"{estimate.mean:.2f}"
-    seeds = "" if math.isnan(estimate.seed_error) else f" / {estimate.seed_error:.2f}"
-    return f"{mean} ± {estimate.item_error:.2f}{seeds}"
+    mean = f"{estimate.mean:{'+' if sign else ''}.{digits}f}"
+    seeds = "" if math.isnan(estimate.seed_error) else f" / {estimate.seed_error:.{digits}f}"
+    return f"{mean} ± {estimate.item_error:.{digits}f}{seeds}"

@@ -25,7 +25,7 @@ def pair_section(experiment: Experiment, results: dict[str, Results]) -> str:
     rows = []
     for found in ordered:
         cells = [spell(summarise(found.items[k])) if k in found.items else "-" for k in keys]
-        rows.append([_label(found), *cells])
+        rows.append([label(found), *cells])
     parts = [table(["method", *columns], rows)]
     if DEFAULT in results:
         ours = results[DEFAULT]
@@ -107,7 +107,8 @@ def _effective(found: Results) -> str:
     return " / ".join(f"{v['ess_joint']['median']:.1f}" if v else "-" for v in values)
 
 
-def _label(found: Results) -> str:
+def label(found: Results) -> str:
+    """Return the method and how many seeds of it there are."""
     count = len(found.seeds)
     return f"{found.method} ({count} seed{'s' if count > 1 else ''})"
 
@@ -132,13 +133,14 @@ def quality_table(ordered: Sequence[Results]) -> str:
         "share of pairs whose entropy falls or stays": ("entropies", "share_not_rising"),
     }
     rows = [
-        [found.method, *(_mean_of_seeds(found, path) for path in columns.values())]
+        [found.method, *(mean_of_seeds(found, path) for path in columns.values())]
         for found in ordered
     ]
     return table(["method", *columns], rows)
 
 
-def _mean_of_seeds(found: Results, path: Sequence[str]) -> str:
+def mean_of_seeds(found: Results, path: Sequence[str]) -> str:
+    """Return one of the scores, mean and standard error over seeds."""
     values = [_get(n["scores"], path) for n in found.numbers]
     known = [v for v in values if v is not None]
     if not known:

@@ -87,7 +87,12 @@ def summarise(values: NDArray[np.float64]) -> Estimate:
 
 
 def difference(ours: Results, other: Results, key: str) -> Estimate:
-    """Return ours - other, paired by seed and item, over the seeds that both have.
+    """Return the mean of `paired_values`, with errors over items and seeds."""
+    return summarise(paired_values(ours, other, key))
+
+
+def paired_values(ours: Results, other: Results, key: str) -> NDArray[np.float64]:
+    """Return ours - other (S, N), paired by seed and item, over the seeds that both have.
 
     Raises:
         ResultsError: If they were scored on other items or share no seed.
@@ -99,7 +104,7 @@ def difference(ours: Results, other: Results, key: str) -> Estimate:
     b = np.stack([other.items[key][other.seeds.index(s)] for s in seeds])
     if not np.array_equal(ours.items["index"][0], other.items["index"][0]):
         raise ResultsError(f"{ours.method} and {other.method} were scored on other items")
-    return summarise(a - b)
+    return np.asarray(a - b)
 
 
 def standard_error(values: Sequence[float] | NDArray[np.float64]) -> float:

@@ -5,17 +5,18 @@ Standard errors are over trajectories, whose steps are no independent items.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiments import Experiment
-from benchmarks.markdown import table
-from benchmarks.pair_tables import DEFAULT, settings_table
-from benchmarks.paired import Results
+from benchmarks.experiments import METHODS, Experiment
+from benchmarks.markdown import spell, table
+from benchmarks.pair_tables import DEFAULT, label, mean_of_seeds, settings_table
+from benchmarks.paired import Estimate, Results, paired_values, standard_error
 from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
-from smvae_training.likelihood.summary import mean_and_error, paired_difference
+from smvae_training.likelihood.summary import mean_and_error
 
 SUBSETS = [subset_name(s) for s in all_subsets(tuple(m.name for m in VISION_TOUCH))]
 #: What a robot without cameras still has.
@@ -32,6 +33,7 @@ def robot_section(experiment: Experiment, results: dict[str, Results]) -> str:
             verdict(ordered),
             "Squared error of images decoded from the posterior mean, x 1000, normalised units:",
             error_table(ordered),
+            posterior_table(ordered),
             settings_table(ordered),
         ]
     )
@@ -50,7 +52,7 @@ def predictive_table(ordered: Sequence[Results]) -> str:
     rows.append(
         ["mean of 15", *(_spell(v, _groups(f), best) for v, f in zip(means, ordered, strict=True))]
     )
-    return table(["observed", *(found.method for found in ordered)], rows)
+    return table(["observed", *map(label, ordered)], rows)
 
 
 def error_table(ordered: Sequence[Results]) -> str:
@@ -63,7 +65,7 @@ def error_table(ordered: Sequence[Results]) -> str:
             rows.append(
                 [subset, name, *("cannot" if c is None else f"{1e3 * c.mean():.2f}" for c in cells)]
             )
-    return table(["observed", "image", *(found.method for found in ordered)], rows)
+    return table(["observed", "image", *map(label, ordered)], rows)
 
 
 def mean_predictive(found: Results) -> NDArray[np.float64] | None:
@@ -78,26 +80,13 @@ def verdict(ordered: Sequence[Results]) -> str:
     by_name = {found.method: found for found in ordered}
     if DEFAULT not in by_name:
         return "Our default has no result yet."
-    if len(ordered) == 1:
-        return "No other method has a result yet: there is nothing to compare with."
     ours = by_name[DEFAULT]
-    won = 0
-    for subset in SUBSETS:
-        key = f"{subset}/predictive"
-        others = [_values(f, key) for f in ordered if f is not ours]
-        mine = _values(ours, key)
-        assert mine is not None
-        won += all(o is None or mine.mean() > o.mean() for o in others)
-    lines = [f"`{DEFAULT}` has the best predictive log likelihood in {won} of 15 subsets."]
-    mine = mean_predictive(ours)
-    for found in ordered:
-        theirs = mean_predictive(found)
-        if found is ours or theirs is None or mine is None:
-            continue
-        gap = paired_difference(mine, theirs, _groups(ours))
-        lines.append(
-            f"- mean of 15, minus {found.method}: {gap['mean']:+.1f} ± {gap['standard_error']:.1f}"
-        )
+    others = [found for found in ordered if found is not ours]
+    if not others:
+        return "No other method has a result yet: there is nothing to compare with."
+    peers = [found for found in others if METHODS[found.method].peer]
+    lines = [_best_in(ours, peers, "the peers"), _best_in(ours, others, "all methods listed")]
+    lines += [f"- mean of 15, minus {found.method}: {_mean_gap(ours, found)}" for found in others]
     for name in (m.name for m in VISION_TOUCH if m.is_image):
         key = f"{BLIND}/error/{name}"
         ranked = sorted(
@@ -105,6 +94,46 @@ def verdict(ordered: Sequence[Results]) -> str:
         )
         lines.append(f"- {name} from {BLIND}: best is {ranked[0][1]}")
     return "\n".join(lines)
+
+
+def _best_in(ours: Results, others: Sequence[Results], among: str) -> str:
+    """Return in how many subsets ours predicts best among some, and who is better in the rest."""
+    lost = []
+    for subset in SUBSETS:
+        values = {f.method: _values(f, f"{subset}/predictive") for f in (ours, *others)}
+        means = {method: float(v.mean()) for method, v in values.items() if v is not None}
+        best = max(means, key=lambda method: means[method])
+        if best != ours.method:
+            lost.append(f"{subset} ({best}, by {means[best] - means[ours.method]:.0f})")
+    behind = f"; LOSES {', '.join(lost)}" if lost else ""
+    return (
+        f"- among {among}, `{ours.method}` has the best predictive log likelihood in "
+        f"{len(SUBSETS) - len(lost)} of {len(SUBSETS)} subsets{behind}"
+    )
+
+
+def _mean_gap(ours: Results, other: Results) -> str:
+    """Return the difference of the means of 15, paired; ± over trajectories / over seeds."""
+    if mean_predictive(other) is None or mean_predictive(ours) is None:
+        return "cannot"
+    gaps = np.mean(
+        [paired_values(ours, other, f"{subset}/predictive") for subset in SUBSETS], axis=0
+    )
+    over_items = mean_and_error(gaps.mean(axis=0), _groups(ours))
+    mean, error = (float(v) if v is not None else math.nan for v in over_items.values())
+    return spell(Estimate(mean, error, standard_error(gaps.mean(axis=1))), sign=True, digits=0)
+
+
+def posterior_table(ordered: Sequence[Results]) -> str:
+    """Return the learned noise scales and how the entropy of the posterior falls."""
+    names = [m.name for m in VISION_TOUCH if m.likelihood == "gaussian"]
+    rows = []
+    for found in ordered:
+        scales = [[n["noise_scale"].get(name) for n in found.numbers] for name in names]
+        cells = ["-" if None in values else f"{np.mean(values):.4f}" for values in scales]
+        rows.append([found.method, *cells, mean_of_seeds(found, ("entropies", "share_not_rising"))])
+    heading = [f"noise scale of {name}" for name in names]
+    return table(["method", *heading, "share of pairs whose entropy falls or stays"], rows)
 
 
 def _best(values: Sequence[NDArray[np.float64] | None]) -> float | None:

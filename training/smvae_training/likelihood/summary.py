@@ -42,11 +42,3 @@ def mean_and_error(
     if number > 1:
         error = math.sqrt(float(np.square(sums).sum()) * number / (number - 1)) / count
     return {"mean": plain(mean), "standard_error": plain(error)}
-
-
-def paired_difference(
-    values: Values, others: Values, groups: NDArray[np.integer] | None = None
-) -> dict[str, float | None]:
-    """Return mean and standard error of values - others over the same items in the same order."""
-    assert values.shape == others.shape, "paired arrays hold the same items"
-    return mean_and_error(values - others, groups)
