@@ -76,6 +76,7 @@ class Experiment:
                 target=method.target,
                 second_bound=method.second_bound,
                 samples=method.samples,
+                complement=method.complement,
             )
         return replace(
             start,
@@ -102,7 +103,8 @@ class Variant:
     """None: the preset's, and its second bound."""
     second_bound: SecondBound = "none"
     samples: int = 1
-    """Read with a target, as the second bound."""
+    complement: bool = False
+    """Read with a target, as are samples and the second bound."""
 
     def build(self) -> Build:
         """Return what makes the model and the objective."""
@@ -115,14 +117,22 @@ class Variant:
     def passes(self, config: TrainConfig) -> dict[str, Any]:
         """Return how often each modality's networks run per record and step."""
         if not self.peer:
-            second = {"none": 0.0, "subset": 0.5, "observed": 1.0}[config.objective.second_bound]
-            half = 2 ** (len(config.model.modalities) - 1)  # subsets that hold a modality
-            first = half / (2 * half - 1) if config.objective.target == "subset" else 1.0
-            draws = config.objective.samples * first
-            return {"embedding": 1.0, "decoder": draws + second}
+            return _own_passes(config)
         model, _ = self.build()(config)
         passes: Any = model.passes
         return asdict(passes)
+
+
+def _own_passes(config: TrainConfig) -> dict[str, float]:
+    objective, half = config.objective, 2 ** (len(config.model.modalities) - 1)
+    share = half / (2 * half - 1)  # of the non-empty subsets hold a given modality
+    draws = 2 if objective.complement else 1
+    if objective.target == "subset":
+        return {"embedding": min(1.0, draws * share), "decoder": draws * share}
+    if objective.target == "observed":
+        return {"embedding": min(1.0, draws * share), "decoder": draws}
+    second = {"none": 0.0, "subset": 0.5, "observed": 1.0}[objective.second_bound]  # proper ones
+    return {"embedding": 1.0, "decoder": objective.samples + second}
 
 
 def _ablated(name: str) -> Variant:

@@ -6,7 +6,7 @@ B batch, M modality, Z latent.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from jaxtyping import Bool, Float
@@ -38,7 +38,8 @@ class Part:
 class Bound:
     """Posteriors and latents of one batch."""
 
-    posterior: Posterior
+    posteriors: tuple[Posterior, ...]
+    """Of the model's own bound, of equal standing."""
     kl: Float[Tensor, " B"]
     """KL terms of the first part's bound, at beta 1."""
     divergence: Float[Tensor, " B"]
@@ -46,7 +47,7 @@ class Bound:
     parts: tuple[Part, ...]
     """The first one is reported."""
     draws: int = 1
-    """So many of the parts, the first ones, are samples of one posterior, of equal standing."""
+    """So many of the parts, the first ones, are of equal standing: their mean counts."""
 
 
 def draw_bound(
@@ -60,27 +61,39 @@ def draw_bound(
 ) -> Bound:
     """Encode what the target asks for and draw its latents; see `objective.elbo`."""
     if config.target in ("observed", "subset"):
-        subset = model.encode(batch, present)
-        targets = present if config.target == "subset" else recorded
-        kl = subset.kl()
-        return Bound(subset, kl, kl, (Part(targets, subset.rsample(generator)),))
+        sets = (present, complement(recorded, present)) if config.complement else (present,)
+        found = model.posteriors(model.embed(batch, reduce(torch.logical_or, sets)), sets)
+        kls = torch.stack([q.kl() for q in found])
+        targets = sets if config.target == "subset" else [recorded] * len(sets)
+        pairs = zip(targets, found, strict=True)
+        parts = tuple(Part(t, q.rsample(generator)) for t, q in pairs)
+        return Bound(tuple(found), kls[0], kls.mean(0), parts, len(parts))
     embeddings = model.embed(batch, recorded)
     everything, subset = model.posteriors(embeddings, (recorded, present))
     if config.target == "remaining":
         kl = subset.kl() + everything.kl_to(subset)
         z, z_rest = subset.rsample(generator), everything.rsample(generator)
-        return Bound(subset, kl, kl, (Part(recorded, z, z_rest),))
+        return Bound((subset,), kl, kl, (Part(recorded, z, z_rest),))
     kl = everything.kl()
     divergence = kl + config.matching * everything.detach().kl_to(subset)
     weighted = config.samples > 1 and beta == 1.0
     draw, fixed = everything.rsamples if weighted else everything.antithetic, everything.detach()
     draws = draw(config.samples, generator)
-    parts = [Part(recorded, z, log_ratio=fixed.log_ratio(z) if weighted else None) for z in draws]
+    drawn = [Part(recorded, z, log_ratio=fixed.log_ratio(z) if weighted else None) for z in draws]
     if config.second_bound != "none":
         divergence = divergence + subset.kl()
-        targets = present if config.second_bound == "subset" else recorded
-        parts.append(Part(targets, subset.rsample(generator)))
-    return Bound(everything, kl, divergence, tuple(parts), len(draws))
+        second = present if config.second_bound == "subset" else recorded
+        drawn.append(Part(second, subset.rsample(generator)))
+    return Bound((everything,), kl, divergence, tuple(drawn), len(draws))
+
+
+def complement(recorded: Bool[Tensor, "B M"], present: Bool[Tensor, "B M"]) -> Bool[Tensor, "B M"]:
+    """Return what was recorded and is not in the subset; the subset itself where that is nothing.
+
+    Of a subset that is uniform over all, the complement is uniform over all as well.
+    """
+    rest = recorded & ~present
+    return torch.where(rest.any(1, keepdim=True), rest, present)
 
 
 def combine(bound: Bound, totals: list[Tensor], beta: float) -> Float[Tensor, " B"]:

@@ -53,6 +53,7 @@ def elbo(
     | remaining | S from z_S, the rest of X from z_X, - beta (KL(q_S, p) + KL(q_X, q_S)) |
     | joint | sum over X of lambda_m log p(x_m|z_X) - beta (KL(q_X, p) + matching KL(q_X, q_S)) |
 
+    With `complement`, 'subset' and 'observed' take the mean of S's bound and its complement's.
     With `samples` K > 1 'joint' takes the mean over K latents in antithetic pairs while beta rises.
     At beta 1 it is log 1/K sum_k exp(w_k) - matching KL(q_X, q_S) of K independent ones (Burda et
     al. 2016), q_X = q(z|X) and w_k = weighted log p(X|z_k) + log p(z_k) - log q_X(z_k).
@@ -97,7 +98,8 @@ def elbo(
         totals = [total + weight * values for total, values in zip(totals, padded, strict=True)]
     objective = combine(bound, totals, beta)
     if config.regulariser:
-        objective = objective - config.regulariser * bound.posterior.regulariser()
+        every = torch.stack([q.regulariser() for q in bound.posteriors])
+        objective = objective - config.regulariser * every.mean(0)
     return ElboTerms(
         loss=-objective.mean(),
         elbo=unweighted.detach().mean(),

@@ -20,6 +20,10 @@ class ObjectiveConfig:
     'observed': encode x_S, reconstruct X. 'subset': encode x_S, reconstruct x_S, Eq. 3.
     'remaining': x_S from q(z|x_S), the rest from q(z|X), which q(z|x_S) has to cover (Hirt et al.).
     'joint': X from q(z|X), which q(z|x_S) has to cover; see the next two."""
+    complement: bool = False
+    """Targets 'observed' and 'subset': train the rest of X beside every S in the same step (S once
+    more where it is all of X). Every modality is embedded once and the noise of drawing subsets
+    falls, at the price of decoding twice; each subset is drawn as often as without."""
     matching: float = 0.2
     """Target 'joint': weight of KL(q(z|X) || q(z|x_S)), q(z|X) being fixed in it, so that the joint
     posterior is no worse for the subsets' sake."""
@@ -53,6 +57,10 @@ class ObjectiveConfig:
             )
         if self.second_bound != "none" and self.target != "joint":
             raise ConfigError(f"second_bound belongs to target 'joint', not to '{self.target}'")
+        if self.complement and self.target not in ("observed", "subset"):
+            raise ConfigError(
+                f"complement belongs to targets 'observed' and 'subset', not to '{self.target}'"
+            )
         if self.samples < 1 or (self.samples > 1 and self.target != "joint"):
             raise ConfigError(
                 f"samples must be 1, or above it with target 'joint': got {self.samples} with "

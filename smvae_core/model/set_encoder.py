@@ -4,7 +4,9 @@ B batch, M modality, D embedding, Z latent.
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -65,15 +67,16 @@ class SetEncoder(nn.Module):
     def nested(
         self, embeddings: Float[Tensor, "B M D"], sets: Sequence[Bool[Tensor, "B M"]]
     ) -> list[tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]]:
-        """Return (mean, log_var) of several subsets of one set; the first one holds the others.
+        """Return (mean, log_var) of several subsets of one set.
 
         What the pooling reads of each modality by itself is computed once for all.
         """
         if self.evidence is None or not isinstance(self.pool, SetSum):
             heads = [self.head(self.pool(embeddings, present)) for present in sets]
             return [(mean, log_var) for mean, log_var in (h.chunk(2, dim=-1) for h in heads)]
-        terms = self.pool.read(embeddings, sets[0])
-        evidence = self.evidence.read(embeddings, sets[0])
+        union = reduce(torch.logical_or, sets)
+        terms = self.pool.read(embeddings, union)
+        evidence = self.evidence.read(embeddings, union)
         found = []
         for present in sets:
             mean, log_var = self.evidence.combine(evidence, present)

@@ -87,7 +87,7 @@ class SMVAE(nn.Module):
     def posteriors(
         self, embeddings: Float[Tensor, "B M D"], sets: Sequence[Bool[Tensor, "B M"]]
     ) -> list[Posterior]:
-        """Return q(z given x_S) of several subsets, the first of which holds all the others.
+        """Return q(z given x_S) of several subsets of what the embeddings cover.
 
         Raises:
             EmptySubset: If a sample has no observed modality.

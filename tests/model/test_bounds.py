@@ -32,7 +32,7 @@ def gradients(fixed: bool) -> torch.Tensor:
         kl = posterior.kl().detach()
         recorded = torch.ones(DRAWS, 1, dtype=torch.bool)
         parts = tuple(Part(recorded, z, log_ratio=r) for z, r in zip(draws, ratios, strict=True))
-        bound = Bound(posterior, kl, kl, parts, SAMPLES)
+        bound = Bound((posterior,), kl, kl, parts, SAMPLES)
         value = combine(bound, [log_likelihood(z) for z in draws], 1.0)
     else:
         weights = [log_likelihood(z) + posterior.log_ratio(z) for z in draws]
@@ -65,7 +65,7 @@ def elbo_gradients(draws: str) -> torch.Tensor:
     parts = tuple(Part(recorded, z) for z in latents)
     kl = posterior.kl()
     combine(
-        Bound(posterior, kl, kl, parts, 2), [log_likelihood(z) for z in latents], 0.3
+        Bound((posterior,), kl, kl, parts, 2), [log_likelihood(z) for z in latents], 0.3
     ).sum().backward()
     return torch.cat([mean.grad, log_var.grad], dim=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch.distributions import (
 from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.modality import Modality
 from smvae_core.model import SMVAE, ObjectiveConfig, Posterior, elbo
+from smvae_core.model.bounds import complement
 from smvae_core.model.distributions import log_likelihood
 from tests.model.conftest import example_batch, presence
 
@@ -277,3 +279,29 @@ def test_more_importance_weighted_samples_tighten_the_bound(model: SMVAE):
     assert mean_loss(8) < mean_loss(2) < mean_loss(1)
     with pytest.raises(ConfigError, match="samples must be 1, or above it with target 'joint'"):
         ObjectiveConfig(samples=2)
+
+
+def test_of_a_uniform_subset_the_complement_is_uniform_over_all_subsets():
+    recorded = torch.ones(15, 4, dtype=torch.bool)
+    every = torch.tensor([[bool(code >> m & 1) for m in range(4)] for code in range(1, 16)])
+    rest = complement(recorded, every)
+    assert sorted(map(tuple, rest.tolist())) == sorted(map(tuple, every.tolist()))
+    assert not (rest & every)[:-1].any(), "a proper subset shares nothing with its complement"
+    recorded[0, 2] = False  # of the first record: what was not recorded is in neither
+    assert complement(recorded, every)[0].tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("target", ["observed", "subset"])
+def test_with_its_complement_a_subset_gives_the_mean_of_both_bounds(model: SMVAE, target: str):
+    model.eval()
+    batch, recorded = example_batch(model, 4), presence(model, 4, *model.names)
+    present, rest = presence(model, 4, "rgb", "force"), presence(model, 4, "depth", "action")
+    draws = torch.Generator().manual_seed(3)
+    alone = ObjectiveConfig(target=target, regulariser=2.0)  # type: ignore[arg-type]
+    both = replace(alone, complement=True)
+    found = elbo(model, batch, recorded, present, 0.5, both, draws)
+    draws = torch.Generator().manual_seed(3)
+    each = [elbo(model, batch, recorded, s, 0.5, alone, draws).loss for s in (present, rest)]
+    torch.testing.assert_close(found.loss, sum(each) / 2, rtol=1e-5, atol=1e-2)
+    with pytest.raises(ConfigError, match=r"complement belongs to .* not to 'joint'"):
+        ObjectiveConfig(target="joint", complement=True)
