@@ -25,18 +25,29 @@ BLIND = "force+action"
 
 def robot_section(experiment: Experiment, results: dict[str, Results]) -> str:
     """Return the tables of one experiment."""
-    ordered = [results[m] for m in experiment.methods if m in results]
+    ordered = in_order(experiment, results)
     return "\n\n".join(
         [
             "log 1/K sum_k p(all four | z_k), z_k ~ q(z | subset), nats per record:",
             predictive_table(ordered),
             verdict(ordered),
             "Squared error of images decoded from the posterior mean, x 1000, normalised units:",
+            f"![Those errors, by subset and method]({picture(experiment)})",
             error_table(ordered),
             posterior_table(ordered),
             settings_table(ordered),
         ]
     )
+
+
+def in_order(experiment: Experiment, results: dict[str, Results]) -> list[Results]:
+    """Return the results that there are, in the experiment's order of methods."""
+    return [results[m] for m in experiment.methods if m in results]
+
+
+def picture(experiment: Experiment) -> str:
+    """Return the file beside RESULTS.md that `robot_figure` draws."""
+    return f"{experiment.name}.png"
 
 
 def predictive_table(ordered: Sequence[Results]) -> str:
@@ -60,12 +71,17 @@ def error_table(ordered: Sequence[Results]) -> str:
     rows = []
     for subset in SUBSETS:
         for name in (m.name for m in VISION_TOUCH if m.is_image):
-            key = f"{subset}/error/{name}"
-            cells = [_values(found, key) for found in ordered]
+            cells = [image_error(found, subset, name) for found in ordered]
             rows.append(
-                [subset, name, *("cannot" if c is None else f"{1e3 * c.mean():.2f}" for c in cells)]
+                [subset, name, *("cannot" if c is None else f"{1e3 * c:.2f}" for c in cells)]
             )
     return table(["observed", "image", *map(label, ordered)], rows)
+
+
+def image_error(found: Results, subset: str, name: str) -> float | None:
+    """Return the mean squared error of a decoded image, None where the subset has no posterior."""
+    values = _values(found, f"{subset}/error/{name}")
+    return None if values is None else float(values.mean())
 
 
 def mean_predictive(found: Results) -> NDArray[np.float64] | None:
@@ -88,9 +104,8 @@ def verdict(ordered: Sequence[Results]) -> str:
     lines = [_best_in(ours, peers, "the peers"), _best_in(ours, others, "all methods listed")]
     lines += [f"- mean of 15, minus {found.method}: {_mean_gap(ours, found)}" for found in others]
     for name in (m.name for m in VISION_TOUCH if m.is_image):
-        key = f"{BLIND}/error/{name}"
         ranked = sorted(
-            (float(v.mean()), f.method) for f in ordered if (v := _values(f, key)) is not None
+            (v, f.method) for f in ordered if (v := image_error(f, BLIND, name)) is not None
         )
         lines.append(f"- {name} from {BLIND}: best is {ranked[0][1]}")
     return "\n".join(lines)

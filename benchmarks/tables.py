@@ -12,7 +12,8 @@ from benchmarks.markdown import table
 from benchmarks.pair_tables import likelihood_columns, pair_section
 from benchmarks.paired import Results, read_results
 from benchmarks.published import TABLE_1, contradictions
-from benchmarks.robot_tables import robot_section
+from benchmarks.robot_figure import draw_errors
+from benchmarks.robot_tables import in_order, picture, robot_section
 from smvae_core.errors import SMVAEError
 from smvae_training.run import write_text
 
@@ -104,10 +105,19 @@ def render(folder: Path = RESULTS) -> str:
     return "\n\n".join(s.strip() for s in sections) + "\n"
 
 
+def draw(folder: Path = RESULTS, out: Path = OUT.parent) -> None:
+    """Write the pictures that RESULTS.md shows, of the robot experiments that have results."""
+    for experiment in EXPERIMENTS.values():
+        results = read_results(folder, experiment.name)
+        if results and experiment.kind == "subsets":
+            draw_errors(out / picture(experiment), in_order(experiment, results))
+
+
 def main() -> int:
-    """Write the file and return the exit status."""
+    """Write the file and its pictures; return the exit status."""
     try:
         write_text(OUT, render())
+        draw()
     except SMVAEError as err:
         print(f"tables: error: {err}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from benchmarks.pair_tables import PROPOSALS, QUANTITIES
 from benchmarks.paired import ResultsError, difference, read_results, summarise
 from benchmarks.published import TABLE_1, contradictions
 from benchmarks.robot_tables import SUBSETS
-from benchmarks.tables import render
+from benchmarks.tables import draw, render
 from smvae_core.errors import ConfigError
 
 KEYS = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
@@ -155,3 +156,12 @@ def test_a_robot_result_that_stands_alone_wins_nothing(tmp_path: Path):
     assert "nothing to compare with" in text
     assert "best" not in text
     assert "**" not in text
+
+
+def test_the_robots_errors_are_drawn_beside_the_tables(tmp_path: Path):
+    write_robot(tmp_path, "smvae", 5.0, SUBSETS)
+    write_robot(tmp_path, "jmvae", 99.0, ["rgb", SUBSETS[-1]])
+    draw(tmp_path, tmp_path)
+    picture = cv2.imread(str(tmp_path / "simulated-robot.png"))
+    assert picture.std() > 10, "nothing is drawn"
+    assert "![Those errors, by subset and method](simulated-robot.png)" in render(tmp_path)
