@@ -22,6 +22,17 @@ def test_all_15_subsets_are_equally_likely() -> None:
     assert chi_square < 36.1  # 14 degrees of freedom, p = 0.001
 
 
+def test_a_batch_holds_every_subset_as_often_as_its_size_allows() -> None:
+    recorded = np.ones((100, 4), bool)
+    batches = [draw_subsets(recorded, generator(0, SUBSET_STREAM, step)) for step in range(2000)]
+    counts = np.stack([np.bincount(codes(batch), minlength=16)[1:] for batch in batches])
+    assert counts.min() >= 5
+    assert counts.max() <= 8
+    first = np.bincount([codes(batch)[0] for batch in batches], minlength=16)[1:]
+    chi_square = ((first - 2000 / 15) ** 2 / (2000 / 15)).sum()
+    assert chi_square < 36.1, "each sample's own subset is uniform: 14 degrees of freedom, 0.001"
+
+
 def test_subsets_are_uniform_over_what_was_recorded_and_never_more() -> None:
     recorded = np.tile(np.array([[True, False, True, False]]), (9000, 1))
     present = draw_subsets(recorded, generator(1, SUBSET_STREAM, 0))

@@ -25,11 +25,13 @@ def draw_subsets(
     """Draw one non-empty subset per sample, uniform over the 2^M - 1 of what the record holds.
 
     A sample with k recorded modalities gets the k low bits of a number uniform in [1, 2^k - 1],
-    dealt to its recorded modalities in order.
+    dealt to its recorded modalities in order. The numbers of a batch are stratified: each is
+    uniform, and together they fall as evenly as B numbers can, so that no batch happens to be
+    blind more often than another.
 
     Args:
         recorded: (B, M) bool, True where the record holds the modality.
-        rng: Source of randomness; one number is drawn per sample whatever it holds.
+        rng: Source of randomness; what is drawn does not depend on what is recorded.
         proper: Never draw all that a record of two or more modalities holds.
 
     Returns:
@@ -42,6 +44,8 @@ def draw_subsets(
     if not counts.all():
         raise EmptySubset(f"record {int(np.argmin(counts))} of the batch holds none")
     choices = 2.0**counts - 1 - (proper & (counts > 1))
-    code = 1 + np.floor(rng.random(len(recorded)) * choices).astype(np.int64)
+    size = len(recorded)
+    uniform = (rng.permutation(size) + rng.random(size)) / size
+    code = 1 + np.minimum(np.floor(uniform * choices), choices - 1).astype(np.int64)
     bit = np.cumsum(recorded, axis=1) - 1  # which bit of the code belongs to this modality
     return recorded & ((code[:, None] >> np.maximum(bit, 0)) & 1).astype(bool)
