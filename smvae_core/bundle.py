@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,6 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
 from smvae_core.modality import Modality
@@ -23,6 +27,8 @@ from smvae_core.readout import READOUT, Readout
 
 #: Raised whenever an older runtime could misread a bundle.
 FORMAT_VERSION = 1
+#: A decoded noise scale stays within a factor of e^3 = 20 of the one at z = 0.
+LARGEST_LOG_NOISE = 3.0
 MANIFEST = "manifest.json"
 
 
@@ -47,7 +53,9 @@ class Manifest:
     graphs: Mapping[str, Graph]
     """By role: 'embed/<name>', 'set_encoder', 'decode/<name>'."""
     noise_scale: Mapping[str, float]
-    """Learned standard deviation of p(x_m given z), in normalised units."""
+    """Learned standard deviation of p(x_m given z), in normalised units; at z = 0 if decoded."""
+    decoded_noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Where the standard deviation is decoded: the weights w of `scale`, Z numbers."""
     version: str = ""
     """Version of the code that wrote it."""
     created: str = ""
@@ -66,6 +74,18 @@ class Manifest:
     def names(self) -> tuple[str, ...]:
         return tuple(m.name for m in self.modalities)
 
+    def scale(self, name: str, z: NDArray[np.floating]) -> float:
+        """Return the standard deviation of p(x_m given z (Z,)), in normalised units.
+
+        exp(L tanh(w . z / L)) times the scale at 0, L = `LARGEST_LOG_NOISE`.
+        """
+        weights = self.decoded_noise.get(name)
+        if weights is None:
+            return self.noise_scale[name]
+        log_noise = float(np.dot(weights, z))
+        bounded = LARGEST_LOG_NOISE * math.tanh(log_noise / LARGEST_LOG_NOISE)
+        return self.noise_scale[name] * math.exp(bounded)
+
     def to_json(self) -> dict[str, Any]:
         data = {k: getattr(self, k) for k in self.__dataclass_fields__}
         data["modalities"] = [m.to_json() for m in self.modalities]
@@ -74,6 +94,8 @@ class Manifest:
         # absent, not null: a bundle without them reads as it always did
         for name in ("novelty", "readout"):
             data.pop(name)
+        if not self.decoded_noise:
+            data.pop("decoded_noise")
         if self.novelty is not None:
             data["novelty"] = self.novelty.to_json()
         if self.readout is not None:
@@ -86,6 +108,14 @@ class Manifest:
         values["modalities"] = tuple(Modality.from_json(m) for m in values["modalities"])
         values["statistics"] = {k: Statistics.from_json(s) for k, s in values["statistics"].items()}
         values["graphs"] = {k: Graph(**g) for k, g in values["graphs"].items()}
+        noise = values.get("decoded_noise", {})
+        values["decoded_noise"] = {k: tuple(map(float, w)) for k, w in noise.items()}
+        for name, weights in values["decoded_noise"].items():
+            if len(weights) != values["latent_dim"]:
+                raise ConfigError(
+                    f"decoded_noise of {name} has {len(weights)} weights, latent_dim is "
+                    f"{values['latent_dim']}"
+                )
         if values.get("novelty") is not None:
             values["novelty"] = Novelty.from_json(values["novelty"])
         if values.get("readout") is not None:

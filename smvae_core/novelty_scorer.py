@@ -89,15 +89,21 @@ class NoveltyScorer:
             return NoveltyReport(score=math.nan, surprises={}, nll={})
         ordered = tuple(n for n in self._networks.manifest.names if n in subset)
         decoded = {n: self._networks.decode(n, posterior.mean) for n in ordered}
-        statistics, nll = self._statistics(ordered, decoded)
+        statistics, nll = self._statistics(ordered, posterior.mean, decoded)
         score = float(calibrated.score(ordered, statistics))
         surprises = {k: float(calibrated.components[k].surprise(v)) for k, v in statistics.items()}
         return NoveltyReport(score=score, surprises=surprises, nll=nll, decoded=decoded)
 
     def _statistics(
-        self, subset: tuple[str, ...], decoded: Mapping[str, NDArray[np.float32]]
+        self,
+        subset: tuple[str, ...],
+        z: NDArray[np.float32],
+        decoded: Mapping[str, NDArray[np.float32]],
     ) -> tuple[dict[str, float], dict[str, float]]:
-        """Return every statistic of a subset by component, and the modalities' nll."""
+        """Return every statistic of a subset by component, and the modalities' nll.
+
+        `decoded` are the means that belong to the latent z.
+        """
         found: dict[str, float] = {}
         nll: dict[str, float] = {}
         for name in subset:
@@ -105,7 +111,7 @@ class NoveltyScorer:
             error = float(reconstruction(modality, x, decoded[name][None])[0])
             found[component(subset, "reconstruction", name)] = error
             if modality.likelihood == "gaussian":
-                scale = self._networks.manifest.noise_scale[name]
+                scale = self._networks.manifest.scale(name, z)
                 nll[name] = 0.5 * math.exp(error) / scale**2 + math.log(
                     scale * math.sqrt(2 * math.pi)
                 )

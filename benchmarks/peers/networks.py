@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.peers.library import BaseDecoder, BaseEncoder, BaseJointEncoder, ModelOutput
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
-from smvae_core.model.networks import DECODERS, EMBEDDINGS
+from smvae_core.model.networks import EMBEDDINGS, decoder
 
 
 class Heads(nn.Module):
@@ -129,9 +129,8 @@ class Decoder(BaseDecoder):
 
     def __init__(self, modality: Modality, config: ModelConfig) -> None:
         super().__init__()
-        self.shape = modality.shape
-        self.network = DECODERS[modality.kind](modality, config)
+        self.network = decoder(modality, config)
 
     def forward(self, z: Tensor) -> ModelOutput:
         output = self.network(z.reshape(-1, z.shape[-1])).float()
-        return ModelOutput(reconstruction=output.reshape(*z.shape[:-1], *self.shape))
+        return ModelOutput(reconstruction=output.reshape(*z.shape[:-1], *output.shape[1:]))

@@ -36,6 +36,9 @@ class ModelConfig:
     images have those of Tables 5 to 9."""
     learn_noise: bool = True
     """Learn each Gaussian likelihood's standard deviation; False keeps it at `initial_noise`."""
+    decoded_noise: bool = False
+    """Decode the standard deviation of each Gaussian likelihood too, one number per modality and
+    latent; False: one per modality, which cannot be right both for images seen and guessed."""
     initial_noise: float = 0.3
     """Standard deviation at the start, in normalised units."""
 

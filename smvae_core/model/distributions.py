@@ -76,7 +76,7 @@ def log_likelihood(
 
     | likelihood | `output` | log p |
     |---|---|---|
-    | gaussian | mean | log N(x; output, exp(log_scale)^2) |
+    | gaussian | mean m, perhaps log s as one channel more | log N(x; m, (s exp(log_scale))^2) |
     | bernoulli | logits l | x l - log(1 + e^l) per element, also for levels x between 0 and 1 |
     | categorical | logits l | x . log_softmax(l), x one-hot |
 
@@ -92,9 +92,21 @@ def log_likelihood(
     if modality.likelihood == "categorical":
         return (x * nn.functional.log_softmax(output, dim=-1)).sum(event)
     assert log_scale is not None
-    squared = (x - output).square().sum(event)
+    mean, log_noise = _taken_apart(modality, output)
+    if log_noise is not None:
+        log_scale = log_scale + log_noise
+    squared = (x - mean).square().sum(event)
     constant = modality.size * (log_scale + 0.5 * math.log(2.0 * math.pi))
     return -0.5 * squared * torch.exp(-2.0 * log_scale) - constant
+
+
+def _taken_apart(modality: Modality, output: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the mean (..., *shape) of a Gaussian and, where it is decoded, its log noise (...)."""
+    channels, dims = modality.shape[0], len(modality.shape)
+    if output.shape[-dims] == channels:
+        return output, None
+    mean, log_noise = output.split([channels, 1], dim=-dims)
+    return mean, log_noise.flatten(-dims)[..., 0]
 
 
 def likelihood_mean(modality: Modality, output: Tensor) -> Tensor:
@@ -103,4 +115,4 @@ def likelihood_mean(modality: Modality, output: Tensor) -> Tensor:
         return torch.sigmoid(output)
     if modality.likelihood == "categorical":
         return torch.softmax(output, dim=-1)
-    return output
+    return _taken_apart(modality, output)[0]

@@ -62,6 +62,7 @@ def export_bundle(
         embedding_dim=model.config.embedding_dim,
         graphs={},
         noise_scale=model.noise_scale(),
+        decoded_noise=model.decoded_noise(),
         version=smvae_core.__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         training=dict(training or {}),

@@ -10,9 +10,11 @@ B batch, D embedding, Z latent, C channels, T readings.
 from collections.abc import Callable
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from smvae_core.bundle import LARGEST_LOG_NOISE
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.image_set_networks import (
@@ -141,6 +143,26 @@ class VectorDecoder(nn.Sequential):
         )
 
 
+class NoisyDecoder(nn.Module):
+    """A Gaussian's decoder and, as one channel more, log s(z): its noise scale over the shared one.
+
+    log s(z) = L tanh(w . z / L), w from zero, L = `LARGEST_LOG_NOISE`. The output (B, C + 1, ...)
+    is taken apart by `distributions.log_likelihood` and `likelihood_mean`.
+    """
+
+    def __init__(self, decoder: nn.Module, latent_dim: int) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.log_noise = nn.Linear(latent_dim, 1, bias=False)
+        nn.init.zeros_(self.log_noise.weight)
+
+    def forward(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B ..."]:
+        mean = self.decoder(z)
+        log_noise = LARGEST_LOG_NOISE * torch.tanh(self.log_noise(z) / LARGEST_LOG_NOISE)
+        column = log_noise.view(-1, *[1] * (mean.dim() - 1)).expand(-1, 1, *mean.shape[2:])
+        return torch.cat([mean, column.to(mean.dtype)], dim=1)
+
+
 Network = Callable[[Modality, ModelConfig], nn.Module]
 
 
@@ -176,3 +198,11 @@ DECODERS: dict[str, Network] = {
     "label": VectorDecoder,
     "attributes": AttributesDecoder,
 }
+
+
+def decoder(modality: Modality, config: ModelConfig) -> nn.Module:
+    """Return the decoder of a modality, with its noise scale where the configuration asks."""
+    network = DECODERS[modality.kind](modality, config)
+    if config.decoded_noise and modality.likelihood == "gaussian":
+        return NoisyDecoder(network, config.latent_dim)
+    return network

@@ -14,7 +14,7 @@ from smvae_core.errors import EmptySubset, UnknownModality
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import Posterior, likelihood_mean, log_likelihood
-from smvae_core.model.networks import DECODERS, EMBEDDINGS
+from smvae_core.model.networks import EMBEDDINGS, NoisyDecoder, decoder
 from smvae_core.model.set_encoder import SetEncoder
 
 
@@ -29,9 +29,7 @@ class SMVAE(nn.Module):
             {m.name: EMBEDDINGS[m.kind](m, config) for m in config.modalities}
         )
         self.set_encoder = SetEncoder(config)
-        self.decoders = nn.ModuleDict(
-            {m.name: DECODERS[m.kind](m, config) for m in config.modalities}
-        )
+        self.decoders = nn.ModuleDict({m.name: decoder(m, config) for m in config.modalities})
         self.log_scale = noise_scales(config)
 
     def embed(
@@ -126,8 +124,13 @@ class SMVAE(nn.Module):
         return log_likelihood(self.modality(name), x, output, log_scale)
 
     def noise_scale(self) -> dict[str, float]:
-        """Return the standard deviation of each Gaussian likelihood, in normalised units."""
+        """Return the standard deviation of each Gaussian likelihood at z = 0, normalised units."""
         return {name: float(scale.detach().exp()) for name, scale in self.log_scale.items()}
+
+    def decoded_noise(self) -> dict[str, tuple[float, ...]]:
+        """Return the weights (Z,) of each decoded noise scale, see `bundle.Manifest.scale`."""
+        noisy = {n: d for n, d in self.decoders.items() if isinstance(d, NoisyDecoder)}
+        return {n: tuple(d.log_noise.weight.detach()[0].tolist()) for n, d in noisy.items()}
 
 
 def noise_scales(config: ModelConfig) -> nn.ParameterDict:

@@ -156,6 +156,30 @@ def test_a_copy_reads_its_own_noise_scales(method):
 
 
 @every_method
+def test_decoded_noise_starts_as_the_shared_one_and_is_learned(method):
+    shared, decoded = make(method, ROBOT), make(method, replace(ROBOT, decoded_noise=True))
+    decoded.load_state_dict(shared_as_decoded(shared, decoded))
+    losses = [
+        objective(m, *arguments(m), torch.Generator().manual_seed(0)).loss
+        for m in (shared, decoded)
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+    losses[1].backward()
+    heads = {n: p for n, p in decoded.named_parameters() if "log_noise" in n}
+    assert len(heads) == len(ROBOT.modalities)
+    assert all(p.grad.abs().sum() > 0 for p in heads.values())
+
+
+def shared_as_decoded(shared: PeerModel, decoded: PeerModel) -> dict[str, torch.Tensor]:
+    """Return the weights of `shared` under the names that they have in `decoded`."""
+    old = shared.state_dict()
+    return {
+        name: value if "log_noise" in name else old[name.replace(".network.decoder.", ".network.")]
+        for name, value in decoded.state_dict().items()
+    }
+
+
+@every_method
 def test_a_generator_decides_the_samples_and_the_global_state_stays(method):
     model = make(method, ROBOT)
     losses, states = [], []

@@ -37,6 +37,18 @@ def test_gaussian_log_likelihood_equals_torch_distributions():
     torch.testing.assert_close(log_likelihood(modality, x, mean, log_scale), 16 * expected)
 
 
+def test_a_decoded_noise_scale_multiplies_the_shared_one_and_leaves_the_mean():
+    torch.manual_seed(1)
+    modality = Modality(name="a", kind="force_window", shape=(6, 32), unit="N")
+    x, mean, log_scale = torch.randn(4, 6, 32), torch.randn(5, 4, 6, 32), torch.tensor(-0.7)
+    log_noise = torch.randn(5, 4)
+    output = torch.cat([mean, log_noise[..., None, None].expand(5, 4, 1, 32)], dim=-2)
+    scale = (log_scale + log_noise).exp()[..., None, None]
+    expected = Normal(mean, scale).log_prob(x).flatten(2).sum(2)
+    torch.testing.assert_close(log_likelihood(modality, x, output, log_scale), expected)
+    assert torch.equal(likelihood_mean(modality, output), mean)
+
+
 def test_bernoulli_log_likelihood_equals_torch_distributions():
     torch.manual_seed(2)
     image = MNIST[0]

@@ -216,6 +216,30 @@ def test_a_wrong_manifest_is_refused(bundle: Path, edit: dict, message: str):
         Bundle.load(bundle)
 
 
+def test_a_bundle_gives_the_decoded_noise_scale_of_torch(tmp_path: Path):
+    torch.manual_seed(0)
+    model = SMVAE(small_config(decoded_noise=True)).eval()
+    with torch.no_grad():
+        for name in model.names:
+            model.decoders[name].log_noise.weight.normal_(0.0, 2.0)
+    path = export_bundle(model, example_statistics(model), tmp_path / "bundle")
+    manifest = Bundle.load(path).manifest
+    z = torch.randn(8)
+    for modality in model.config.modalities:
+        name = modality.name
+        output = model.decode(z[None], [name])[name]
+        x = model.reconstruct(z[None], [name])[name]  # at the mean log p is that of its scale
+        log_p = model.log_likelihood(name, x, output).item()
+        expected = np.exp(-log_p / modality.size) / np.sqrt(2.0 * np.pi)
+        assert manifest.scale(name, z.numpy()) == pytest.approx(expected, rel=1e-5)
+        assert manifest.scale(name, 0 * z.numpy()) == pytest.approx(0.3)
+    data = json.loads((path / "manifest.json").read_text())
+    data["decoded_noise"]["rgb"].pop()
+    (path / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(BundleError, match="decoded_noise of rgb has 7 weights, latent_dim is 8"):
+        Bundle.load(path)
+
+
 def test_a_graph_outside_the_bundle_is_refused(bundle: Path):
     path = bundle / "manifest.json"
     data = json.loads(path.read_text())
