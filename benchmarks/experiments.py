@@ -61,6 +61,7 @@ class Experiment:
     """Of every method, instead of tuning."""
     methods: tuple[str, ...] = ("smvae", *PAPER_METHODS, "smvae-paper", "hirt")
     """Of `METHODS`, in the order of the queue."""
+    seeds: tuple[int, ...] = SEEDS
 
     def config(self, method: Variant, *, seed: int, lr: float) -> TrainConfig:
         """Return the settings of one run."""
@@ -189,6 +190,26 @@ _ABLATION = Experiment(
     methods=ABLATED,
 )
 
+_ROBOT = Experiment(
+    name="simulated-robot",
+    title="Simulated robot: RGB, depth, force, action",
+    preset="vision_touch",
+    kind="subsets",
+    epochs=20,
+    test_items=800,
+    likelihood_items=100,
+    samples=100,
+    tuning_items=50,
+    tuning_samples=20,
+    changes={
+        "batch_size": 100,
+        "data": {"held_out": 0.2, "validation": 0.1},
+        "model": {"base_channels": 16},
+        "optimizer": {"warmup": 100},
+        **SINGLE_PRECISION,
+    },
+)
+
 EXPERIMENTS = {
     e.name: e
     for e in (
@@ -215,24 +236,18 @@ EXPERIMENTS = {
             test_items=500,
             changes=SINGLE_PRECISION,
         ),
-        Experiment(
-            name="simulated-robot",
-            title="Simulated robot: RGB, depth, force, action",
-            preset="vision_touch",
-            kind="subsets",
-            epochs=20,
-            test_items=800,
-            likelihood_items=100,
-            samples=100,
-            tuning_items=50,
-            tuning_samples=20,
+        _ROBOT,
+        replace(
+            _ROBOT,
+            name="simulated-robot-shared-noise",
+            title="The same with one noise scale per modality, whatever the latent",
             changes={
-                "batch_size": 100,
-                "data": {"held_out": 0.2, "validation": 0.1},
-                "model": {"base_channels": 16},
-                "optimizer": {"warmup": 100},
-                **SINGLE_PRECISION,
+                **_ROBOT.changes,
+                "model": {"base_channels": 16, "decoded_noise": False, "pooling": "paper"},
+                "objective": {"complement": False},
             },
+            methods=("smvae", "mvae", "mopoe"),
+            seeds=(0,),
         ),
     )
 }

@@ -154,9 +154,14 @@ class Job:
                 "training_seconds": round(record.seconds),
                 "passes": self.method.passes(config),
             },
-            "model": {"pooling": config.model.pooling, "target": config.objective.target}
+            "model": {
+                "pooling": config.model.pooling,
+                "target": config.objective.target,
+                "complement": config.objective.complement,
+            }
             if not self.method.peer
             else {},
+            "decoded_noise": config.model.decoded_noise,
             "noise_scale": scored.noise_scale,
             "scores": scored.numbers,
         }

@@ -48,7 +48,8 @@ def jobs(options: QueueOptions) -> Iterator[Job]:
     for name in options.experiments:
         experiment = lookup(EXPERIMENTS, name, "experiment")
         names = options.methods or experiment.methods
-        for seed, method in product(options.seeds, names):
+        seeds = [seed for seed in options.seeds if seed in experiment.seeds]
+        for seed, method in product(seeds, names):
             yield Job(
                 experiment, lookup(METHODS, method, "method"), seed, options.runs, options.data
             )

@@ -103,7 +103,7 @@ def test_all_methods_of_an_experiment_differ_only_in_model_and_objective(experim
     ]
     for config in configs:
         config["model"].pop("pooling")
-        for own in ("target", "second_bound", "samples"):
+        for own in ("target", "second_bound", "samples", "complement"):
             config["objective"].pop(own)
     assert all(config == configs[0] for config in configs)
 
