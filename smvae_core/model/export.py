@@ -17,6 +17,7 @@ from smvae_core.bundle import Manifest, write_bundle
 from smvae_core.errors import BundleError
 from smvae_core.modality import Modality, all_subsets, subset_name
 from smvae_core.model.distributions import likelihood_mean
+from smvae_core.model.networks import NoisyDecoder
 from smvae_core.model.smvae import SMVAE
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics, normalise, prepare
@@ -112,7 +113,8 @@ class _Reconstruction(nn.Module):
 
     def __init__(self, decoder: nn.Module, modality: Modality) -> None:
         super().__init__()
-        self.decoder, self.modality = decoder, modality
+        self.decoder = decoder.decoder if isinstance(decoder, NoisyDecoder) else decoder
+        self.modality = modality
 
     def forward(self, z: Tensor) -> Tensor:
         return likelihood_mean(self.modality, self.decoder(z))

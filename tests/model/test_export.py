@@ -233,6 +233,11 @@ def test_a_bundle_gives_the_decoded_noise_scale_of_torch(tmp_path: Path):
         expected = np.exp(-log_p / modality.size) / np.sqrt(2.0 * np.pi)
         assert manifest.scale(name, z.numpy()) == pytest.approx(expected, rel=1e-5)
         assert manifest.scale(name, 0 * z.numpy()) == pytest.approx(0.3)
+    plain = Runtime(export_bundle(SMVAE(small_config()), example_statistics(model), tmp_path / "b"))
+    noisy = Runtime(path)
+    for runtime in (plain, noisy):
+        runtime.warm_up()
+    assert noisy.nodes == plain.nodes, "a robot decodes no noise scale"
     data = json.loads((path / "manifest.json").read_text())
     data["decoded_noise"]["rgb"].pop()
     (path / "manifest.json").write_text(json.dumps(data))
