@@ -63,7 +63,7 @@ class OptimizerConfig:
     """Highest learning rate."""
     noise_lr_multiple: float = 20.0
     """Learning rate of the noise scales, as a multiple of lr: their way is long, from 0.3
-    to about 0.03, and images hardly count until they get there."""
+    to about 0.03, and images hardly count until they get there (what is decoded learns at lr)."""
     weight_decay: float = 0.0
     """Decoupled weight decay (0 makes AdamW Adam)."""
     schedule: Literal["cosine", "constant"] = "cosine"
