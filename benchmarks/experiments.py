@@ -240,7 +240,7 @@ EXPERIMENTS = {
         replace(
             _ROBOT,
             name="simulated-robot-shared-noise",
-            title="The same with one noise scale per modality, whatever the latent",
+            title="Before: one noise scale per modality; ours with the paper's encoder, S alone",
             changes={
                 **_ROBOT.changes,
                 "model": {"base_channels": 16, "decoded_noise": False, "pooling": "paper"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -31,7 +32,7 @@ def draw_errors(path: Path, ordered: Sequence[Results]) -> None:
     names = [m.name for m in VISION_TOUCH if m.is_image]
     figure, axes = plt.subplots(1, len(names), figsize=(10, 5.2), sharey=True, squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
-        for index, (found, (colour, mark)) in enumerate(zip(ordered, MARKS, strict=False)):
+        for index, (found, (colour, mark)) in enumerate(zip(ordered, cycle(MARKS), strict=False)):
             values = [image_error(found, subset, name) for subset in SUBSETS]
             shown = [float("nan") if value is None else value for value in values]
             rows = [row + 0.1 * (index - len(ordered) / 2) for row in range(len(SUBSETS))]

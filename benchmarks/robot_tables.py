@@ -134,9 +134,10 @@ def _mean_gap(ours: Results, other: Results) -> str:
     gaps = np.mean(
         [paired_values(ours, other, f"{subset}/predictive") for subset in SUBSETS], axis=0
     )
-    over_items = mean_and_error(gaps.mean(axis=0), _groups(ours))
-    mean, error = (float(v) if v is not None else math.nan for v in over_items.values())
-    return spell(Estimate(mean, error, standard_error(gaps.mean(axis=1))), sign=True, digits=0)
+    error = mean_and_error(gaps.mean(axis=0), _groups(ours))["standard_error"]
+    over_items = math.nan if error is None else error
+    over_seeds = standard_error(gaps.mean(axis=1))
+    return spell(Estimate(float(gaps.mean()), over_items, over_seeds), sign=True, digits=0)
 
 
 def posterior_table(ordered: Sequence[Results]) -> str:
@@ -147,7 +148,7 @@ def posterior_table(ordered: Sequence[Results]) -> str:
         scales = [[n["noise_scale"].get(name) for n in found.numbers] for name in names]
         cells = ["-" if None in values else f"{np.mean(values):.4f}" for values in scales]
         rows.append([found.method, *cells, mean_of_seeds(found, ("entropies", "share_not_rising"))])
-    heading = [f"noise scale of {name}" for name in names]
+    heading = [f"noise scale of {name} at z = 0" for name in names]
     return table(["method", *heading, "share of pairs whose entropy falls or stays"], rows)
 
 

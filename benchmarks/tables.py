@@ -31,7 +31,7 @@ make setup && .venv/bin/smvae simulate episodes --episodes 68 --steps 250   # 17
 . .venv-peers/bin/activate
 queue="python -m benchmarks.run_queue"              # tune, train and score what has no result yet
 $queue --experiments mnist-binarised mnist-ablation mnist-ablation-long fashion-grey
-$queue --experiments simulated-robot --data episodes
+$queue --experiments simulated-robot simulated-robot-shared-noise --data episodes
 python -m benchmarks.tables                         # this file
 ```
 

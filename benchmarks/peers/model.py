@@ -116,7 +116,7 @@ class PeerModel(nn.Module, ABC):
         return value
 
     def noise_scale(self) -> dict[str, float]:
-        """Return the standard deviation of each Gaussian likelihood, in normalised units."""
+        """Return the standard deviation of each Gaussian likelihood at z = 0, normalised units."""
         return {name: float(scale.detach().exp()) for name, scale in self.log_scale.items()}
 
     def set_weights(self, weights: Mapping[str, float]) -> None:

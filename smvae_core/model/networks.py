@@ -147,7 +147,8 @@ class NoisyDecoder(nn.Module):
     """A Gaussian's decoder and, as one channel more, log s(z): its noise scale over the shared one.
 
     log s(z) = L tanh(w . z / L), w from zero, L = `LARGEST_LOG_NOISE`. The output (B, C + 1, ...)
-    is taken apart by `distributions.log_likelihood` and `likelihood_mean`.
+    is taken apart by `distributions.log_likelihood` and `likelihood_mean`; float32, as likelihoods
+    are everywhere.
     """
 
     def __init__(self, decoder: nn.Module, latent_dim: int) -> None:
@@ -157,10 +158,13 @@ class NoisyDecoder(nn.Module):
         nn.init.zeros_(self.log_noise.weight)
 
     def forward(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B ..."]:
-        mean = self.decoder(z)
-        log_noise = LARGEST_LOG_NOISE * torch.tanh(self.log_noise(z) / LARGEST_LOG_NOISE)
+        mean = self.decoder(z).float()
+        with torch.autocast(z.device.type, enabled=False):
+            log_noise = LARGEST_LOG_NOISE * torch.tanh(
+                self.log_noise(z.float()) / LARGEST_LOG_NOISE
+            )
         column = log_noise.view(-1, *[1] * (mean.dim() - 1)).expand(-1, 1, *mean.shape[2:])
-        return torch.cat([mean, column.to(mean.dtype)], dim=1)
+        return torch.cat([mean, column], dim=1)
 
 
 Network = Callable[[Modality, ModelConfig], nn.Module]

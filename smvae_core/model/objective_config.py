@@ -19,7 +19,7 @@ class ObjectiveConfig:
     """What the drawn subset S has to do with the reconstructions; X is all that was recorded.
     'observed': encode x_S, reconstruct X. 'subset': encode x_S, reconstruct x_S, Eq. 3.
     'remaining': x_S from q(z|x_S), the rest from q(z|X), which q(z|x_S) has to cover (Hirt et al.).
-    'joint': X from q(z|X), which q(z|x_S) has to cover; see the next two."""
+    'joint': X from q(z|X), which q(z|x_S) has to cover; see `matching`, `samples`."""
     complement: bool = False
     """Targets 'observed' and 'subset': train the rest of X beside every S in the same step (S once
     more where it is all of X). Every modality is embedded once and the noise of drawing subsets

@@ -63,7 +63,7 @@ class Method(Protocol):
         """
 
     def noise_scale(self) -> dict[str, float]:
-        """Return the standard deviation of each Gaussian likelihood, in normalised units."""
+        """Return the standard deviation of each Gaussian likelihood at z = 0, normalised units."""
 
 
 class SMVAEMethod:
