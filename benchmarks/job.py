@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ from numpy.typing import NDArray
 from benchmarks.device import choose_device
 from benchmarks.experiments import LEARNING_RATES, TUNING_SHARE, Experiment, Variant
 from benchmarks.scores import Scored, score, validation_score
+from smvae_core.errors import ConfigError
 from smvae_training.config import TrainConfig
 from smvae_training.hardware import source_version, versions
 from smvae_training.likelihood.method import Method, SMVAEMethod
+from smvae_training.module import TrainingDiverged
 from smvae_training.run import RunPaths, RunRecord, load_weights, split_episodes, write_text
 from smvae_training.trainer import prepare_data, train
 
@@ -63,42 +67,68 @@ class Job:
 
     def work(self) -> None:
         """Do what is not done yet, and write the result."""
-        lr = self.tune()
-        config = self.experiment.config(self.method, seed=self.seed, lr=lr)
+        config, record, diverged = self._train_best(self.tune())
         records = prepare_data(config, self.data)
-        record = self._train(config, f"seed{self.seed}-lr{lr:g}")
         parts = split_episodes(config, records)
-        method = self._load(config, f"seed{self.seed}-lr{lr:g}")
+        method = self._load(config, self._part(config.optimizer.lr))
         folder = self.runs / self.experiment.name
         scored = score(self.experiment, method, record.statistics, records, parts, folder)
-        self._write(config, record, scored)
+        self._write(config, record, scored, diverged)
 
-    def tune(self) -> float:
-        """Return the learning rate with the best score on validation records, at seed 0.
+    def tune(self) -> list[float]:
+        """Return the learning rates, best score on validation records first, at seed 0.
 
         Each candidate trains for a tenth of the steps, with a complete schedule of its own.
         """
         if self.experiment.learning_rate is not None:
-            return self.experiment.learning_rate
+            return [self.experiment.learning_rate]
         if self.tuning.is_file():
-            return float(json.loads(self.tuning.read_text(encoding="utf-8"))["chosen"])
-        scores: dict[str, float] = {}
+            return _best_first(json.loads(self.tuning.read_text(encoding="utf-8"))["scores"])
+        scores: dict[str, float | None] = {}
         started = time.perf_counter()
         for lr in LEARNING_RATES:
-            scores[f"{lr:g}"] = self._try(lr)
-            logger.info("%s: learning rate %g gives %.2f", self.name, lr, scores[f"{lr:g}"])
-        chosen = max(scores, key=lambda key: scores[key])
+            try:
+                scores[f"{lr:g}"] = self._try(lr)
+            except TrainingDiverged as err:
+                logger.warning("%s: learning rate %g: %s", self.name, lr, err)
+                scores[f"{lr:g}"] = None
+            logger.info("%s: learning rate %g gives %s", self.name, lr, scores[f"{lr:g}"])
+        order = _best_first(scores)
         about = {
             "format": FORMAT,
             "experiment": self.experiment.name,
             "method": self.method.name,
             "share_of_budget": TUNING_SHARE,
             "scores": scores,
-            "chosen": float(chosen),
+            "chosen": order[0],
             "seconds": round(time.perf_counter() - started),
         }
         write_text(self.tuning, json.dumps(about, indent=1) + "\n")
-        return float(chosen)
+        return order
+
+    def _train_best(self, order: list[float]) -> tuple[TrainConfig, RunRecord, dict[str, str]]:
+        """Train at the best learning rate; if that diverges over the whole budget, at the next.
+
+        Returns the settings, what was trained, and by learning rate how the others diverged.
+
+        Raises:
+            ConfigError: If it diverges at all of them.
+        """
+        diverged: dict[str, str] = {}
+        for lr in order:
+            config = self.experiment.config(self.method, seed=self.seed, lr=lr)
+            mark = self._folder(self._part(lr)) / "diverged.txt"
+            if not mark.is_file():
+                try:
+                    return config, self._train(config, self._part(lr)), diverged
+                except TrainingDiverged as err:
+                    write_text(mark, f"{err}\n")
+            diverged[f"{lr:g}"] = mark.read_text(encoding="utf-8").strip()
+            logger.warning("%s: learning rate %g: %s", self.name, lr, diverged[f"{lr:g}"])
+        raise ConfigError(f"{self.name}: training diverged at every learning rate: {diverged}")
+
+    def _part(self, lr: float) -> str:
+        return f"seed{self.seed}-lr{lr:g}"
 
     def _try(self, lr: float) -> float:
         config = self.experiment.config(self.method, seed=0, lr=lr)
@@ -137,7 +167,9 @@ class Job:
     def _folder(self, part: str) -> Path:
         return self.runs / self.experiment.name / self.method.name / part
 
-    def _write(self, config: TrainConfig, record: RunRecord, scored: Scored) -> None:
+    def _write(
+        self, config: TrainConfig, record: RunRecord, scored: Scored, diverged: dict[str, str]
+    ) -> None:
         about: dict[str, Any] = {
             "format": FORMAT,
             "experiment": self.experiment.name,
@@ -151,6 +183,7 @@ class Job:
                 "batch_size": config.batch_size,
                 "epochs": config.epochs,
                 "lr": config.optimizer.lr,
+                "diverged": diverged,
                 "training_seconds": round(record.seconds),
                 "passes": self.method.passes(config),
             },
@@ -168,6 +201,15 @@ class Job:
         save_items(self.result.with_suffix(".npz"), scored.items)
         write_text(self.result, json.dumps(about, indent=1, allow_nan=False) + "\n")
         logger.info("%s: written", self.result)
+
+
+def _best_first(scores: Mapping[str, float | None]) -> list[float]:
+    """Return learning rates by falling score; those that diverged, None, come last."""
+    return sorted(map(float, scores), key=lambda lr: -_finite(scores[f"{lr:g}"]))
+
+
+def _finite(score: float | None) -> float:
+    return score if score is not None and math.isfinite(score) else -math.inf
 
 
 def save_items(path: Path, items: dict[str, NDArray[Any]]) -> None:

@@ -78,7 +78,7 @@ def settings_table(ordered: Sequence[Results]) -> str:
             [
                 found.method,
                 METHODS[found.method].about if found.method in METHODS else "",
-                f"{budget['lr']:g}",
+                _learning_rates(found),
                 f"{budget['steps']} x {budget['batch_size']}",
                 f"{budget['passes']['embedding']:g} / {budget['passes']['decoder']:g}",
                 f"{sum(n['budget']['training_seconds'] for n in found.numbers):.0f}",
@@ -99,6 +99,14 @@ def settings_table(ordered: Sequence[Results]) -> str:
         "code",
     ]
     return table(header, rows)
+
+
+def _learning_rates(found: Results) -> str:
+    """Return the rates of all seeds, and those that were better at a tenth of it but diverged."""
+    used = sorted({n["budget"]["lr"] for n in found.numbers})
+    diverged = sorted({lr for n in found.numbers for lr in n["budget"].get("diverged", {})})
+    text = ", ".join(f"{lr:g}" for lr in used)
+    return f"{text} ({', '.join(diverged)} diverged)" if diverged else text
 
 
 def _effective(found: Results) -> str:

@@ -107,9 +107,13 @@ def main() -> int:
 
 
 def run_all(todo: list[Job]) -> int:
-    """Work until nothing is open, passing over what another process has claimed."""
+    """Work until nothing is open, passing over what another process has claimed.
+
+    A job that fails says why and is not tried again; the others go on. Returns the exit status.
+    """
     started, last = time.perf_counter(), -1
-    while pending := [job for job in todo if not job.done]:
+    failed: set[str] = set()
+    while pending := [job for job in todo if not job.done and job.name not in failed]:
         if len(pending) == last:
             time.sleep(5)  # all that is open is being worked on elsewhere
         last = len(pending)
@@ -118,7 +122,12 @@ def run_all(todo: list[Job]) -> int:
                 if not mine or job.done:
                     continue
                 begin = time.perf_counter()
-                job.work()
+                try:
+                    job.work()
+                except SMVAEError as err:
+                    logger.error("%s: %s", job.name, " ".join(str(err).split()))
+                    failed.add(job.name)
+                    continue
                 done = sum(j.done for j in todo)
                 logger.info(
                     "%d of %d done; %s took %.0f s, %.0f s in all",
@@ -128,7 +137,9 @@ def run_all(todo: list[Job]) -> int:
                     time.perf_counter() - begin,
                     time.perf_counter() - started,
                 )
-    return 0
+    if failed:
+        logger.error("%d of %d failed: %s", len(failed), len(todo), ", ".join(sorted(failed)))
+    return 2 if failed else 0
 
 
 if __name__ == "__main__":
