@@ -57,9 +57,7 @@ def tuned(job: Job, scores: dict[str, float | None]) -> None:
     job.tuning.write_text(json.dumps({"scores": scores}))
 
 
-def test_a_rate_that_diverges_while_tuning_is_not_chosen(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_rate_that_diverges_while_tuning_is_not_chosen(job: Job, monkeypatch: pytest.MonkeyPatch):
     rates(monkeypatch, ABSURD, USUAL)
     assert run_all([job]) == 0
     tuning = json.loads(job.tuning.read_text())
@@ -94,5 +92,6 @@ def test_a_job_that_fails_is_named_and_does_not_stop_the_others(job: Job, tmp_pa
     other = Job(EXPERIMENT, METHODS["smvae-paper"], 0, job.runs, job.data, job.results)
     other.tuning.write_text(json.dumps({"scores": {"0.001": 1.0}}))
     assert run_all([job, other]) == 2
-    assert other.done and not job.done
+    assert other.done
+    assert not job.done
     assert "tiny.smvae.seed0: training diverged at every learning rate" in caplog.text
