@@ -16,9 +16,16 @@ from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.networks import EMBEDDINGS, decoder
 
+#: Log variances are clipped to this magnitude, which a trained posterior does not come near.
+LARGEST_LOG_VARIANCE = 20.0
+
 
 class Heads(nn.Module):
-    """Embedding (B, D) -> mean and log variance (B, Z), linear, in float32 as our set encoder."""
+    """Embedding (B, D) -> mean and log variance (B, Z), linear, in float32 as our set encoder.
+
+    The clipping: on the simulated robot an action far outside of the training range has a variance
+    below float32's smallest number, whose densities in MVAE and MMVAE have no finite gradient.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -28,7 +35,9 @@ class Heads(nn.Module):
     def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(embedding.device.type, enabled=False):
             embedding = embedding.float()
-            return self.mean(embedding), self.log_var(embedding)
+            log_var = self.log_var(embedding)
+            largest = LARGEST_LOG_VARIANCE
+            return self.mean(embedding), log_var.clamp(-largest, largest)
 
 
 class Memory:
