@@ -16,7 +16,7 @@ from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.networks import EMBEDDINGS, decoder
 
-#: Log variances are clipped to this magnitude, which a trained posterior does not come near.
+#: Log variances are clipped to this magnitude, reached by a few outlying records at most.
 LARGEST_LOG_VARIANCE = 20.0
 
 

@@ -125,7 +125,12 @@ def vision_tasks() -> TrainConfig:
 
 
 def demo() -> TrainConfig:
-    """Return the demo: a fixed number of steps, 8 minutes on two CPU cores with bf16."""
+    """Return the demo: a fixed number of steps, 8 minutes on two CPU cores with bf16.
+
+    Not the set encoder and objective of `vision_touch`, which pay in longer training: in the same
+    time (1,450 steps) their images from RGB had 0.201 of the mean image's squared error instead of
+    0.188, from force and action 0.665 instead of 0.658, and one of the demo's checks failed.
+    """
     return TrainConfig(
         batch_size=32,
         max_steps=2500,
