@@ -1,11 +1,9 @@
-"""The recorder loses nothing, keeps bytes as they came, leaves a valid bag; the schedule."""
+"""The recorder loses nothing, keeps bytes as they came, leaves a valid bag."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,9 @@ from geometry_msgs.msg import WrenchStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_harness import Listener, Program
 from smvae_msgs.msg import LatentState
-from smvae_ros import topics
 from smvae_ros.bag_recorder import DEFAULT_TOPICS, matching_qos
 from smvae_ros.bag_writer import BagWriter, RecordingError
-from smvae_ros.sensor_schedule import awaits_recording, schedule
 from std_msgs.msg import String
-
-from smvae_core.modality import VISION_TOUCH
 
 RELIABLE = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -130,22 +124,3 @@ def test_a_duration_ends_the_recording(tmp_path: Path, domain: int) -> None:
 
 def test_the_default_topics_name_no_modality_of_the_node() -> None:
     assert any("predicted/[^/]+" in topic for topic in DEFAULT_TOPICS)
-
-
-def test_the_schedule_waits_for_nothing_that_the_recorder_leaves_out() -> None:
-    published = [*topics.outputs(VISION_TOUCH), *topics.STANDARD]
-    names = [topics.resolve(t.name, "", "smvae") for t in published if t.direction == "publish"]
-    awaited = {name for name in names if awaits_recording(name)}
-    assert awaited >= {"/smvae/latent", "/smvae/predicted/rgb/image", "/diagnostics"}
-    assert not [n for n in awaited if not any(re.fullmatch(p, n) for p in DEFAULT_TOPICS)]
-
-
-def test_the_schedule_holds_every_set_once_and_flips_many_at_a_time() -> None:
-    sensors = ("rgb", "depth", "wrench", "action")
-    order = schedule(sensors, seed=0)
-    assert len(order) == len(set(order)) == 16
-    assert () in order
-    assert sensors in order
-    flips = [len(set(a) ^ set(b)) for a, b in pairwise(order)]
-    assert sum(flips) / len(flips) > 2.0
-    assert schedule(sensors, seed=0) == order != schedule(sensors, seed=1)

@@ -1,0 +1,101 @@
+"""The schedule of sensors: its order, and what it waits for, with robot and node over real DDS."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from robot_harness import RELIABLE, Listener, Program
+from smvae_msgs.msg import LatentState
+from smvae_ros import topics
+from smvae_ros.bag_recorder import DEFAULT_TOPICS
+from smvae_ros.schedule_walker import MARKS_TOPIC, awaits_recording
+from smvae_ros.sensor_schedule import schedule
+from std_msgs.msg import String
+
+from smvae_core.modality import VISION_TOUCH
+
+LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@pytest.fixture
+def start(domain: int, tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    programs = []
+
+    def start_program(module: str, *arguments: str) -> Program:
+        programs.append(Program(module, domain, tmp_path / f"{module}.log", *arguments))
+        return programs[-1]
+
+    yield start_program
+    for program in programs:
+        program.end()
+
+
+@pytest.fixture
+def listener(domain: int) -> Iterator[Listener]:
+    listener = Listener(domain)
+    yield listener
+    listener.close()
+
+
+def test_it_waits_for_nothing_that_the_recorder_leaves_out() -> None:
+    published = [*topics.outputs(VISION_TOUCH), *topics.STANDARD]
+    names = [topics.resolve(t.name, "", "smvae") for t in published if t.direction == "publish"]
+    awaited = {name for name in names if awaits_recording(name)}
+    assert awaited >= {"/smvae/latent", "/smvae/predicted/rgb/image", "/diagnostics"}
+    assert not [n for n in awaited if not any(re.fullmatch(p, n) for p in DEFAULT_TOPICS)]
+
+
+def test_it_holds_every_set_once_and_flips_many_at_a_time() -> None:
+    sensors = ("rgb", "depth", "wrench", "action")
+    order = schedule(sensors, seed=0)
+    assert len(order) == len(set(order)) == 16
+    assert () in order
+    assert sensors in order
+    flips = [len(set(a) ^ set(b)) for a, b in pairwise(order)]
+    assert sum(flips) / len(flips) > 2.0
+    assert schedule(sensors, seed=0) == order != schedule(sensors, seed=1)
+
+
+@pytest.mark.dds
+def test_it_begins_once_a_latent_has_fused_everything(
+    start: Callable[..., Program], start_node: Any, listener: Listener, bundle: Path
+) -> None:
+    """The wrench comes late, by another name until then, as if DDS were slow to connect it."""
+    pytest.importorskip("mujoco")
+    heard: list[LatentState | String] = []
+    listener.node.create_subscription(LatentState, "/smvae/latent", heard.append, RELIABLE)
+    listener.node.create_subscription(String, MARKS_TOPIC, heard.append, LATCHED)
+    start_node(bundle=bundle)
+    late = start("simulated_robot", "--ros-args", "-r", "wrench:=wrench_elsewhere")
+    start("sensor_schedule", "--dwell", "0.1", "--warm-up", "0.1")
+    status = LatentState.DEGRADED
+    listener.until(lambda: any(getattr(m, "status", None) == status for m in heard))
+    assert not any(isinstance(m, String) for m in heard)
+    late.end()
+    start("simulated_robot")
+    listener.until(lambda: any(isinstance(m, String) for m in heard))
+    begin = next(i for i, m in enumerate(heard) if isinstance(m, String))
+    assert json.loads(heard[begin].data)["label"] == "begin"
+    assert any(getattr(m, "status", None) == LatentState.OK for m in heard[:begin])
+
+
+@pytest.mark.dds
+def test_it_names_what_was_never_fused(
+    start: Callable[..., Program], start_node: Any, bundle: Path
+) -> None:
+    pytest.importorskip("mujoco")
+    start_node(bundle=bundle)
+    start("simulated_robot", "--ros-args", "-r", "wrench:=wrench_elsewhere")
+    program = start("sensor_schedule", "--timeout", "10")
+    assert program.process.wait(60.0) == 1
+    assert program.text().splitlines()[-1] == (
+        "sensor_schedule: waited 10 s for /smvae/latent to fuse every modality, which did not "
+        "come: not fused: force"
+    )
