@@ -129,7 +129,7 @@ def demo() -> TrainConfig:
 
     Not the set encoder and objective of `vision_touch`, which pay in longer training: in the same
     time (1,450 steps) their images from RGB had 0.201 of the mean image's squared error instead of
-    0.188, from force and action 0.665 instead of 0.658, and one of the demo's checks failed.
+    0.186, from force and action 0.665 both, and one of the demo's checks failed.
     """
     return TrainConfig(
         batch_size=32,
