@@ -40,8 +40,9 @@ weighed with the density of the mixture, the same standard normals for every met
 5000 draws of the prior; log p(x|y) = log p(x,y) - log p(y); training weights never enter. Checked
 on every run: log p(x,y) <= log p(x) for every item, and the identity above. Every method has the
 same records, networks, likelihoods, batches, steps, annealing and schedule; the learning rate of
-each is the best of {1e-4, 5e-4, 1e-3} on validation records at a tenth of the steps. All values in
-nats, higher is better; ± is the standard error over items.
+each is the best of {1e-4, 5e-4, 1e-3} on validation records at a tenth of the steps, or the next
+best where that diverges. All values in nats, higher is better; ± is the standard error over items.
+Training seconds are wall time on a shared machine: passes per step compare methods, seconds do not.
 """
 
 
