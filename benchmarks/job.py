@@ -87,12 +87,7 @@ class Job:
         scores: dict[str, float | None] = {}
         started = time.perf_counter()
         for lr in LEARNING_RATES:
-            try:
-                scores[f"{lr:g}"] = self._try(lr)
-            except TrainingDiverged as err:
-                logger.warning("%s: learning rate %g: %s", self.name, lr, err)
-                scores[f"{lr:g}"] = None
-            logger.info("%s: learning rate %g gives %s", self.name, lr, scores[f"{lr:g}"])
+            scores[f"{lr:g}"] = self._try(lr)
         order = _best_first(scores)
         about = {
             "format": FORMAT,
@@ -130,17 +125,24 @@ class Job:
     def _part(self, lr: float) -> str:
         return f"seed{self.seed}-lr{lr:g}"
 
-    def _try(self, lr: float) -> float:
+    def _try(self, lr: float) -> float | None:
+        """Return the score of a learning rate, None where training diverges."""
         config = self.experiment.config(self.method, seed=0, lr=lr)
         records = prepare_data(config, self.data)
         parts = split_episodes(config, records)
         steps = config.total_steps(len(parts.train) // config.batch_size)
         config = replace(config, max_steps=max(1, round(steps * TUNING_SHARE)))
-        record = self._train(config, f"tuning-lr{lr:g}")
+        try:
+            record = self._train(config, f"tuning-lr{lr:g}")
+        except TrainingDiverged as err:
+            logger.warning("%s: learning rate %g: %s", self.name, lr, err)
+            return None
         method = self._load(config, f"tuning-lr{lr:g}")
-        return validation_score(
+        found = validation_score(
             self.experiment, method, record.statistics, records, parts.validation
         )
+        logger.info("%s: learning rate %g gives %.2f", self.name, lr, found)
+        return found
 
     def _train(self, config: TrainConfig, part: str) -> RunRecord:
         """Train, or go on from the last checkpoint, or do nothing if it is finished."""

@@ -49,16 +49,12 @@ def job(episodes: Path, tmp_path: Path) -> Job:
     return Job(EXPERIMENT, METHODS["smvae"], 0, tmp_path / "runs", episodes, results)
 
 
-def rates(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
-    monkeypatch.setattr("benchmarks.job.LEARNING_RATES", values)
-
-
 def tuned(job: Job, scores: dict[str, float | None]) -> None:
     job.tuning.write_text(json.dumps({"scores": scores}))
 
 
 def test_a_rate_that_diverges_while_tuning_is_not_chosen(job: Job, monkeypatch: pytest.MonkeyPatch):
-    rates(monkeypatch, ABSURD, USUAL)
+    monkeypatch.setattr("benchmarks.job.LEARNING_RATES", (ABSURD, USUAL))
     assert run_all([job]) == 0
     tuning = json.loads(job.tuning.read_text())
     assert tuning["chosen"] == USUAL
@@ -87,7 +83,7 @@ def test_a_resumed_job_does_not_train_again_what_diverged(job: Job, caplog):
     assert "1e+30" in json.loads(job.result.read_text())["budget"]["diverged"]
 
 
-def test_a_job_that_fails_is_named_and_does_not_stop_the_others(job: Job, tmp_path: Path, caplog):
+def test_a_job_that_fails_is_named_and_does_not_stop_the_others(job: Job, caplog):
     tuned(job, {"1e+30": 1.0})
     other = Job(EXPERIMENT, METHODS["smvae-paper"], 0, job.runs, job.data, job.results)
     other.tuning.write_text(json.dumps({"scores": {"0.001": 1.0}}))

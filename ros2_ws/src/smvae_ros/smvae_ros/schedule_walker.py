@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,15 +63,22 @@ class ScheduleWalker(Node):
         )
         self.interrupted = False
 
-    def wait_for(self, what: str, ready: Callable[[], bool], timeout_s: float) -> None:
-        """Turn the executor until `ready`.
+    def wait_for(
+        self,
+        what: str,
+        ready: Callable[[], bool],
+        timeout_s: float,
+        lacking: Callable[[], str] | None = None,
+    ) -> None:
+        """Turn the executor until `ready`; where it never is, the error ends in what is `lacking`.
 
         Raises:
             ScheduleError: If it does not come true in time.
             Interrupted: On SIGINT.
         """
         if not self._came_true(ready, timeout_s):
-            raise ScheduleError(f"waited {timeout_s:g} s for {what}, which did not come")
+            why = f": {lacking()}" if lacking else ""
+            raise ScheduleError(f"waited {timeout_s:g} s for {what}, which did not come{why}")
 
     def _came_true(self, ready: Callable[[], bool], seconds: float) -> bool:
         """Turn the executor until `ready` or the time is over; return whether it was."""
@@ -139,13 +147,10 @@ class ScheduleWalker(Node):
         def missing() -> set[str]:
             return wanted - self._topics(self.get_subscriber_names_and_types_by_node, recorder)
 
-        try:
-            self.wait_for("the recorder", lambda: not missing(), self._timeout_s)
-        except Interrupted:
-            raise
-        except ScheduleError as err:
-            listed = ", ".join(sorted(missing()))
-            raise ScheduleError(f"{err}: it does not record {listed}") from err
+        def lacking() -> str:
+            return f"it does not record {', '.join(sorted(missing()))}"
+
+        self.wait_for("the recorder", lambda: not missing(), self._timeout_s, lacking)
 
     def _topics(self, lookup: Lookup, node: str) -> set[str]:
         namespace, _, name = node.rpartition("/")
@@ -160,21 +165,24 @@ class ScheduleWalker(Node):
         DDS connects publishers and subscribers in its own time, seconds on a busy machine; until
         then the node hears nothing of what the robot publishes.
         """
-        latents: list[LatentState] = []
+        newest: deque[LatentState] = deque(maxlen=1)
         topic = f"{self._perception}/latent"
-        listening = self.create_subscription(LatentState, topic, latents.append, qos.output())
 
         def complete() -> bool:
-            return any(latent.status == LatentState.OK for latent in latents)
+            return any(latent.status == LatentState.OK for latent in newest)
 
+        def lacking() -> str:
+            unfused = [
+                m.name for n in newest for m in n.modalities if m.state != ModalityStatus.FUSED
+            ]
+            return f"not fused: {', '.join(unfused) or 'no latent'}"
+
+        def hear(latent: LatentState) -> None:  # rclpy reads signatures, a deque's has none
+            newest.append(latent)
+
+        listening = self.create_subscription(LatentState, topic, hear, qos.output())
         try:
-            self.wait_for(f"{topic} to fuse every modality", complete, self._timeout_s)
-        except Interrupted:
-            raise
-        except ScheduleError as err:
-            newest = latents[-1].modalities if latents else []
-            absent = [m.name for m in newest if m.state != ModalityStatus.FUSED]
-            raise ScheduleError(f"{err}: not fused: {', '.join(absent) or 'no latent'}") from err
+            self.wait_for(f"{topic} to fuse every modality", complete, self._timeout_s, lacking)
         finally:
             self.destroy_subscription(listening)
 
