@@ -30,7 +30,7 @@ def robot_section(experiment: Experiment, results: dict[str, Results]) -> str:
         [
             "log 1/K sum_k p(all four | z_k), z_k ~ q(z | subset), nats per record:",
             predictive_table(ordered),
-            verdict(ordered),
+            *_comparison(ordered),
             "Squared error of images decoded from the posterior mean, x 1000, normalised units:",
             f"![Those errors, by subset and method]({picture(experiment)})",
             error_table(ordered),
@@ -38,6 +38,15 @@ def robot_section(experiment: Experiment, results: dict[str, Results]) -> str:
             settings_table(ordered),
         ]
     )
+
+
+def _comparison(ordered: Sequence[Results]) -> list[str]:
+    if all(found.method != DEFAULT for found in ordered):
+        return ["Our default has no result yet."]
+    if len(ordered) == 1:
+        return ["No other method has a result yet: there is nothing to compare with."]
+    heading = f"`{DEFAULT}` minus each, paired by seed and step (± over trajectories / over seeds):"
+    return [heading, gap_table(ordered), verdict(ordered)]
 
 
 def in_order(experiment: Experiment, results: dict[str, Results]) -> list[Results]:
@@ -91,35 +100,37 @@ def mean_predictive(found: Results) -> NDArray[np.float64] | None:
     return np.mean(known, axis=0) if len(known) == len(SUBSETS) else None
 
 
+def gap_table(ordered: Sequence[Results]) -> str:
+    """Return our default minus every other method, given every subset and in the mean of all."""
+    ours, others = _split(ordered)
+    rows = [[s, *(_spell_gap(ours, f, [s]) for f in others)] for s in SUBSETS]
+    rows.append(["mean of 15", *(_spell_gap(ours, f, SUBSETS) for f in others)])
+    return table(["observed", *(f"minus {found.method}" for found in others)], rows)
+
+
 def verdict(ordered: Sequence[Results]) -> str:
-    """Return in how many subsets our default is best, and its differences to every method."""
-    by_name = {found.method: found for found in ordered}
-    if DEFAULT not in by_name:
-        return "Our default has no result yet."
-    ours = by_name[DEFAULT]
-    others = [found for found in ordered if found is not ours]
-    if not others:
-        return "No other method has a result yet: there is nothing to compare with."
+    """Return in how many subsets our default is best, and who is better in the rest."""
+    ours, others = _split(ordered)
     peers = [found for found in others if METHODS[found.method].peer]
     lines = [_best_in(ours, peers, "the peers"), _best_in(ours, others, "all methods listed")]
-    lines += [f"- mean of 15, minus {found.method}: {_mean_gap(ours, found)}" for found in others]
-    for name in (m.name for m in VISION_TOUCH if m.is_image):
-        ranked = sorted(
-            (v, f.method) for f in ordered if (v := image_error(f, BLIND, name)) is not None
-        )
-        lines.append(f"- {name} from {BLIND}: best is {ranked[0][1]}")
+    lines += [_least_error(ours, others, m.name) for m in VISION_TOUCH if m.is_image]
     return "\n".join(lines)
+
+
+def _split(ordered: Sequence[Results]) -> tuple[Results, list[Results]]:
+    """Return our default and the others."""
+    ours = next(found for found in ordered if found.method == DEFAULT)
+    return ours, [found for found in ordered if found is not ours]
 
 
 def _best_in(ours: Results, others: Sequence[Results], among: str) -> str:
     """Return in how many subsets ours predicts best among some, and who is better in the rest."""
     lost = []
     for subset in SUBSETS:
-        values = {f.method: _values(f, f"{subset}/predictive") for f in (ours, *others)}
-        means = {method: float(v.mean()) for method, v in values.items() if v is not None}
-        best = max(means, key=lambda method: means[method])
-        if best != ours.method:
-            lost.append(f"{subset} ({best}, by {means[best] - means[ours.method]:.0f})")
+        gaps = {f.method: gap for f in others if (gap := _gap(ours, f, [subset])) is not None}
+        best = min(gaps, key=lambda method: gaps[method].mean, default=None)
+        if best is not None and gaps[best].mean < 0:
+            lost.append(f"{subset} ({best}, {spell(gaps[best], sign=True, digits=0)})")
     behind = f"; LOSES {', '.join(lost)}" if lost else ""
     return (
         f"- among {among}, `{ours.method}` has the best predictive log likelihood in "
@@ -127,17 +138,40 @@ def _best_in(ours: Results, others: Sequence[Results], among: str) -> str:
     )
 
 
-def _mean_gap(ours: Results, other: Results) -> str:
-    """Return the difference of the means of 15, paired; ± over trajectories / over seeds."""
-    if mean_predictive(other) is None or mean_predictive(ours) is None:
-        return "cannot"
-    gaps = np.mean(
-        [paired_values(ours, other, f"{subset}/predictive") for subset in SUBSETS], axis=0
+def _least_error(ours: Results, others: Sequence[Results], image: str) -> str:
+    """Return how our default's error of an image without cameras stands to the best other one's."""
+    key = f"{BLIND}/error/{image}"
+    gaps = {f.method: 1e3 * paired_values(ours, f, key) for f in others if key in f.items}
+    if not gaps:
+        return f"- {image} from {BLIND}: no other method can"
+    best = max(gaps, key=lambda method: gaps[method].mean())
+    by_seed = gaps[best].mean(axis=1)
+    error = standard_error(by_seed)
+    seeds = "one seed" if math.isnan(error) else f"± {error:.2f}e-3 over seeds"
+    word = "the least error" if by_seed.mean() <= 0 else "LOSES"
+    return (
+        f"- {image} from {BLIND}: `{ours.method}` {word}; minus {best}, the best other, "
+        f"{by_seed.mean():+.2f}e-3 ({seeds})"
     )
+
+
+def _gap(ours: Results, other: Results, subsets: Sequence[str]) -> Estimate | None:
+    """Return the mean difference over subsets, paired; ± over trajectories / over seeds.
+
+    None where the other method cannot encode one of them.
+    """
+    keys = [f"{subset}/predictive" for subset in subsets]
+    if not all(key in other.items for key in keys):
+        return None
+    gaps = np.mean([paired_values(ours, other, key) for key in keys], axis=0)
     error = mean_and_error(gaps.mean(axis=0), _groups(ours))["standard_error"]
     over_items = math.nan if error is None else error
-    over_seeds = standard_error(gaps.mean(axis=1))
-    return spell(Estimate(float(gaps.mean()), over_items, over_seeds), sign=True, digits=0)
+    return Estimate(float(gaps.mean()), over_items, standard_error(gaps.mean(axis=1)))
+
+
+def _spell_gap(ours: Results, other: Results, subsets: Sequence[str]) -> str:
+    gap = _gap(ours, other, subsets)
+    return "cannot" if gap is None else spell(gap, sign=True, digits=0)
 
 
 def posterior_table(ordered: Sequence[Results]) -> str:

@@ -113,21 +113,21 @@ def test_an_unknown_method_is_named():
         lookup(METHODS, "mave", "method")
 
 
-def write_robot(folder: Path, method: str, shift: float, subsets: list[str]) -> None:
+def write_robot(folder: Path, method: str, shift: float, subsets: list[str], seed: int = 0) -> None:
     """Write a robot result whose predictive values and errors are shared noise plus `shift`."""
-    write(folder, method, 0, 0.0)
-    name = f"mnist-binarised.{method}.seed0"
+    write(folder, method, seed, 0.0)
+    name = f"mnist-binarised.{method}.seed{seed}"
     about = json.loads((folder / f"{name}.json").read_text()) | {"experiment": "simulated-robot"}
     about["scores"] = {"checks": [], "entropies": {"share_not_rising": 0.75}}
     about["noise_scale"] = {"rgb": 0.05, "depth": 0.04, "force": 0.3, "action": 0.02}
-    noise = np.random.default_rng(0).normal(1000, 50, 40)
+    noise = np.random.default_rng(seed).normal(1000, 50, 40)
     arrays = {"index": np.arange(40), "group": np.repeat(np.arange(4), 10)}
     for subset in subsets:
         arrays |= {f"{subset}/predictive": noise + shift, f"{subset}/evidence": noise}
         arrays |= {f"{subset}/error/{image}": 0.01 - 1e-5 * shift + 0 * noise for image in IMAGES}
     (folder / f"{name}.json").unlink()
     (folder / f"{name}.npz").unlink()
-    name = f"simulated-robot.{method}.seed0"
+    name = f"simulated-robot.{method}.seed{seed}"
     (folder / f"{name}.json").write_text(json.dumps(about))
     np.savez(folder / f"{name}.npz", **arrays)
 
@@ -141,13 +141,27 @@ def test_a_method_that_cannot_encode_a_subset_is_marked_and_left_out(tmp_path: P
     write_robot(tmp_path, "jmvae", 99.0, ["rgb", "depth", "force", "action", SUBSETS[-1]])
     text = render(tmp_path)
     won = "has the best predictive log likelihood in"
-    assert f"among the peers, `smvae` {won} 10 of 15 subsets; LOSES rgb (jmvae, by 94)" in text
+    assert f"among the peers, `smvae` {won} 10 of 15 subsets; LOSES rgb (jmvae, -94 ± 0)" in text
     assert f"among all methods listed, `smvae` {won} 10 of 15 subsets" in text
-    assert "mean of 15, minus mvae: +5 ± 0\n" in text
-    assert "minus jmvae: cannot" in text
+    assert "| observed | minus mvae | minus jmvae |" in text
+    assert "| rgb | +5 ± 0 | -94 ± 0 |" in text
+    assert "| mean of 15 | +5 ± 0 | cannot |" in text
     assert "| smvae | 0.0500 | 0.0400 | 0.3000 | 0.0200 | 0.750 |" in text
-    assert "| cannot |" in text
-    assert "- rgb from force+action: best is smvae" in text
+    least = "- rgb from force+action: `smvae` the least error; minus mvae, the best other, -0.05e-3"
+    assert f"{least} (one seed)" in text
+
+
+def test_the_robots_differences_are_over_the_seeds_that_both_have(tmp_path: Path):
+    write_robot(tmp_path, "smvae", 5.0, SUBSETS)
+    write_robot(tmp_path, "smvae", -501.0, SUBSETS, seed=1)
+    write_robot(tmp_path, "mvae", 0.0, SUBSETS)
+    text = render(tmp_path)
+    assert "best predictive log likelihood in 15 of 15 subsets" in text
+    assert "| mean of 15 | +5 ± 0 |" in text
+    write_robot(tmp_path, "mvae", 0.0, SUBSETS, seed=1)
+    text = render(tmp_path)
+    assert "in 0 of 15 subsets; LOSES rgb (mvae, -248 ± 0 / 253)" in text
+    assert "`smvae` LOSES; minus mvae, the best other, +2.48e-3 (± 2.53e-3 over seeds)" in text
 
 
 def test_a_robot_result_that_stands_alone_wins_nothing(tmp_path: Path):
