@@ -57,12 +57,12 @@ def _verdict(results: dict[str, Results]) -> str:
     for proposal in PROPOSALS:
         for quantity, title in QUANTITIES.items():
             key = f"{proposal}/{quantity}"
-            best = max(peers, key=lambda r: r.items[key].mean())
-            gap = difference(ours, best, key)
-            won = "ahead of" if gap.mean > 0 else "LOSES to"
+            gaps = {r.method: difference(ours, r, key) for r in peers if key in r.items}
+            best = min(gaps, key=lambda method: gaps[method].mean)
+            won = "ahead of" if gaps[best].mean > 0 else "LOSES to"
             lines.append(
-                f"- {title}, q(z\\|{given_name(proposal)}): {won} the best peer, {best.method}, "
-                f"by {spell(gap, sign=True)}"
+                f"- {title}, q(z\\|{given_name(proposal)}): {won} the best peer, {best}, "
+                f"by {spell(gaps[best], sign=True)}"
             )
     return "\n".join(lines)
 
