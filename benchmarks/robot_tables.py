@@ -41,12 +41,15 @@ def robot_section(experiment: Experiment, results: dict[str, Results]) -> str:
 
 
 def _comparison(ordered: Sequence[Results]) -> list[str]:
-    if all(found.method != DEFAULT for found in ordered):
+    """Return how our default stands to the others, or why that cannot be said yet."""
+    ours = next((found for found in ordered if found.method == DEFAULT), None)
+    others = [found for found in ordered if found is not ours]
+    if ours is None:
         return ["Our default has no result yet."]
-    if len(ordered) == 1:
+    if not others:
         return ["No other method has a result yet: there is nothing to compare with."]
     heading = f"`{DEFAULT}` minus each, paired by seed and step (± over trajectories / over seeds):"
-    return [heading, gap_table(ordered), verdict(ordered)]
+    return [heading, gap_table(ours, others), verdict(ours, others)]
 
 
 def in_order(experiment: Experiment, results: dict[str, Results]) -> list[Results]:
@@ -100,27 +103,19 @@ def mean_predictive(found: Results) -> NDArray[np.float64] | None:
     return np.mean(known, axis=0) if len(known) == len(SUBSETS) else None
 
 
-def gap_table(ordered: Sequence[Results]) -> str:
+def gap_table(ours: Results, others: Sequence[Results]) -> str:
     """Return our default minus every other method, given every subset and in the mean of all."""
-    ours, others = _split(ordered)
     rows = [[s, *(_spell_gap(ours, f, [s]) for f in others)] for s in SUBSETS]
     rows.append(["mean of 15", *(_spell_gap(ours, f, SUBSETS) for f in others)])
     return table(["observed", *(f"minus {found.method}" for found in others)], rows)
 
 
-def verdict(ordered: Sequence[Results]) -> str:
+def verdict(ours: Results, others: Sequence[Results]) -> str:
     """Return in how many subsets our default is best, and who is better in the rest."""
-    ours, others = _split(ordered)
     peers = [found for found in others if METHODS[found.method].peer]
     lines = [_best_in(ours, peers, "the peers"), _best_in(ours, others, "all methods listed")]
     lines += [_least_error(ours, others, m.name) for m in VISION_TOUCH if m.is_image]
     return "\n".join(lines)
-
-
-def _split(ordered: Sequence[Results]) -> tuple[Results, list[Results]]:
-    """Return our default and the others."""
-    ours = next(found for found in ordered if found.method == DEFAULT)
-    return ours, [found for found in ordered if found is not ours]
 
 
 def _best_in(ours: Results, others: Sequence[Results], among: str) -> str:
