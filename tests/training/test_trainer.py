@@ -232,6 +232,14 @@ def test_a_loss_that_is_not_finite_stops_with_advice(
         run(config, replace(episodes, arrays=arrays), tmp_path / "run")
 
 
+def test_a_loss_that_ran_away_stops_although_it_is_finite(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+) -> None:
+    objective = replace(config.objective, weights={"depth": 1e14})
+    with pytest.raises(TrainingDiverged, match=r"the loss is \d\.\d+e\+\d\d at step 0: lower"):
+        run(replace(config, objective=objective), episodes, tmp_path / "run")
+
+
 def test_learning_rate_rises_then_falls_to_zero() -> None:
     config = TrainConfig(optimizer=OptimizerConfig(warmup=4))
     factors = [lr_factor(step, config, 100) for step in range(101)]

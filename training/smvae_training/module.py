@@ -21,14 +21,18 @@ from smvae_training.data import Batch
 from smvae_training.normalise import BatchNormaliser
 from smvae_training.subsets import NOISE_STREAM
 
+#: Largest loss in nats that training can come back from. The square of a larger one's gradient
+#: overflows float32, and with it AdamW's second moment: those weights never move again.
+LARGEST_LOSS = 1e15
+
 
 class TrainingDiverged(SMVAEError, ArithmeticError):
-    """The loss is no longer a finite number."""
+    """The loss is not a finite number, or beyond LARGEST_LOSS."""
 
     def __init__(self, step: int, loss: float) -> None:
         super().__init__(
-            f"the loss is {loss} at step {step}: lower optimizer.lr, set optimizer.clip, or train "
-            "with hardware.precision 32; the last checkpoint is from before"
+            f"the loss is {loss:g} at step {step}: lower optimizer.lr, set optimizer.clip, or "
+            "train with hardware.precision 32; the last checkpoint is from before"
         )
 
 
@@ -83,8 +87,9 @@ class SMVAETraining(LightningModule):
         )
         self._terms = terms
         on_cpu = terms.loss.device.type == "cpu"  # reading a number makes a GPU wait
-        if (on_cpu or step % self.config.log.every == 0) and not torch.isfinite(terms.loss):
-            raise TrainingDiverged(step, terms.loss.item())
+        looked_at = on_cpu or step % self.config.log.every == 0
+        if looked_at and not abs(loss := terms.loss.item()) <= LARGEST_LOSS:  # NaN is not, either
+            raise TrainingDiverged(step, loss)
         return terms.loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -78,13 +78,15 @@ def mnist() -> TrainConfig:
 def fashion() -> TrainConfig:
     """Return the settings for Fashion-MNIST in grey levels with labels, networks of Table 4.
 
-    As `mnist`, but for grey levels, convolutions and 20 epochs.
+    As `mnist`, but for grey levels, convolutions, 20 epochs, and a gradient of at most 500 nats
+    (200 is usual): without, precisions run away within 60 steps at lr 1e-3, while beta is near 0.
     """
     like = mnist()
     return replace(
         like,
         model=replace(like.model, modalities=FASHION, image_network="conv"),
         data=replace(like.data, source="fashion", binarised=False),
+        optimizer=replace(like.optimizer, clip=500.0),
         hardware=HardwareConfig(),
         epochs=20,
     )
