@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.experiments import EXPERIMENTS
+from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.job import RESULTS
 from benchmarks.markdown import table
 from benchmarks.pair_tables import likelihood_columns, pair_section
@@ -83,6 +83,20 @@ def hardware_line(results: dict[str, Results]) -> str:
     )
 
 
+def missing_line(experiment: Experiment, results: dict[str, Results]) -> str:
+    """Return which of the experiment's runs have no result yet, empty where all have one."""
+    missing = []
+    for method in experiment.methods:
+        seeds = [
+            s for s in experiment.seeds if method not in results or s not in results[method].seeds
+        ]
+        if seeds == [*experiment.seeds]:
+            missing.append(method)
+        elif seeds:
+            missing.append(f"{method} (seed {', '.join(map(str, seeds))})")
+    return f" Not run yet: {', '.join(missing)}." if missing else ""
+
+
 def render(folder: Path = RESULTS) -> str:
     """Return the text of RESULTS.md.
 
@@ -99,6 +113,7 @@ def render(folder: Path = RESULTS) -> str:
         about = (
             f"{experiment.epochs} epochs, {experiment.test_items} held-out items, "
             f"K = {experiment.samples}. {hardware_line(results)}."
+            f"{missing_line(experiment, results)}"
         )
         section = robot_section if experiment.kind == "subsets" else pair_section
         sections.append(f"{title}\n\n{about}\n\n{section(experiment, results)}")

@@ -56,6 +56,17 @@ def test_a_paired_difference_has_a_much_smaller_error_than_the_means(tmp_path: P
     assert gap.item_error < 1e-4 < summarise(results["mvae"].items[KEYS[0]]).item_error
 
 
+def test_what_has_no_result_yet_is_said(tmp_path: Path):
+    for seed in (0, 2):
+        write(tmp_path, "smvae", seed, 1.0)
+    for method in ("mvae", "jmvae"):
+        for seed in (0, 1, 2):
+            write(tmp_path, method, seed, 0.0)
+    text = render(tmp_path)
+    assert "Not run yet: smvae (seed 1), mmvae, mopoe, smvae-paper, hirt.\n" in text
+    assert "## Fashion-MNIST, grey levels, with labels\n\nNot run yet.\n" in text
+
+
 def test_differences_are_paired_over_the_seeds_that_both_have(tmp_path: Path):
     write(tmp_path, "smvae", 0, 1.0)
     write(tmp_path, "smvae", 1, 99.0)
