@@ -78,16 +78,16 @@ def mnist() -> TrainConfig:
 def fashion() -> TrainConfig:
     """Return the settings for Fashion-MNIST in grey levels with labels, networks of Table 4.
 
-    As `mnist`, but for grey levels, convolutions, 20 epochs, 500 steps of warm-up and a gradient of
-    at most 500 nats (200 is usual). Without the warm-up, precisions run away within 105 steps at
-    lr 1e-3, while beta is near 0; clipping alone delays it.
+    As `mnist`, but for grey levels, convolutions, 20 epochs, lr 5e-4, 500 steps of warm-up and a
+    gradient of at most 500 nats (200 is usual). At lr 1e-3 precisions run away within 150 steps,
+    while beta is near 0: without the warm-up on seed 0, with it on seed 1.
     """
     like = mnist()
     return replace(
         like,
         model=replace(like.model, modalities=FASHION, image_network="conv"),
         data=replace(like.data, source="fashion", binarised=False),
-        optimizer=replace(like.optimizer, warmup=500, clip=500.0),
+        optimizer=replace(like.optimizer, lr=5e-4, warmup=500, clip=500.0),
         hardware=HardwareConfig(),
         epochs=20,
     )
