@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.experiments import METHODS, Experiment
 from benchmarks.markdown import spell, table
-from benchmarks.paired import Results, difference, standard_error, summarise
+from benchmarks.paired import Results, difference, paired_name, standard_error, summarise
 
 DEFAULT = "smvae"
 PROPOSALS = ("image+label", "image")
@@ -31,7 +31,7 @@ def pair_section(experiment: Experiment, results: dict[str, Results]) -> str:
         ours = results[DEFAULT]
         rows = [
             [
-                found.method,
+                paired_name(ours, found),
                 *(
                     spell(difference(ours, found, k), sign=True) if k in found.items else "-"
                     for k in keys
@@ -61,8 +61,8 @@ def _verdict(results: dict[str, Results]) -> str:
             best = min(gaps, key=lambda method: gaps[method].mean)
             won = "ahead of" if gaps[best].mean > 0 else "LOSES to"
             lines.append(
-                f"- {title}, q(z\\|{given_name(proposal)}): {won} the best peer, {best}, "
-                f"by {spell(gaps[best], sign=True)}"
+                f"- {title}, q(z\\|{given_name(proposal)}): {won} the best peer, "
+                f"{paired_name(ours, results[best])}, by {spell(gaps[best], sign=True)}"
             )
     return "\n".join(lines)
 

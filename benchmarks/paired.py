@@ -97,7 +97,7 @@ def paired_values(ours: Results, other: Results, key: str) -> NDArray[np.float64
     Raises:
         ResultsError: If they were scored on other items or share no seed.
     """
-    seeds = [s for s in ours.seeds if s in other.seeds]
+    seeds = _shared_seeds(ours, other)
     if not seeds:
         raise ResultsError(f"{ours.method} and {other.method} have no seed in common")
     a = np.stack([ours.items[key][ours.seeds.index(s)] for s in seeds])
@@ -105,6 +105,21 @@ def paired_values(ours: Results, other: Results, key: str) -> NDArray[np.float64
     if not np.array_equal(ours.items["index"][0], other.items["index"][0]):
         raise ResultsError(f"{ours.method} and {other.method} were scored on other items")
     return np.asarray(a - b)
+
+
+def paired_name(ours: Results, other: Results) -> str:
+    """Return the other method, and the seeds of a difference where they are not all of ours."""
+    seeds = _shared_seeds(ours, other)
+    return other.method if seeds == [*ours.seeds] else f"{other.method}, {name_seeds(seeds)} alone"
+
+
+def name_seeds(seeds: Sequence[int]) -> str:
+    """Return 'seed 0' or 'seeds 0, 1'."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _shared_seeds(ours: Results, other: Results) -> list[int]:
+    return [s for s in ours.seeds if s in other.seeds]
 
 
 def standard_error(values: Sequence[float] | NDArray[np.float64]) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.experiments import METHODS, Experiment
 from benchmarks.markdown import spell, table
 from benchmarks.pair_tables import DEFAULT, label, mean_of_seeds, settings_table
-from benchmarks.paired import Estimate, Results, paired_values, standard_error
+from benchmarks.paired import Estimate, Results, paired_name, paired_values, standard_error
 from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
 from smvae_training.likelihood.summary import mean_and_error
 
@@ -107,7 +107,7 @@ def gap_table(ours: Results, others: Sequence[Results]) -> str:
     """Return our default minus every other method, given every subset and in the mean of all."""
     rows = [[s, *(_spell_gap(ours, f, [s]) for f in others)] for s in SUBSETS]
     rows.append(["mean of 15", *(_spell_gap(ours, f, SUBSETS) for f in others)])
-    return table(["observed", *(f"minus {found.method}" for found in others)], rows)
+    return table(["observed", *(f"minus {paired_name(ours, f)}" for f in others)], rows)
 
 
 def verdict(ours: Results, others: Sequence[Results]) -> str:

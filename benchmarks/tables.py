@@ -10,7 +10,7 @@ from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.job import RESULTS
 from benchmarks.markdown import table
 from benchmarks.pair_tables import likelihood_columns, pair_section
-from benchmarks.paired import Results, read_results
+from benchmarks.paired import Results, name_seeds, read_results
 from benchmarks.published import TABLE_1, contradictions
 from benchmarks.robot_figure import draw_errors
 from benchmarks.robot_tables import in_order, picture, robot_section
@@ -87,13 +87,10 @@ def missing_line(experiment: Experiment, results: dict[str, Results]) -> str:
     """Return which of the experiment's runs have no result yet, empty where all have one."""
     missing = []
     for method in experiment.methods:
-        seeds = [
-            s for s in experiment.seeds if method not in results or s not in results[method].seeds
-        ]
-        if seeds == [*experiment.seeds]:
-            missing.append(method)
-        elif seeds:
-            missing.append(f"{method} (seed {', '.join(map(str, seeds))})")
+        have = results[method].seeds if method in results else ()
+        seeds = [s for s in experiment.seeds if s not in have]
+        if seeds:
+            missing.append(f"{method} ({name_seeds(seeds)})" if have else method)
     return f" Not run yet: {', '.join(missing)}." if missing else ""
 
 

@@ -67,6 +67,17 @@ def test_what_has_no_result_yet_is_said(tmp_path: Path):
     assert "## Fashion-MNIST, grey levels, with labels\n\nNot run yet.\n" in text
 
 
+def test_a_difference_over_some_of_our_seeds_says_which(tmp_path: Path):
+    for seed in (0, 1):
+        write(tmp_path, "smvae", seed, 1.0)
+        write(tmp_path, "mvae", seed, -1.0)
+    write(tmp_path, "jmvae", 0, 0.0)
+    text = render(tmp_path)
+    assert "\n| jmvae, seed 0 alone | +1.00" in text
+    assert "\n| mvae | +2.00" in text
+    assert "ahead of the best peer, jmvae, seed 0 alone, by +1.00" in text
+
+
 def test_differences_are_paired_over_the_seeds_that_both_have(tmp_path: Path):
     write(tmp_path, "smvae", 0, 1.0)
     write(tmp_path, "smvae", 1, 99.0)

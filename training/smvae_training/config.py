@@ -72,7 +72,7 @@ class OptimizerConfig:
     """Steps of linear warm-up."""
     clip: float = 0.0
     """Largest norm of the gradient, in nats; 0 for no clipping. Usual is 125,000 at first and
-    12,000 later (simulated episodes), so the presets' 50,000 only stops a runaway."""
+    12,000 later (simulated episodes), so the 50,000 of their presets only stops a runaway."""
     ema: float = 0.0
     """Decay of the averaged weights that are evaluated and exported, e.g. 0.999; 0 for none."""
 
