@@ -25,6 +25,9 @@ class ModelConfig:
     """D, size of every modality's embedding and of the set feature."""
     pooling: Pooling = "paper"
     """How the set encoder pools the observed embeddings, see `smvae_core/model/set_encoder.py`."""
+    log_precision_limit: float = 0.0
+    """Pooling 'evidence': every log precision stays below this, and above its negative (0: no
+    limit). Without a limit, nothing holds precisions back while beta is near 0."""
     num_heads: int = 4
     """h of Table 2, not stated in the paper; 4 as in Set Transformer's examples."""
     scale_by_head: bool = True
@@ -60,6 +63,10 @@ class ModelConfig:
                 raise ConfigError(
                     f"{field} must be one of {get_args(known)}, got '{getattr(self, field)}'"
                 )
+        if not self.log_precision_limit >= 0:
+            raise ConfigError(
+                f"log_precision_limit must not be negative, got {self.log_precision_limit}"
+            )
         if not self.initial_noise > 0:
             raise ConfigError(f"initial_noise must be positive, got {self.initial_noise}")
 

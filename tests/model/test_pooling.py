@@ -133,12 +133,15 @@ def test_several_queries_give_the_features_of_each_side_by_side():
         torch.testing.assert_close(one(embeddings, PRESENT), feature, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("limit", [0.0, 8.0])
 @pytest.mark.parametrize("size", [0.1, 1.0, 30.0])
 @pytest.mark.parametrize("seed", range(5))
-def test_evidence_never_raises_the_entropy_when_a_modality_is_added(seed: int, size: float):
+def test_evidence_never_raises_the_entropy_when_a_modality_is_added(
+    seed: int, size: float, limit: float
+):
     """Over all 28 pairs (S, S + one), random weights and embeddings, every latent dimension."""
     torch.manual_seed(seed)
-    encoder = SetEncoder(small_config(pooling="evidence"))
+    encoder = SetEncoder(small_config(pooling="evidence", log_precision_limit=limit))
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.add_(size * torch.randn_like(parameter))
@@ -150,6 +153,24 @@ def test_evidence_never_raises_the_entropy_when_a_modality_is_added(seed: int, s
     for small, large in pairs:
         rounding = 1e-6 * (1.0 + log_var[small].abs())
         assert bool((log_var[large] <= log_var[small] + rounding).all())
+
+
+def test_a_limit_holds_log_precisions_back_and_leaves_small_ones_as_they_are():
+    torch.manual_seed(6)
+    limited = Evidence(small_config(log_precision_limit=8.0))
+    free = Evidence(small_config())
+    free.load_state_dict(limited.state_dict())
+    embeddings = torch.randn(1, 4, 32)
+    everything = torch.ones(1, 4, dtype=torch.bool)
+    torch.testing.assert_close(
+        limited.read(embeddings, everything)[0],
+        free.read(embeddings, everything)[0],
+        atol=0.02,  # x^3 / (3 * 64) at |x| about 1.5
+        rtol=0,
+    )
+    far = 1e4 * embeddings
+    assert float(free.read(far, everything)[0].abs().max()) > 100.0
+    assert float(limited.read(far, everything)[0].abs().max()) <= 8.0
 
 
 def test_evidence_at_exponent_1_is_the_product_of_the_experts_and_the_prior():
