@@ -57,7 +57,13 @@ class Ledger:
             self.seen[name] = new
 
     def settled(self, message: Damaged, rejected_before: int, sent_ns: int) -> bool:
-        """Return whether the node has said what became of the newest message of a modality."""
+        """Return whether the node has said what became of the newest message of a modality.
+
+        Args:
+            message: It.
+            rejected_before: The modality's rejected messages when it was sent.
+            sent_ns: System clock when it was sent.
+        """
         received, rejected = self.seen[message.name]
         if received + rejected < self.sent[message.name]:
             return False

@@ -130,10 +130,13 @@ class Round:
         observer.node.destroy_subscription(self._board)
 
     def _moment(self, stamp: int, *, well_formed: bool) -> None:
-        """Send one message of each modality, and wait until the node has answered all."""
+        """Send one message of each modality, and wait until the node has answered all.
+
+        Stamps may run ahead of the clock, by which the node stamps a message without one.
+        """
         ledger, found = self._ledger, self._found
         before = {n: ledger.seen[n][1] for n in NAMES}
-        messages = []
+        messages, sent_ns = [], time.time_ns()
         for name in NAMES:
             try:
                 message = self._source.draw(name, stamp, well_formed=well_formed)
@@ -150,10 +153,10 @@ class Round:
 
         def answered() -> bool:
             self._drain()
-            return all(ledger.settled(m, before[m.name], stamp) for m in messages)
+            return all(ledger.settled(m, before[m.name], sent_ns) for m in messages)
 
         if not self._observer.came_true(answered, PATIENCE_S):
-            late = [m for m in messages if not ledger.settled(m, before[m.name], stamp)]
+            late = [m for m in messages if not ledger.settled(m, before[m.name], sent_ns)]
             found.lost += len(late)
             found.wrong += [f"no answer to {m}" for m in late]
             return
