@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.device import choose_device
@@ -161,8 +162,9 @@ class Job:
         model, _ = self.method.build()(config)
         load_weights(model, self._folder(part))
         model = model.eval().to(choose_device())
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.method.peer:
-            peer: Method = model  # type: ignore[assignment]
+            peer: Method = model
             return peer
         return SMVAEMethod(model, self.method.name)
 

@@ -98,6 +98,20 @@ class SMVAETraining(LightningModule):
         if self.average is not None:
             update_average(self.average, self.model, self.config.optimizer.ema, self.global_step)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm, as Lightning refuses to under bf16 for a fused optimizer.
+
+        That is for the loss scaling of fp16, which is none of our precisions.
+        """
+        if gradient_clip_val:
+            weights = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(weights, gradient_clip_val)
+
     def metrics(self) -> dict[str, float]:
         """Return the terms of the last step, in nats per record, and the settings of that step."""
         if self._terms is None:
@@ -124,10 +138,7 @@ class SMVAETraining(LightningModule):
             {"params": scales, "lr": noise_lr, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
-            groups,
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-            fused=not settings.clip,  # half the time, but Lightning refuses to clip for it
+            groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: lr_factor(step, self.config, self.total_steps)
