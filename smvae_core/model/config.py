@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -63,9 +64,10 @@ class ModelConfig:
                 raise ConfigError(
                     f"{field} must be one of {get_args(known)}, got '{getattr(self, field)}'"
                 )
-        if not self.log_precision_limit >= 0:
+        if not 0 <= self.log_precision_limit < math.inf:
             raise ConfigError(
-                f"log_precision_limit must not be negative, got {self.log_precision_limit}"
+                "log_precision_limit must be a positive number, or 0 for no limit, got "
+                f"{self.log_precision_limit}"
             )
         if not self.initial_noise > 0:
             raise ConfigError(f"initial_noise must be positive, got {self.initial_noise}")

@@ -80,6 +80,8 @@ def test_config_survives_json():
         ({"modalities": ()}, "at least one modality"),
         ({"modalities": (VISION_TOUCH[0],) * 2}, "names must differ"),
         ({"initial_noise": 0.0}, "must be positive"),
+        ({"log_precision_limit": -1.0}, "or 0 for no limit"),
+        ({"log_precision_limit": float("inf")}, "or 0 for no limit"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(changes: dict, message: str):
