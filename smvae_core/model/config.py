@@ -10,7 +10,16 @@ from typing import Any, Literal, get_args
 from smvae_core.errors import ConfigError
 from smvae_core.modality import VISION_TOUCH, Modality
 
-Pooling = Literal["paper", "sum", "count", "self_attention", "queries", "hirt", "evidence"]
+Pooling = Literal[
+    "paper",
+    "sum",
+    "count",
+    "self_attention",
+    "queries",
+    "hirt",
+    "evidence",
+    "evidence_attention",
+]
 ImageNetwork = Literal["conv", "mlp"]
 
 
@@ -27,7 +36,7 @@ class ModelConfig:
     pooling: Pooling = "paper"
     """How the set encoder pools the observed embeddings, see `smvae_core/model/set_encoder.py`."""
     log_precision_limit: float = 0.0
-    """Pooling 'evidence': every log precision stays below this, and above its negative (0: no
+    """Pooling by evidence: every log precision stays below this, and above its negative (0: no
     limit). Without a limit, nothing holds precisions back while beta is near 0."""
     num_heads: int = 4
     """h of Table 2, not stated in the paper; 4 as in Set Transformer's examples."""

@@ -8,6 +8,7 @@ B batch, M modality, D embedding, H heads, Q queries.
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,7 +24,37 @@ def observed_rows(
     return torch.where(present.unsqueeze(-1), embeddings, embeddings.new_zeros(()))
 
 
-class PMA(nn.Module):
+class SetFeature(nn.Module):
+    """Pooling that reads every modality by itself, then combines what it read of a subset.
+
+    So that several subsets of one set cost one reading.
+    """
+
+    width: int
+    """Size of the set feature."""
+
+    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
+        """Return what is needed of each modality by itself; see `forward` for the arguments."""
+        raise NotImplementedError
+
+    def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Float[Tensor, "B W"]:
+        """Return the set feature from a reading of at least the modalities that are present."""
+        raise NotImplementedError
+
+    def forward(
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    ) -> Float[Tensor, "B W"]:
+        """Return the set feature.
+
+        Args:
+            embeddings: e_m of every modality; rows where `present` is False are never read, NaN
+                included.
+            present: True where the modality was observed; at least one per sample.
+        """
+        return self.combine(self.read(embeddings, present), present)
+
+
+class PMA(SetFeature):
     """Pool the observed embeddings by attention of one learned query, or of several.
 
     H = LN(I + MultiHead(I, E_S, E_S, h)),  g = H + Swish(FC(H))        (paper Eq. 8)
@@ -73,24 +104,20 @@ class PMA(nn.Module):
         hidden: Tensor = self.norm(self.query + pooled)
         return hidden
 
-    def forward(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    def combine(
+        self,
+        read: tuple[Float[Tensor, "B M Q H"], Float[Tensor, "B M D"]],
+        present: Bool[Tensor, "B M"],
     ) -> Float[Tensor, "B QD"]:
-        """Return the set feature g, side by side where there are several queries.
-
-        Args:
-            embeddings: e_m of every modality; rows where `present` is False are never read, NaN
-                included.
-            present: True where the modality was observed; at least one per sample.
-        """
-        return self.transform(self.attend(self.read(embeddings, present), present))
+        """Return the set feature g, side by side where there are several queries."""
+        return self.transform(self.attend(read, present))
 
     def transform(self, hidden: Float[Tensor, "B Q D"]) -> Float[Tensor, "B QD"]:
         """Return g = H + Swish(FC(H))."""
         return (hidden + nn.functional.silu(self.feed_forward(hidden))).flatten(1)
 
 
-class SetSum(nn.Module):
+class SetSum(SetFeature):
     """g = Swish(FC(sum over S of Swish(FC(e_m)))), DeepSets (Zaheer et al. 2017) by itself."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -102,20 +129,14 @@ class SetSum(nn.Module):
     def read(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B M D"]:
-        """Return the term of each modality by itself; see PMA for the arguments."""
+        """Return the term of each modality by itself."""
         return nn.functional.silu(self.term(observed_rows(embeddings, present)))
 
     def combine(
-        self, terms: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self, read: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
-        """Return the set feature from the terms of at least the modalities that are present."""
-        return nn.functional.silu(self.total(observed_rows(terms, present).sum(1)))
-
-    def forward(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
-    ) -> Float[Tensor, "B D"]:
-        """Return the set feature; see PMA for the arguments."""
-        return self.combine(self.read(embeddings, present), present)
+        """Return the set feature from the terms."""
+        return nn.functional.silu(self.total(observed_rows(read, present).sum(1)))
 
 
 class SummedPMA(PMA):
@@ -131,7 +152,7 @@ class SummedPMA(PMA):
     def forward(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
-        """Return the set feature; see PMA for the arguments."""
+        """Return the set feature; see SetFeature for the arguments."""
         feature: Tensor = super().forward(embeddings, present)
         return feature + self.sum(embeddings, present)
 
@@ -146,7 +167,7 @@ class CountedPMA(PMA):
     def forward(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
-        """Return the set feature; see PMA for the arguments."""
+        """Return the set feature; see SetFeature for the arguments."""
         log_count = present.to(embeddings.dtype).sum(1, keepdim=True).log()
         hidden = self.attend(self.read(embeddings, present), present)
         counted = hidden + self.count(log_count).unsqueeze(1)
@@ -175,8 +196,8 @@ class SelfAttention(nn.Module):
         """Return every observed modality's embedding in the light of the others; zeros elsewhere.
 
         Args:
-            embeddings: As PMA's.
-            present: As PMA's.
+            embeddings: As SetFeature's.
+            present: As SetFeature's.
         """
         batch, count, dim = embeddings.shape
         heads, width = self.num_heads, dim // self.num_heads
@@ -203,7 +224,7 @@ class SelfAttentionPMA(PMA):
     def forward(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
-        """Return the set feature; see PMA for the arguments."""
+        """Return the set feature; see SetFeature for the arguments."""
         feature: Tensor = super().forward(self.layer(embeddings, present), present)
         return feature
 
@@ -220,7 +241,7 @@ class HirtSum(nn.Module):
     def forward(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
-        """Return the set feature; see PMA for the arguments."""
+        """Return the set feature; see SetFeature for the arguments."""
         for layer in self.layers:
             embeddings = layer(embeddings, present)
         return nn.functional.silu(self.feed_forward(embeddings.sum(1)))

@@ -1,4 +1,4 @@
-"""Every pooling from the mathematics of sets; `evidence` also from that of precisions."""
+"""Every pooling from the mathematics of sets; those by evidence also from that of precisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from smvae_core.preprocessing import Statistics
 from tests.model.conftest import small_config
 
 POOLINGS = get_args(Pooling)
-COUNTING = ("sum", "count", "hirt", "evidence")
+BY_EVIDENCE = ("evidence", "evidence_attention")
+COUNTING = ("sum", "count", "hirt", *BY_EVIDENCE)
 PRESENT = torch.tensor([[n in s for n in "abcd"] for s in all_subsets("abcd")])
 
 
@@ -81,6 +82,18 @@ def test_a_set_is_encoded_the_same_whether_or_not_absent_slots_are_there(pooling
         torch.testing.assert_close(alone[1][0], together[1][i], atol=2e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_several_subsets_of_one_set_get_what_each_gets_alone(pooling: str):
+    encoder = example_encoder(pooling)
+    embeddings = torch.randn(1, 4, 32)
+    recorded = torch.tensor([[True, True, False, True]])
+    embeddings[~recorded] = float("nan")
+    sets = (recorded, torch.tensor([[True, False, False, True]]), torch.tensor([[0, 1, 0, 0]]) > 0)
+    for (mean, log_var), present in zip(encoder.nested(embeddings, sets), sets, strict=True):
+        alone = encoder(embeddings, present)
+        torch.testing.assert_close((mean, log_var), alone, atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize("pooling", COUNTING)
 def test_a_pooling_that_counts_tells_one_piece_of_evidence_from_three(pooling: str):
     encoder = example_encoder(pooling)
@@ -133,15 +146,16 @@ def test_several_queries_give_the_features_of_each_side_by_side():
         torch.testing.assert_close(one(embeddings, PRESENT), feature, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", BY_EVIDENCE)
 @pytest.mark.parametrize("limit", [0.0, 8.0])
 @pytest.mark.parametrize("size", [0.1, 1.0, 30.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_evidence_never_raises_the_entropy_when_a_modality_is_added(
-    seed: int, size: float, limit: float
+    seed: int, size: float, limit: float, pooling: str
 ):
     """Over all 28 pairs (S, S + one), random weights and embeddings, every latent dimension."""
     torch.manual_seed(seed)
-    encoder = SetEncoder(small_config(pooling="evidence", log_precision_limit=limit))
+    encoder = SetEncoder(small_config(pooling=pooling, log_precision_limit=limit))
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.add_(size * torch.randn_like(parameter))
@@ -214,9 +228,10 @@ def test_evidence_of_any_size_stays_finite_in_float32():
         assert all(bool(p.grad.isfinite().all()) for p in evidence.parameters())
 
 
-def test_the_mean_of_the_evidence_posterior_does_not_factorise():
+@pytest.mark.parametrize("pooling", BY_EVIDENCE)
+def test_the_mean_of_the_evidence_posterior_does_not_factorise(pooling: str):
     """With a product of experts, precision * mean adds up over modalities; here it does not."""
-    encoder = example_encoder("evidence")
+    encoder = example_encoder(pooling)
     embeddings = torch.randn(1, 2, 32)
 
     def natural(evidence, *row: bool) -> torch.Tensor:

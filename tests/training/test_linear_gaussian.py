@@ -21,9 +21,9 @@ def toy() -> LinearGaussian:
     return linear_gaussian()
 
 
-@pytest.fixture(scope="module")
-def trained(toy: LinearGaussian) -> SensorEncoder:
-    return train_encoder(toy, "evidence", steps=600)
+@pytest.fixture(scope="module", params=["evidence", "evidence_attention"])
+def trained(toy: LinearGaussian, request: pytest.FixtureRequest) -> SensorEncoder:
+    return train_encoder(toy, request.param, steps=600)
 
 
 @pytest.fixture(scope="module")

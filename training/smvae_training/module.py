@@ -31,8 +31,9 @@ class TrainingDiverged(SMVAEError, ArithmeticError):
 
     def __init__(self, step: int, loss: float) -> None:
         super().__init__(
-            f"the loss is {loss:g} at step {step}: lower optimizer.lr, set optimizer.clip, or "
-            "train with hardware.precision 32; the last checkpoint is from before"
+            f"the loss is {loss:g} at step {step}: lower optimizer.lr, set optimizer.clip or, for "
+            "a pooling by evidence, model.log_precision_limit (8, say), or train with "
+            "hardware.precision 32; the last checkpoint is from before"
         )
 
 
