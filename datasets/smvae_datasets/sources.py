@@ -11,7 +11,8 @@ from smvae_core.modality import Modality
 from smvae_datasets.image_sets.celeba import prepare_celeba
 from smvae_datasets.image_sets.mnist import FASHION, MNIST, load_idx_set
 from smvae_datasets.image_sets.vision_tasks import prepare_vision_tasks
-from smvae_datasets.prepared import ActionPairing, prepare_episodes
+from smvae_datasets.prepared import prepare_episodes
+from smvae_datasets.prepared_steps import ActionPairing
 from smvae_datasets.records import PreparedRecords
 
 Source = Literal["episodes", "mnist", "fashion", "celeba", "vision_tasks"]

@@ -81,7 +81,7 @@ def test_next_pairs_each_observation_with_the_following_action(make_episodes):
 def test_an_unchanged_folder_is_not_read_again(make_episodes, monkeypatch):
     root = make_episodes(HOLE, a=1)
     first = prepare_episodes(root, VISION_TOUCH, progress=False)
-    monkeypatch.setattr(prepared_module, "read_file", None)
+    monkeypatch.setattr(prepared_module, "prepared_steps", None)
     again = prepare_episodes(root, VISION_TOUCH, progress=False)
     assert again.path == first.path
     np.testing.assert_array_equal(again.arrays["force"], first.arrays["force"])

@@ -1,0 +1,78 @@
+"""The steps of one trajectory as they are trained on: prepared, with actions paired and labels.
+
+One file is read at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core import preprocessing
+from smvae_core.errors import EpisodeError, SampleError
+from smvae_core.modality import Modality
+from smvae_datasets.vision_touch import STEPS_PER_FILE, Trajectory, read_attributes, read_file
+
+ActionPairing = Literal["newest", "next"]
+
+#: A step counts as contact when any of this many newest readings does: the force window's length.
+CONTACT_READINGS = 32
+
+
+def prepared_steps(
+    trajectory: Trajectory, index: int, modalities: tuple[Modality, ...], action: ActionPairing
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the prepared steps of one file at a time, with the actions shifted where asked for."""
+    sources = {m.source for m in modalities} | {"contact", "ee_pos"}
+    following: dict[str, NDArray[Any]] | None = None
+    for k, path in enumerate(trajectory.files):
+        raw = following if following is not None else read_file(path, sources)
+        following = None
+        count = STEPS_PER_FILE
+        if action == "next" and "action" in raw:
+            if k + 1 < len(trajectory.files):
+                following = read_file(trajectory.files[k + 1], sources)
+                ahead = following["action"][:1]
+            else:
+                ahead = raw["action"][:0]
+            raw = {**raw, "action": np.concatenate([raw["action"][1:], ahead])}
+        if action == "next" and k + 1 == len(trajectory.files):
+            count -= 1
+        block = {m.name: _prepare_field(path, m, raw[m.source], count) for m in modalities}
+        position = raw["ee_pos"][:count]
+        block["trajectory"] = np.full(count, index, np.int32)
+        block["step"] = np.arange(count, dtype=np.int32) + STEPS_PER_FILE * k
+        newest = raw["contact"][:count, -CONTACT_READINGS:]
+        block["contact"] = newest.max(axis=1) > 0
+        block["position_m"] = position
+        block["offset_m"] = position - _hole_position(path)
+        yield block
+
+
+def _prepare_field(
+    path: Path, modality: Modality, values: NDArray[Any], count: int
+) -> NDArray[Any]:
+    step = 0
+    prepared = []
+    try:
+        for step in range(count):
+            prepared.append(preprocessing.prepare(modality, values[step]))
+    except SampleError as err:
+        raise EpisodeError(path, str(err), field=modality.source, step=step) from err
+    return np.stack(prepared)
+
+
+def _hole_position(path: Path) -> NDArray[np.float32]:
+    """Return the hole's x, y, z in m, NaN where the file does not say (the published files)."""
+    pose = read_attributes(path).get("hole_pose")
+    if pose is None:
+        return np.full(3, np.nan, np.float32)
+    values = np.asarray(pose)
+    if values.shape != (4,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        expected = "4 finite numbers: x, y, z in m, yaw in rad"
+        raise EpisodeError(path, "attribute 'hole_pose'", expected=expected, got=pose)
+    return values[:3].astype(np.float32)
