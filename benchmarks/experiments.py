@@ -26,6 +26,7 @@ ABLATED = (
     "evidence-observed",
     "evidence-remaining",
     "evidence-joint",
+    "evidence_attention-joint",
     "paper-joint",
 )
 #: Candidates for every method, tried at a tenth of the budget.
@@ -224,9 +225,15 @@ EXPERIMENTS = {
         replace(
             _ABLATION,
             name="mnist-ablation-long",
-            title="The two set encoders and targets in question, four times that budget",
+            title="The set encoders and targets in question, four times that budget",
             epochs=20,
-            methods=("paper-subset", "evidence-subset", "paper-joint", "evidence-joint"),
+            methods=(
+                "paper-subset",
+                "evidence-subset",
+                "paper-joint",
+                "evidence-joint",
+                "evidence_attention-joint",
+            ),
         ),
         Experiment(
             name="fashion-grey",

@@ -79,15 +79,21 @@ def fashion() -> TrainConfig:
     """Return the settings for Fashion-MNIST in grey levels with labels, networks of Table 4.
 
     As `mnist`, but for grey levels, convolutions, 20 epochs, 500 steps of warm-up, a gradient of at
-    most 500 nats (200 is usual), and log precisions within +-8. Without that limit precisions run
-    away within 150 steps at lr 1e-3, while beta is near 0.
+    most 500 nats (200 is usual), log precisions within +-8, and a mean that attention corrects
+    (`evidence_attention`). Without that limit precisions run away within 150 steps at lr 1e-3,
+    while beta is near 0; with a sum instead of attention validation loses 0.3 nats of log p(x,y).
     """
     like = mnist()
+    model = replace(
+        like.model,
+        modalities=FASHION,
+        image_network="conv",
+        pooling="evidence_attention",
+        log_precision_limit=8.0,
+    )
     return replace(
         like,
-        model=replace(
-            like.model, modalities=FASHION, image_network="conv", log_precision_limit=8.0
-        ),
+        model=model,
         data=replace(like.data, source="fashion", binarised=False),
         optimizer=replace(like.optimizer, warmup=500, clip=500.0),
         hardware=HardwareConfig(),
