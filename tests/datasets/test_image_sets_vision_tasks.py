@@ -15,12 +15,7 @@ from smvae_core.preprocessing import prepare
 from smvae_datasets.image_sets import transforms
 from smvae_datasets.image_sets.fetching import CACHE_VARIABLE
 from smvae_datasets.image_sets.frames import find_frames
-from smvae_datasets.image_sets.vision_tasks import (
-    TASKS,
-    available_tasks,
-    prepare_vision_tasks,
-    transform,
-)
+from smvae_datasets.image_sets.vision_tasks import prepare_vision_tasks, transform
 from smvae_datasets.records import DataSetError
 from smvae_datasets.sources import prepare_source
 from smvae_datasets.vision_touch import file_path, read_file
@@ -68,7 +63,6 @@ FIVE = ((60, 80), (100, 80), (80, 105), (65, 130), (95, 130))
 
 def test_each_modality_is_its_transformation_of_the_central_square(folder):
     write_landmarks(folder, FIVE)
-    assert available_tasks(folder) == TASKS
     records = prepare_source("vision_tasks", folder, MODALITIES, progress=False)
     paths = sorted(folder.rglob("*.png"))
     assert (len(records), records.origin, records.name) == (10, "images", "vision_tasks")
@@ -119,7 +113,6 @@ def test_the_published_parts_of_celeba_go_before_the_hash(folder):
 
 def test_robot_frames_give_all_but_the_mask_and_are_split_by_trajectory(make_episodes):
     root = make_episodes(a=1, b=2, c=1)
-    assert available_tasks(root) == tuple(t for t in TASKS if t != "mask")
     records = prepare_source("vision_tasks", root, WITHOUT_MASK, progress=False)
     assert records.origin == "robot frames"
     assert len(records) == 200
@@ -143,7 +136,9 @@ def test_frames_of_the_simulator_are_called_so(make_episodes):
 
 def test_a_mask_without_landmarks_is_refused_with_a_way_out(folder, make_episodes):
     for root in (folder, make_episodes(a=1, b=1)):
-        with pytest.raises(ConfigError, match=r"'mask': .* no landmarks.* or a model without it"):
+        with pytest.raises(
+            ConfigError, match=r"'mask': .* no landmarks.*vision_tasks:64:image\+grey"
+        ):
             prepare_vision_tasks(root, MODALITIES, progress=False)
 
 
@@ -154,7 +149,7 @@ def test_landmarks_that_do_not_fit_the_images_are_named(folder):
         prepare_vision_tasks(folder, MODALITIES, progress=False)
     path.write_text("image_0.png 1 2 3\n")
     with pytest.raises(DataSetError, match=r"line 1: image_0.png: expected x and y of each .* 3"):
-        available_tasks(folder)
+        find_frames(folder)
 
 
 def test_edges_are_thin_outlines_and_coarseness_follows_the_side():
@@ -232,7 +227,7 @@ def test_unusable_folders_are_named(tmp_path, make_episodes):
     (episodes / "a.png").unlink()
     (episodes / "odd.h5").touch()
     with pytest.raises(EpisodeError, match="file name"):
-        available_tasks(episodes)
+        find_frames(episodes)
 
 
 def test_a_damaged_episode_or_image_stops_the_preparation(folder, make_episodes):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smvae_core.errors import ConfigError
-from smvae_core.modality import vision_touch
+from smvae_core.errors import ConfigError, UnknownModality
+from smvae_core.modality import find, vision_touch
 from smvae_datasets.image_sets.idx import write_idx
 from smvae_datasets.image_sets.places import IDX_FILES
 from smvae_datasets.vision_touch import FIELDS, file_path, write_file
@@ -177,6 +177,11 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 def test_modalities_are_spelled_by_name_and_side() -> None:
     assert parse_modalities("vision_touch:32") == vision_touch(32)
     assert spell_modalities(vision_touch(128)) == "vision_touch:128"
+    force, rgb = (find(vision_touch(32), name) for name in ("force", "rgb"))
+    assert parse_modalities("vision_touch:32:force+rgb") == (force, rgb)
+    assert spell_modalities((force, rgb)) == "vision_touch:32:force+rgb"
+    with pytest.raises(UnknownModality, match="Did you mean 'force'"):
+        parse_modalities("vision_touch:32:forse")
     with pytest.raises(ConfigError, match="Did you mean 'vision_touch'"):
         parse_modalities("vision_tuch:64")
     with pytest.raises(ConfigError, match="expected NAME:SIDE"):

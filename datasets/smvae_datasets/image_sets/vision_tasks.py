@@ -1,8 +1,7 @@
 """The six computer-vision modalities of the paper's section 4.3, made from any images.
 
 image, grey, edges, landmark mask, half-occluded, watermarked. The mask needs landmarks, which no
-package at hand finds: they come from a text file in CelebA's form, or the mask is left out, see
-`available_tasks`.
+package at hand finds: they come from a text file in CelebA's form, or the mask is left out.
 """
 
 from __future__ import annotations
@@ -36,17 +35,6 @@ from smvae_datasets.records import ImageRecords
 TASKS = ("image", "grey", "edges", "mask", "occluded", "watermarked")
 
 _FORMAT = 1
-
-
-def available_tasks(root: Path) -> tuple[str, ...]:
-    """Return which of TASKS the images in `root` can give: all, or all but the mask.
-
-    Raises:
-        DataSetError: If there are no usable images, see `find_frames`.
-        EpisodeError: If an episode file is out of place.
-    """
-    has_landmarks = find_frames(root).landmarks is not None
-    return tuple(task for task in TASKS if has_landmarks or task != "mask")
 
 
 def prepare_vision_tasks(
@@ -85,9 +73,11 @@ def prepare_vision_tasks(
     found = find_frames(root)
     for m in chosen:
         if m.source == "mask" and found.landmarks is None:
+            others = "+".join(other.name for other in chosen if other.source != "mask")
             raise ConfigError(
                 f"modality '{m.name}': {root} has no landmarks, so there is no mask: expected "
-                f"{' or '.join(LANDMARK_FILES)} beside the images, or a model without it"
+                f"{' or '.join(LANDMARK_FILES)} beside the images, or a model without it "
+                f"(--model.modalities vision_tasks:{m.shape[-1]}:{others})"
             )
     manifest = {
         "format": _FORMAT,

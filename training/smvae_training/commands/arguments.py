@@ -9,7 +9,15 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from smvae_core.errors import ConfigError, did_you_mean
-from smvae_core.modality import CELEBA, FASHION, MNIST, Modality, vision_tasks, vision_touch
+from smvae_core.modality import (
+    CELEBA,
+    FASHION,
+    MNIST,
+    Modality,
+    find,
+    vision_tasks,
+    vision_touch,
+)
 
 #: Declared sets of modalities, by name; each takes the side of its images.
 MODALITY_SETS: dict[str, Callable[[int], tuple[Modality, ...]]] = {
@@ -23,14 +31,15 @@ T = TypeVar("T")
 
 
 def parse_modalities(text: str) -> tuple[Modality, ...]:
-    """Return the modalities of 'NAME:SIDE', e.g. 'vision_touch:64', or of 'mnist'.
+    """Return the modalities of 'NAME:SIDE', some of them ('vision_touch:64:rgb+force'), or 'mnist'.
 
     Raises:
-        ConfigError: If the name or the side is unknown.
+        ConfigError: If the name, the side or one of those chosen is unknown.
     """
     if text in FIXED_SETS:
         return FIXED_SETS[text]
-    name, _, side = text.partition(":")
+    name, _, rest = text.partition(":")
+    side, _, chosen = rest.partition(":")
     if name not in MODALITY_SETS:
         known = [*MODALITY_SETS, *FIXED_SETS]
         raise ConfigError(
@@ -38,20 +47,25 @@ def parse_modalities(text: str) -> tuple[Modality, ...]:
         )
     if not side.isdigit():
         raise ConfigError(f"modalities: expected NAME:SIDE such as '{name}:64', got '{text}'")
-    return MODALITY_SETS[name](int(side))
+    declared = MODALITY_SETS[name](int(side))
+    return tuple(find(declared, word) for word in chosen.split("+")) if chosen else declared
 
 
 def spell_modalities(modalities: tuple[Modality, ...]) -> str:
-    """Return 'NAME:SIDE' of declared modalities, or their names where of no set."""
+    """Return what `parse_modalities` reads, or the modalities' names where they are of no set."""
     for name, fixed in FIXED_SETS.items():
         if fixed == modalities:
             return name
+    names = "+".join(m.name for m in modalities)
     sides = {m.shape[-1] for m in modalities if m.is_image}
     for name, declare in MODALITY_SETS.items():
         for side in sides:
-            if declare(side) == modalities:
+            declared = declare(side)
+            if declared == modalities:
                 return f"{name}:{side}"
-    return "+".join(m.name for m in modalities)
+            if set(modalities) <= set(declared):
+                return f"{name}:{side}:{names}"
+    return names
 
 
 REGISTRY = ConstructorRegistry()
@@ -65,7 +79,7 @@ def _modalities_rule(
         return None
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="NAME:SIDE",
+        metavar="NAME:SIDE[:SOME+OF+THEM]",
         instance_from_str=lambda words: parse_modalities(words[0]),
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: [spell_modalities(value)],
