@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from benchmarks.peers import PAPER_METHODS
 from smvae_core.errors import ConfigError, did_you_mean
+from smvae_core.modality import vision_tasks
 from smvae_core.model.config import Pooling
 from smvae_core.model.objective_config import SecondBound, Target
 from smvae_training.config import LogConfig, TrainConfig
@@ -47,10 +48,11 @@ class Experiment:
     epochs: int
     test_items: int
     """Held-out items that are scored, evenly spaced."""
-    kind: Literal["pairs", "subsets"] = "pairs"
-    """What is scored: an image and its label, or every subset of a robot's modalities."""
+    kind: Literal["pairs", "subsets", "views"] = "pairs"
+    """What is scored: an image and its label, every subset of a robot's modalities, or every subset
+    of several images of one scene."""
     likelihood_items: int | None = None
-    """Robot: of the test items, those whose likelihoods are estimated; errors are of all."""
+    """Subsets: of the test items, those whose likelihoods are estimated; errors are of all."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the preset that the experiment replaces, by the field of TrainConfig."""
     samples: int = 1000
@@ -211,6 +213,8 @@ _ROBOT = Experiment(
     },
 )
 
+_WITHOUT_LANDMARKS = tuple(m for m in vision_tasks() if m.source != "mask")
+
 EXPERIMENTS = {
     e.name: e
     for e in (
@@ -254,6 +258,20 @@ EXPERIMENTS = {
                 "objective": {"complement": False},
             },
             methods=("smvae", "mvae", "mopoe"),
+            seeds=(0,),
+        ),
+        Experiment(
+            name="simulated-robot-views",
+            title="Computer-vision modalities of the simulated robot's frames",
+            preset="vision_tasks",
+            kind="views",
+            epochs=20,
+            test_items=400,
+            likelihood_items=50,
+            samples=50,
+            learning_rate=5e-4,
+            changes={"model": {"modalities": _WITHOUT_LANDMARKS}},
+            methods=("smvae",),
             seeds=(0,),
         ),
     )

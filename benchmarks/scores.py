@@ -106,9 +106,12 @@ def score(
     index = thin(parts.held_out, experiment.test_items)
     data = inputs(method, statistics, records, index)
     noise_scale = method.noise_scale()
-    if experiment.kind == "subsets":
+    if experiment.kind != "pairs":
         settings = SubsetConfig(samples=experiment.samples, items=experiment.likelihood_items)
-        numbers, items = score_subsets(method, data, records.group[index], settings)
+        # an image set's groups are its splits
+        robot = experiment.kind == "subsets"
+        groups = records.group[index] if robot else np.arange(len(index), dtype=np.int32)
+        numbers, items = score_subsets(method, data, groups, settings)
         return Scored(numbers=numbers, items=items, noise_scale=noise_scale)
     judge = judge_of(experiment, records, parts, folder / "classifier.pt")
     config = EstimateConfig(samples=experiment.samples)
@@ -138,12 +141,12 @@ def validation_score(
 ) -> float:
     """Return what chooses a learning rate, on validation records, with few samples.
 
-    Pairs: mean log p(x,y). Robot: the mean predictive log likelihood of all modalities over the
+    Pairs: mean log p(x,y). Subsets: the mean predictive log likelihood of all modalities over the
     subsets that every method can encode, singletons and the full set.
     """
     index = thin(index, experiment.tuning_items)
     data = inputs(method, statistics, records, index)
-    if experiment.kind == "subsets":
+    if experiment.kind != "pairs":
         subsets = [(name,) for name in method.names] + [method.names]
         settings = SubsetConfig(samples=experiment.tuning_samples)
         likelihoods = subset_likelihoods(
