@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from benchmarks.peers import PAPER_METHODS
 from smvae_core.errors import ConfigError, did_you_mean
-from smvae_core.modality import vision_tasks
+from smvae_core.modality import Modality, vision_tasks
 from smvae_core.model.config import Pooling
 from smvae_core.model.objective_config import SecondBound, Target
 from smvae_training.config import LogConfig, TrainConfig
@@ -65,6 +65,10 @@ class Experiment:
     methods: tuple[str, ...] = ("smvae", *PAPER_METHODS, "smvae-paper", "hirt")
     """Of `METHODS`, in the order of the queue."""
     seeds: tuple[int, ...] = SEEDS
+
+    def modalities(self) -> tuple[Modality, ...]:
+        """Return what every method models."""
+        return self.config(METHODS[self.methods[0]], seed=0, lr=1.0).model.modalities
 
     def config(self, method: Variant, *, seed: int, lr: float) -> TrainConfig:
         """Return the settings of one run."""

@@ -14,10 +14,13 @@ from benchmarks.paired import Results, name_seeds, read_results
 from benchmarks.published import TABLE_1, contradictions
 from benchmarks.robot_figure import draw_errors
 from benchmarks.robot_tables import in_order, picture, robot_section
+from benchmarks.view_tables import view_section
 from smvae_core.errors import SMVAEError
 from smvae_training.run import write_text
 
 OUT = RESULTS.parent / "RESULTS.md"
+#: By `Experiment.kind`.
+SECTIONS = {"pairs": pair_section, "subsets": robot_section, "views": view_section}
 
 HEAD = """# Results
 
@@ -32,6 +35,7 @@ make setup && .venv/bin/smvae simulate episodes --episodes 68 --steps 250   # 17
 queue="python -m benchmarks.run_queue"              # tune, train and score what has no result yet
 $queue --experiments mnist-binarised mnist-ablation mnist-ablation-long fashion-grey
 $queue --experiments simulated-robot simulated-robot-shared-noise --data episodes
+$queue --experiments simulated-robot-views --data episodes
 python -m benchmarks.tables                         # this file
 ```
 
@@ -112,8 +116,8 @@ def render(folder: Path = RESULTS) -> str:
             f"K = {experiment.samples}. {hardware_line(results)}."
             f"{missing_line(experiment, results)}"
         )
-        section = robot_section if experiment.kind == "subsets" else pair_section
-        sections.append(f"{title}\n\n{about}\n\n{section(experiment, results)}")
+        section = SECTIONS[experiment.kind](experiment, results)
+        sections.append(f"{title}\n\n{about}\n\n{section}")
     sections.append(published_section())
     return "\n\n".join(s.strip() for s in sections) + "\n"
 

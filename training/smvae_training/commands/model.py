@@ -16,7 +16,7 @@ from smvae_training.presets import PRESETS, preset
 
 DEFAULT_PRESET = "vision_touch"
 
-TRAIN_HELP = """Train a Set Multimodal VAE on episodes.
+TRAIN_HELP = """Train a Set Multimodal VAE on episodes or on an image set.
 
 A preset gives every setting; each can be overridden by its flag below. The run folder gets
 config.json, weights.safetensors, checkpoints/last.ckpt, metrics.jsonl and tensorboard/. Ctrl-C
@@ -29,6 +29,9 @@ presets:
 examples:
   smvae train --data episodes --out run                        (the vision_touch preset)
   smvae train --preset mnist                                   (finds its data, runs/mnist)
+  smvae train --data episodes --model.modalities vision_touch:64:rgb+force   (two of the four)
+  smvae train --preset vision_tasks --data photos --model.modalities
+        vision_tasks:64:image+grey+edges+occluded+watermarked  (photos without landmarks: no mask)
   smvae train --preset demo --data episodes --out run --max-steps 500
   smvae train --data episodes --out run --optimizer.lr 3e-4 --hardware.precision bf16
   smvae train --data episodes --out run --objective.weights force 10 action 10
