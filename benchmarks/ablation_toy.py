@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks.toy_tables import NAME
 from smvae_core.model.config import Pooling
 from smvae_training.hardware import source_version, versions
 from smvae_training.linear_gaussian import linear_gaussian, subset_variances, train_encoder
@@ -34,7 +35,7 @@ class ToyOptions:
     copies: int = 3
     """Exact copies of the last sensor in the second part, which leaves 5 of their own."""
     steps: int = 1000
-    out: Path = Path(__file__).parent / "results" / "linear-gaussian.json"
+    out: Path = Path(__file__).parent / "results" / NAME
 
 
 def row(pooling: Pooling, options: ToyOptions, copies: int) -> dict[str, Any]:

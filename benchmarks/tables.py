@@ -14,6 +14,7 @@ from benchmarks.paired import Results, name_seeds, read_results
 from benchmarks.published import TABLE_1, contradictions
 from benchmarks.robot_figure import draw_errors
 from benchmarks.robot_tables import in_order, picture, robot_section
+from benchmarks.toy_tables import toy_section
 from benchmarks.view_tables import view_section
 from smvae_core.errors import SMVAEError
 from smvae_training.run import write_text
@@ -36,6 +37,7 @@ queue="python -m benchmarks.run_queue"              # tune, train and score what
 $queue --experiments mnist-binarised mnist-ablation mnist-ablation-long fashion-grey
 $queue --experiments simulated-robot simulated-robot-shared-noise --data episodes
 $queue --experiments simulated-robot-views --data episodes
+python -m benchmarks.ablation_toy
 python -m benchmarks.tables                         # this file
 ```
 
@@ -118,7 +120,7 @@ def render(folder: Path = RESULTS) -> str:
         )
         section = SECTIONS[experiment.kind](experiment, results)
         sections.append(f"{title}\n\n{about}\n\n{section}")
-    sections.append(published_section())
+    sections += [toy_section(folder), published_section()]
     return "\n\n".join(s.strip() for s in sections) + "\n"
 
 

@@ -135,6 +135,22 @@ def test_an_unknown_method_is_named():
         lookup(METHODS, "mave", "method")
 
 
+def test_the_toy_shows_which_set_encoder_counts_evidence(tmp_path: Path):
+    assert "Not run yet: `python -m benchmarks.ablation_toy`" in render(tmp_path)
+    ratio = {"1": 0.95, "2": 1.05}
+    rows = [
+        {"pooling": "evidence", "copies": 0, "ratio": ratio, "extremes": [0.8, 1.2]},
+        {"pooling": "paper", "copies": 0, "ratio": ratio | {"2": 1.2}, "extremes": [0.6, 1.3]},
+        {"pooling": "evidence", "copies": 1, "ratio": ratio, "extremes": [0.7, 1.4]},
+    ]
+    found = {"steps": 10, "seeds": [0, 1], "code": "abc", "rows": rows}
+    (tmp_path / "linear-gaussian.json").write_text(json.dumps(found))
+    text = render(tmp_path)
+    assert "| **evidence** | 0.950 | 1.050 | 0.800 | 1.200 |" in text
+    assert "| paper | 0.950 | 1.200 | 0.600 | 1.300 |" in text
+    assert "1 such sensors and 1 exact copies" in text
+
+
 def write_robot(folder: Path, method: str, shift: float, subsets: list[str], seed: int = 0) -> None:
     """Write a robot result whose predictive values and errors are shared noise plus `shift`."""
     write(folder, method, seed, 0.0)
