@@ -184,6 +184,8 @@ def test_modalities_are_spelled_by_name_and_side() -> None:
         parse_modalities("vision_touch:32:forse")
     with pytest.raises(ConfigError, match="Did you mean 'vision_touch'"):
         parse_modalities("vision_tuch:64")
+    with pytest.raises(ConfigError, match="'mnist' has one size and comes whole, got 'mnist:14'"):
+        parse_modalities("mnist:14")
     with pytest.raises(ConfigError, match="expected NAME:SIDE"):
         parse_modalities("vision_touch")
 

@@ -40,6 +40,8 @@ def parse_modalities(text: str) -> tuple[Modality, ...]:
         return FIXED_SETS[text]
     name, _, rest = text.partition(":")
     side, _, chosen = rest.partition(":")
+    if name in FIXED_SETS:
+        raise ConfigError(f"modalities: '{name}' has one size and comes whole, got '{text}'")
     if name not in MODALITY_SETS:
         known = [*MODALITY_SETS, *FIXED_SETS]
         raise ConfigError(
