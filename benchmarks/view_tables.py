@@ -27,8 +27,10 @@ def view_section(experiment: Experiment, results: dict[str, Results]) -> str:
         "Predictive: log 1/K sum_k p(all | z_k), z_k ~ q(z | observed), nats per frame; squared "
         "error x 1000 of each image decoded from the posterior mean, levels between 0 and 1. "
         f"{experiment.likelihood_items} frames for likelihoods, all {experiment.test_items} for "
-        "errors, of trajectories that were not trained on.",
+        "errors, of trajectories that were not trained on. The preset's learning rate, not tuned.",
         f"![Each image drawn from each other one]({experiment.name}.png)",
+        "Drawn by `smvae figures RUN --only generation --count 3 --dpi 90`, RUN being "
+        f"`runs/benchmarks/{experiment.name}/smvae/seed0-lr{experiment.learning_rate:g}`.",
     ]
     for method in experiment.methods:
         if method in results:
