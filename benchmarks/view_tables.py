@@ -14,6 +14,7 @@ from benchmarks.experiments import Experiment
 from benchmarks.markdown import table
 from benchmarks.pair_tables import mean_of_seeds, settings_table
 from benchmarks.paired import Results
+from benchmarks.robot_tables import in_order, picture
 from smvae_core.modality import all_subsets, subset_name
 
 Subsets = Sequence[tuple[str, ...]]
@@ -22,25 +23,25 @@ Subsets = Sequence[tuple[str, ...]]
 def view_section(experiment: Experiment, results: dict[str, Results]) -> str:
     """Return the tables of one experiment, one per method."""
     names = tuple(m.name for m in experiment.modalities())
+    ordered = in_order(experiment, results)
     parts = [
         "Frames of the simulated robot, not photographs; there are no landmarks, so no mask. "
         "Predictive: log 1/K sum_k p(all | z_k), z_k ~ q(z | observed), nats per frame; squared "
         "error x 1000 of each image decoded from the posterior mean, levels between 0 and 1. "
         f"{experiment.likelihood_items} frames for likelihoods, all {experiment.test_items} for "
         "errors, of trajectories that were not trained on. The preset's learning rate, not tuned.",
-        f"![Each image drawn from each other one]({experiment.name}.png)",
+        f"![Each image drawn from each other one]({picture(experiment)})",
         "Drawn by `smvae figures RUN --only generation --count 3 --dpi 90`, RUN being "
         f"`runs/benchmarks/{experiment.name}/smvae/seed0-lr{experiment.learning_rate:g}`.",
     ]
-    for method in experiment.methods:
-        if method in results:
-            share = mean_of_seeds(results[method], ("entropies", "share_not_rising"))
-            parts += [
-                subset_table(results[method], names),
-                f"`{method}`: the entropy falls or stays in a share of {share} of all pairs "
-                "(S, S and one more).",
-            ]
-    parts.append(settings_table([results[m] for m in experiment.methods if m in results]))
+    for found in ordered:
+        share = mean_of_seeds(found, ("entropies", "share_not_rising"))
+        parts += [
+            subset_table(found, names),
+            f"`{found.method}`: the entropy falls or stays in a share of {share} of all pairs "
+            "(S, S and one more).",
+        ]
+    parts.append(settings_table(ordered))
     return "\n\n".join(parts)
 
 

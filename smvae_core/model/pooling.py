@@ -164,13 +164,14 @@ class CountedPMA(PMA):
         super().__init__(config)
         self.count = nn.Linear(1, self.width)
 
-    def forward(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    def combine(
+        self,
+        read: tuple[Float[Tensor, "B M Q H"], Float[Tensor, "B M D"]],
+        present: Bool[Tensor, "B M"],
     ) -> Float[Tensor, "B D"]:
-        """Return the set feature; see SetFeature for the arguments."""
-        log_count = present.to(embeddings.dtype).sum(1, keepdim=True).log()
-        hidden = self.attend(self.read(embeddings, present), present)
-        counted = hidden + self.count(log_count).unsqueeze(1)
+        """Return the set feature."""
+        log_count = present.to(read[1].dtype).sum(1, keepdim=True).log()
+        counted = self.attend(read, present) + self.count(log_count).unsqueeze(1)
         return self.transform(counted)
 
 

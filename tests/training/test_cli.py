@@ -180,6 +180,7 @@ def test_modalities_are_spelled_by_name_and_side() -> None:
     force, rgb = (find(vision_touch(32), name) for name in ("force", "rgb"))
     assert parse_modalities("vision_touch:32:force+rgb") == (force, rgb)
     assert spell_modalities((force, rgb)) == "vision_touch:32:force+rgb"
+    assert parse_modalities(spell_modalities((force,))) == (force,)
     with pytest.raises(UnknownModality, match="Did you mean 'force'"):
         parse_modalities("vision_touch:32:forse")
     with pytest.raises(ConfigError, match="Did you mean 'vision_touch'"):

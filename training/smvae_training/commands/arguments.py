@@ -24,6 +24,8 @@ MODALITY_SETS: dict[str, Callable[[int], tuple[Modality, ...]]] = {
     "vision_touch": vision_touch,
     "vision_tasks": vision_tasks,
 }
+#: Spelled where no image of a set is chosen: the others are the same at every side.
+ANY_SIDE = 64
 #: Sets of one size, by name alone.
 FIXED_SETS = {"mnist": MNIST, "fashion": FASHION, "celeba": CELEBA}
 
@@ -59,7 +61,7 @@ def spell_modalities(modalities: tuple[Modality, ...]) -> str:
         if fixed == modalities:
             return name
     names = "+".join(m.name for m in modalities)
-    sides = {m.shape[-1] for m in modalities if m.is_image}
+    sides = {m.shape[-1] for m in modalities if m.is_image} or {ANY_SIDE}
     for name, declare in MODALITY_SETS.items():
         for side in sides:
             declared = declare(side)
