@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 from benchmarks.peers import PAPER_METHODS
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality, vision_tasks
-from smvae_core.model.config import Pooling
+from smvae_core.model.config import Covariance, Pooling
 from smvae_core.model.objective_config import SecondBound, Target
 from smvae_training.config import LogConfig, TrainConfig
 from smvae_training.presets import preset
@@ -30,6 +30,8 @@ ABLATED = (
     "evidence_attention-joint",
     "paper-joint",
 )
+#: Ours and what it is compared with.
+COMPARED = ("smvae", *PAPER_METHODS, "smvae-paper", "hirt")
 #: Candidates for every method, tried at a tenth of the budget.
 LEARNING_RATES = (1e-4, 5e-4, 1e-3)
 TUNING_SHARE = 0.1
@@ -62,7 +64,7 @@ class Experiment:
     tuning_samples: int = 100
     learning_rate: float | None = None
     """Of every method, instead of tuning."""
-    methods: tuple[str, ...] = ("smvae", *PAPER_METHODS, "smvae-paper", "hirt")
+    methods: tuple[str, ...] = COMPARED
     """Of `METHODS`, in the order of the queue."""
     seeds: tuple[int, ...] = SEEDS
 
@@ -78,6 +80,8 @@ class Experiment:
         model, objective = start.model, start.objective
         if method.pooling is not None:
             model = replace(model, pooling=method.pooling)
+        if method.covariance is not None:
+            model = replace(model, covariance=method.covariance)
         if method.target is not None:
             objective = replace(
                 objective,
@@ -107,6 +111,8 @@ class Variant:
     peer: bool = False
     pooling: Pooling | None = None
     """None: the preset's, which is our default."""
+    covariance: Covariance | None = None
+    """None: the preset's. A peer has its own posteriors and does not read it."""
     target: Target | None = None
     """None: the preset's, and its second bound."""
     second_bound: SecondBound = "none"
@@ -156,17 +162,25 @@ METHODS = {
     m.name: m
     for m in (
         Variant(name="smvae", about="ours: the preset's set encoder and objective"),
-        *(Variant(name=name, about="through MultiVae", peer=True) for name in PAPER_METHODS),
+        Variant(
+            name="smvae-diagonal", about="ours with a diagonal posterior", covariance="diagonal"
+        ),
+        *(
+            Variant(name=name, about="through MultiVae", peer=True, covariance="diagonal")
+            for name in PAPER_METHODS
+        ),
         Variant(
             name="smvae-paper",
             about="the paper's: attention of one query, target of Eq. 3",
             pooling="paper",
+            covariance="diagonal",
             target="subset",
         ),
         Variant(
             name="hirt",
             about="Hirt et al.: self-attention, then a sum; their objective",
             pooling="hirt",
+            covariance="diagonal",
             target="remaining",
         ),
         Variant(
@@ -250,6 +264,7 @@ EXPERIMENTS = {
             epochs=20,
             test_items=500,
             changes=SINGLE_PRECISION,
+            methods=(*COMPARED, "smvae-diagonal"),
         ),
         _ROBOT,
         replace(

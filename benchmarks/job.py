@@ -193,6 +193,7 @@ class Job:
             },
             "model": {
                 "pooling": config.model.pooling,
+                "covariance": config.model.covariance,
                 "target": config.objective.target,
                 "complement": config.objective.complement,
             }

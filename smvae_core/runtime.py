@@ -20,7 +20,11 @@ from smvae_core.sessions import Placement, Provider, Sessions
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(z given x_S) = N(mean, diag(exp(log_var)))."""
+    """q(z given x_S), of which each latent dimension by itself is N(mean, exp(log_var)).
+
+    All there is to know where `ModelConfig.covariance` is diagonal; where it is full, the latent
+    dimensions covary besides.
+    """
 
     mean: NDArray[np.float32]
     """(Z,)"""
@@ -33,7 +37,7 @@ class Posterior:
 
     @property
     def kl(self) -> float:
-        """KL(q || N(0, I)) in nats, summed over dimensions."""
+        """KL(q || N(0, I)) in nats, summed over dimensions; a lower bound where they covary."""
         return float(0.5 * np.sum(self.mean**2 + self.variance - 1.0 - self.log_var))
 
 

@@ -21,6 +21,7 @@ Pooling = Literal[
     "evidence_attention",
 ]
 ImageNetwork = Literal["conv", "mlp"]
+Covariance = Literal["diagonal", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,9 @@ class ModelConfig:
     log_precision_limit: float = 0.0
     """Pooling by evidence: every log precision stays below this, and above its negative (0: no
     limit). Without a limit, nothing holds precisions back while beta is near 0."""
+    covariance: Covariance = "diagonal"
+    """Of the posterior: 'diagonal' as in the paper, or 'full', where latent dimensions covary; the
+    entropy, and what `pooling` says of it, are the same."""
     num_heads: int = 4
     """h of Table 2, not stated in the paper; 4 as in Set Transformer's examples."""
     scale_by_head: bool = True
@@ -68,7 +72,11 @@ class ModelConfig:
         for field in ("latent_dim", "embedding_dim", "num_heads", "base_channels"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
-        for field, known in (("pooling", Pooling), ("image_network", ImageNetwork)):
+        for field, known in (
+            ("pooling", Pooling),
+            ("image_network", ImageNetwork),
+            ("covariance", Covariance),
+        ):
             if getattr(self, field) not in get_args(known):
                 raise ConfigError(
                     f"{field} must be one of {get_args(known)}, got '{getattr(self, field)}'"

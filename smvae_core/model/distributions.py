@@ -1,4 +1,4 @@
-"""The distributions of the model: diagonal Gaussian posterior, likelihood of each modality.
+"""The distributions of the model: Gaussian posterior, likelihood of each modality.
 
 B batch, Z latent.
 """
@@ -15,17 +15,39 @@ from smvae_core.modality import Modality
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(z given x_S) = N(mean, diag(exp(log_var))), paper Eq. 5."""
+    """q(z given x_S) = N(mean, U diag(exp(log_var)) U^T); paper Eq. 5 where U is the identity.
+
+    U is unit lower triangular: latent dimensions covary, and the determinant, so the entropy, is
+    that of the diagonal alone. Every Gaussian has this form (the LDL decomposition).
+    """
 
     mean: Float[Tensor, "B Z"]
     log_var: Float[Tensor, "B Z"]
+    """Of each dimension given those before it; of the dimension itself where U is the identity."""
+    shear: Float[Tensor, "B Z Z"] | None = None
+    """U; None: the identity."""
+
+    @property
+    def variance(self) -> Float[Tensor, "B Z"]:
+        """Variance of each latent dimension by itself, the diagonal of the covariance."""
+        variance = self.log_var.exp()
+        return variance if self.shear is None else _times(self.shear.square(), variance)
+
+    def place(self, epsilon: Float[Tensor, "*K B Z"]) -> Float[Tensor, "*K B Z"]:
+        """Return z = mean + U sigma * epsilon of standard normal noise, paper Eq. 6."""
+        scaled = torch.exp(0.5 * self.log_var) * epsilon
+        return self.mean + (scaled if self.shear is None else _times(self.shear, scaled))
+
+    def distance(self, z: Float[Tensor, "*K B Z"]) -> Float[Tensor, "*K B"]:
+        """Return the squared Mahalanobis distance of z from the mean."""
+        return (_solve(self.shear, z - self.mean).square() * torch.exp(-self.log_var)).sum(-1)
 
     def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "B Z"]:
-        """Draw z = mean + sigma * epsilon, paper Eq. 6."""
-        epsilon = torch.randn(
-            self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        """Draw a latent, with the gradient of the parameters."""
+        mean = self.mean
+        return self.place(
+            torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         )
-        return self.mean + torch.exp(0.5 * self.log_var) * epsilon
 
     def rsamples(
         self, count: int, generator: torch.Generator | None = None
@@ -36,7 +58,7 @@ class Posterior:
     def antithetic(
         self, count: int, generator: torch.Generator | None = None
     ) -> list[Float[Tensor, "B Z"]]:
-        """Draw `count` latents, the second half mirrored at the mean: mean - sigma * epsilon.
+        """Draw `count` latents, the second half mirrored at the mean: noise -epsilon.
 
         Each has the distribution of `rsample`; what is odd in epsilon cancels in a pair's mean.
         """
@@ -45,28 +67,48 @@ class Posterior:
 
     def kl(self) -> Float[Tensor, " B"]:
         """Return KL(q || N(0, I)) in nats, summed over latent dimensions."""
-        variance = self.log_var.exp()
-        return 0.5 * (self.mean.square() + variance - 1.0 - self.log_var).sum(-1)
+        return 0.5 * (self.mean.square() + self.variance - 1.0 - self.log_var).sum(-1)
 
     def detach(self) -> "Posterior":
         """Return the same posterior without gradient."""
-        return Posterior(self.mean.detach(), self.log_var.detach())
+        shear = None if self.shear is None else self.shear.detach()
+        return Posterior(self.mean.detach(), self.log_var.detach(), shear)
 
     def kl_to(self, other: "Posterior") -> Float[Tensor, " B"]:
-        """Return KL(self || other) in nats, summed over latent dimensions."""
+        """Return KL(self || other) in nats; either both have U or neither has."""
         difference = self.log_var - other.log_var
-        distance = (self.mean - other.mean).square() * torch.exp(-other.log_var)
-        return 0.5 * (difference.exp() + distance - 1.0 - difference).sum(-1)
+        spread = difference.exp()
+        if self.shear is not None and other.shear is not None:
+            relative = _solve_matrix(other.shear, self.shear).square()
+            ratio = torch.exp(self.log_var.unsqueeze(-2) - other.log_var.unsqueeze(-1))
+            spread = (relative * ratio).sum(-1)
+        return 0.5 * ((spread - 1.0 - difference).sum(-1) + other.distance(self.mean))
 
     def log_ratio(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
         """Return log p(z) - log q(z) in nats, p = N(0, I)."""
-        distance = (z - self.mean).square() * torch.exp(-self.log_var)
-        return 0.5 * (self.log_var + distance - z.square()).sum(-1)
+        return 0.5 * ((self.log_var - z.square()).sum(-1) + self.distance(z))
 
     def regulariser(self) -> Float[Tensor, " B"]:
         """Return ||mean||^2 + ||sigma - 1||^2, our reading of the paper's "L2-normalization"."""
-        sigma = torch.exp(0.5 * self.log_var)
-        return (self.mean.square() + (sigma - 1.0).square()).sum(-1)
+        return (self.mean.square() + (self.variance.sqrt() - 1.0).square()).sum(-1)
+
+
+def _times(matrix: Float[Tensor, "B Z Z"], x: Float[Tensor, "*K B Z"]) -> Float[Tensor, "*K B Z"]:
+    return torch.einsum("bij,...bj->...bi", matrix, x)
+
+
+def _solve(
+    shear: Float[Tensor, "B Z Z"] | None, x: Float[Tensor, "*K B Z"]
+) -> Float[Tensor, "*K B Z"]:
+    """Return U^-1 x; all of K as columns of one system per item."""
+    if shear is None:
+        return x
+    columns = x.reshape(-1, *x.shape[-2:]).permute(1, 2, 0)
+    return _solve_matrix(shear, columns).permute(2, 0, 1).reshape(x.shape)
+
+
+def _solve_matrix(shear: Float[Tensor, "B Z Z"], x: Float[Tensor, "B Z K"]) -> Tensor:
+    return torch.linalg.solve_triangular(shear, x, upper=False, unitriangular=True)
 
 
 def log_likelihood(

@@ -164,7 +164,7 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
         posterior = model.encode(batch, present)
         got = runtime.posterior(subset)
         compare(posterior.mean[0], got.mean, f"mean of {subset_name(subset)}")
-        compare(posterior.log_var[0], got.log_var, f"log_var of {subset_name(subset)}")
+        compare(posterior.variance[0].log(), got.log_var, f"log_var of {subset_name(subset)}")
         for name, output in model.reconstruct(posterior.mean).items():
             raw = runtime.decode(name, posterior.mean[0].numpy())
             compare(output[0], raw, f"{name} from {subset_name(subset)}")

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smvae_core.model.config import ModelConfig
+from smvae_core.model.distributions import Posterior
 from smvae_core.model.evidence import Evidence
 from smvae_core.model.pooling import (
     PMA,
@@ -39,12 +40,15 @@ CORRECTIONS: dict[str, Callable[[ModelConfig], SetFeature]] = {
 
 
 class SetEncoder(nn.Module):
-    """Pooled set feature -> mean and log variance of q(z given x_S), paper Eq. 7.
+    """Pooled set feature -> parameters of q(z given x_S), paper Eq. 7.
 
     With pooling `evidence` and `evidence_attention` the log variance and the mean come from
     `Evidence`, and the set feature only corrects the mean, by a linear head that starts at zero.
     Without that correction the posterior would be a product of one factor per modality; with it, it
     is not. The feature is a sum over the set, or the paper's attention.
+
+    With covariance `full` a second linear head, which starts at zero too, gives the elements of
+    `Posterior.shear` below its diagonal.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -59,33 +63,68 @@ class SetEncoder(nn.Module):
         else:
             self.pool = POOLINGS[config.pooling](config)
             self.head = nn.Linear(self.pool.width, 2 * config.latent_dim)
+        self.shear = (
+            Shear(self.pool.width, config.latent_dim) if config.covariance == "full" else None
+        )
 
     def forward(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
-        """Return (mean, log_var).
+        """Return mean and log variance of each latent dimension by itself.
 
         Args:
             embeddings: e_m of every modality; rows where `present` is False are never read, NaN
                 included.
             present: True where the modality was observed; at least one per sample.
         """
-        return self.nested(embeddings, (present,))[0]
+        found = self.nested(embeddings, (present,))[0]
+        return found.mean, found.log_var if found.shear is None else found.variance.log()
 
     def nested(
         self, embeddings: Float[Tensor, "B M D"], sets: Sequence[Bool[Tensor, "B M"]]
-    ) -> list[tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]]:
-        """Return (mean, log_var) of several subsets of one set.
+    ) -> list[Posterior]:
+        """Return the posteriors of several subsets of one set.
 
         What the pooling reads of each modality by itself is computed once for all.
         """
+        found = []
         if self.evidence is None or isinstance(self.pool, HirtSum):
-            heads = [self.head(self.pool(embeddings, present)) for present in sets]
-            return [(mean, log_var) for mean, log_var in (h.chunk(2, dim=-1) for h in heads)]
+            for present in sets:
+                feature = self.pool(embeddings, present)
+                mean, log_var = self.head(feature).chunk(2, dim=-1)
+                found.append(self._posterior(mean, log_var, feature))
+            return found
         union = reduce(torch.logical_or, sets)
         read, evidence = self.pool.read(embeddings, union), self.evidence.read(embeddings, union)
-        found = []
         for present in sets:
             mean, log_var = self.evidence.combine(evidence, present)
-            found.append((mean + self.head(self.pool.combine(read, present)), log_var))
+            feature = self.pool.combine(read, present)
+            found.append(self._posterior(mean + self.head(feature), log_var, feature))
         return found
+
+    def _posterior(self, mean: Tensor, log_var: Tensor, feature: Tensor) -> Posterior:
+        return Posterior(mean, log_var, None if self.shear is None else self.shear(feature))
+
+
+class Shear(nn.Module):
+    """Linear head whose output fills a unit lower triangular matrix; the identity at the start."""
+
+    def __init__(self, width: int, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        count = latent_dim * (latent_dim - 1) // 2
+        self.elements = nn.Linear(width, count)
+        nn.init.zeros_(self.elements.weight)
+        nn.init.zeros_(self.elements.bias)
+        index = torch.full((latent_dim, latent_dim), count)  # of a 0 behind the elements
+        rows, columns = torch.tril_indices(latent_dim, latent_dim, -1)
+        index[rows, columns] = torch.arange(count)
+        index.fill_diagonal_(count + 1)  # of a 1
+        self.index: Tensor
+        self.register_buffer("index", index.flatten(), persistent=False)
+
+    def forward(self, feature: Float[Tensor, "B W"]) -> Float[Tensor, "B Z Z"]:
+        """Return U of `Posterior.shear`."""
+        constants = feature.new_tensor([0.0, 1.0]).expand(len(feature), 2)
+        values = torch.cat([self.elements(feature), constants], dim=1)
+        return values[:, self.index].unflatten(1, (self.latent_dim, self.latent_dim))

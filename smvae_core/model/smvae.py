@@ -95,8 +95,7 @@ class SMVAE(nn.Module):
             if len(empty):
                 raise EmptySubset(f"sample {int(empty[0])} of the batch")
         with torch.autocast(embeddings.device.type, enabled=False):
-            found = self.set_encoder.nested(embeddings.float(), sets)
-        return [Posterior(mean, log_var) for mean, log_var in found]
+            return self.set_encoder.nested(embeddings.float(), sets)
 
     def decode(
         self, z: Float[Tensor, "B Z"], names: Sequence[str] | None = None

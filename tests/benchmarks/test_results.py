@@ -124,7 +124,8 @@ def test_all_methods_of_an_experiment_differ_only_in_model_and_objective(experim
         for m in experiment.methods
     ]
     for config in configs:
-        config["model"].pop("pooling")
+        for own in ("pooling", "covariance"):
+            config["model"].pop(own)
         for own in ("target", "second_bound", "samples", "complement"):
             config["objective"].pop(own)
     assert all(config == configs[0] for config in configs)

@@ -89,9 +89,9 @@ def test_several_subsets_of_one_set_get_what_each_gets_alone(pooling: str):
     recorded = torch.tensor([[True, True, False, True]])
     embeddings[~recorded] = float("nan")
     sets = (recorded, torch.tensor([[True, False, False, True]]), torch.tensor([[0, 1, 0, 0]]) > 0)
-    for (mean, log_var), present in zip(encoder.nested(embeddings, sets), sets, strict=True):
+    for found, present in zip(encoder.nested(embeddings, sets), sets, strict=True):
         alone = encoder(embeddings, present)
-        torch.testing.assert_close((mean, log_var), alone, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close((found.mean, found.log_var), alone, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", COUNTING)

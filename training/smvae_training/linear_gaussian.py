@@ -115,7 +115,7 @@ class SensorEncoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "B M O"], present: Bool[Tensor, "B M"]) -> Posterior:
         embedded = [network(x[:, m]) for m, network in enumerate(self.embeddings)]
-        return Posterior(*self.set_encoder(torch.stack(embedded, dim=1), present))
+        return self.set_encoder.nested(torch.stack(embedded, dim=1), (present,))[0]
 
 
 def train_encoder(

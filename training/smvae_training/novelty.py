@@ -99,7 +99,7 @@ def statistics_of(predictor: Predictor) -> dict[str, dict[str, Values]]:
                 rest = posteriors[tuple(n for n in subset if n != name)]
                 pair = (posteriors[(name,)], rest)
                 values[component(subset, "conflict", name)] = conflict(
-                    *(part.numpy() for p in pair for part in (p.mean, p.log_var))
+                    *(part.numpy() for p in pair for part in (p.mean, p.variance.log()))
                 )
     return found
 

@@ -90,6 +90,7 @@ def fashion() -> TrainConfig:
         image_network="conv",
         pooling="evidence_attention",
         log_precision_limit=8.0,
+        covariance="full",
     )
     return replace(
         like,

@@ -57,8 +57,7 @@ class Predictor:
     def posterior(self, subset: Sequence[str]) -> Posterior:
         """Return q(z given x_S) of every record."""
         present = torch.tensor([[name in subset for name in self.model.names]])
-        mean, log_var = self.model.set_encoder(self.embeddings, present.expand(self.count, -1))
-        return Posterior(mean, log_var)
+        return self.model.posterior(self.embeddings, present.expand(self.count, -1))
 
     @torch.inference_mode()
     def reconstruct(self, name: str, z: Tensor) -> Array:

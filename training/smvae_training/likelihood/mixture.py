@@ -1,4 +1,4 @@
-"""A proposal or posterior q(z): a uniform mixture of diagonal Gaussians, sampled by strata.
+"""A proposal or posterior q(z): a uniform mixture of Gaussians, sampled by strata.
 
 One component is the usual posterior; mixtures of experts (MMVAE) have one per expert, mixtures of
 products (MoPoE) one per subset. Drawing a single component for all samples and dividing by the
@@ -21,12 +21,14 @@ from smvae_core.model.distributions import Posterior
 
 @dataclass(frozen=True)
 class Mixture:
-    """q(z) = 1/C sum_c N(z; mean_c, diag(exp(log_var_c))), one mixture per item."""
+    """q(z) = 1/C sum_c N(z; mean_c, U_c diag(exp(log_var_c)) U_c^T), one mixture per item."""
 
     mean: Tensor
     """(C, B, Z)."""
     log_var: Tensor
     """(C, B, Z)."""
+    shear: Tensor | None = None
+    """U (C, B, Z, Z), see `Posterior`; None: the identity."""
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 3 or self.mean.shape != self.log_var.shape or not len(self.mean):
@@ -38,7 +40,8 @@ class Mixture:
     @classmethod
     def single(cls, posterior: Posterior) -> Mixture:
         """Return the mixture of one component that a Gaussian posterior is."""
-        return cls(posterior.mean[None], posterior.log_var[None])
+        shear = None if posterior.shear is None else posterior.shear[None]
+        return cls(posterior.mean[None], posterior.log_var[None], shear)
 
     @property
     def components(self) -> int:
@@ -54,7 +57,13 @@ class Mixture:
 
     def take(self, rows: slice) -> Mixture:
         """Return the mixtures of some of the items."""
-        return Mixture(self.mean[:, rows], self.log_var[:, rows])
+        shear = None if self.shear is None else self.shear[:, rows]
+        return Mixture(self.mean[:, rows], self.log_var[:, rows], shear)
+
+    def component(self, index: int) -> Posterior:
+        """Return one of the Gaussians."""
+        shear = None if self.shear is None else self.shear[index]
+        return Posterior(self.mean[index], self.log_var[index], shear)
 
     def place(self, noise: Tensor) -> Tensor:
         """Return stratified samples (K, B, Z) from standard normals (K, B, Z).
@@ -68,8 +77,7 @@ class Mixture:
         noise = noise.to(self.mean)
         z = torch.empty_like(noise)
         for c in range(self.components):
-            strided = noise[c :: self.components]
-            z[c :: self.components] = self.mean[c] + torch.exp(0.5 * self.log_var[c]) * strided
+            z[c :: self.components] = self.component(c).place(noise[c :: self.components])
         return z
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -92,9 +100,9 @@ class Mixture:
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log density (K, B) float64 of the whole mixture at z (K, B, Z)."""
         total: Tensor | None = None
-        for mean, log_var in zip(self.mean, self.log_var, strict=True):
-            squared = ((z - mean).square() * torch.exp(-log_var)).sum(-1).double()
-            value = -0.5 * (squared + log_var.double().sum(-1))
+        for index in range(self.components):
+            squared = self.component(index).distance(z).double()
+            value = -0.5 * (squared + self.log_var[index].double().sum(-1))
             total = value if total is None else torch.logaddexp(total, value)
         assert total is not None
         return total - 0.5 * self.latent_dim * math.log(2.0 * math.pi) - math.log(self.components)
