@@ -41,7 +41,8 @@ class ModelConfig:
     limit). Without a limit, nothing holds precisions back while beta is near 0."""
     covariance: Covariance = "diagonal"
     """Of the posterior: 'diagonal' as in the paper, or 'full', where latent dimensions covary; the
-    entropy, and what `pooling` says of it, are the same."""
+    entropy, and what `pooling` says of it, are the same. A bundle gives each dimension's variance
+    either way, and not how they covary."""
     num_heads: int = 4
     """h of Table 2, not stated in the paper; 4 as in Set Transformer's examples."""
     scale_by_head: bool = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("rosbags")
 from small_bag import SmallBag, untrained_bundle
 
-from smvae_core.bags import Bag
 from smvae_core.fusion import FusionState
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.runtime import Runtime
@@ -29,11 +27,8 @@ from smvae_training.bag_evaluation.evaluate import (
     VIDEO,
     evaluate_bag,
 )
-from smvae_training.bag_evaluation.inputs import find_inputs
 from smvae_training.bag_evaluation.options import BagOptions
 from smvae_training.bag_evaluation.pictures import count_frames
-from smvae_training.bag_evaluation.replay import BagReplay, Moment
-from smvae_training.bag_evaluation.settings import node_settings
 from smvae_training.live.bag import LiveRun, read_bag
 from smvae_training.live.images import as_network
 from smvae_training.live.replay import window
@@ -244,66 +239,3 @@ def test_a_looped_recording_begins_a_second_epoch(
     for epoch in set(columns["epoch"]):
         assert (np.diff(columns["stamp_ns"][columns["epoch"] == epoch]) >= 0).all()
     assert len(columns["epoch"]) > 40
-
-
-class WithBadImages(SmallBag):
-    """Every third colour image has rows of one byte, which nobody can read."""
-
-    count = 0
-
-    def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
-        if topic == "/rgb/image":
-            self.count += 1
-            message.step = 1 if self.count % 3 == 0 else message.step
-        super().write(topic, type_name, message, received_ns)
-
-
-@pytest.mark.parametrize("drop", ["", "rgb"])
-def test_a_bad_image_is_rejected_with_its_reason_and_the_rest_goes_on(
-    bundle: Path, runtime: Runtime, tmp_path: Path, drop: str
-) -> None:
-    bag = WithBadImages(tmp_path / "bag", runtime).play((NAMES, 30))
-    options = BagOptions(trigger="depth", video=False, drop=drop)
-    found = evaluate_bag(bag, bundle, tmp_path / "out", options)
-    columns = columns_of(tmp_path / "out")
-    assert len(columns["mean"]) == 30
-    bad = 10
-    rgb = found["modalities"]["rgb"]
-    assert rgb["messages"] == 30
-    assert rgb["unreadable"] >= bad - 1
-    assert found["subsets"]["rgb"]["rgb"]["moments"] <= 30
-    scored = np.isfinite(columns["rgb_squared_error"])
-    if drop:  # a bad image is nothing to compare with
-        assert scored.sum() == 30 - bad
-    else:  # the one before it is still fresh, and is used in its place
-        assert scored.sum() >= 30 - bad
-        assert rgb["reasons"] == {"step": bad}
-        assert set(columns["state"][:, 0]) <= {FusionState.FUSED, FusionState.REJECTED}
-        assert (columns["state"][:, 0] == FusionState.FUSED).sum() >= 20
-
-
-def test_a_conversion_that_breaks_is_a_rejection_by_name(bag: Path, runtime: Runtime) -> None:
-    """As in the node: no message may stop the rest, and none is hidden."""
-
-    def broken(*_: Any) -> Any:
-        raise ZeroDivisionError("by the driver's field of view")
-
-    with Bag(bag) as opened:
-        settings = node_settings(runtime.modalities)
-        inputs = find_inputs(opened, runtime.modalities, settings)
-        inputs = {t: replace(i, to_array=broken) if t == "/depth/image" else i
-                  for t, i in inputs.items()}  # fmt: skip
-        replay = BagReplay(opened, Runtime(runtime.bundle), settings, inputs)
-        moments: list[Moment] = []
-
-        class Ear:
-            def on_sample(self, *_: Any) -> None: ...
-
-            def on_moment(self, moment: Moment) -> None:
-                moments.append(moment)
-
-        replay.run(Ear())
-    assert len(moments) > 40
-    assert not any("depth" in m.perceived.observation.samples for m in moments)
-    reasons = replay.feed.collector.observe(0.0).status["depth"].reject_reasons
-    assert reasons["unforeseen ZeroDivisionError"] >= 25

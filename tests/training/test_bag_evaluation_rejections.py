@@ -1,0 +1,101 @@
+"""Messages that cannot be used: rejected with the reason, by name, while the rest goes on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+pytest.importorskip("rosbags")
+from small_bag import SmallBag, untrained_bundle
+
+from smvae_core.bags import Bag
+from smvae_core.fusion import FusionState
+from smvae_core.runtime import Runtime
+from smvae_training.bag_evaluation.evaluate import LATENTS, evaluate_bag
+from smvae_training.bag_evaluation.inputs import find_inputs
+from smvae_training.bag_evaluation.options import BagOptions
+from smvae_training.bag_evaluation.replay import BagReplay, Moment
+from smvae_training.bag_evaluation.settings import node_settings
+
+NAMES = ("rgb", "depth", "force", "action")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return untrained_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def runtime(bundle: Path) -> Runtime:
+    return Runtime(bundle)
+
+
+class WithBadImages(SmallBag):
+    """Every third colour image has rows of one byte, which nobody can read."""
+
+    count = 0
+
+    def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+        if topic == "/rgb/image":
+            self.count += 1
+            message.step = 1 if self.count % 3 == 0 else message.step
+        super().write(topic, type_name, message, received_ns)
+
+
+@pytest.mark.parametrize("drop", ["", "rgb"])
+def test_a_bad_image_is_rejected_with_its_reason_and_the_rest_goes_on(
+    bundle: Path, runtime: Runtime, tmp_path: Path, drop: str
+) -> None:
+    bag = WithBadImages(tmp_path / "bag", runtime).play((NAMES, 30))
+    options = BagOptions(trigger="depth", video=False, drop=drop)
+    found = evaluate_bag(bag, bundle, tmp_path / "out", options)
+    with np.load(tmp_path / "out" / LATENTS, allow_pickle=False) as file:
+        columns = dict(file)
+    assert len(columns["mean"]) == 30
+    bad = 10
+    rgb = found["modalities"]["rgb"]
+    assert rgb["messages"] == 30
+    assert rgb["unreadable"] >= bad - 1
+    assert found["subsets"]["rgb"]["rgb"]["moments"] <= 30
+    scored = np.isfinite(columns["rgb_squared_error"])
+    if drop:  # a bad image is nothing to compare with
+        assert scored.sum() == 30 - bad
+    else:  # the one before it is still fresh, and is used in its place
+        assert scored.sum() >= 30 - bad
+        assert rgb["reasons"] == {"step": bad}
+        assert set(columns["state"][:, 0]) <= {FusionState.FUSED, FusionState.REJECTED}
+        assert (columns["state"][:, 0] == FusionState.FUSED).sum() >= 20
+
+
+def test_a_conversion_that_breaks_is_a_rejection_by_name(runtime: Runtime, tmp_path: Path) -> None:
+    """As in the node: no message may stop the rest, and none is hidden."""
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("by the driver's field of view")
+
+    with Bag(SmallBag(tmp_path / "small", runtime).standard()) as opened:
+        settings = node_settings(runtime.modalities)
+        inputs = find_inputs(opened, runtime.modalities, settings)
+        inputs = {t: replace(i, to_array=broken) if t == "/depth/image" else i
+                  for t, i in inputs.items()}  # fmt: skip
+        replay = BagReplay(opened, Runtime(runtime.bundle), settings, inputs)
+        moments: list[Moment] = []
+
+        class Ear:
+            def on_sample(self, *_: Any) -> None: ...
+
+            def on_moment(self, moment: Moment) -> None:
+                moments.append(moment)
+
+        replay.run(Ear())
+    assert len(moments) > 40
+    assert not any("depth" in m.perceived.observation.samples for m in moments)
+    reasons = replay.feed.collector.observe(0.0).status["depth"].reject_reasons
+    assert reasons["unforeseen ZeroDivisionError"] >= 25
