@@ -149,12 +149,14 @@ class SummedPMA(PMA):
         super().__init__(config)
         self.sum = SetSum(config)
 
-    def forward(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
-    ) -> Float[Tensor, "B D"]:
-        """Return the set feature; see SetFeature for the arguments."""
-        feature: Tensor = super().forward(embeddings, present)
-        return feature + self.sum(embeddings, present)
+    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
+        """Return what attention needs of each modality, and its term of the sum."""
+        return super().read(embeddings, present), self.sum.read(embeddings, present)
+
+    def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Float[Tensor, "B D"]:
+        """Return the set feature."""
+        attention, terms = read
+        return super().combine(attention, present) + self.sum.combine(terms, present)
 
 
 class CountedPMA(PMA):
@@ -215,18 +217,20 @@ class SelfAttention(nn.Module):
         return observed_rows(hidden + self.feed_forward(self.feed_forward_norm(hidden)), present)
 
 
-class SelfAttentionPMA(PMA):
-    """The paper's PMA after one layer of self-attention."""
+class SelfAttentionPMA(nn.Module):
+    """The paper's PMA after one layer of self-attention, which reads no modality by itself."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        super().__init__()
         self.layer = SelfAttention(config)
+        self.attention = PMA(config)
+        self.width = self.attention.width
 
     def forward(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
         """Return the set feature; see SetFeature for the arguments."""
-        feature: Tensor = super().forward(self.layer(embeddings, present), present)
+        feature: Tensor = self.attention(self.layer(embeddings, present), present)
         return feature
 
 

@@ -24,7 +24,7 @@ from smvae_core.model.pooling import (
 )
 
 #: Set feature of a `ModelConfig.pooling` whose head gives mean and log variance.
-POOLINGS: dict[str, Callable[[ModelConfig], PMA | HirtSum]] = {
+POOLINGS: dict[str, Callable[[ModelConfig], SetFeature | SelfAttentionPMA | HirtSum]] = {
     "paper": PMA,
     "sum": SummedPMA,
     "count": CountedPMA,
@@ -55,7 +55,7 @@ class SetEncoder(nn.Module):
         super().__init__()
         self.evidence: Evidence | None = None
         if config.pooling in CORRECTIONS:
-            self.pool: SetFeature | HirtSum = CORRECTIONS[config.pooling](config)
+            self.pool: SetFeature | SelfAttentionPMA | HirtSum = CORRECTIONS[config.pooling](config)
             self.evidence = Evidence(config)
             self.head = nn.Linear(self.pool.width, config.latent_dim)
             nn.init.zeros_(self.head.weight)
@@ -88,7 +88,7 @@ class SetEncoder(nn.Module):
         What the pooling reads of each modality by itself is computed once for all.
         """
         found = []
-        if self.evidence is None or isinstance(self.pool, HirtSum):
+        if self.evidence is None or not isinstance(self.pool, SetFeature):
             for present in sets:
                 feature = self.pool(embeddings, present)
                 mean, log_var = self.head(feature).chunk(2, dim=-1)
