@@ -116,7 +116,7 @@ def test_the_shear_is_of_the_observed_modalities_alone_in_any_order(pooling: str
 def test_evidence_never_raises_the_entropy_of_a_correlated_posterior_either():
     encoder = drawn(small_config(pooling="evidence_attention", covariance="full"))
     embeddings = torch.randn(1, 4, 32).expand(15, 4, 32)
-    entropy = truth(encoder.nested(embeddings, (PRESENT,))[0]).entropy()
+    entropy = truth(encoder.nested(embeddings, (PRESENT,))[0]).entropy().detach()
     pairs = [
         (i, j)
         for i, small in enumerate(PRESENT)
