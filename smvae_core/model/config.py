@@ -82,6 +82,8 @@ class ModelConfig:
                 raise ConfigError(
                     f"{field} must be one of {get_args(known)}, got '{getattr(self, field)}'"
                 )
+        if self.covariance == "full" and self.latent_dim < 2:
+            raise ConfigError("covariance 'full' needs a latent_dim of at least 2, got 1")
         if not 0 <= self.log_precision_limit < math.inf:
             raise ConfigError(
                 "log_precision_limit must be a positive number, or 0 for no limit, got "

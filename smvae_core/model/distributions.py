@@ -94,7 +94,8 @@ class Posterior:
 
 
 def _times(matrix: Float[Tensor, "B Z Z"], x: Float[Tensor, "*K B Z"]) -> Float[Tensor, "*K B Z"]:
-    return torch.einsum("bij,...bj->...bi", matrix, x)
+    with torch.autocast(x.device.type, enabled=False):  # bf16 has no place in a density
+        return torch.einsum("bij,...bj->...bi", matrix, x)
 
 
 def _solve(

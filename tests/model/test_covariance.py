@@ -75,6 +75,16 @@ def test_densities_and_entropy_are_those_of_torch_and_shear_does_not_change_the_
     torch.testing.assert_close(truth(q).entropy(), diagonal)
 
 
+def test_reduced_precision_of_the_networks_does_not_reach_the_posterior():
+    q = correlated(2)
+    single = Posterior(q.mean.float(), q.log_var.float(), q.shear.float())
+    epsilon = torch.randn(5, 6, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = single.place(epsilon), single.kl(), single.variance
+    for low, full in zip(found, (single.place(epsilon), q.kl(), q.variance), strict=True):
+        torch.testing.assert_close(low, full.float(), atol=1e-5, rtol=1e-5)
+
+
 def test_samples_have_the_covariance_and_pairs_are_mirrored():
     q = correlated(3, items=1)
     many = Posterior(*(x.expand(60_000, *x.shape[1:]) for x in (q.mean, q.log_var, q.shear)))
@@ -162,6 +172,8 @@ def test_a_bundle_gives_mean_and_variance_of_each_dimension_by_itself(tmp_path: 
 def test_what_is_no_covariance_is_refused():
     with pytest.raises(ConfigError, match="covariance must be one of"):
         small_config(covariance="banded")
+    with pytest.raises(ConfigError, match="needs a latent_dim of at least 2"):
+        small_config(covariance="full", latent_dim=1)
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
