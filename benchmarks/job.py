@@ -20,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.device import choose_device
-from benchmarks.experiments import LEARNING_RATES, TUNING_SHARE, Experiment, Variant
+from benchmarks.experiments import LEARNING_RATES, TUNING_SHARE, Experiment
 from benchmarks.scores import Scored, score, validation_score
+from benchmarks.variants import Variant
 from smvae_core.errors import ConfigError
 from smvae_training.config import TrainConfig
 from smvae_training.hardware import source_version, versions

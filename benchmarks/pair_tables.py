@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.experiments import METHODS, Experiment
+from benchmarks.experiments import Experiment
 from benchmarks.markdown import spell, table
 from benchmarks.paired import Results, difference, paired_name, standard_error, summarise
+from benchmarks.variants import METHODS
 
 DEFAULT = "smvae"
 PROPOSALS = ("image+label", "image")

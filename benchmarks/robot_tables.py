@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiments import METHODS, Experiment
+from benchmarks.experiments import Experiment
 from benchmarks.markdown import spell, table
 from benchmarks.pair_tables import DEFAULT, label, mean_of_seeds, settings_table
 from benchmarks.paired import Estimate, Results, paired_name, paired_values, standard_error
+from benchmarks.variants import METHODS
 from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
 from smvae_training.likelihood.summary import mean_and_error
 

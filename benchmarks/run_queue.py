@@ -18,8 +18,9 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.experiments import EXPERIMENTS, METHODS, SEEDS, lookup
+from benchmarks.experiments import EXPERIMENTS, SEEDS, lookup
 from benchmarks.job import Job
+from benchmarks.variants import METHODS
 from smvae_core.errors import SMVAEError
 from smvae_training.cli import configure_logging, quiet_lightning
 

@@ -84,7 +84,7 @@ class Posterior:
             spread = (relative * ratio).sum(-1)
         return 0.5 * ((spread - 1.0 - difference).sum(-1) + other.distance(self.mean))
 
-    def log_ratio(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
+    def log_ratio(self, z: Float[Tensor, "*K B Z"]) -> Float[Tensor, "*K B"]:
         """Return log p(z) - log q(z) in nats, p = N(0, I)."""
         return 0.5 * ((self.log_var - z.square()).sum(-1) + self.distance(z))
 

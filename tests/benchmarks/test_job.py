@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.experiments import METHODS, Experiment
+from benchmarks.experiments import Experiment
 from benchmarks.job import Job
 from benchmarks.pair_tables import settings_table
 from benchmarks.paired import read_results
 from benchmarks.run_queue import run_all
+from benchmarks.variants import METHODS
 from tests.training.told_runs import write_episodes
 
 ABSURD, USUAL = 1e30, 1e-3

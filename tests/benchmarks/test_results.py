@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.experiments import EXPERIMENTS, LEARNING_RATES, METHODS, lookup
+from benchmarks.experiments import EXPERIMENTS, LEARNING_RATES, lookup
 from benchmarks.pair_tables import PROPOSALS, QUANTITIES
 from benchmarks.paired import ResultsError, difference, read_results, summarise
 from benchmarks.published import TABLE_1, contradictions
 from benchmarks.robot_tables import SUBSETS
 from benchmarks.tables import draw, render
+from benchmarks.variants import METHODS
 from smvae_core.errors import ConfigError
 
 KEYS = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
