@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from smvae_core.modality import vision_touch
+from smvae_core.modality import all_subsets, vision_touch
 from smvae_core.model import SMVAE, ModelConfig
+from smvae_core.model.set_encoder import SetEncoder
+from smvae_core.preprocessing import Statistics
+
+#: Every non-empty subset of four modalities.
+PRESENT = torch.tensor([[n in s for n in "abcd"] for s in all_subsets("abcd")])
 
 
 def small_config(**changes: object) -> ModelConfig:
@@ -32,3 +37,32 @@ def example_batch(model: SMVAE, size: int) -> dict[str, torch.Tensor]:
 def presence(model: SMVAE, size: int, *subset: str) -> torch.Tensor:
     row = torch.tensor([name in subset for name in model.names])
     return row.repeat(size, 1)
+
+
+def example_encoder(seed: int = 0, **changes: object) -> SetEncoder:
+    """Return an encoder whose every parameter is drawn, so that none starts at zero."""
+    torch.manual_seed(seed)
+    encoder = SetEncoder(small_config(**changes))
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return encoder
+
+
+def example_statistics(model: SMVAE) -> dict[str, Statistics]:
+    return {
+        m.name: Statistics()
+        if m.is_image
+        else Statistics(mean=(0.1,) * m.shape[0], scale=(2.0,) * m.shape[0])
+        for m in model.config.modalities
+    }
+
+
+def added_pairs() -> list[tuple[int, int]]:
+    """Return the rows of PRESENT (S, S + one) of every subset S and every modality outside it."""
+    return [
+        (i, j)
+        for i, small in enumerate(PRESENT)
+        for j, large in enumerate(PRESENT)
+        if bool((small <= large).all()) and int(large.sum() - small.sum()) == 1
+    ]

@@ -9,7 +9,7 @@ import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import Modality, all_subsets
+from smvae_core.modality import Modality
 from smvae_core.model import SMVAE, Posterior
 from smvae_core.model.config import Covariance, ModelConfig
 from smvae_core.model.export import PARITY_TOLERANCE, export_bundle
@@ -17,11 +17,17 @@ from smvae_core.model.networks import EMBEDDINGS
 from smvae_core.model.objective import elbo
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.set_encoder import SetEncoder
-from smvae_core.preprocessing import Statistics
 from smvae_core.runtime import Runtime
-from tests.model.conftest import example_batch, presence, small_config
+from tests.model.conftest import (
+    PRESENT,
+    added_pairs,
+    example_batch,
+    example_encoder,
+    example_statistics,
+    presence,
+    small_config,
+)
 
-PRESENT = torch.tensor([[n in s for n in "abcd"] for s in all_subsets("abcd")])
 OBJECTIVES = {
     "observed": ObjectiveConfig(complement=True),
     "subset": ObjectiveConfig(target="subset"),
@@ -42,16 +48,6 @@ def truth(q: Posterior) -> MultivariateNormal:
     """Return torch's distribution with the covariance that `Posterior` documents."""
     assert q.shear is not None
     return MultivariateNormal(q.mean, q.shear @ torch.diag_embed(q.log_var.exp()) @ q.shear.mT)
-
-
-def drawn(config: ModelConfig, seed: int = 0) -> SetEncoder:
-    """Return an encoder whose every parameter is drawn, so that none starts at zero."""
-    torch.manual_seed(seed)
-    encoder = SetEncoder(config)
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return encoder
 
 
 def test_divergences_and_variances_are_those_of_torch():
@@ -110,7 +106,7 @@ def test_it_starts_as_the_diagonal_posterior():
 
 @pytest.mark.parametrize("pooling", ["paper", "hirt", "evidence_attention"])
 def test_the_shear_is_of_the_observed_modalities_alone_in_any_order(pooling: str):
-    encoder = drawn(small_config(pooling=pooling, covariance="full"))
+    encoder = example_encoder(pooling=pooling, covariance="full")
     embeddings = torch.randn(15, 4, 32)
     expected = encoder.nested(embeddings, (PRESENT,))[0].shear
     assert expected is not None
@@ -124,15 +120,10 @@ def test_the_shear_is_of_the_observed_modalities_alone_in_any_order(pooling: str
 
 
 def test_evidence_never_raises_the_entropy_of_a_correlated_posterior_either():
-    encoder = drawn(small_config(pooling="evidence_attention", covariance="full"))
+    encoder = example_encoder(pooling="evidence_attention", covariance="full")
     embeddings = torch.randn(1, 4, 32).expand(15, 4, 32)
     entropy = truth(encoder.nested(embeddings, (PRESENT,))[0]).entropy().detach()
-    pairs = [
-        (i, j)
-        for i, small in enumerate(PRESENT)
-        for j, large in enumerate(PRESENT)
-        if bool((small <= large).all()) and int(large.sum() - small.sum()) == 1
-    ]
+    pairs = added_pairs()
     assert len(pairs) == 28
     assert all(float(entropy[j]) <= float(entropy[i]) + 1e-5 for i, j in pairs)
 
@@ -149,16 +140,10 @@ def test_every_objective_trains_the_shear(objective: ObjectiveConfig):
 
 
 def test_a_bundle_gives_mean_and_variance_of_each_dimension_by_itself(tmp_path: Path):
-    config = small_config(pooling="evidence_attention", covariance="full")
-    model = SMVAE(config)
-    model.set_encoder = drawn(config)
-    statistics = {
-        m.name: Statistics()
-        if m.is_image
-        else Statistics(mean=(0.1,) * m.shape[0], scale=(2.0,) * m.shape[0])
-        for m in config.modalities
-    }
-    runtime = Runtime(export_bundle(model, statistics, tmp_path / "bundle"))
+    changes = {"pooling": "evidence_attention", "covariance": "full"}
+    model = SMVAE(small_config(**changes))
+    model.set_encoder = example_encoder(**changes)
+    runtime = Runtime(export_bundle(model, example_statistics(model), tmp_path / "bundle"))
     assert 0.0 < runtime.manifest.parity["max_difference"] < PARITY_TOLERANCE
     samples = {m.name: m.example_sample(seed=5) for m in runtime.modalities}
     found = runtime.infer(samples)

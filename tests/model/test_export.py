@@ -18,18 +18,9 @@ from smvae_core.errors import BundleError, ConfigError, EmptySubset, SampleError
 from smvae_core.modality import all_subsets
 from smvae_core.model import SMVAE
 from smvae_core.model.export import PARITY_TOLERANCE, check_parity, export_bundle
-from smvae_core.preprocessing import Statistics, normalise, prepare
+from smvae_core.preprocessing import normalise, prepare
 from smvae_core.runtime import Runtime
-from tests.model.conftest import small_config
-
-
-def example_statistics(model: SMVAE) -> dict[str, Statistics]:
-    return {
-        m.name: Statistics()
-        if m.is_image
-        else Statistics(mean=(0.1,) * m.shape[0], scale=(2.0,) * m.shape[0])
-        for m in model.config.modalities
-    }
+from tests.model.conftest import example_statistics, small_config
 
 
 @pytest.fixture(scope="module")

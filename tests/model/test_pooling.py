@@ -10,45 +10,28 @@ import onnxruntime
 import pytest
 import torch
 
-from smvae_core.modality import all_subsets
 from smvae_core.model import SMVAE
 from smvae_core.model.config import Pooling
 from smvae_core.model.evidence import Evidence
 from smvae_core.model.export import PARITY_TOLERANCE, export_bundle
 from smvae_core.model.pooling import PMA
 from smvae_core.model.set_encoder import SetEncoder
-from smvae_core.preprocessing import Statistics
-from tests.model.conftest import small_config
+from tests.model.conftest import (
+    PRESENT,
+    added_pairs,
+    example_encoder,
+    example_statistics,
+    small_config,
+)
 
 POOLINGS = get_args(Pooling)
 BY_EVIDENCE = ("evidence", "evidence_attention")
 COUNTING = ("sum", "count", "hirt", *BY_EVIDENCE)
-PRESENT = torch.tensor([[n in s for n in "abcd"] for s in all_subsets("abcd")])
-
-
-def example_encoder(pooling: str, seed: int = 0) -> SetEncoder:
-    """Return an encoder whose every parameter is drawn, so that none starts at zero."""
-    torch.manual_seed(seed)
-    encoder = SetEncoder(small_config(pooling=pooling))
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return encoder
-
-
-def added_pairs() -> list[tuple[int, int]]:
-    """Return the rows of PRESENT (S, S + one) of every subset S and every modality outside it."""
-    return [
-        (i, j)
-        for i, small in enumerate(PRESENT)
-        for j, large in enumerate(PRESENT)
-        if bool((small <= large).all()) and int(large.sum() - small.sum()) == 1
-    ]
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_the_order_of_the_set_changes_nothing(pooling: str):
-    encoder = example_encoder(pooling)
+    encoder = example_encoder(pooling=pooling)
     embeddings = torch.randn(15, 4, 32)
     order = torch.tensor([2, 0, 3, 1])
     got = encoder(embeddings[:, order], PRESENT[:, order])
@@ -57,7 +40,7 @@ def test_the_order_of_the_set_changes_nothing(pooling: str):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_absent_rows_change_nothing_and_get_exactly_zero_gradient_even_if_nan(pooling: str):
-    encoder = example_encoder(pooling)
+    encoder = example_encoder(pooling=pooling)
     embeddings = torch.randn(15, 4, 32)
     expected = encoder(embeddings, PRESENT)
     embeddings[~PRESENT] = float("nan")
@@ -73,7 +56,7 @@ def test_absent_rows_change_nothing_and_get_exactly_zero_gradient_even_if_nan(po
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_set_is_encoded_the_same_whether_or_not_absent_slots_are_there(pooling: str):
-    encoder = example_encoder(pooling)
+    encoder = example_encoder(pooling=pooling)
     embeddings = torch.randn(15, 4, 32)
     together = encoder(embeddings, PRESENT)
     for i, row in enumerate(PRESENT):
@@ -84,7 +67,7 @@ def test_a_set_is_encoded_the_same_whether_or_not_absent_slots_are_there(pooling
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_several_subsets_of_one_set_get_what_each_gets_alone(pooling: str):
-    encoder = example_encoder(pooling)
+    encoder = example_encoder(pooling=pooling)
     embeddings = torch.randn(1, 4, 32)
     recorded = torch.tensor([[True, True, False, True]])
     embeddings[~recorded] = float("nan")
@@ -96,7 +79,7 @@ def test_several_subsets_of_one_set_get_what_each_gets_alone(pooling: str):
 
 @pytest.mark.parametrize("pooling", COUNTING)
 def test_a_pooling_that_counts_tells_one_piece_of_evidence_from_three(pooling: str):
-    encoder = example_encoder(pooling)
+    encoder = example_encoder(pooling=pooling)
     one = torch.randn(1, 1, 32)
     once = encoder(one, torch.ones(1, 1, dtype=torch.bool))[1]
     thrice = encoder(one.expand(1, 3, 32), torch.ones(1, 3, dtype=torch.bool))[1]
@@ -108,14 +91,8 @@ def test_the_exported_encoder_gives_torchs_numbers(pooling: str, tmp_path: Path)
     """Through the bundle's own check, over all subsets, and again with NaN in absent rows."""
     torch.manual_seed(0)
     model = SMVAE(small_config(pooling=pooling))
-    model.set_encoder = example_encoder(pooling)
-    statistics = {
-        m.name: Statistics()
-        if m.is_image
-        else Statistics(mean=(0.1,) * m.shape[0], scale=(2.0,) * m.shape[0])
-        for m in model.config.modalities
-    }
-    path = export_bundle(model, statistics, tmp_path / "bundle")
+    model.set_encoder = example_encoder(pooling=pooling)
+    path = export_bundle(model, example_statistics(model), tmp_path / "bundle")
     graph = str(path / "set_encoder.onnx")
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     embeddings = torch.randn(1, 4, 32)
@@ -231,7 +208,7 @@ def test_evidence_of_any_size_stays_finite_in_float32():
 @pytest.mark.parametrize("pooling", BY_EVIDENCE)
 def test_the_mean_of_the_evidence_posterior_does_not_factorise(pooling: str):
     """With a product of experts, precision * mean adds up over modalities; here it does not."""
-    encoder = example_encoder(pooling)
+    encoder = example_encoder(pooling=pooling)
     embeddings = torch.randn(1, 2, 32)
 
     def natural(evidence, *row: bool) -> torch.Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from smvae_core.modality import Modality, vision_touch
+from smvae_core.runtime import Runtime
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.presets import debug
@@ -75,3 +76,16 @@ def config() -> TrainConfig:
 @pytest.fixture
 def with_steps(config: TrainConfig) -> Callable[[int], TrainConfig]:
     return lambda steps: replace(config, max_steps=steps)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundle of a small model that is not trained."""
+    from tests.training.small_bag import untrained_bundle  # needs rosbags
+
+    return untrained_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def runtime(bundle: Path) -> Runtime:
+    return Runtime(bundle)

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.importorskip("rosbags")
-from small_bag import SmallBag, untrained_bundle
+from small_bag import SmallBag
 
 from smvae_core.fusion import FusionState
 from smvae_core.modality import all_subsets, subset_name
@@ -36,16 +36,6 @@ from smvae_training.live.replay import window
 QUICK = {"video": False, "subsets": "none"}
 NAMES = ("rgb", "depth", "force", "action")
 Columns = dict[str, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
-def runtime(bundle: Path) -> Runtime:
-    return Runtime(bundle)
 
 
 @pytest.fixture(scope="module")

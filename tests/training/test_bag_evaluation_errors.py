@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.importorskip("rosbags")
 from rosbags.rosbag2 import CompressionFormat, CompressionMode
-from small_bag import SmallBag, untrained_bundle
+from small_bag import SmallBag
 
 from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.modality import vision_touch
@@ -27,16 +27,6 @@ from smvae_training.cli import main
 EVERY = ("rgb", "depth", "force", "action")
 SHIPPED = Path(__file__).parents[2] / "ros2_ws/src/smvae_ros/config/perception.yaml"
 MODALITIES = vision_touch(32)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
-def runtime(bundle: Path) -> Runtime:
-    return Runtime(bundle)
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.importorskip("rosbags")
-from small_bag import SmallBag, untrained_bundle
+from small_bag import SmallBag
 
 from smvae_core.bags import Bag, BagError
 from smvae_core.fusion import FusionState
@@ -27,11 +27,6 @@ from smvae_training.bag_evaluation.settings import node_settings
 
 NAMES = ("rgb", "depth", "force", "action")
 FORCE = 2
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 #: A reading [N] that is taken, and at which the model of these tests breaks.

@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.importorskip("rosbags")
-from small_bag import SmallBag, untrained_bundle
+from small_bag import SmallBag
 
 from smvae_core.bags import Bag
 from smvae_core.fusion import FusionState
@@ -25,16 +25,6 @@ from smvae_training.bag_evaluation.replay import BagReplay, Moment
 from smvae_training.bag_evaluation.settings import node_settings
 
 NAMES = ("rgb", "depth", "force", "action")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
-def runtime(bundle: Path) -> Runtime:
-    return Runtime(bundle)
 
 
 class WithBadImages(SmallBag):

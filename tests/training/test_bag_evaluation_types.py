@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.importorskip("rosbags")
-from small_bag import SmallBag, untrained_bundle
+from small_bag import SmallBag
 
 from smvae_core.fusion import FusionState
 from smvae_core.runtime import Runtime
@@ -21,11 +21,6 @@ from smvae_training.bag_evaluation.evaluate import LATENTS, evaluate_bag
 from smvae_training.bag_evaluation.options import BagOptions
 
 NAMES = ("rgb", "depth", "force", "action")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 class Compressed(SmallBag):
