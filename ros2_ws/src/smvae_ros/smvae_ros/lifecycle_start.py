@@ -1,23 +1,19 @@
 """Configure and activate a node that was just started, be it again after it was killed.
 
-A killed process takes no leave: for some seconds its services still seem to be there, and a request
-sent then is lost without a word. So a state is asked for until an answer comes, and a transition
-that leaves no trace is asked for again.
+The killed process's services may seem to be there still (`service_client` tells). So a state is
+asked for until an answer comes, and a transition that leaves no trace is asked for again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 
-Wait = Callable[[Callable[[], bool], float], bool]
+from smvae_ros.service_client import Wait, ask
 
-#: A question to a server that was not there is asked again after this long.
-RETRY_S = 0.25
 #: A transition without an answer: time to look whether it was begun.
 LOST_S = 1.0
 #: Transition, the state that it starts from, the state that it leads to.
@@ -42,21 +38,21 @@ def bring_up(node: Node, name: str, wait: Wait) -> bool:
     # the state's service is made after the transitions', and endpoints are announced in order: who
     # answers the one has the other
     change = node.create_client(ChangeState, f"{name}/change_state")
-    ask = node.create_client(GetState, f"{name}/get_state")
+    look = node.create_client(GetState, f"{name}/get_state")
     try:
-        return all(_change(change, ask, step, wait) for step in _WAY)
+        return all(_change(change, look, step, wait) for step in _WAY)
     finally:
         node.destroy_client(change)
-        node.destroy_client(ask)
+        node.destroy_client(look)
 
 
-def _change(change: Any, ask: Any, step: tuple[int, str, str], wait: Wait) -> bool:
+def _change(change: Any, look: Any, step: tuple[int, str, str], wait: Wait) -> bool:
     transition, before, after = step
-    while (state := _state(ask, wait)) == before:
+    while (state := _state(look, wait)) == before:
         request = ChangeState.Request(transition=Transition(id=transition))
         answer = change.call_async(request)
         while not wait(answer.done, LOST_S):
-            if (state := _state(ask, wait)) != before:
+            if (state := _state(look, wait)) != before:
                 break  # begun and over: the answer is here, or was lost
             if answer.done():
                 break
@@ -68,10 +64,6 @@ def _change(change: Any, ask: Any, step: tuple[int, str, str], wait: Wait) -> bo
     return state in (after, "active")
 
 
-def _state(ask: Any, wait: Wait) -> str:
+def _state(client: Any, wait: Wait) -> str:
     """Return the node's state, asked for until it answers; it does not while in a transition."""
-    while True:
-        answer = ask.call_async(GetState.Request())
-        if wait(answer.done, RETRY_S):
-            return str(answer.result().current_state.label)
-        ask.remove_pending_request(answer)
+    return str(ask(client, GetState.Request(), wait).current_state.label)

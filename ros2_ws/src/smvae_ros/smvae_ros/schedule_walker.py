@@ -20,7 +20,7 @@ from std_msgs.msg import String
 from smvae_core.errors import SMVAEError
 from smvae_ros import qos
 from smvae_ros.lifecycle_start import bring_up
-from smvae_ros.service_client import connect
+from smvae_ros.service_client import Wait, ask
 
 MARKS_TOPIC = "/demo/schedule"
 #: Regular expression of what a recorder need not hear: ROS's own topics, what only people look at,
@@ -91,20 +91,31 @@ class ScheduleWalker(Node):
             rclpy.spin_once(self, timeout_sec=0.05)
         return True
 
-    def call(self, service_type: Any, name: str, request: Any) -> Any:
-        """Call a service and return its response.
+    def _until(self, what: str) -> Wait:
+        """Return a `wait` that gives up once the time for `what` is over.
 
         Raises:
-            ScheduleError: If it is not offered or does not answer in time.
+            ScheduleError: From the wait, when that is so.
+            Interrupted: On SIGINT.
         """
+        end_s = time.monotonic() + self._timeout_s
+
+        def wait(ready: Callable[[], bool], seconds: float) -> bool:
+            if time.monotonic() > end_s:
+                raise ScheduleError(f"waited {self._timeout_s:g} s for {what}, which did not come")
+            return self._came_true(ready, seconds)
+
+        return wait
+
+    def call(self, service_type: Any, name: str, request: Any) -> Any:
+        """Return a service's answer to an idempotent request.
+
+        Raises:
+            ScheduleError: If none comes in time.
+        """
+        client = self.create_client(service_type, name)
         try:
-            client = connect(self, service_type, name, self._came_true, self._timeout_s)
-        except TimeoutError as err:
-            raise ScheduleError(str(err)) from err
-        try:
-            future = client.call_async(request)
-            self.wait_for(f"an answer of {name}", future.done, self._timeout_s)
-            return future.result()
+            return ask(client, request, self._until(f"an answer of {name}"))
         finally:
             self.destroy_client(client)
 
@@ -115,16 +126,7 @@ class ScheduleWalker(Node):
             ScheduleError: If a transition fails, or the node is not there in time.
             Interrupted: On SIGINT.
         """
-        end_s = time.monotonic() + self._timeout_s
-
-        def wait(ready: Callable[[], bool], seconds: float) -> bool:
-            if time.monotonic() > end_s:
-                raise ScheduleError(
-                    f"waited {self._timeout_s:g} s for {self._perception} to be active"
-                )
-            return self._came_true(ready, seconds)
-
-        if not bring_up(self, self._perception, wait):
+        if not bring_up(self, self._perception, self._until(f"{self._perception} to be active")):
             raise ScheduleError(f"{self._perception} is not active: its own log says why")
         self.get_logger().info(f"{self._perception} is active")
 

@@ -1,8 +1,11 @@
-"""A service client whose answers arrive: DDS connects requests and answers apart.
+"""Services whose answers arrive: DDS connects requests and answers apart, and loses some.
 
-A client may see the server before the server sees where to answer; a request sent in between is
-carried out and its answer lost. An idempotent request through a client made later tells when the
-server knows both, since endpoints are announced in order: it can be sent again, the real one not.
+A client may see the server before the server sees where to answer: a request sent in between is
+carried out and its answer lost. A killed server takes no leave: for some seconds its services still
+seem to be there, and a request sent then is lost without a word. What is idempotent is asked again
+until an answer comes (`ask`). For what must be carried out once (`connect`), an idempotent request
+through a client made later tells when the server knows both, since endpoints are announced in
+order.
 """
 
 from __future__ import annotations
@@ -14,15 +17,37 @@ from typing import Any
 from rcl_interfaces.srv import ListParameters
 from rclpy.node import Node
 
+Wait = Callable[[Callable[[], bool], float], bool]
+
 #: A lost answer is noticed after this long.
 RETRY_S = 0.5
+
+
+def ask(client: Any, request: Any, wait: Wait) -> Any:
+    """Return the answer to an idempotent request, which is sent again until one comes.
+
+    Args:
+        client: Of the service, which need not be there yet.
+        request: May reach the server many times.
+        wait: (condition, seconds) -> whether it came true, turning the executor meanwhile; what it
+            raises ends the matter.
+    """
+    asked: list[Any] = []
+    try:
+        while True:
+            asked.append(client.call_async(request))
+            if wait(lambda: any(future.done() for future in asked), RETRY_S):
+                return next(future.result() for future in asked if future.done())
+    finally:
+        for future in asked:
+            client.remove_pending_request(future)
 
 
 def connect(
     node: Node,
     service_type: Any,
     name: str,
-    wait: Callable[[Callable[[], bool], float], bool],
+    wait: Wait,
     timeout_s: float,
 ) -> Any:
     """Return a client that requests and answers both reach; the caller destroys it.

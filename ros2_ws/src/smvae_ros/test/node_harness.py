@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +17,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from robot_harness import Listener
+from robot_harness import Listener, Process
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, ModelInfo
 from smvae_ros.service_client import connect
@@ -68,33 +65,15 @@ def free_domain() -> int:
     return next(DOMAINS)
 
 
-class NodeProcess:
+class NodeProcess(Process):
     """`perception_node` as a process."""
 
     def __init__(self, domain: int, log: Path, parameters: Mapping[str, Any]) -> None:
-        arguments = [f"-p{key}:={value}" for key, value in parameters.items()]
-        split = [part for a in arguments for part in ("-p", a[2:])]
-        environment = os.environ | {
-            "ROS_DOMAIN_ID": str(domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "PYTHONUNBUFFERED": "1",
-        }
-        self.log = log
-        with log.open("w") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", WITHOUT_TORCH, "--ros-args", *split],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-
-    def interrupt(self, timeout_s: float = 10.0) -> int:
-        """Send SIGINT and return the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout_s)
+        split = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
+        super().__init__(WITHOUT_TORCH, domain, log, "--ros-args", *split)
 
     def end(self) -> None:
-        """Make sure that the process is gone."""
+        """Ask it to end; make sure that it is gone."""
         if self.process.poll() is None:
             self.process.terminate()
             try:

@@ -19,17 +19,16 @@ from smvae_ros.service_client import connect
 RELIABLE = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 
 
-class Program:
-    """One module of smvae_ros as a process."""
+class Process:
+    """Python code as a process on a domain."""
 
-    def __init__(self, module: str, domain: int, log: Path, *arguments: str) -> None:
+    def __init__(self, code: str, domain: int, log: Path, *arguments: str) -> None:
         self.log = log
         environment = os.environ | {
             "ROS_DOMAIN_ID": str(domain),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "PYTHONUNBUFFERED": "1",
         }
-        code = f"import sys; from smvae_ros.{module} import main; sys.exit(main())"
         with log.open("w") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code, *arguments],
@@ -51,6 +50,14 @@ class Program:
 
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8")
+
+
+class Program(Process):
+    """One module of smvae_ros as a process."""
+
+    def __init__(self, module: str, domain: int, log: Path, *arguments: str) -> None:
+        code = f"import sys; from smvae_ros.{module} import main; sys.exit(main())"
+        super().__init__(code, domain, log, *arguments)
 
 
 class Listener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from robot_harness import RELIABLE, Listener, Program
+from robot_harness import RELIABLE, Listener, Process, Program
 from smvae_msgs.msg import LatentState
 from smvae_ros import topics
 from smvae_ros.bag_recorder import DEFAULT_TOPICS
@@ -21,6 +22,19 @@ from std_msgs.msg import String
 
 from smvae_core.modality import VISION_TOUCH
 
+#: Stands where a robot stands until it is asked for its sensors.
+MORTAL_ROBOT = """
+import os, rclpy, signal
+from rcl_interfaces.srv import ListParameters
+def answer(request, response):
+    if request.prefixes == ["sensors"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return response
+rclpy.init()
+robot = rclpy.create_node("simulated_robot", start_parameter_services=False)
+robot.create_service(ListParameters, "~/list_parameters", answer)
+rclpy.spin(robot)
+"""
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -35,6 +49,7 @@ def start(domain: int, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     yield start_program
     for program in programs:
         program.end()
+        print(f"--- {program.log.name} ---\n{program.text()}")  # shown where a test failed
 
 
 @pytest.fixture
@@ -84,6 +99,26 @@ def test_it_begins_once_a_latent_has_fused_everything(
     begin = next(i for i, m in enumerate(heard) if isinstance(m, String))
     assert json.loads(heard[begin].data)["label"] == "begin"
     assert any(getattr(m, "status", None) == LatentState.OK for m in heard[:begin])
+
+
+@pytest.mark.dds
+def test_a_robot_that_was_killed_over_a_question_is_asked_again(
+    start: Callable[..., Program],
+    start_node: Any,
+    listener: Listener,
+    bundle: Path,
+    domain: int,
+    tmp_path: Path,
+) -> None:
+    """Nobody answers, and for seconds the services of the dead seem to be there."""
+    pytest.importorskip("mujoco")
+    marks = listener.listen(String, MARKS_TOPIC, LATCHED)
+    start_node(bundle=bundle)
+    mortal = Process(MORTAL_ROBOT, domain, tmp_path / "mortal.log")
+    start("sensor_schedule", "--dwell", "0.1", "--warm-up", "0.1")
+    assert mortal.process.wait(60.0) == -signal.SIGKILL
+    start("simulated_robot")
+    listener.until(lambda: marks)
 
 
 @pytest.mark.dds
