@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.experiments import Experiment
 from benchmarks.markdown import spell, table
@@ -14,6 +15,12 @@ from benchmarks.variants import METHODS
 
 DEFAULT = "smvae"
 PROPOSALS = ("image+label", "image")
+MODELS_OWN = "log p(y\\|x) of the model"
+_ABOUT_LABELS = (
+    f"'{MODELS_OWN}' is log p(x,y) - log p(x), both by q(z\\|x): what Bayes' rule says with prior "
+    "and decoders alone. Where draws of q(z\\|x) name the label better than that, the encoder has "
+    "learnt to classify beyond its own model."
+)
 QUANTITIES = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log p(x\\|y)"}
 
 
@@ -137,25 +144,43 @@ def quality_table(ordered: Sequence[Results]) -> str:
     columns = {
         "label accuracy from the image": ("labels", "accuracy", "mean"),
         "its calibration error": ("labels", "calibration_error"),
+        "log p(y\\|x) by draws of q(z\\|x)": ("labels", "log_score", "mean"),
+        MODELS_OWN: None,
         "coherence label to image": ("coherence", "label_to_image", "mean"),
         "coherence of joint draws": ("coherence", "joint_from_prior", "mean"),
         "share of pairs whose entropy falls or stays": ("entropies", "share_not_rising"),
     }
     rows = [
-        [found.method, *(mean_of_seeds(found, path) for path in columns.values())]
+        [
+            found.method,
+            *(
+                mean_of_seeds(found, path) if path else _models_own(found)
+                for path in columns.values()
+            ),
+        ]
         for found in ordered
     ]
-    return table(["method", *columns], rows)
+    return table(["method", *columns], rows) + f"\n\n{_ABOUT_LABELS}"
+
+
+def _models_own(found: Results) -> str:
+    """Return log p(x,y) - log p(x), both by the same draws of q(z|x)."""
+    if "image/joint" not in found.items:
+        return "-"
+    return _over_seeds((found.items["image/joint"] - found.items["image/marginal"]).mean(axis=1))
 
 
 def mean_of_seeds(found: Results, path: Sequence[str]) -> str:
     """Return one of the scores, mean and standard error over seeds."""
     values = [_get(n["scores"], path) for n in found.numbers]
-    known = [v for v in values if v is not None]
-    if not known:
+    return _over_seeds([v for v in values if v is not None])
+
+
+def _over_seeds(values: Sequence[float] | NDArray[np.float64]) -> str:
+    if not len(values):
         return "-"
-    error = standard_error(known)
-    return f"{np.mean(known):.3f}" + (f" ± {error:.3f}" if error == error else "")
+    error = standard_error(values)
+    return f"{np.mean(values):.3f}" + (f" ± {error:.3f}" if error == error else "")
 
 
 def _get(data: Any, path: Sequence[str]) -> float | None:
