@@ -40,6 +40,7 @@ DEV = [
     "ruff>=0.6",
     "mypy>=1.11",
     "import-linter>=2.1",  # the direction of dependencies
+    "filelock>=3.12",  # benchmark queues beside each other (torch needs it anyway)
     "beartype>=0.19",  # checks jaxtyping's shapes in the tests
 ]
 

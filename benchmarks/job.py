@@ -67,6 +67,11 @@ class Job:
     def done(self) -> bool:
         return self.result.is_file()
 
+    @property
+    def tuned(self) -> bool:
+        """Whether the learning rate is known: chosen for the experiment, or by `tune`."""
+        return self.experiment.learning_rate is not None or self.tuning.is_file()
+
     def work(self) -> None:
         """Do what is not done yet, and write the result."""
         config, record, diverged = self._train_best(self.tune())

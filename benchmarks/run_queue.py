@@ -1,13 +1,13 @@
 """Run every (data, method, seed) that has no result yet: `python -m benchmarks.run_queue`.
 
 Stopped and started again, it goes on where it was: finished results are skipped, trainings resume
-from their checkpoint. Several may run beside each other; each job is claimed by a lock file.
+from their checkpoint. Several may run beside each other; a job is claimed by a lock that ends with
+its process.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from itertools import product
 from pathlib import Path
 
 import tyro
+from filelock import FileLock, Timeout
 
 from benchmarks.experiments import EXPERIMENTS, SEEDS, lookup
 from benchmarks.job import Job
@@ -57,33 +58,36 @@ def jobs(options: QueueOptions) -> Iterator[Job]:
 
 
 @contextmanager
-def claimed(job: Job) -> Iterator[bool]:
-    """Yield whether this process has the job; a lock of a dead process counts for nothing.
-
-    The lock is of (data, method), since the seeds of a method share its tuning.
-    """
-    lock = job.runs / f"{job.experiment.name}.{job.method.name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    if lock.is_file() and not _alive(int(lock.read_text() or "0")):
-        lock.unlink(missing_ok=True)
+def claimed(runs: Path, name: str) -> Iterator[bool]:
+    """Yield whether this process, and no other, has what is so called."""
+    runs.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(runs / f"{name}.lock")
     try:
-        with lock.open("x") as file:
-            file.write(str(os.getpid()))
-    except FileExistsError:
+        lock.acquire(blocking=False)
+    except Timeout:
         yield False
         return
     try:
         yield True
     finally:
-        lock.unlink(missing_ok=True)
+        lock.release()
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return pid > 0
+def work(job: Job) -> bool:
+    """Do a job, unless another process does it, or tunes its method; return whether it was done.
+
+    The seeds of a method share its tuning, and are trained beside each other once that is done.
+    """
+    with claimed(job.runs, job.name) as mine:
+        if not mine or job.done:
+            return False
+        with claimed(job.runs, f"{job.experiment.name}.{job.method.name}") as tunes:
+            if not tunes and not job.tuned:
+                return False
+            if not job.tuned:
+                job.tune()
+        job.work()
+        return True
 
 
 def main() -> int:
@@ -119,25 +123,23 @@ def run_all(todo: list[Job]) -> int:
             time.sleep(5)  # all that is open is being worked on elsewhere
         last = len(pending)
         for job in pending:
-            with claimed(job) as mine:
-                if not mine or job.done:
+            begin = time.perf_counter()
+            try:
+                if not work(job):
                     continue
-                begin = time.perf_counter()
-                try:
-                    job.work()
-                except SMVAEError as err:
-                    logger.error("%s: %s", job.name, " ".join(str(err).split()))
-                    failed.add(job.name)
-                    continue
-                done = sum(j.done for j in todo)
-                logger.info(
-                    "%d of %d done; %s took %.0f s, %.0f s in all",
-                    done,
-                    len(todo),
-                    job.name,
-                    time.perf_counter() - begin,
-                    time.perf_counter() - started,
-                )
+            except SMVAEError as err:
+                logger.error("%s: %s", job.name, " ".join(str(err).split()))
+                failed.add(job.name)
+                continue
+            done = sum(j.done for j in todo)
+            logger.info(
+                "%d of %d done; %s took %.0f s, %.0f s in all",
+                done,
+                len(todo),
+                job.name,
+                time.perf_counter() - begin,
+                time.perf_counter() - started,
+            )
     if failed:
         logger.error("%d of %d failed: %s", len(failed), len(todo), ", ".join(sorted(failed)))
     return 2 if failed else 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from benchmarks.experiments import Experiment
 from benchmarks.job import Job
 from benchmarks.pair_tables import settings_table
 from benchmarks.paired import read_results
-from benchmarks.run_queue import run_all
+from benchmarks.run_queue import claimed, run_all, work
 from benchmarks.variants import METHODS
 from tests.training.told_runs import write_episodes
 
@@ -92,3 +94,29 @@ def test_a_job_that_fails_is_named_and_does_not_stop_the_others(job: Job, caplog
     assert other.done
     assert not job.done
     assert "tiny.smvae.seed0: training diverged at every learning rate" in caplog.text
+
+
+def test_two_queues_share_a_tuning_and_no_seed(job: Job):
+    with claimed(job.runs, "tiny.smvae") as tunes:
+        assert tunes
+        assert not work(job), "another process tunes the method"
+        tuned(job, {"0.001": 1.0})
+        with claimed(job.runs, job.name):
+            assert not work(job), "another process trains this seed"
+        assert not job.done
+        assert work(job), "tuned: seeds are trained beside each other"
+    assert job.done
+    assert not work(job)
+
+
+def test_a_killed_queue_leaves_no_claim(tmp_path: Path):
+    code = (
+        "import os, sys, pathlib; from benchmarks.run_queue import claimed\n"
+        "with claimed(pathlib.Path(sys.argv[1]), 'a') as mine:\n"
+        "    print(mine, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, check=False)
+    assert (found.stdout, found.returncode) == (b"True\n", -9), found.stderr
+    with claimed(tmp_path, "a") as mine:
+        assert mine
