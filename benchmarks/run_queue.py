@@ -81,11 +81,11 @@ def work(job: Job) -> bool:
     with claimed(job.runs, job.name) as mine:
         if not mine or job.done:
             return False
-        with claimed(job.runs, f"{job.experiment.name}.{job.method.name}") as tunes:
-            if not tunes and not job.tuned:
-                return False
-            if not job.tuned:
-                job.tune()
+        if not job.tuned:
+            with claimed(job.runs, f"{job.experiment.name}.{job.method.name}") as tunes:
+                if not tunes:
+                    return False
+                job.tune()  # reads it where another process has just written it
         job.work()
         return True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,17 @@ def test_a_bundle_gives_mean_and_variance_of_each_dimension_by_itself(tmp_path: 
         posterior = model.posterior(torch.from_numpy(runtime._embeddings), row)
     torch.testing.assert_close(torch.from_numpy(found.variance), posterior.variance[0])
     assert found.kl < float(posterior.kl())  # Hadamard: the marginals' sum
+
+
+def test_what_is_no_covariance_is_refused():
+    """In a process of its own: where types are checked at run time, beartype comes first."""
+    code = "from smvae_core.model.config import ModelConfig; ModelConfig(covariance='banded')"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (
+        "ConfigError: covariance must be one of ('diagonal', 'full'), got 'banded'" in found.stderr
+    )
 
 
 def test_one_latent_dimension_cannot_covary():

@@ -20,7 +20,7 @@ from std_msgs.msg import String
 from smvae_core.errors import SMVAEError
 from smvae_ros import qos
 from smvae_ros.lifecycle_start import bring_up
-from smvae_ros.service_client import Wait, ask
+from smvae_ros.service_client import Wait, ask, within
 
 MARKS_TOPIC = "/demo/schedule"
 #: Regular expression of what a recorder need not hear: ROS's own topics, what only people look at,
@@ -63,22 +63,18 @@ class ScheduleWalker(Node):
         )
         self.interrupted = False
 
-    def wait_for(
-        self,
-        what: str,
-        ready: Callable[[], bool],
-        timeout_s: float,
-        lacking: Callable[[], str] | None = None,
-    ) -> None:
+    def wait_for(self, what: str, ready: Callable[[], bool], lacking: Callable[[], str]) -> None:
         """Turn the executor until `ready`; where it never is, the error ends in what is `lacking`.
 
         Raises:
             ScheduleError: If it does not come true in time.
             Interrupted: On SIGINT.
         """
-        if not self._came_true(ready, timeout_s):
-            why = f": {lacking()}" if lacking else ""
-            raise ScheduleError(f"waited {timeout_s:g} s for {what}, which did not come{why}")
+        if not self._came_true(ready, self._timeout_s):
+            raise self._late(f"{what}, which did not come: {lacking()}")
+
+    def _late(self, what: str) -> ScheduleError:
+        return ScheduleError(f"waited {self._timeout_s:g} s for {what}")
 
     def _came_true(self, ready: Callable[[], bool], seconds: float) -> bool:
         """Turn the executor until `ready` or the time is over; return whether it was."""
@@ -92,20 +88,8 @@ class ScheduleWalker(Node):
         return True
 
     def _until(self, what: str) -> Wait:
-        """Return a `wait` that gives up once the time for `what` is over.
-
-        Raises:
-            ScheduleError: From the wait, when that is so.
-            Interrupted: On SIGINT.
-        """
-        end_s = time.monotonic() + self._timeout_s
-
-        def wait(ready: Callable[[], bool], seconds: float) -> bool:
-            if time.monotonic() > end_s:
-                raise ScheduleError(f"waited {self._timeout_s:g} s for {what}, which did not come")
-            return self._came_true(ready, seconds)
-
-        return wait
+        """Return a `wait` that raises ScheduleError once the time for `what` is over."""
+        return within(self._came_true, self._timeout_s, lambda: self._late(what))
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
         """Return a service's answer to an idempotent request.
@@ -115,7 +99,7 @@ class ScheduleWalker(Node):
         """
         client = self.create_client(service_type, name)
         try:
-            return ask(client, request, self._until(f"an answer of {name}"))
+            return ask(client, request, self._until(f"an answer of {name}, which did not come"))
         finally:
             self.destroy_client(client)
 
@@ -152,7 +136,7 @@ class ScheduleWalker(Node):
         def lacking() -> str:
             return f"it does not record {', '.join(sorted(missing()))}"
 
-        self.wait_for("the recorder", lambda: not missing(), self._timeout_s, lacking)
+        self.wait_for("the recorder", lambda: not missing(), lacking)
 
     def _topics(self, lookup: Lookup, node: str) -> set[str]:
         namespace, _, name = node.rpartition("/")
@@ -184,7 +168,7 @@ class ScheduleWalker(Node):
 
         listening = self.create_subscription(LatentState, topic, hear, qos.output())
         try:
-            self.wait_for(f"{topic} to fuse every modality", complete, self._timeout_s, lacking)
+            self.wait_for(f"{topic} to fuse every modality", complete, lacking)
         finally:
             self.destroy_subscription(listening)
 

@@ -20,7 +20,19 @@ from rclpy.node import Node
 Wait = Callable[[Callable[[], bool], float], bool]
 
 #: A lost answer is noticed after this long.
-RETRY_S = 0.5
+RETRY_S = 0.25
+
+
+def within(wait: Wait, timeout_s: float, late: Callable[[], Exception]) -> Wait:
+    """Return `wait` as it is for so long from now; after that it raises what `late` gives."""
+    end_s = time.monotonic() + timeout_s
+
+    def limited(ready: Callable[[], bool], seconds: float) -> bool:
+        if time.monotonic() > end_s:
+            raise late()
+        return wait(ready, seconds)
+
+    return limited
 
 
 def ask(client: Any, request: Any, wait: Wait) -> Any:
@@ -62,21 +74,17 @@ def connect(
     Raises:
         TimeoutError: If the server does not answer in time.
     """
+    error = TimeoutError(f"waited {timeout_s:g} s for service {name}, which did not come")
+    wait = within(wait, timeout_s, lambda: error)
     client = node.create_client(service_type, name)
     probe = node.create_client(ListParameters, f"{name.rpartition('/')[0]}/list_parameters")
-    end_s = time.monotonic() + timeout_s
     try:
-        while time.monotonic() < end_s:
-            if not wait(lambda: client.service_is_ready() and probe.service_is_ready(), RETRY_S):
-                continue
-            answer = probe.call_async(ListParameters.Request(prefixes=["-"]))
-            if wait(answer.done, RETRY_S):
-                return client
-            probe.remove_pending_request(answer)
+        while not wait(lambda: client.service_is_ready() and probe.service_is_ready(), RETRY_S):
+            pass
+        ask(probe, ListParameters.Request(prefixes=["-"]), wait)
     except BaseException:
         node.destroy_client(client)
         raise
     finally:
         node.destroy_client(probe)
-    node.destroy_client(client)
-    raise TimeoutError(f"waited {timeout_s:g} s for service {name}, which did not come")
+    return client
