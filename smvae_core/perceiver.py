@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smvae_core.conversions import ConversionError, ConversionOptions, plausibility
 from smvae_core.errors import SampleError, refusing
-from smvae_core.fusion import Observation
+from smvae_core.fusion.rules import Observation
 from smvae_core.modality import Modality
 from smvae_core.runtime import Posterior, Runtime
 

@@ -57,7 +57,7 @@ def test_every_public_name_is_importable(package: str):
     "module",
     [
         "smvae_core.runtime",
-        "smvae_core.observation",
+        "smvae_core.fusion.collector",
         "smvae_core.conversions",
         "smvae_datasets.simulation.robot",
     ],

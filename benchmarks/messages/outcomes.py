@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.messages.corpus import Sample
 from smvae_core.conversions import REASONS, ConversionError, converter, plausibility, stamp_ns
-from smvae_core.trigger import bad_stamp
+from smvae_core.fusion.trigger import bad_stamp
 
 #: For what a stamp is refused, before its message is read.
 OF_STAMPS = ("zero stamp", "future stamp")

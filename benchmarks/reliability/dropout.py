@@ -13,7 +13,7 @@ from benchmarks.reliability.node import NodeProcess, random_domain
 from benchmarks.reliability.observer import Heard, Observer
 from benchmarks.reliability.record import Promise, Result
 from benchmarks.reliability.sensors import NAMES, RATES_HZ, Sensors
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 
 LIMIT_S = 1.0
 #: Every non-empty subset of the sensors.

@@ -10,7 +10,7 @@ from smvae_msgs.msg import LatentState
 from benchmarks.reliability.damaged import Damaged
 from benchmarks.reliability.observer import Heard
 from benchmarks.reliability.sensors import NAMES
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 
 
 class Ledger:

@@ -18,7 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from smvae_msgs.msg import LatentState
 from smvae_ros.service_client import connect
 
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 
 RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 

@@ -1,7 +1,7 @@
 """geometry_msgs/WrenchStamped <-> one reading (6,) float32 in N and N m.
 
-A window is what the collector makes of readings (`smvae_core.window.resample_window`). Frame,
-sign, gravity and bias are the driver's: they must be those of the training data.
+A window is what the collector makes of readings (`fusion.window.resample_window`). Frame, sign,
+gravity and bias are the driver's: they must be those of the training data.
 """
 
 from __future__ import annotations

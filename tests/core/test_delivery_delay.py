@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from smvae_core.channel import LONGEST_LAG_S
-from smvae_core.feed import Due, Feed, Pace
-from smvae_core.fusion import FusionRule, FusionState
+from smvae_core.fusion.channel import LONGEST_LAG_S
+from smvae_core.fusion.engine import Due, Feed, Pace
+from smvae_core.fusion.rules import FusionRule, FusionState
 from smvae_core.modality import VISION_TOUCH
 
 START_NS = 10**18

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError, UnknownModality
-from smvae_core.feed import Due, Feed, Pace
-from smvae_core.fusion import FusionRule
+from smvae_core.fusion.engine import Due, Feed, Pace
+from smvae_core.fusion.rules import FusionRule
 from smvae_core.modality import vision_touch
 
 MODALITIES = vision_touch(32)

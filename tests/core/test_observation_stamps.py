@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smvae_core.channel import RESTART_MESSAGES
 from smvae_core.errors import ConfigError
-from smvae_core.fusion import FusionRule, FusionState
+from smvae_core.fusion.channel import RESTART_MESSAGES
+from smvae_core.fusion.collector import Collector
+from smvae_core.fusion.rules import FusionRule, FusionState
+from smvae_core.fusion.trigger import bad_stamp
 from smvae_core.modality import VISION_TOUCH
-from smvae_core.observation import Collector
-from smvae_core.trigger import bad_stamp
 
 MS = 1_000_000
 SECOND = 1000 * MS

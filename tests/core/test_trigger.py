@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from smvae_core.fusion import FusionRule
+from smvae_core.fusion.collector import Collector
+from smvae_core.fusion.rules import FusionRule
+from smvae_core.fusion.trigger import Trigger
 from smvae_core.modality import VISION_TOUCH
-from smvae_core.observation import Collector
-from smvae_core.trigger import Trigger
 
 MS = 1_000_000
 T0 = 1_000_000 * MS

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("rosbags")
 from small_bag import SmallBag
 
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.evaluate import (

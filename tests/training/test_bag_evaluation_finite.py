@@ -17,7 +17,7 @@ pytest.importorskip("rosbags")
 from small_bag import SmallBag
 
 from smvae_core.bags import Bag, BagError
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 from smvae_core.runtime import Posterior, Runtime
 from smvae_training.bag_evaluation.evaluate import LATENTS, REPORT, SHEET, SUMMARY, evaluate_bag
 from smvae_training.bag_evaluation.inputs import find_inputs

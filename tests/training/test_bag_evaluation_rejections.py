@@ -16,7 +16,7 @@ pytest.importorskip("rosbags")
 from small_bag import SmallBag
 
 from smvae_core.bags import Bag
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.evaluate import LATENTS, evaluate_bag
 from smvae_training.bag_evaluation.inputs import find_inputs

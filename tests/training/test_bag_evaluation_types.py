@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("rosbags")
 from small_bag import SmallBag
 
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.evaluate import LATENTS, evaluate_bag
 from smvae_training.bag_evaluation.options import BagOptions

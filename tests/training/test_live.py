@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("rosbags")
 from live_bag import LATENCY_NS, BagMaker
 
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import all_subsets, subset_name, vision_touch
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.export import export_bundle

@@ -17,7 +17,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import Modality
 from smvae_training.bag_evaluation.scores import error_names
 from smvae_training.live.figures import STATE_COLOURS

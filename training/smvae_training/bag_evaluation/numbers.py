@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.fusion import FusionState, ModalityStatus
+from smvae_core.fusion.rules import FusionState, ModalityStatus
 from smvae_core.modality import Modality, subset_name
 from smvae_training.bag_evaluation.scores import error_names
 

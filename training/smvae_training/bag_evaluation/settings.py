@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from smvae_core.conversions import ConversionOptions
 from smvae_core.errors import ConfigError, MissingDependency
-from smvae_core.feed import Pace
-from smvae_core.fusion import FusionRule
+from smvae_core.fusion.engine import Pace
+from smvae_core.fusion.rules import FusionRule
 from smvae_core.modality import Modality, find
 from smvae_training.live.bag import input_topic
 

@@ -14,7 +14,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import subset_name
 from smvae_training.live.bag import Latent, LiveRun
 from smvae_training.live.evaluate import LiveEvaluation

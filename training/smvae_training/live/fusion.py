@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
 from smvae_training.live.bag import Latent, LiveRun
 from smvae_training.live.windows import Window, published
 

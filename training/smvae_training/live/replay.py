@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import SampleError
+from smvae_core.fusion.window import resample_window
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
-from smvae_core.window import resample_window
 from smvae_training.live.bag import Latent, LiveRun, Track
 
 #: Largest absolute difference of a latent's mean that counts as equal; means are of order 1.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from smvae_core.fusion import default_limits
+from smvae_core.fusion.rules import default_limits
 from smvae_core.modality import Modality, subset_name
 from smvae_training.live.bag import Latent, LiveRun, Mark, sensor_of
 

@@ -8,7 +8,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from smvae_msgs.msg import LatentState
 
-from smvae_core.fusion import FusionState, ModalityStatus
+from smvae_core.fusion.rules import FusionState, ModalityStatus
 from smvae_ros import messages, resources
 from smvae_ros.inputs import Inputs
 from smvae_ros.session import Session

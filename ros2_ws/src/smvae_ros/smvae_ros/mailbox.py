@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smvae_core.fusion import FusionRule, ModalityStatus, Observation
+from smvae_core.fusion.collector import Collector
+from smvae_core.fusion.rules import FusionRule, ModalityStatus, Observation
+from smvae_core.fusion.trigger import Trigger
 from smvae_core.modality import Modality
-from smvae_core.observation import Collector
-from smvae_core.trigger import Trigger
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Taken:
 class Mailbox:
     """Newest messages of every modality, and whether they ask for a latent.
 
-    What belongs together, and who waits for whom, is decided in `smvae_core.trigger` and
-    `smvae_core.observation`; here are the lock, the clock and the epoch.
+    What belongs together, and who waits for whom, is decided in `smvae_core.fusion.trigger` and
+    `smvae_core.fusion.collector`; here are the lock, the clock and the epoch.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Mailbox:
     def collect(self, timeout_s: float) -> None:
         """Wait for what else belongs to the pending moment, at most `timeout_s`.
 
-        See `smvae_core.trigger.Trigger` for whom; with trigger 'timer' it never waits.
+        See `smvae_core.fusion.trigger.Trigger` for whom; with trigger 'timer' it never waits.
         """
         if timeout_s <= 0:
             return

@@ -10,7 +10,7 @@ from typing import Any
 
 from smvae_msgs.msg import LatentState, ModelInfo, Timing
 
-from smvae_core.fusion import ModalityStatus
+from smvae_core.fusion.rules import ModalityStatus
 from smvae_core.runtime import Runtime
 from smvae_ros import messages, qos
 from smvae_ros.inference import Result

@@ -10,9 +10,9 @@ from typing import Any
 
 from smvae_core.conversions import ConversionOptions, Converter, converter
 from smvae_core.errors import ConfigError, nearest
-from smvae_core.fusion import FusionRule
+from smvae_core.fusion.rules import FusionRule
+from smvae_core.fusion.trigger import TRIGGERS
 from smvae_core.modality import Modality
-from smvae_core.trigger import TRIGGERS
 from smvae_ros.parameter_table import (
     IMAGES,
     MODALITY_PARAMETERS,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smvae_core.fusion import FusionRule
+from smvae_core.fusion.rules import FusionRule
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
 from smvae_ros import depth_color, parameters

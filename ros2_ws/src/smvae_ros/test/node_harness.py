@@ -23,10 +23,10 @@ from smvae_msgs.msg import LatentState, ModelInfo
 from smvae_ros.service_client import connect
 
 from smvae_core.conversions import CONVERTERS, ConversionOptions
-from smvae_core.fusion import FusionState
+from smvae_core.fusion.rules import FusionState
+from smvae_core.fusion.window import resample_window
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
-from smvae_core.window import resample_window
 
 #: The node's process cannot import torch.
 WITHOUT_TORCH = (

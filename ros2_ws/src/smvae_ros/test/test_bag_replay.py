@@ -26,8 +26,8 @@ from smvae_msgs.msg import LatentState
 
 from smvae_core.bags import Bag
 from smvae_core.conversions import CONVERTERS, ConversionOptions, stamp_ns
+from smvae_core.fusion.window import resample_window
 from smvae_core.runtime import Runtime
-from smvae_core.window import resample_window
 
 pytest.importorskip("smvae_training", reason="the offline evaluation is not installed")
 

@@ -14,7 +14,7 @@ from smvae_msgs.msg import LatentState
 from smvae_ros.inference import Inference, Result
 from smvae_ros.mailbox import Mailbox
 
-from smvae_core.fusion import FusionRule
+from smvae_core.fusion.rules import FusionRule
 from smvae_core.runtime import Runtime
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE

@@ -8,7 +8,7 @@ import threading
 import pytest
 from smvae_ros.mailbox import Mailbox
 
-from smvae_core.fusion import FusionRule, FusionState
+from smvae_core.fusion.rules import FusionRule, FusionState
 from smvae_core.modality import VISION_TOUCH
 
 MS = 1_000_000

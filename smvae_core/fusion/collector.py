@@ -24,8 +24,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from smvae_core.channel import Channel
-from smvae_core.fusion import FusionRule, FusionState, ModalityStatus, Observation
+from smvae_core.fusion.channel import Channel
+from smvae_core.fusion.rules import FusionRule, FusionState, ModalityStatus, Observation
 from smvae_core.modality import Modality, find
 
 

@@ -8,8 +8,8 @@ from enum import IntEnum
 from typing import Any
 
 from smvae_core.errors import ConfigError
+from smvae_core.fusion.window import WINDOW_PERIOD_NS
 from smvae_core.modality import Modality
-from smvae_core.window import WINDOW_PERIOD_NS
 
 #: Before a modality's period is measured, this stands in for it [s].
 UNMEASURED_PERIOD_S = 0.1

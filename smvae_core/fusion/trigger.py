@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from smvae_core.fusion import FusionState, Observation
-from smvae_core.observation import Collector
+from smvae_core.fusion.collector import Collector
+from smvae_core.fusion.rules import FusionState, Observation
 
 #: Triggers that are not a modality.
 TRIGGERS = ("any", "timer")

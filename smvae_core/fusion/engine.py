@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from smvae_core.errors import ConfigError
-from smvae_core.fusion import FusionRule, Observation
+from smvae_core.fusion.collector import Collector
+from smvae_core.fusion.rules import FusionRule, Observation
+from smvae_core.fusion.trigger import TRIGGERS, Trigger, bad_stamp
 from smvae_core.modality import Modality
-from smvae_core.observation import Collector
-from smvae_core.trigger import TRIGGERS, Trigger, bad_stamp
 
 
 @dataclass(frozen=True, kw_only=True)

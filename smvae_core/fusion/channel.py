@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from smvae_core.errors import ConfigError, SampleError
-from smvae_core.fusion import FusionRule, default_limits
+from smvae_core.fusion.rules import FusionRule, default_limits
+from smvae_core.fusion.window import WINDOW_PERIOD_NS, resample_window
 from smvae_core.modality import Modality
-from smvae_core.window import WINDOW_PERIOD_NS, resample_window
 
 #: Good samples that make a lost modality live again, so that the fused set does not flicker.
 GOOD_TO_LIVE = 2

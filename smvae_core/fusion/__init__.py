@@ -1,0 +1,1 @@
+"""Which samples belong together, and when a latent is made of them: live and offline the same."""
