@@ -25,8 +25,8 @@ from rich.progress import track
 from benchmarks.messages.corpus import Sample, draw
 from benchmarks.messages.outcomes import OF_STAMPS, Disagreement, outcome
 from benchmarks.messages.strategies import BUILT
-from smvae_core.conversions import REASONS, decoder
-from smvae_core.conversions.organised_cloud import reader
+from smvae_core.messages import REASONS, decoder
+from smvae_core.messages.organised_cloud import reader
 from smvae_training.hardware import source_version, versions
 from smvae_training.run import write_text
 

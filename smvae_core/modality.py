@@ -1,7 +1,7 @@
 """THE place where modalities are declared.
 
 A modality is one sensor channel. Its `kind` picks preprocessing (`preprocessing.py`), networks
-(`model/networks.py`) and message conversion (`conversions/`); nothing else in the code names a
+(`model/networks.py`) and message conversion (`messages/`); nothing else in the code names a
 modality. To add one: append it to a list here.
 """
 

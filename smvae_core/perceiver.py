@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import ConversionError, ConversionOptions, plausibility
 from smvae_core.errors import SampleError, refusing
 from smvae_core.fusion.rules import Observation
+from smvae_core.messages import ConversionError, ConversionOptions, plausibility
 from smvae_core.modality import Modality
 from smvae_core.runtime import Posterior, Runtime
 

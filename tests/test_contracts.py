@@ -58,7 +58,7 @@ def test_every_public_name_is_importable(package: str):
     [
         "smvae_core.runtime",
         "smvae_core.fusion.collector",
-        "smvae_core.conversions",
+        "smvae_core.messages",
         "smvae_datasets.simulation.robot",
     ],
 )

@@ -120,7 +120,7 @@ def test_all_twenty_complaints_are_answered() -> None:
 
 
 def test_every_reason_for_which_a_message_is_rejected_is_explained() -> None:
-    from smvae_core.conversions.base import REASONS
+    from smvae_core.messages.base import REASONS
 
     page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
     table = page.partition("## Why a message is rejected")[2]

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.messages import build, files, images, readings
 from benchmarks.messages.meaning import Meaning
-from smvae_core.conversions import ConversionOptions
+from smvae_core.messages import ConversionOptions
 from smvae_core.modality import VISION_TOUCH, Modality
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.messages import build, corpus, files
 from benchmarks.messages.corpus import ACTION, DEPTH, FORCE, RGB, Sample
-from smvae_core.conversions import ConversionOptions
+from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
 
 small = st.integers(0, 7)

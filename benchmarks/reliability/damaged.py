@@ -16,7 +16,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from benchmarks.messages import corpus
 from benchmarks.messages.outcomes import OF_STAMPS, reading
 from benchmarks.messages.wire import message_class, to_ros
-from smvae_core.conversions import ConversionOptions
+from smvae_core.messages import ConversionOptions
 
 #: Message type of each modality by round; the node is set to them in between.
 ROUNDS: tuple[dict[str, str], ...] = (

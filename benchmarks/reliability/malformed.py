@@ -22,7 +22,7 @@ from benchmarks.reliability.node import NodeProcess, random_domain
 from benchmarks.reliability.observer import RELIABLE, Observer
 from benchmarks.reliability.record import Promise, Result
 from benchmarks.reliability.sensors import NAMES, TOPICS
-from smvae_core.conversions import REASONS
+from smvae_core.messages import REASONS
 
 #: Reasons of the node itself, beside those of the conversions.
 OF_THE_NODE = (*OF_STAMPS, "stamp not increasing", "frame", "value")

@@ -29,8 +29,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from benchmarks.reliability.node import environment
-from smvae_core.conversions import CONVERTERS, ConversionOptions
-from smvae_core.conversions.base import set_header
+from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.messages.base import set_header
 from smvae_core.modality import VISION_TOUCH, Modality, find
 
 RATES_HZ = {"rgb": 30.0, "depth": 30.0, "force": 500.0, "action": 20.0}

@@ -12,10 +12,10 @@ pytest.importorskip("torch")
 
 from smvae_core import perceiver as perceiver_module
 from smvae_core import runtime as runtime_module
-from smvae_core.conversions import ConversionOptions
 from smvae_core.errors import SampleError, Unforeseen, refusing
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionState
+from smvae_core.messages import ConversionOptions
 from smvae_core.modality import vision_touch
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime

@@ -267,7 +267,7 @@ def test_the_robots_half_imports_no_torch(exported):
     """smvae_core's top level and the runtime work with torch made unimportable."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import smvae_core.runtime, smvae_core.fusion.collector, smvae_core.conversions\n"
+        "import smvae_core.runtime, smvae_core.fusion.collector, smvae_core.messages\n"
         "from smvae_core.runtime import Runtime\n"
         f"runtime = Runtime({str(exported[1])!r}); runtime.warm_up()\n"
         "assert not any(m.split('.')[0] == 'torch' and sys.modules[m] for m in list(sys.modules))\n"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.messages import build, images
-from smvae_core.conversions import (
+from smvae_core.errors import ConfigError
+from smvae_core.messages import (
     CONVERTERS,
     MESSAGE_TYPES,
     REASONS,
@@ -19,8 +20,7 @@ from smvae_core.conversions import (
     converter,
     require_converters,
 )
-from smvae_core.conversions.color_image import ACCEPTED
-from smvae_core.errors import ConfigError
+from smvae_core.messages.color_image import ACCEPTED
 from smvae_core.modality import MNIST, VISION_TOUCH
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH

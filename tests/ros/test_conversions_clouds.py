@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.messages import build
-from smvae_core.conversions import ConversionError, ConversionOptions, converter, organised_cloud
+from smvae_core.messages import ConversionError, ConversionOptions, converter, organised_cloud
 from smvae_core.modality import VISION_TOUCH
 
 DEPTH = VISION_TOUCH[1]

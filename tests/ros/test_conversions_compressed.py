@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from benchmarks.messages import build, files, images
-from smvae_core.conversions import ConversionError, ConversionOptions, converter
-from smvae_core.conversions.image_file import MAX_PIXELS
 from smvae_core.errors import ConfigError
+from smvae_core.messages import ConversionError, ConversionOptions, converter
+from smvae_core.messages.image_file import MAX_PIXELS
 from smvae_core.modality import VISION_TOUCH
 
 RGB, DEPTH, _, _ = VISION_TOUCH

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from benchmarks.messages import build, images
-from smvae_core.conversions import CONVERTERS, ConversionOptions, decoder, decoders, image_data
-from smvae_core.conversions.color_image import ACCEPTED
-from smvae_core.conversions.depth_image import METRES_PER_UNIT
 from smvae_core.errors import ConfigError, MissingDependency
+from smvae_core.messages import CONVERTERS, ConversionOptions, decoder, decoders, image_data
+from smvae_core.messages.color_image import ACCEPTED
+from smvae_core.messages.depth_image import METRES_PER_UNIT
 from smvae_core.modality import VISION_TOUCH
 
 RGB, DEPTH, _, _ = VISION_TOUCH
@@ -42,7 +42,7 @@ class CvBridge:
     def imgmsg_to_cv2(self, message, wanted):
         {body}
 """
-RIGHT = """from smvae_core.conversions.decoders import load_rosbags
+RIGHT = """from smvae_core.messages.decoders import load_rosbags
         return load_rosbags()(message, "" if wanted == "passthrough" else wanted)"""
 
 

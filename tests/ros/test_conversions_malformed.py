@@ -17,7 +17,7 @@ from benchmarks.messages import build, corpus
 from benchmarks.messages.corpus import Sample
 from benchmarks.messages.outcomes import Disagreement, outcome
 from benchmarks.messages.strategies import BUILT
-from smvae_core.conversions import REASONS, ConversionOptions
+from smvae_core.messages import REASONS, ConversionOptions
 
 RGB, FORCE = corpus.RGB, corpus.FORCE
 SEED = 20

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.messages import corpus
 from benchmarks.messages.wire import message_class, to_ros
-from smvae_core.conversions import ConversionError, ConversionOptions, converter, stamp_ns
+from smvae_core.messages import ConversionError, ConversionOptions, converter, stamp_ns
 
 pytest.importorskip("rclpy.serialization", reason="no ROS 2 in this environment")
 pytest.importorskip("rosbags.typesys")

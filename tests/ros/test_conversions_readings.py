@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.messages import build
-from smvae_core.conversions import (
+from smvae_core.messages import (
     CONVERTERS,
     ConversionError,
     ConversionOptions,

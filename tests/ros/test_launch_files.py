@@ -144,7 +144,7 @@ def test_arguments_become_parameters_that_the_parameter_file_has() -> None:
 
 
 def test_message_types_offered_are_those_that_the_conversions_accept() -> None:
-    from smvae_core.conversions import MESSAGE_TYPES
+    from smvae_core.messages import MESSAGE_TYPES
 
     kinds = {"rgb": "color_image", "depth": "depth_image", "action": "vector"}
     for argument, kind in kinds.items():

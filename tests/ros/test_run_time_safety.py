@@ -16,7 +16,7 @@ FILES = sorted(
     [
         *(ROOT / "ros2_ws/src/smvae_ros/smvae_ros").glob("*.py"),
         *(ROOT / "smvae_core").glob("*.py"),
-        *(ROOT / "smvae_core/conversions").glob("*.py"),
+        *(ROOT / "smvae_core/messages").glob("*.py"),
     ]
 )
 PICKLE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

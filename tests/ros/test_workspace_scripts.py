@@ -56,7 +56,7 @@ def test_the_wheel_list_pins_the_middleware_and_names_no_package_twice() -> None
 
 def test_conversions_import_no_ros_and_no_torch() -> None:
     code = (
-        "import sys, smvae_core.conversions; "
+        "import sys, smvae_core.messages; "
         "bad = {'rclpy', 'torch', 'sensor_msgs'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")

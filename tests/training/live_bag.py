@@ -11,9 +11,9 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from smvae_core.conversions import CONVERTERS, ConversionOptions
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import Observation
+from smvae_core.messages import CONVERTERS, ConversionOptions
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
 from smvae_training.live.bag import (

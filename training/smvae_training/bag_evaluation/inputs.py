@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smvae_core.bags import Bag, BagError
-from smvae_core.conversions import MESSAGE_TYPES, converter
+from smvae_core.messages import MESSAGE_TYPES, converter
 from smvae_core.modality import Modality
 from smvae_core.perceiver import ToArray
 from smvae_training.bag_evaluation.settings import NodeSettings

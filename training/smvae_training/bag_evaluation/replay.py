@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from smvae_core.bags import Bag
-from smvae_core.conversions import require_converters, stamp_ns
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.engine import Due, Feed
 from smvae_core.fusion.rules import Observation
+from smvae_core.messages import require_converters, stamp_ns
 from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.perceiver import REFUSALS, Perceived, Perceiver, to_sample
 from smvae_core.runtime import Runtime

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import ConversionError
 from smvae_core.errors import SampleError
+from smvae_core.messages import ConversionError
 from smvae_core.modality import Modality
 from smvae_core.perceiver import Perceiver
 from smvae_core.runtime import Runtime

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from smvae_core.conversions import ConversionOptions
 from smvae_core.errors import ConfigError, MissingDependency
 from smvae_core.fusion.engine import Pace
 from smvae_core.fusion.rules import FusionRule
+from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality, find
 from smvae_training.live.bag import input_topic
 

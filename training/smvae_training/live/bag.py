@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import CONVERTERS, ConversionOptions, stamp_ns
 from smvae_core.errors import MissingDependency
 from smvae_core.fusion.rules import FusionState
+from smvae_core.messages import CONVERTERS, ConversionOptions, stamp_ns
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
 from smvae_training.live.errors import LiveRunError

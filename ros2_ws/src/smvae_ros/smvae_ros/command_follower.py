@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import CONVERTERS, ConversionError, ConversionOptions
+from smvae_core.messages import CONVERTERS, ConversionError, ConversionOptions
 from smvae_core.modality import Modality
 from smvae_datasets.simulation.scripted_operator import STEP_LIMIT
 

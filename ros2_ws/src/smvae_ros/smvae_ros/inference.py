@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from smvae_core.conversions import CONVERTERS, ConversionOptions, Converter
+from smvae_core.messages import CONVERTERS, ConversionOptions, Converter
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
 from smvae_ros.mailbox import Mailbox, Taken

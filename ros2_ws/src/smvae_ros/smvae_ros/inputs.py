@@ -12,8 +12,8 @@ from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventType
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
-from smvae_core.conversions import ConversionOptions, Converter, stamp_ns
 from smvae_core.fusion.trigger import bad_stamp
+from smvae_core.messages import ConversionOptions, Converter, stamp_ns
 from smvae_core.modality import Modality
 from smvae_core.perceiver import REFUSALS, to_sample
 from smvae_ros import qos

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from smvae_core.bundle import Bundle
-from smvae_core.conversions import require_converters
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
+from smvae_core.messages import require_converters
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.runtime import Runtime
 from smvae_ros.bundle_path import resolve

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from smvae_core.conversions import MESSAGE_TYPES
+from smvae_core.messages import MESSAGE_TYPES
 from smvae_core.modality import Kind, Modality
 
 IMAGES: tuple[Kind, ...] = ("color_image", "depth_image")

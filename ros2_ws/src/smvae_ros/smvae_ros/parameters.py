@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from smvae_core.conversions import ConversionOptions, Converter, converter
 from smvae_core.errors import ConfigError, nearest
 from smvae_core.fusion.rules import FusionRule
 from smvae_core.fusion.trigger import TRIGGERS
+from smvae_core.messages import ConversionOptions, Converter, converter
 from smvae_core.modality import Modality
 from smvae_ros.parameter_table import (
     IMAGES,

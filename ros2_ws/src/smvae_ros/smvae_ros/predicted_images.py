@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
-from smvae_core.conversions import CONVERTERS, ConversionOptions
-from smvae_core.conversions.base import set_header
-from smvae_core.conversions.image_data import fill
+from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.messages.base import set_header
+from smvae_core.messages.image_data import fill
 from smvae_core.modality import Modality
 from smvae_core.perceiver import Perceived
 from smvae_core.runtime import Runtime

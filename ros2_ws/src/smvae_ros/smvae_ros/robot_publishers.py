@@ -13,8 +13,8 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from smvae_core.conversions import CONVERTERS, ConversionOptions
-from smvae_core.conversions.base import set_header
+from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.messages.base import set_header
 from smvae_core.modality import VISION_TOUCH, Modality
 
 CAMERA_FRAME = "camera_optical_frame"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from smvae_core.conversions import CONVERTERS, MESSAGE_TYPES
+from smvae_core.messages import CONVERTERS, MESSAGE_TYPES
 from smvae_core.modality import Kind, Modality
 from smvae_ros.parameters import default_topic
 

@@ -22,9 +22,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, ModelInfo
 from smvae_ros.service_client import connect
 
-from smvae_core.conversions import CONVERTERS, ConversionOptions
 from smvae_core.fusion.rules import FusionState
 from smvae_core.fusion.window import resample_window
+from smvae_core.messages import CONVERTERS, ConversionOptions
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
 

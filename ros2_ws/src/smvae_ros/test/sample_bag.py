@@ -11,7 +11,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from smvae_ros.bag_writer import BagWriter
 
-from smvae_core.conversions import CONVERTERS, ConversionOptions
+from smvae_core.messages import CONVERTERS, ConversionOptions
 from smvae_core.modality import Modality
 
 START_NS = 1_700_000_000 * 10**9

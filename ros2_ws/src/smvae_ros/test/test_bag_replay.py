@@ -25,8 +25,8 @@ from sample_bag import TOPICS, write_bag
 from smvae_msgs.msg import LatentState
 
 from smvae_core.bags import Bag
-from smvae_core.conversions import CONVERTERS, ConversionOptions, stamp_ns
 from smvae_core.fusion.window import resample_window
+from smvae_core.messages import CONVERTERS, ConversionOptions, stamp_ns
 from smvae_core.runtime import Runtime
 
 pytest.importorskip("smvae_training", reason="the offline evaluation is not installed")

@@ -16,7 +16,7 @@ from smvae_msgs.msg import LatentState, ModalityStatus
 from smvae_ros.inputs import message_class
 from smvae_ros.topics import camera_info_topic
 
-from smvae_core.conversions import ConversionOptions, converter
+from smvae_core.messages import ConversionOptions, converter
 
 #: The action's fields under the names that this robot's joints have.
 JOINTS = ("slide_x", "slide_y", "slide_z", "wrist")

@@ -11,7 +11,7 @@ from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
 from smvae_ros import readers
 
-from smvae_core.conversions import CONVERTERS, MESSAGE_TYPES, decoder, organised_cloud
+from smvae_core.messages import CONVERTERS, MESSAGE_TYPES, decoder, organised_cloud
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 WHY = "cv_bridge is not used: ends its process by signal 11 (is it built for numpy 1?)"

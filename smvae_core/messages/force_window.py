@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions.base import (
+from smvae_core.messages.base import (
     ConversionOptions,
     Converter,
     finite,

@@ -3,7 +3,7 @@
 Messages are duck-typed: those of rclpy and of rosbags have the same fields. No ROS is imported.
 """
 
-from smvae_core.conversions.base import (
+from smvae_core.messages.base import (
     REASONS,
     ConversionError,
     ConversionOptions,
@@ -11,9 +11,9 @@ from smvae_core.conversions.base import (
     has_stamp,
     stamp_ns,
 )
-from smvae_core.conversions.image_data import decoder
-from smvae_core.conversions.plausibility import plausibility
-from smvae_core.conversions.table import (
+from smvae_core.messages.image_data import decoder
+from smvae_core.messages.plausibility import plausibility
+from smvae_core.messages.table import (
     CONVERTERS,
     MESSAGE_TYPES,
     converter,

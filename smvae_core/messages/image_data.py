@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions.base import (
+from smvae_core.messages.base import (
     ConversionError,
     read_bytes,
     read_text,
     read_whole,
 )
-from smvae_core.conversions.decoders import decoder
+from smvae_core.messages.decoders import decoder
 
 
 class Encoding(NamedTuple):

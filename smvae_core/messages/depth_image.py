@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import compressed_depth, compressed_image, image_data, organised_cloud
-from smvae_core.conversions.base import (
+from smvae_core.errors import ConfigError
+from smvae_core.messages import compressed_depth, compressed_image, image_data, organised_cloud
+from smvae_core.messages.base import (
     ConversionError,
     ConversionOptions,
     Converter,
     set_header,
 )
-from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 
 ENCODING = "32FC1"

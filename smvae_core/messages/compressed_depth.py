@@ -13,8 +13,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import image_file
-from smvae_core.conversions.base import ConversionError
+from smvae_core.messages import image_file
+from smvae_core.messages.base import ConversionError
 
 HEADER = struct.Struct("<iff")
 INVERSE_DEPTH = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smvae_core.conversions import color_image, depth_image, force_window, vector
-from smvae_core.conversions.base import Converter
 from smvae_core.errors import ConfigError, did_you_mean
+from smvae_core.messages import color_image, depth_image, force_window, vector
+from smvae_core.messages.base import Converter
 from smvae_core.modality import Kind, Modality
 
 #: Every conversion of each kind, the default first.

@@ -122,7 +122,7 @@ def try_cv_bridge() -> dict[Conversion, str]:
         ConfigError: If the process does not come to an answer, which is what the numpy break does.
     """
     code = (
-        "import json; from smvae_core.conversions import decoders as d; "
+        "import json; from smvae_core.messages import decoders as d; "
         "print(json.dumps([[*c, w] for c, w in d.self_check(d.load_cv_bridge()).items()]))"
     )
     found = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import compressed_depth, image_data, image_file
-from smvae_core.conversions.base import ConversionError, read_bytes, read_text
+from smvae_core.messages import compressed_depth, image_data, image_file
+from smvae_core.messages.base import ConversionError, read_bytes, read_text
 
 _COLORED = ("rgb8", "bgr8", "rgba8", "bgra8", "rgb16", "bgr16", "rgba16", "bgra16")
 _DEPTH_ENCODINGS = ("16UC1", "32FC1", "mono16")

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions.base import ConversionError
+from smvae_core.messages.base import ConversionError
 
 #: Larger images than this are refused before memory is asked for (8192 x 8192).
 MAX_PIXELS = 2**26

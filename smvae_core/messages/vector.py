@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions.base import (
+from smvae_core.messages.base import (
     ConversionError,
     ConversionOptions,
     Converter,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.conversions import compressed_image, image_data, image_file
-from smvae_core.conversions.base import ConversionOptions, Converter, set_header
+from smvae_core.messages import compressed_image, image_data, image_file
+from smvae_core.messages.base import ConversionOptions, Converter, set_header
 from smvae_core.modality import Modality
 
 ENCODING = "rgb8"
