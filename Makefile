@@ -18,7 +18,7 @@ $(VENV)/.setup-done: setup.py constraints.txt requirements-jazzy-wheels.txt scri
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV)
 	echo $$SECONDS > $@
 
-ros: setup  ## Build the ROS 2 workspace (smvae_msgs, smvae_ros)
+ros: setup  ## Build the ROS 2 workspace (smvae_msgs, smvae_ros, smvae_tools)
 	@scripts/build_workspace.sh
 
 demo: setup ros  ## Simulate, train, export, perceive live over ROS 2, report
@@ -29,8 +29,8 @@ lint: setup ros  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=ros2_ws/src/smvae_ros:$$(echo ros2_ws/install/smvae_msgs/lib/python3*/site-packages) \
-		$(BIN)/mypy --disable-error-code import-untyped -p smvae_ros
+	MYPYPATH=ros2_ws/src/smvae_ros:ros2_ws/src/smvae_tools:$$(echo ros2_ws/install/smvae_msgs/lib/python3*/site-packages) \
+		$(BIN)/mypy --disable-error-code import-untyped -p smvae_ros -p smvae_tools
 	$(BIN)/lint-imports
 
 test: lint  ## Lint and pass every test; fails unless the DDS tests ran

@@ -4,7 +4,7 @@ ros2 launch launch/replay_bag.launch.py bag:=$(pwd)/runs/demo/bag bundle:=$(pwd)
 
 The bag starts once the node is active, and everything ends with it, or with the node. In a
 namespace the topics are played into it. `ros2 bag play` plays it where
-it is installed; smvae_ros's own `bag_player` elsewhere, and wherever `jump` is given, which only
+it is installed; `bag_player` of smvae_tools elsewhere, and wherever `jump` is given, which only
 that one can. A live replay depends on the machine's load; `evaluate:=true` also scores the bag
 offline, which does not; it needs what `pip install smvae[train,bags]` brings.
 """
@@ -120,7 +120,7 @@ def play(context: LaunchContext) -> ExecuteProcess:
         )
     jumps = [part for jump in given(context, "jump").split() for part in ("--jump", jump)]
     return Node(
-        package="smvae_ros",
+        package="smvae_tools",
         executable="bag_player",
         arguments=[given(context, "bag"), *common, *jumps, "--wait", "10", *topics],
         remappings=renamed,

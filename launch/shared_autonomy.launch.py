@@ -27,7 +27,7 @@ def generate_launch_description() -> LaunchDescription:
 
     def node(executable: str, condition: IfCondition | None = None, **parameters: object) -> Node:
         return Node(
-            package="smvae_ros",
+            package="smvae_tools",
             executable=executable,
             namespace=LaunchConfiguration("namespace", default=""),
             parameters=[parameters],

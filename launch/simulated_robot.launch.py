@@ -34,7 +34,7 @@ def generate_launch_description() -> LaunchDescription:
                 description="Twists that it follows; empty: it moves by itself.",
             ),
             Node(
-                package="smvae_ros",
+                package="smvae_tools",
                 executable="simulated_robot",
                 namespace=LaunchConfiguration("namespace", default=""),
                 parameters=[

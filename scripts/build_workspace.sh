@@ -23,7 +23,7 @@ if [[ "${1:-}" != "--force" && -f "$stamp" && "$(fingerprint)" == "$(cat "$stamp
     exit 0
 fi
 
-# Interfaces and node; smvae_core comes from pip where it is installed, else from the workspace.
+# Interfaces, node and tools; smvae_core comes from pip where it is installed, else from the workspace.
 skip=()
 if (cd / && "$python" -c "import smvae_core") 2>/dev/null; then
     skip=(--packages-ignore smvae_core)

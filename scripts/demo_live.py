@@ -180,7 +180,9 @@ def run_live(root: Path, out: Path, bundle: Path, options: LiveOptions) -> None:
         "PYTHONUNBUFFERED": "1",
     }
     blocked = without_torch(environment, out / "no_torch")
-    programs = root / "ros2_ws/install/smvae_ros/lib/smvae_ros"
+    install = root / "ros2_ws/install"
+    node_programs = install / "smvae_ros/lib/smvae_ros"
+    programs = install / "smvae_tools/lib/smvae_tools"
     robot = ["--ros-args", "-p", f"seed:={options.robot_seed}"]
     node = ["--ros-args", "-p", f"bundle:={bundle.resolve()}"]
     schedule = ["--dwell", str(options.dwell_s), "--warm-up", str(WARM_UP_S)]
@@ -188,7 +190,7 @@ def run_live(root: Path, out: Path, bundle: Path, options: LiveOptions) -> None:
     with Processes(out / "logs") as processes:
         begin = processes.start
         begin("simulated_robot", [str(programs / "simulated_robot"), *robot], environment)
-        pid = begin("perception_node", [str(programs / "perception_node"), *node], blocked)
+        pid = begin("perception_node", [str(node_programs / "perception_node"), *node], blocked)
         begin("bag_recorder", [str(programs / "bag_recorder"), str(bag)], environment)
         begin("sensor_schedule", [str(programs / "sensor_schedule"), *schedule], environment)
         _follow(processes, options)

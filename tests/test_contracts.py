@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -84,3 +85,33 @@ def test_only_the_declaration_and_its_users_by_name_know_the_modalities():
     for message in (ROOT / "ros2_ws/src/smvae_msgs/msg").glob("*.msg"):
         fields = [line.partition("#")[0] for line in message.read_text().splitlines()]
         assert not [f for f in fields if names.search(f)], message.name
+
+
+@pytest.mark.parametrize(
+    ("package", "barred"),
+    [
+        ("ros2_ws/src/smvae_ros", {"smvae_tools", "smvae_datasets", "smvae_training"}),
+        ("ros2_ws/src/smvae_tools/smvae_tools", {"smvae_training", "tests", "benchmarks"}),
+        ("smvae_core", {"smvae_ros", "smvae_tools"}),
+        ("datasets", {"smvae_ros", "smvae_tools"}),
+        ("training", {"smvae_ros", "smvae_tools"}),
+    ],
+)
+def test_imports_point_one_way_through_the_workspace(package: str, barred: set[str]):
+    """launch/ -> smvae_tools -> smvae_ros -> smvae_core, so that a robot needs no tools."""
+    files = [p for p in (ROOT / package).rglob("*.py") if "test" not in p.parts]
+    assert files
+    for path in files:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = {
+            name.split(".")[0]
+            for node in ast.walk(tree)
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [str(node.module)]
+                if isinstance(node, ast.ImportFrom) and not node.level
+                else []
+            )
+        }
+        assert not found & barred, f"{path.relative_to(ROOT)} imports {found & barred}"

@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 _NODE = "ros2_ws/src/smvae_ros/test"
+_TOOLS = "ros2_ws/src/smvae_tools/test"
 _ROS = "tests/ros"
 _CORE = "tests/core"
 
@@ -126,7 +127,7 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
             f"{_NODE}/test_diagnostics.py::test_diagnostics_come_while_sensors_flood_the_node",
         ),
         "Live replay of a bag and its offline evaluation agree": (
-            f"{_NODE}/test_bag_replay.py::test_live_replay_and_offline_evaluation_agree",
+            f"{_TOOLS}/test_bag_replay.py::test_live_replay_and_offline_evaluation_agree",
         ),
         "Two nodes in two namespaces hear only their own sensors": (
             f"{_NODE}/test_topics.py::test_two_nodes_in_two_namespaces_hear_only_their_own_sensors",
@@ -143,7 +144,7 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
             f"{_NODE}/test_bundle_path.py::test_a_relative_path_is_refused_even_where_it_exists",
         ),
         "The shipped SROS2 policy is what the node needs, no more": (
-            f"{_NODE}/test_security_policy.py::"
+            f"{_TOOLS}/test_security_policy.py::"
             "test_a_policy_allows_what_the_node_uses_and_nothing_else",
         ),
     },

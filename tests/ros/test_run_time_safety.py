@@ -1,6 +1,7 @@
 """What the code that runs on a robot never has: pickle, eval, network, working folder.
 
-Read from the source, over every module of `smvae_ros` and the top level of `smvae_core`.
+Read from the source, over every module of `smvae_ros`, of `smvae_tools` and of the top level of
+`smvae_core`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(
     [
         *(ROOT / "ros2_ws/src/smvae_ros/smvae_ros").glob("*.py"),
+        *(ROOT / "ros2_ws/src/smvae_tools/smvae_tools").glob("*.py"),
         *(ROOT / "smvae_core").glob("*.py"),
         *(ROOT / "smvae_core/messages").glob("*.py"),
     ]

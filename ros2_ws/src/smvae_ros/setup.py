@@ -25,14 +25,6 @@ setup(
     install_requires=["setuptools"],
     zip_safe=False,
     entry_points={
-        "console_scripts": [
-            "perception_node = smvae_ros.perception_node:main",
-            "simulated_robot = smvae_ros.simulated_robot:main",
-            "bag_recorder = smvae_ros.bag_recorder:main",
-            "bag_player = smvae_ros.bag_player:main",
-            "sensor_schedule = smvae_ros.sensor_schedule:main",
-            "shared_autonomy_demo = smvae_ros.shared_autonomy_demo:main",
-            "imperfect_operator = smvae_ros.imperfect_operator:main",
-        ]
+        "console_scripts": ["perception_node = smvae_ros.perception_node:main"],
     },
 )

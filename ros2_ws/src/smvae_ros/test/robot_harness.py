@@ -53,10 +53,10 @@ class Process:
 
 
 class Program(Process):
-    """One module of smvae_ros as a process."""
+    """One module's `main` as a process, e.g. of smvae_tools.bag_player."""
 
     def __init__(self, module: str, domain: int, log: Path, *arguments: str) -> None:
-        code = f"import sys; from smvae_ros.{module} import main; sys.exit(main())"
+        code = f"import sys; from {module} import main; sys.exit(main())"
         super().__init__(code, domain, log, *arguments)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from node_harness import fused
 from smvae_ros.bundle_path import resolve
-from smvae_ros.parameter_file import to_yaml
 from smvae_ros.parameters import (
     check,
     conversion_options,
@@ -25,12 +24,6 @@ from smvae_core.modality import VISION_TOUCH
 FILE = Path(__file__).parents[1] / "config" / "perception.yaml"
 TABLE = table(VISION_TOUCH)
 DEFAULTS = {name: p.default for name, p in TABLE.items()}
-
-
-def test_the_parameter_file_is_the_table() -> None:
-    assert FILE.read_text() == to_yaml(VISION_TOUCH), (
-        "write it again: python -m smvae_ros.parameter_file > config/perception.yaml"
-    )
 
 
 def test_the_defaults_are_valid_and_every_parameter_is_explained() -> None:

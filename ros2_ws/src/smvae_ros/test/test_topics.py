@@ -103,7 +103,9 @@ def test_inputs_follow_remapping(
 ) -> None:
     arguments = [part for rule in rules for part in ("-r", rule)]
     arguments += ["-p", f"bundle:={bundle}"]
-    program = Program("perception_node", domain, tmp_path / "log", "--ros-args", *arguments)
+    program = Program(
+        "smvae_ros.perception_node", domain, tmp_path / "log", "--ros-args", *arguments
+    )
     query = client.node.get_subscriber_names_and_types_by_node
 
     def found() -> dict[str, str]:
@@ -175,7 +177,7 @@ def pair(domain: int, bundle: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     }
     programs = [
         Program(
-            "perception_node",
+            "smvae_ros.perception_node",
             domain,
             tmp_path / f"{side}.log",
             *("--ros-args", *options, "-p", f"bundle:={bundle}"),

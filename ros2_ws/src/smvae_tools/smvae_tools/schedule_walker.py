@@ -15,12 +15,12 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from smvae_msgs.msg import LatentState, ModalityStatus
-from std_msgs.msg import String
-
-from smvae_core.errors import SMVAEError
 from smvae_ros import qos
 from smvae_ros.lifecycle_start import bring_up
 from smvae_ros.service_client import Wait, ask, within
+from std_msgs.msg import String
+
+from smvae_core.errors import SMVAEError
 
 MARKS_TOPIC = "/demo/schedule"
 #: Regular expression of what a recorder need not hear: ROS's own topics, what only people look at,

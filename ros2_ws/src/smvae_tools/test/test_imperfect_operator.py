@@ -37,7 +37,7 @@ def test_a_truth_that_says_nothing_makes_no_command_and_ends_nothing(
     listener = Listener(domain)
     commands = listener.listen(TwistStamped, "/operator/command")
     publisher = listener.node.create_publisher(DiagnosticArray, TRUTH, RELIABLE)
-    program = Program("imperfect_operator", domain, tmp_path / "log")
+    program = Program("smvae_tools.imperfect_operator", domain, tmp_path / "log")
     try:
         listener.until(publisher.get_subscription_count)
         listener.until(lambda: listener.node.count_publishers("/operator/command"))

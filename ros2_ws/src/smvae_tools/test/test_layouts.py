@@ -16,7 +16,7 @@ from smvae_ros.inputs import message_class
 
 from smvae_core.modality import VISION_TOUCH
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2] / "smvae_ros"
 RVIZ = PACKAGE / "rviz/perception.rviz"
 FOXGLOVE = PACKAGE / "foxglove/smvae_layout.json"
 PLOTJUGGLER = PACKAGE / "plotjuggler/smvae.xml"

@@ -1,6 +1,6 @@
 """docs/interfaces.md, written from the tables that the code uses.
 
-`python -m smvae_ros.interface_tables ros2_ws/src/smvae_msgs/msg > docs/interfaces.md`
+`python -m smvae_tools.interface_tables ros2_ws/src/smvae_msgs/msg > docs/interfaces.md`
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from smvae_core.modality import VISION_TOUCH, Modality
-from smvae_ros import message_definitions, topics
+from smvae_ros import topics
 from smvae_ros.parameters import MODALITY_PARAMETERS, PARAMETERS, Parameter, default_topic
+
+from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_tools import message_definitions
 
 _OPENING = """# Interfaces of `perception_node`
 
-Written by `smvae_ros/interface_tables.py` from the code's own tables; a test holds this page equal
-to them, and another compares topics and services with a running node. Names are relative:
+Written by `smvae_tools/interface_tables.py` from the code's own tables; a test holds this page
+equal to them, and another compares topics and services with a running node. Names are relative:
 `rgb/image` lies in the node's namespace, `~/latent` below the node's name (`/smvae/latent`). All of
 them can be remapped. Topics and `modalities.*` parameters follow the bundle; shown here are those
 of the robot's four modalities.
@@ -136,7 +138,7 @@ def _message(message: message_definitions.Message) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Print the page; the one argument is the folder of the .msg files."""
     if len(arguments) != 1:
-        print("usage: python -m smvae_ros.interface_tables FOLDER_OF_MSG_FILES", file=sys.stderr)
+        print("usage: python -m smvae_tools.interface_tables FOLDER_OF_MSG_FILES", file=sys.stderr)
         return 2
     sys.stdout.write(to_markdown(VISION_TOUCH, Path(arguments[0])))
     return 0

@@ -1,6 +1,6 @@
 """The node's SROS2 access policy, from the same arguments as its launch file. Default: deny.
 
-`python -m smvae_ros.security_policy --namespace robot1 --rgb-topic /camera/image > policy.xml`
+`python -m smvae_tools.security_policy --namespace robot1 --rgb-topic /camera/image > policy.xml`
 
 A topic outside the policy stops the node at start-up when security is enforced, so the policy is
 written from the names that the node will use, never by hand. The names come from `topics.py`.
@@ -14,10 +14,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from smvae_ros import topics
+
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.modality import VISION_TOUCH, Modality
-from smvae_ros import topics
 
 #: Where the node's keys are expected in a keystore: `enclaves/smvae/perception`.
 ENCLAVE = "/smvae/perception"
@@ -57,7 +58,7 @@ def to_xml(
     for name in (namespace, node_name, *chosen.values()):
         _require_plain(name)
     policy = ET.Element("policy", version=VERSION)
-    policy.append(ET.Comment(" Written by smvae_ros/security_policy.py; the rest is denied. "))
+    policy.append(ET.Comment(" Written by smvae_tools/security_policy.py; the rest is denied. "))
     place = ET.SubElement(ET.SubElement(policy, "enclaves"), "enclave", path=enclave)
     profile = ET.SubElement(
         ET.SubElement(place, "profiles"),
@@ -104,7 +105,7 @@ def _topic_choice(text: str) -> tuple[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m smvae_ros.security_policy",
+        prog="python -m smvae_tools.security_policy",
         description="Write the SROS2 policy of perception_node to standard output.",
     )
     parser.add_argument("--namespace", default="", help="namespace of the node")

@@ -22,13 +22,13 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from smvae_msgs.msg import LatentState, ModelInfo
+from smvae_ros import process
+from smvae_ros.bundle_path import resolve
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
-from smvae_ros import process
-from smvae_ros.bundle_path import resolve
-from smvae_ros.shared_autonomy import Limits, Twist, blend, limited, weight
-from smvae_ros.trust import Patience, Trust, Verdict
+from smvae_tools.shared_autonomy import Limits, Twist, blend, limited, weight
+from smvae_tools.trust import Patience, Trust, Verdict
 
 _AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 #: Parameters of the node itself: default and meaning.

@@ -15,7 +15,7 @@ from geometry_msgs.msg import TwistStamped
 from node_harness import free_domain
 from robot_harness import Program
 from smvae_msgs.msg import LatentState
-from smvae_ros.shared_autonomy import Limits, blend, weight
+from smvae_tools.shared_autonomy import Limits, blend, weight
 
 from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
@@ -62,7 +62,7 @@ def stage(assisted: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     domain = free_domain()
     log = tmp_path_factory.mktemp("demo") / "log"
     parameters = ("-p", f"bundle:={assisted.path}", "-p", "weight_rise_per_s:=5.0")
-    program = Program("shared_autonomy_demo", domain, log, "--ros-args", *parameters)
+    program = Program("smvae_tools.shared_autonomy_demo", domain, log, "--ros-args", *parameters)
     stage = Stage(domain, assisted)
     stage.program = program  # type: ignore[attr-defined]
     yield stage
@@ -203,7 +203,9 @@ def test_it_does_not_start_without_what_it_needs(
     said: str,
 ) -> None:
     given = [a.format(bundle=bundle, assisted=assisted.path) for a in arguments]
-    program = Program("shared_autonomy_demo", domain, tmp_path / "log", "--ros-args", *given)
+    program = Program(
+        "smvae_tools.shared_autonomy_demo", domain, tmp_path / "log", "--ros-args", *given
+    )
     try:
         assert program.process.wait(60) == 1
     finally:
@@ -224,7 +226,7 @@ def test_the_perception_node_itself_is_trusted(
     start_node(bundle=assisted.path, parameters=strict)
     client.activate()
     arguments = ("--ros-args", "-p", f"bundle:={assisted.path}", "-p", "max_age_s:=5.0")
-    program = Program("shared_autonomy_demo", domain, tmp_path / "log", *arguments)
+    program = Program("smvae_tools.shared_autonomy_demo", domain, tmp_path / "log", *arguments)
     states: list[Any] = client.listen(DiagnosticStatus, "/shared_autonomy_demo/assistance", 10)
     operator = client.node.create_publisher(TwistStamped, "/operator/command", 1)
 

@@ -17,13 +17,14 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from smvae_ros import security_policy, topics
+from smvae_ros import topics
 from smvae_ros.parameters import default_topic
+from smvae_tools import security_policy
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import VISION_TOUCH
 
-SHIPPED = Path(__file__).parents[1] / "security/smvae.policy.xml"
+SHIPPED = Path(__file__).parents[2] / "smvae_ros/security/smvae.policy.xml"
 RULE = "ALLOW|DENY"
 #: Element -> (sequence of its children, required attributes, optional ones), from the article.
 GRAMMAR = {

@@ -1,6 +1,6 @@
 """The parameter table written out.
 
-`python -m smvae_ros.parameter_file > config/perception.yaml`
+`python -m smvae_tools.parameter_file > config/perception.yaml`
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from smvae_core.modality import VISION_TOUCH, Modality
 from smvae_ros.parameters import PARAMETERS, Parameter, of_modality
+
+from smvae_core.modality import VISION_TOUCH, Modality
 
 
 def to_yaml(modalities: Iterable[Modality]) -> str:
     """Return the parameter file of a node with these modalities: defaults and meanings."""
     lines = [
-        "# Parameters of perception_node, with defaults; written by smvae_ros/parameter_file.py.",
+        "# Parameters of perception_node, with defaults; written by smvae_tools/parameter_file.py.",
         "# [live] may change while the node runs, [inactive] while it is unconfigured or inactive,",
         "# the others only while it is unconfigured.",
         "/**:",

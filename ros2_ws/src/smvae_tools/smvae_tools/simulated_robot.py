@@ -27,10 +27,10 @@ from rclpy.signals import SignalHandlerOptions
 from smvae_core.errors import SMVAEError
 from smvae_core.modality import VISION_TOUCH
 from smvae_datasets.simulation.robot import STEP_MS, SimulatedRobot
-from smvae_ros.command_follower import CommandFollower
-from smvae_ros.pacing import DeadlineClock
-from smvae_ros.robot_parameters import SENSORS, accepted, declare, sensor_switches
-from smvae_ros.robot_publishers import BASE_FRAME, STEP_TIME_S, RobotPublishers
+from smvae_tools.command_follower import CommandFollower
+from smvae_tools.pacing import DeadlineClock
+from smvae_tools.robot_parameters import SENSORS, accepted, declare, sensor_switches
+from smvae_tools.robot_publishers import BASE_FRAME, STEP_TIME_S, RobotPublishers
 
 #: Physics runs ahead by this much and is published when its moment comes [ms].
 SLICE_MS = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from smvae_ros.shared_autonomy import Limits, blend, limited, weight
+from smvae_tools.shared_autonomy import Limits, blend, limited, weight
 
 from smvae_core.readout import Estimate
 

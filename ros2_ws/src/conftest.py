@@ -1,4 +1,4 @@
-"""Fixtures of the node's tests, and the count of those that really ran over DDS."""
+"""Fixtures of the tests of node and tools, and the count of those that really ran over DDS."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+SOURCES = Path(__file__).parent
+#: Harnesses of both packages are importable from either's tests.
+sys.path[:0] = [str(SOURCES / package / "test") for package in ("smvae_ros", "smvae_tools")]
 os.environ.setdefault(
-    "FASTRTPS_DEFAULT_PROFILES_FILE",
-    str(Path(__file__).parents[1] / "config" / "fastdds_large_images.xml"),
+    "FASTRTPS_DEFAULT_PROFILES_FILE", str(SOURCES / "smvae_ros/config/fastdds_large_images.xml")
 )
 
 #: Set by `make test`: a run in which no DDS test passed fails.
@@ -43,7 +44,7 @@ def _has_ros() -> bool:
 
 
 HAS_ROS = _has_ros()
-collect_ignore_glob = [] if HAS_ROS else ["test_*.py"]
+collect_ignore_glob = [] if HAS_ROS else ["*/test_*.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,9 +65,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     text = f"{len(_passed)} tests ran over DDS" if HAS_ROS else f"no DDS tests: {WHY_SKIPPED}"
-    terminalreporter.write_line(f"smvae_ros: {text}")
+    terminalreporter.write_line(f"ros2_ws: {text}")
     for process in _left:
-        terminalreporter.write_line(f"smvae_ros: LEFT RUNNING by a test: {process}")
+        terminalreporter.write_line(f"ros2_ws: LEFT RUNNING by a test: {process}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -29,8 +29,8 @@ from std_srvs.srv import SetBool
 
 from smvae_core.bags import Bag, BagError, BagTopic
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_ros.bag_recorder import message_class
-from smvae_ros.playback import Jump, Segment, Stopwatch, parse_jump, segments
+from smvae_tools.bag_recorder import message_class
+from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments
 
 CLOCK = "/clock"
 #: Messages kept for a subscriber that is slow; a force sensor sends hundreds per second.

@@ -27,7 +27,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.signals import SignalHandlerOptions
 
 from smvae_core.errors import SMVAEError
-from smvae_ros.bag_writer import BagWriter
+from smvae_tools.bag_writer import BagWriter
 
 #: What the demo's bag holds: inputs, outputs, truth, diagnostics, and the marks of the schedule.
 DEFAULT_TOPICS = (

@@ -17,9 +17,9 @@ from geometry_msgs.msg import TwistStamped
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
+from smvae_ros import process
 
 from smvae_core.errors import ConfigError
-from smvae_ros import process
 
 #: Speed per distance [1/s], fastest [m/s], down on the box [m/s].
 GAIN_PER_S, SPEED, DESCENT = 1.5, 0.08, 0.02

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from smvae_ros import interface_tables, message_definitions
 from smvae_ros.inputs import message_class
 from smvae_ros.parameters import MODALITY_PARAMETERS, PARAMETERS
+from smvae_tools import interface_tables, message_definitions
 
 from smvae_core.modality import VISION_TOUCH
 
@@ -17,7 +17,7 @@ PAGE = ROOT / "docs/interfaces.md"
 
 
 def test_the_page_is_the_generated_one() -> None:
-    """Remake it: python -m smvae_ros.interface_tables ros2_ws/src/smvae_msgs/msg."""
+    """Remake it: python -m smvae_tools.interface_tables ros2_ws/src/smvae_msgs/msg."""
     generated = interface_tables.to_markdown(VISION_TOUCH, MESSAGES)
     assert PAGE.read_text(encoding="utf-8") == generated
 

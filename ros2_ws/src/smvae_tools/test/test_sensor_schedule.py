@@ -15,9 +15,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot_harness import RELIABLE, Listener, Process, Program
 from smvae_msgs.msg import LatentState
 from smvae_ros import topics
-from smvae_ros.bag_recorder import DEFAULT_TOPICS
-from smvae_ros.schedule_walker import MARKS_TOPIC, awaits_recording
-from smvae_ros.sensor_schedule import schedule
+from smvae_tools.bag_recorder import DEFAULT_TOPICS
+from smvae_tools.schedule_walker import MARKS_TOPIC, awaits_recording
+from smvae_tools.sensor_schedule import schedule
 from std_msgs.msg import String
 
 from smvae_core.modality import VISION_TOUCH
@@ -43,7 +43,8 @@ def start(domain: int, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     programs = []
 
     def start_program(module: str, *arguments: str) -> Program:
-        programs.append(Program(module, domain, tmp_path / f"{module}.log", *arguments))
+        log = tmp_path / f"{module}.log"
+        programs.append(Program(f"smvae_tools.{module}", domain, log, *arguments))
         return programs[-1]
 
     yield start_program

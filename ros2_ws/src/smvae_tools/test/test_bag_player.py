@@ -53,7 +53,9 @@ def play(domain: int, bag: Path, tmp_path: Path) -> Iterator[Any]:
     def start(*arguments: str) -> Program:
         topics = ("--topics", "/wrench", "/rgb/image", "--wait", "30")
         log = tmp_path / f"player{len(started)}.log"
-        started.append(Program("bag_player", domain, log, str(bag), *topics, *arguments))
+        started.append(
+            Program("smvae_tools.bag_player", domain, log, str(bag), *topics, *arguments)
+        )
         return started[-1]
 
     yield start
@@ -126,7 +128,7 @@ def test_the_clock_goes_on_through_a_silence(
     """Or a node would take two seconds without a message for a jump of time."""
     bag = write_bag(tmp_path / "silent", modalities, 1.2, silence_s=2.0)
     topics = ("--topics", "/wrench", "/rgb/image", "--wait", "30")
-    program = Program("bag_player", domain, tmp_path / "silent.log", str(bag), *topics)
+    program = Program("smvae_tools.bag_player", domain, tmp_path / "silent.log", str(bag), *topics)
     try:
         assert ended(audience, program) == 0, program.text()
     finally:
@@ -151,7 +153,7 @@ def test_what_cannot_be_played_ends_with_one_line(
     bag: Path, domain: int, tmp_path: Path, bag_name: str, arguments: tuple[str, ...], said: str
 ) -> None:
     path = bag if bag_name == "bag" else tmp_path / bag_name
-    program = Program("bag_player", domain, tmp_path / "log", str(path), *arguments)
+    program = Program("smvae_tools.bag_player", domain, tmp_path / "log", str(path), *arguments)
     try:
         assert program.process.wait(60) == 1
     finally:

@@ -1,0 +1,28 @@
+"""smvae_tools: simulated robot, operators, bags, schedules and the writers of the node's files."""
+
+from setuptools import find_packages, setup
+
+NAME = "smvae_tools"
+PROGRAMS = (
+    "simulated_robot",
+    "bag_recorder",
+    "bag_player",
+    "sensor_schedule",
+    "shared_autonomy_demo",
+    "imperfect_operator",
+)
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Simulated robot, operators, bags and file writers around SMVAE's node",
+    license="Apache-2.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=False,
+    entry_points={"console_scripts": [f"{name} = {NAME}.{name}:main" for name in PROGRAMS]},
+)

@@ -1,0 +1,1 @@
+"""What is around the node: a simulated robot, operators, bags, schedules, and file writers."""
