@@ -19,7 +19,7 @@ from benchmarks.device import choose_device
 from benchmarks.experiments import Experiment
 from benchmarks.subset_scores import score_subsets
 from smvae_core.preprocessing import Statistics, normalise
-from smvae_datasets.records import PreparedRecords
+from smvae_datasets.dataset import Dataset
 from smvae_datasets.splits import Split
 from smvae_training.likelihood.calibration import calibrate
 from smvae_training.likelihood.checks import sanity_checks
@@ -48,7 +48,7 @@ class Scored:
 def inputs(
     method: Method,
     statistics: Mapping[str, Statistics],
-    records: PreparedRecords,
+    records: Dataset,
     index: NDArray[np.int64],
 ) -> dict[str, Tensor]:
     """Return network inputs (N, *shape) of some records."""
@@ -64,9 +64,7 @@ def thin(index: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
     return index[np.arange(count) * len(index) // max(count, 1)]
 
 
-def judge_of(
-    experiment: Experiment, records: PreparedRecords, parts: Split, path: Path
-) -> Classifier:
+def judge_of(experiment: Experiment, records: Dataset, parts: Split, path: Path) -> Classifier:
     """Return the classifier that judges generated images, trained once for all methods.
 
     It reads grey levels, never what a method has drawn, and is tested on validation records.
@@ -89,7 +87,7 @@ def score(
     experiment: Experiment,
     method: Method,
     statistics: Mapping[str, Statistics],
-    records: PreparedRecords,
+    records: Dataset,
     parts: Split,
     folder: Path,
 ) -> Scored:
@@ -136,7 +134,7 @@ def validation_score(
     experiment: Experiment,
     method: Method,
     statistics: Mapping[str, Statistics],
-    records: PreparedRecords,
+    records: Dataset,
     index: NDArray[np.int64],
 ) -> float:
     """Return what chooses a learning rate, on validation records, with few samples.

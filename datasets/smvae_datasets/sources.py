@@ -8,12 +8,12 @@ from typing import Literal, get_args
 
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
+from smvae_datasets.dataset import Dataset
 from smvae_datasets.image_sets.celeba import prepare_celeba
 from smvae_datasets.image_sets.mnist import FASHION, MNIST, load_idx_set
 from smvae_datasets.image_sets.vision_tasks import prepare_vision_tasks
 from smvae_datasets.prepared import prepare_episodes
 from smvae_datasets.prepared_steps import ActionPairing
-from smvae_datasets.records import PreparedRecords
 
 Source = Literal["episodes", "mnist", "fashion", "celeba", "vision_tasks"]
 
@@ -26,7 +26,7 @@ def prepare_source(
     action: ActionPairing = "newest",
     binarised: bool = False,
     progress: bool = True,
-) -> PreparedRecords:
+) -> Dataset:
     """Return the prepared records of a data set.
 
     Args:

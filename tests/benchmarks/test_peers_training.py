@@ -16,7 +16,7 @@ from benchmarks.peers import METHODS, build
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality
 from smvae_core.modality import MNIST, vision_touch
 from smvae_core.model import ModelConfig, ObjectiveConfig
-from smvae_datasets.records import ImageRecords
+from smvae_datasets.dataset import ImageRecords
 from smvae_training.config import (
     DataConfig,
     HardwareConfig,
@@ -71,6 +71,7 @@ def records(count: int = 64) -> ImageRecords:
         images[i, 0, 2 * label : 2 * label + 8, 4:24] = 255
     return ImageRecords(
         name="squares",
+        sensors=LABELLED.modalities,
         arrays={"image": images, "label": np.eye(10, dtype=np.uint8)[labels]},
         group=np.asarray(np.arange(count) >= count - 8, np.int32),
     )

@@ -8,11 +8,11 @@ import pytest
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import CELEBA, CELEBA_ATTRIBUTES
+from smvae_datasets.dataset import DataSetError
 from smvae_datasets.image_sets.celeba import prepare_celeba
 from smvae_datasets.image_sets.decoding import central_square, read_image
 from smvae_datasets.image_sets.fetching import CACHE_VARIABLE
 from smvae_datasets.image_sets.tables import read_table
-from smvae_datasets.records import DataSetError
 from smvae_datasets.sources import prepare_source
 
 COUNT = 70  # more than one block of images

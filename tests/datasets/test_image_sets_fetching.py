@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from smvae_core.modality import MNIST as MODALITIES
+from smvae_datasets.dataset import DataSetError
 from smvae_datasets.fetch import DownloadError
 from smvae_datasets.image_sets.fetching import (
     CACHE_VARIABLE,
@@ -27,7 +28,6 @@ from smvae_datasets.image_sets.fetching import (
 from smvae_datasets.image_sets.idx import write_idx
 from smvae_datasets.image_sets.mnist import MNIST, idx_place, load_idx_set
 from smvae_datasets.image_sets.places import IDX_FILES
-from smvae_datasets.records import DataSetError
 
 CONTENTS = {
     name: write_idx(np.full((4, 28, 28) if "images" in name else 4, i, np.uint8))

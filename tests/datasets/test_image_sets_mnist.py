@@ -16,6 +16,7 @@ from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.modality import FASHION as FASHION_MODALITIES
 from smvae_core.modality import MNIST as MNIST_MODALITIES
 from smvae_core.modality import Modality
+from smvae_datasets.dataset import DataSetError
 from smvae_datasets.fetch import DownloadError
 from smvae_datasets.image_sets.idx import parse_images, parse_labels, write_idx
 from smvae_datasets.image_sets.mnist import (
@@ -27,7 +28,6 @@ from smvae_datasets.image_sets.mnist import (
     load_idx_set,
 )
 from smvae_datasets.image_sets.places import IDX_FILES
-from smvae_datasets.records import DataSetError
 from smvae_datasets.sources import prepare_source
 
 TRAIN, TEST = 12, 5

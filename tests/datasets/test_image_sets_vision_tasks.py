@@ -12,11 +12,11 @@ import pytest
 from smvae_core.errors import ConfigError, EpisodeError, MissingDependency
 from smvae_core.modality import vision_tasks
 from smvae_core.preprocessing import prepare
+from smvae_datasets.dataset import DataSetError
 from smvae_datasets.image_sets import transforms
 from smvae_datasets.image_sets.fetching import CACHE_VARIABLE
 from smvae_datasets.image_sets.frames import find_frames
 from smvae_datasets.image_sets.vision_tasks import prepare_vision_tasks, transform
-from smvae_datasets.records import DataSetError
 from smvae_datasets.sources import prepare_source
 from smvae_datasets.vision_touch import file_path, read_file
 

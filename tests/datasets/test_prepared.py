@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 from smvae_core.errors import ConfigError, EpisodeError
 from smvae_core.modality import VISION_TOUCH, Modality, vision_touch
 from smvae_core.preprocessing import prepare
+from smvae_datasets import cache as cache_module
 from smvae_datasets import prepared as prepared_module
 from smvae_datasets.prepared import prepare_episodes
 from smvae_datasets.vision_touch import file_path, list_trajectories, read_file, write_file
@@ -81,7 +86,7 @@ def test_next_pairs_each_observation_with_the_following_action(make_episodes):
 def test_an_unchanged_folder_is_not_read_again(make_episodes, monkeypatch):
     root = make_episodes(HOLE, a=1)
     first = prepare_episodes(root, VISION_TOUCH, progress=False)
-    monkeypatch.setattr(prepared_module, "prepared_steps", None)
+    monkeypatch.setattr(prepared_module.steps, "prepared_steps", None)
     again = prepare_episodes(root, VISION_TOUCH, progress=False)
     assert again.path == first.path
     np.testing.assert_array_equal(again.arrays["force"], first.arrays["force"])
@@ -116,13 +121,13 @@ def test_changed_preprocessing_code_changes_the_fingerprint(make_episodes, monke
     first = prepare_episodes(root, VISION_TOUCH, progress=False)
     changed = tmp_path / "preprocessing.py"
     changed.write_text("# other code\n")
-    monkeypatch.setattr(prepared_module.preprocessing, "__file__", str(changed))
+    monkeypatch.setattr(cache_module.preprocessing, "__file__", str(changed))
     assert prepare_episodes(root, VISION_TOUCH, progress=False).path != first.path
 
 
 def test_two_processes_that_prepare_at_once_share_one_result(make_episodes, monkeypatch):
     root = make_episodes(HOLE, a=1)
-    inner, results = prepared_module._write_arrays, []
+    inner, results = cache_module._write_arrays, []
 
     def overtaken(*arguments):
         inner(*arguments)
@@ -130,8 +135,7 @@ def test_two_processes_that_prepare_at_once_share_one_result(make_episodes, monk
             results.append(None)
             results.append(prepare_episodes(root, VISION_TOUCH, progress=False))
 
-    monkeypatch.setattr(prepared_module, "_write_arrays", overtaken)
-    monkeypatch.setattr(prepared_module.os, "getpid", iter(range(100)).__next__)
+    monkeypatch.setattr(cache_module, "_write_arrays", overtaken)
     slower = prepare_episodes(root, VISION_TOUCH, progress=False)
     assert slower.path == results[1].path
     np.testing.assert_array_equal(slower.arrays["rgb"], results[1].arrays["rgb"])
@@ -144,6 +148,106 @@ def test_an_incomplete_cache_is_made_again(make_episodes):
     (path / "prepared.json").unlink()
     (path / "rgb.npy").unlink()
     assert len(prepare_episodes(root, VISION_TOUCH, progress=False).arrays["rgb"]) == 50
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: (f / "prepared.json").write_text(""), r"prepared.json is damaged \(Expecting"),
+        (
+            lambda f: (f / "prepared.json").write_text('{"format": 2, "se'),
+            "prepared.json is damaged",
+        ),
+        (lambda f: (f / "prepared.json").write_text("[1]"), "prepared.json is of another set"),
+        (lambda f: (f / "prepared.json").unlink(), "prepared.json is gone"),
+        (lambda f: cut(f / "rgb.npy", 100_000), r"rgb.npy is damaged \(mmap length"),
+        (lambda f: cut(f / "rgb.npy", 40), "rgb.npy is damaged"),
+        (lambda f: cut(f / "contact.npy", 0), "contact.npy is damaged"),
+        (lambda f: (f / "rgb.npy").unlink(), "rgb.npy is gone"),
+        (lambda f: np.save(f / "rgb.npy", np.zeros(3)), "rgb.npy: expected 50 records, got 3"),
+        (lambda f: [shutil.rmtree(f), f.write_text("")], "prepared.json is damaged"),
+    ],
+)
+def test_a_damaged_cache_is_made_again_and_said_in_one_line(make_episodes, caplog, damage, said):
+    root = make_episodes(HOLE, a=1)
+    first = prepare_episodes(root, VISION_TOUCH, progress=False)
+    expected = np.array(first.arrays["rgb"])
+    damage(first.path)
+    caplog.clear()
+    again = prepare_episodes(root, VISION_TOUCH, progress=False)
+    np.testing.assert_array_equal(again.arrays["rgb"], expected)
+    assert again.contact.shape == (50,)
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert re.search(f"^prepared again: .*{said}", line)
+    assert [p.name for p in again.path.parent.iterdir()] == [again.path.name]
+
+
+def cut(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def test_a_damaged_neighbour_is_removed_and_said_in_one_line(make_episodes, caplog):
+    root = make_episodes(HOLE, a=1)
+    neighbour = prepare_episodes(root, vision_touch(32), progress=False).path
+    cut(neighbour / "prepared.json", 300)
+    prepare_episodes(root, VISION_TOUCH, progress=False)
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert re.search(rf"^damaged \(.*\) prepared set removed: .*{neighbour.name}$", line)
+    assert not neighbour.exists()
+
+
+def test_a_set_that_a_neighbour_removes_before_it_is_opened_is_made_again(
+    make_episodes, monkeypatch
+):
+    root = make_episodes(HOLE, a=1)
+    inner, left = cache_module._publish, [2]
+
+    def robbed(temporary, folder, opened):
+        inner(temporary, folder, opened)
+        if left[0]:
+            left[0] -= 1
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr(cache_module, "_publish", robbed)
+    assert len(prepare_episodes(root, VISION_TOUCH, progress=False).arrays["rgb"]) == 50
+
+
+def test_a_whole_set_that_appears_while_a_damaged_one_is_replaced_stays(make_episodes, monkeypatch):
+    """Removing what stood there, as one process did, would take the other's files away."""
+    root = make_episodes(HOLE, a=1)
+    path = prepare_episodes(root, VISION_TOUCH, progress=False).path
+    cut(path / "rgb.npy", 1000)
+    inner, theirs = cache_module._write_arrays, []
+
+    def overtaken(*arguments):
+        inner(*arguments)
+        if not theirs:
+            theirs.append(None)
+            prepare_episodes(root, VISION_TOUCH, progress=False)
+            theirs.append((path / "rgb.npy").stat().st_ino)
+
+    monkeypatch.setattr(cache_module, "_write_arrays", overtaken)
+    prepare_episodes(root, VISION_TOUCH, progress=False)
+    assert (path / "rgb.npy").stat().st_ino == theirs[1]
+
+
+def test_many_processes_prepare_one_damaged_set_at_once(make_episodes):
+    root = make_episodes(HOLE, a=1)
+    path = prepare_episodes(root, VISION_TOUCH, progress=False).path
+    cut(path / "rgb.npy", 1000)
+    program = (
+        "from pathlib import Path; from smvae_core.modality import VISION_TOUCH\n"
+        "from smvae_datasets.prepared import prepare_episodes\n"
+        f"e = prepare_episodes(Path({str(root)!r}), VISION_TOUCH, progress=False)\n"
+        "print(len(e), int(e.arrays['rgb'].sum()))"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(4)
+    ]
+    said = {process.communicate()[0] for process in running}
+    assert [process.returncode for process in running] == [0] * 4
+    assert len(said) == 1
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_a_bad_file_leaves_no_cache_behind(make_episodes, tmp_path):

@@ -44,15 +44,17 @@ def make_episodes(side: int = 32, trajectories: int = 5, steps: int = 12) -> Pre
     start = np.repeat(rng.random(trajectories), steps)
     place = (start + 0.7 * step / steps) % 1.0
     offset = np.stack([place * 0.02, 0.01 - place * 0.02, step * 1e-3], axis=1)
-    return PreparedEpisodes(
-        arrays={m.name: scene(m, place, rng) for m in modalities},
-        trajectory=np.repeat(np.arange(trajectories, dtype=np.int32), steps),
-        step=step,
-        contact=step >= steps // 2,
-        offset_m=offset.astype(np.float32),
-        position_m=np.zeros((count, 3), np.float32),
+    return PreparedEpisodes.of(
+        modalities,
+        {m.name: scene(m, place, rng) for m in modalities}
+        | {
+            "trajectory": np.repeat(np.arange(trajectories, dtype=np.int32), steps),
+            "step": step,
+            "contact": step >= steps // 2,
+            "offset_m": offset.astype(np.float32),
+            "position_m": np.zeros((count, 3), np.float32),
+        },
         trajectory_names=tuple(f"trial{i}" for i in range(trajectories)),
-        action="newest",
         path=Path("memory"),
     )
 

@@ -12,9 +12,9 @@ import pytest
 
 from smvae_core.modality import Modality, vision_tasks
 from smvae_core.model.config import ModelConfig
+from smvae_datasets.dataset import ImageRecords
 from smvae_datasets.image_sets.idx import write_idx
 from smvae_datasets.image_sets.places import IDX_FILES
-from smvae_datasets.records import ImageRecords
 from smvae_training.commands.figures import FiguresArguments
 from smvae_training.image_sets.evaluate import evaluate_image_run
 from smvae_training.image_sets.settings import ImageEvaluateConfig
@@ -82,7 +82,9 @@ def made_run(folder: Path, modalities: tuple[Modality, ...], source: Any) -> tup
     examples = {m.name: m.example(36) for m in modalities}
     scale = {m.name: 255 if m.is_image else 1 for m in modalities}
     arrays = {name: (x * scale[name]).round().astype(np.uint8) for name, x in examples.items()}
-    records = ImageRecords(name=source, arrays=arrays, group=groups, origin="made")
+    records = ImageRecords(
+        name=source, sensors=modalities, arrays=arrays, group=groups, origin="made"
+    )
     like = preset(source)
     config = replace(
         debug(),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from smvae_core.modality import all_subsets, subset_name, vision_touch
+from smvae_datasets.dataset import Target
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.evaluation.evaluate import Evaluation, jsonable
 from smvae_training.evaluation.figures import choose_moments
@@ -143,5 +144,6 @@ def test_units_of_errors_come_from_the_declaration() -> None:
 def test_moments_of_the_picture_are_even_and_include_contact(episodes: PreparedEpisodes) -> None:
     held_out = np.arange(12, 36)
     assert list(episodes.step[choose_moments(episodes, held_out, 4)]) == [0, 4, 7, 11]
-    rare = replace(episodes, contact=episodes.step == 9)
+    contact = Target(values=np.float32(episodes.step == 9)[:, None], binary=True)
+    rare = replace(episodes, targets={**episodes.targets, "contact": contact})
     assert list(episodes.step[choose_moments(rare, held_out, 4)]) == [0, 4, 9, 11]

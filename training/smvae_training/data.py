@@ -7,7 +7,7 @@ a resumed run therefore reads exactly what an uninterrupted one would have read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from smvae_core.errors import ConfigError
-from smvae_datasets.records import PreparedRecords
+from smvae_datasets.dataset import Dataset
 from smvae_training.subsets import (
     PIXEL_STREAM,
     SHUFFLE_STREAM,
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
     """(B, M) bool: the model observes it in this step."""
 
 
-def gather(arrays: dict[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
+def gather(arrays: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
     """Return the records `index` (B,) of every modality, copied out of the memory maps."""
     return {name: torch.from_numpy(np.ascontiguousarray(a[index])) for name, a in arrays.items()}
 
@@ -94,7 +94,7 @@ class StepStream(IterableDataset[Batch]):
 
     def __init__(
         self,
-        episodes: PreparedRecords,
+        episodes: Dataset,
         order: BatchOrder,
         num_modalities: int,
         first_step: Callable[[], int],
@@ -153,7 +153,7 @@ def loader(stream: StepStream, workers: int, pin_memory: bool) -> DataLoader[Bat
     return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory)
 
 
-def fingerprint(episodes: PreparedRecords) -> str:
+def fingerprint(episodes: Dataset) -> str:
     """Return a SHA-256 that tells one set of prepared episodes from another.
 
     Small arrays are hashed whole, large ones by 64 records spread over them.

@@ -37,7 +37,7 @@ from smvae_core.novelty import (
     texture,
 )
 from smvae_core.preprocessing import Statistics, normalise
-from smvae_datasets.records import PreparedRecords
+from smvae_datasets.dataset import Dataset
 from smvae_training.evaluation.predict import CHUNK, Predictor
 from smvae_training.evaluation.records import thin
 
@@ -70,7 +70,7 @@ class HeldOut:
         return normalise(modality, statistics, self.prepared[modality.name])
 
     @classmethod
-    def of(cls, records: PreparedRecords, index: NDArray[np.int64], limit: int) -> HeldOut:
+    def of(cls, records: Dataset, index: NDArray[np.int64], limit: int) -> HeldOut:
         """Return every k-th of the records `index`, at most `limit`."""
         chosen = index[thin(len(index), limit)[0]]
         return cls(

@@ -24,7 +24,7 @@ from smvae_core.errors import SMVAEError
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics, is_standardised, measure_statistics
-from smvae_datasets.records import PreparedRecords
+from smvae_datasets.dataset import Dataset
 from smvae_datasets.splits import Split, split
 from smvae_training.config import TrainConfig
 from smvae_training.data import fingerprint
@@ -160,7 +160,7 @@ class Run:
     def statistics(self) -> dict[str, Statistics]:
         return self.record.statistics
 
-    def split(self, episodes: PreparedRecords) -> Split:
+    def split(self, episodes: Dataset) -> Split:
         """Return the run's split of the data that it was trained on.
 
         Raises:
@@ -220,7 +220,7 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def split_episodes(config: TrainConfig, episodes: PreparedRecords) -> Split:
+def split_episodes(config: TrainConfig, episodes: Dataset) -> Split:
     """Return the split that a configuration makes of these episodes."""
     data = config.data
     return split(
@@ -234,7 +234,7 @@ def split_episodes(config: TrainConfig, episodes: PreparedRecords) -> Split:
 
 
 def training_statistics(
-    config: TrainConfig, episodes: PreparedRecords, train: NDArray[np.int64]
+    config: TrainConfig, episodes: Dataset, train: NDArray[np.int64]
 ) -> dict[str, Statistics]:
     """Measure each modality on the training split; what needs no statistics is not read."""
     return {
@@ -248,7 +248,7 @@ def training_statistics(
 
 
 def new_record(
-    config: TrainConfig, episodes: PreparedRecords, parts: Split, data: Mapping[str, Any]
+    config: TrainConfig, episodes: Dataset, parts: Split, data: Mapping[str, Any]
 ) -> RunRecord:
     """Return the record of a run that starts now; `data` is passed on to RunRecord."""
     names = np.asarray(episodes.group_names)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from smvae_core.model.objective import Objective, elbo
 from smvae_core.model.smvae import SMVAE
-from smvae_datasets.records import PreparedRecords
+from smvae_datasets.dataset import Dataset
 from smvae_datasets.sources import prepare_source
 from smvae_datasets.splits import Split
 from smvae_training.callbacks import Checkpoint, MetricsFile, StepBar, StopOnInterrupt
@@ -48,7 +48,7 @@ def build_smvae(config: TrainConfig) -> tuple[SMVAE, Objective]:
 class EpisodeData(LightningDataModule):
     """Hands Lightning the batches of each epoch, from the step where the trainer stands."""
 
-    def __init__(self, episodes: PreparedRecords, order: BatchOrder, config: TrainConfig) -> None:
+    def __init__(self, episodes: Dataset, order: BatchOrder, config: TrainConfig) -> None:
         super().__init__()
         self._episodes, self._order, self._config = episodes, order, config
 
@@ -74,7 +74,7 @@ def binarised_modalities(config: TrainConfig) -> tuple[str, ...]:
     return tuple(m.name for m in config.model.modalities if m.kind == "grey_image")
 
 
-def prepare_data(config: TrainConfig, data: Path | None) -> PreparedRecords:
+def prepare_data(config: TrainConfig, data: Path | None) -> Dataset:
     """Return the records that a configuration names; `data` is where the user says they are."""
     return prepare_source(
         config.data.source,
@@ -124,7 +124,7 @@ def train(
 
 def train_on(
     config: TrainConfig,
-    episodes: PreparedRecords,
+    episodes: Dataset,
     paths: RunPaths,
     old: RunRecord | None,
     data_path: str = "",
@@ -163,9 +163,7 @@ def train_on(
     return paths.root
 
 
-def _log_size(
-    episodes: PreparedRecords, parts: Split, order: BatchOrder, record: RunRecord
-) -> None:
+def _log_size(episodes: Dataset, parts: Split, order: BatchOrder, record: RunRecord) -> None:
     logger.info(
         "%d records of %d groups: %d train, %d held out, %d validation; batch %d, %d steps",
         len(episodes),
@@ -214,7 +212,7 @@ class _Session:
 
     def fit(
         self,
-        episodes: PreparedRecords,
+        episodes: Dataset,
         parts: Split,
         resume: bool,
         callbacks: list[Callback],

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_datasets.records import PreparedRecords
+from smvae_datasets.dataset import Dataset
 from smvae_training.callbacks import MetricsFile, training
 from smvae_training.config import TrainConfig
 from smvae_training.data import gather
@@ -22,7 +22,7 @@ class QuickElbo(Callback):
 
     def __init__(
         self,
-        episodes: PreparedRecords,
+        episodes: Dataset,
         validation: NDArray[np.int64],
         config: TrainConfig,
         metrics: MetricsFile,

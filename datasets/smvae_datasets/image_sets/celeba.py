@@ -17,18 +17,12 @@ from numpy.typing import NDArray
 from smvae_core import preprocessing
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
+from smvae_datasets.cache import Block, code_sha256, files_sha256, in_order, prepare_once
+from smvae_datasets.dataset import DataSetError, ImageRecords
 from smvae_datasets.image_sets import decoding
 from smvae_datasets.image_sets.decoding import central_square, read_image
-from smvae_datasets.image_sets.fetching import cache_folder
-from smvae_datasets.image_sets.store import (
-    Block,
-    code_sha256,
-    files_sha256,
-    open_arrays,
-    prepare_once,
-)
+from smvae_datasets.image_sets.fetching import cache_folder, only_one
 from smvae_datasets.image_sets.tables import Table, read_table
-from smvae_datasets.records import DataSetError, ImageRecords
 
 IMAGE_FOLDER = "img_align_celeba"
 ATTRIBUTE_FILE = "list_attr_celeba.txt"
@@ -75,19 +69,23 @@ def prepare_celeba(
         "set": "celeba",
         "root": str(root.resolve()),
         "modalities": [m.to_json() for m in chosen],
-        "code": code_sha256(preprocessing, decoding),
+        "code": code_sha256(decoding),
         "files": files_sha256([*paths, root / ATTRIBUTE_FILE, root / PARTITION_FILE]),
     }
-    folder = prepare_once(
-        cache if cache is not None else cache_folder() / "celeba",
-        manifest,
-        lambda: _jobs(root, paths, chosen),
-        len(paths),
-        progress=progress,
-    )
+    place = cache if cache is not None else cache_folder() / "celeba"
+    with only_one(place):
+        folder, arrays = prepare_once(
+            place,
+            manifest,
+            [m.name for m in chosen],
+            lambda: in_order(_jobs(root, paths, chosen)),
+            len(paths),
+            progress=progress,
+        )
     return ImageRecords(
         name="celeba",
-        arrays=open_arrays(folder, [m.name for m in chosen]),
+        sensors=chosen,
+        arrays=arrays,
         group=group,
         group_names=GROUP_NAMES,
         path=folder,

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from smvae_datasets.dataset import DataSetError
 from smvae_datasets.fetch import DownloadError, fetch, resume_record
-from smvae_datasets.records import DataSetError
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_datasets.dataset import DataSetError
 from smvae_datasets.image_sets.celeba import GROUP_NAMES, PARTITION_FILE, published_groups
 from smvae_datasets.image_sets.decoding import IMAGE_SUFFIXES, read_image
 from smvae_datasets.image_sets.tables import Table, read_table
-from smvae_datasets.records import DataSetError
 from smvae_datasets.vision_touch import (
     STEPS_PER_FILE,
     list_trajectories,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_datasets.records import DataSetError
+from smvae_datasets.dataset import DataSetError
 
 _UBYTE = 0x08
 _IMAGES, _LABELS = 3, 1

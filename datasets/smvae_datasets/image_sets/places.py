@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from smvae_datasets.records import DataSetError
+from smvae_datasets.dataset import DataSetError
 
 #: The files of both data sets, as published; `.gz` and Kaggle's '.idx' for '-idx' are understood.
 IDX_FILES = (

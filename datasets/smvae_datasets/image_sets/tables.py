@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_datasets.records import DataSetError
+from smvae_datasets.dataset import DataSetError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,19 +17,13 @@ from numpy.typing import NDArray
 from smvae_core import preprocessing
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
+from smvae_datasets.cache import Block, code_sha256, files_sha256, in_order, prepare_once
+from smvae_datasets.dataset import ImageRecords
 from smvae_datasets.image_sets import decoding, frames, transforms
 from smvae_datasets.image_sets.decoding import central_square
-from smvae_datasets.image_sets.fetching import cache_folder
+from smvae_datasets.image_sets.fetching import cache_folder, only_one
 from smvae_datasets.image_sets.frames import LANDMARK_FILES, Frames, Reader, find_frames
-from smvae_datasets.image_sets.store import (
-    Block,
-    code_sha256,
-    files_sha256,
-    open_arrays,
-    prepare_once,
-)
 from smvae_datasets.image_sets.transforms import CELEBA_SIDE_PX, landmark_mask
-from smvae_datasets.records import ImageRecords
 
 #: What a modality's `source` can be, in the order of the paper's Table 6.
 TASKS = ("image", "grey", "edges", "mask", "occluded", "watermarked")
@@ -85,20 +79,24 @@ def prepare_vision_tasks(
         "root": str(root.resolve()),
         "modalities": [m.to_json() for m in chosen],
         "seed": seed,
-        "code": code_sha256(preprocessing, decoding, frames, transforms),
+        "code": code_sha256(decoding, frames, transforms),
         "files": files_sha256(found.files),
     }
-    folder = prepare_once(
-        cache if cache is not None else cache_folder() / "vision_tasks",
-        manifest,
-        lambda: _jobs(found, chosen, seed),
-        len(found),
-        progress=progress,
-    )
+    place = cache if cache is not None else cache_folder() / "vision_tasks"
+    with only_one(place):
+        folder, arrays = prepare_once(
+            place,
+            manifest,
+            [m.name for m in chosen],
+            lambda: in_order(_jobs(found, chosen, seed)),
+            len(found),
+            progress=progress,
+        )
     return ImageRecords(
         name="vision_tasks",
         origin=found.origin,
-        arrays=open_arrays(folder, [m.name for m in chosen]),
+        sensors=chosen,
+        arrays=arrays,
         group=found.group,
         group_names=found.group_names,
         published=False,

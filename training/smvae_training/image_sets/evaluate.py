@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from smvae_core.modality import all_subsets
-from smvae_datasets.records import PreparedRecords
+from smvae_datasets.dataset import Dataset
 from smvae_training.evaluation.evaluate import REPORT, RESULTS, jsonable
 from smvae_training.hardware import versions
 from smvae_training.image_sets.errors import subset_errors
@@ -44,7 +44,7 @@ MEAN_RECORDS = 5000
 
 def evaluate_image_run(
     run: Run,
-    records: PreparedRecords,
+    records: Dataset,
     out: Path | None = None,
     config: ImageEvaluateConfig | None = None,
 ) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def evaluate_image_run(
 class ImageEvaluation:
     """All scores of one run on one image set."""
 
-    def __init__(self, run: Run, records: PreparedRecords, config: ImageEvaluateConfig) -> None:
+    def __init__(self, run: Run, records: Dataset, config: ImageEvaluateConfig) -> None:
         """Choose the items."""
         self.run, self.records, self.config = run, records, config
         self.modalities = run.model_config.modalities

@@ -16,7 +16,7 @@ from torch import Tensor
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import Statistics, normalise
-from smvae_datasets.records import PreparedRecords
+from smvae_datasets.dataset import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def spread(index: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def read_items(
     modalities: tuple[Modality, ...],
     statistics: Mapping[str, Statistics],
-    records: PreparedRecords,
+    records: Dataset,
     index: NDArray[np.int64],
 ) -> Items:
     """Return the records `index` as network inputs."""

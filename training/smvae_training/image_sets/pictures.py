@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from smvae_core.errors import ConfigError, did_you_mean
+from smvae_datasets.dataset import Dataset
 from smvae_datasets.prepared import PreparedEpisodes
-from smvae_datasets.records import PreparedRecords
 from smvae_training.evaluation.figures import MOMENTS, choose_moments, figure_7
 from smvae_training.evaluation.predict import Predictor
 from smvae_training.evaluation.records import pick
@@ -38,7 +38,7 @@ class Picture:
 
 def pictures(
     run: Run,
-    records: PreparedRecords,
+    records: Dataset,
     *,
     count: int | None = None,
     points: int | None = None,
