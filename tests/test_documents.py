@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -13,10 +14,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = ROOT / "ros2_ws/src"
 RESULTS = ROOT / "benchmarks/results"
+CODE = [WORKSPACE, *(ROOT / n for n in ("smvae_core", "datasets", "training", "tests"))]
+DECISIONS = sorted(p for p in (ROOT / "docs/decisions").glob("*.md") if p.name != "README.md")
 PAGES = sorted(
     [
-        *(ROOT / "docs").glob("*.md"),
-        ROOT / "RELIABILITY.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "RELIABILITY.md")),
         *WORKSPACE.glob("*/README.md"),
         *WORKSPACE.glob("*/QUALITY_DECLARATION.md"),
     ]
@@ -64,13 +67,13 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 def test_every_file_a_page_names_exists(page: Path) -> None:
     named = re.findall(r"`([\w./-]+\.(?:py|md|yaml|xml|json|sh|rviz|msg))`", prose(page))
     made_by_commands = {"manifest.json", "readout.json", "summary.json"}
-    known = {
-        p.name
-        for folder in (ROOT / "docs", ROOT / "launch", WORKSPACE, ROOT / "scripts", RESULTS, ROOT)
+    known = [
+        f"/{name_of(p)}"
+        for folder in (*CODE, ROOT / "docs", ROOT / "launch", ROOT / "scripts", RESULTS, ROOT)
         for p in (folder.glob("*") if folder == ROOT else folder.rglob("*"))
-    }
-    missing = [n for n in named if Path(n).name not in known | made_by_commands]
-    assert not missing
+    ]
+    wanted = [n.removeprefix("share/") for n in named if n not in made_by_commands]
+    assert not [n for n in wanted if not any(path.endswith(f"/{n}") for path in known)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -96,6 +99,65 @@ def test_every_page_is_reached_from_the_index_and_the_index_from_the_readme() ->
     pages = {p.name for p in (ROOT / "docs").glob("*.md")} - {"README.md"}
     assert not {p for p in pages if f"]({p})" not in index}
     assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert "](decisions/README.md)" in index
+    assert "](docs/decisions/README.md)" in architecture
+
+
+def test_architecture_stays_one_page() -> None:
+    """What was tried and measured is a page in docs/decisions/, not a paragraph here."""
+    assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split()) < 1000
+
+
+def test_the_index_of_decisions_has_one_line_per_page_with_the_pages_question() -> None:
+    index = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(.+)\]\((.+\.md)\) \| \S", index, flags=re.M)
+    titles = {p.name: p.read_text(encoding="utf-8").splitlines()[0] for p in DECISIONS}
+    assert sorted(name for _, name in rows) == sorted(titles)
+    assert {name: f"# {question}" for question, name in rows} == titles
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=name_of)
+def test_a_decision_has_question_options_figures_in_a_table_and_choice(page: Path) -> None:
+    parts = re.split(r"^## (.+)\n", page.read_text(encoding="utf-8"), flags=re.M)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    order = ["Question", "Options", "Figures", "Choice"]
+    assert list(sections) in (order, [name for name in order if name != "Figures"])
+    assert parts[0].startswith("# ")
+    assert parts[0].strip().endswith("?")
+    assert all(text.strip() for text in sections.values())
+    assert "Figures" not in sections or "\n|---" in sections["Figures"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_training_settings_that_a_page_names_exist(page: Path) -> None:
+    from smvae_core.model.config import ModelConfig
+    from smvae_core.model.objective_config import ObjectiveConfig
+    from smvae_training.config import OptimizerConfig
+
+    known = {
+        f"{group}.{field.name}"
+        for group, config in (
+            ("model", ModelConfig),
+            ("objective", ObjectiveConfig),
+            ("optimizer", OptimizerConfig),
+        )
+        for field in dataclasses.fields(config)
+    }
+    named = set(re.findall(r"`((?:model|objective|optimizer)\.[a-z_]+)`", prose(page)))
+    assert not named - known
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    """A docstring that gives a figure says on which page it was measured."""
+    files = [p for folder in (*CODE, ROOT / "benchmarks") for p in folder.rglob("*.py")]
+    named = {
+        page
+        for path in files
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8"))
+    }
+    assert "docs/decisions/set-encoder.md" in named
+    assert not {page for page in named if not (ROOT / page).exists()}
 
 
 def test_launch_arguments_of_the_page_are_those_of_the_launch_file() -> None:

@@ -41,7 +41,7 @@ class Evidence(nn.Module):
     L is `ModelConfig.log_precision_limit`; without one, log lambda_m = l_m.
 
     Plain layers on purpose: with LayerNorm and a residual in their place, log p(x, y) on binarised
-    MNIST was 2.1 nats lower at equal steps (ARCHITECTURE.md).
+    MNIST was 2.1 nats lower at equal steps (docs/decisions/set-encoder.md).
     """
 
     def __init__(self, config: ModelConfig) -> None:
