@@ -56,8 +56,8 @@ def row(pooling: Pooling, options: ToyOptions, copies: int) -> dict[str, Any]:
         "pooling": pooling,
         "copies": copies,
         "ratio": {k: float(np.mean([r[k] for r in ratios])) for k in ratios[0]},
-        "worst_deviation": max(abs(v - 1.0) for r in ratios for v in r.values()),
-        "extremes": (min(extremes), max(extremes)),
+        "worst_deviation": float(np.max([abs(v - 1.0) for r in ratios for v in r.values()])),
+        "extremes": (float(np.min(extremes)), float(np.max(extremes))),
     }
 
 

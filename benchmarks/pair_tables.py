@@ -66,7 +66,7 @@ def _verdict(results: dict[str, Results]) -> str:
         for quantity, title in QUANTITIES.items():
             key = f"{proposal}/{quantity}"
             gaps = {r.method: difference(ours, r, key) for r in peers if key in r.items}
-            best = min(gaps, key=lambda method: gaps[method].mean)
+            best = min(gaps, key=lambda method: np.nan_to_num(gaps[method].mean, nan=-np.inf))
             won = "ahead of" if gaps[best].mean > 0 else "LOSES to"
             lines.append(
                 f"- {title}, q(z\\|{given_name(proposal)}): {won} the best peer, "

@@ -38,8 +38,8 @@ def contradictions(row: Row) -> list[str]:
     for joint, marginal, conditional in (row[:3], row[3:]):
         if joint is None or marginal is None:
             continue
-        if joint > marginal:
+        if not joint <= marginal:
             found.append("log p(x,y) > log p(x)")
-        if conditional is not None and conditional < joint:
+        if conditional is not None and not conditional >= joint:
             found.append("log p(x|y) < log p(x,y)")
     return sorted(set(found))

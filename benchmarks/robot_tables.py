@@ -124,8 +124,10 @@ def _best_in(ours: Results, others: Sequence[Results], among: str) -> str:
     lost = []
     for subset in SUBSETS:
         gaps = {f.method: gap for f in others if (gap := _gap(ours, f, [subset])) is not None}
-        best = min(gaps, key=lambda method: gaps[method].mean, default=None)
-        if best is not None and gaps[best].mean < 0:
+        best = min(
+            gaps, key=lambda method: np.nan_to_num(gaps[method].mean, nan=-np.inf), default=None
+        )
+        if best is not None and not gaps[best].mean >= 0:
             lost.append(f"{subset} ({best}, {spell(gaps[best], sign=True, digits=0)})")
     behind = f"; LOSES {', '.join(lost)}" if lost else ""
     return (
@@ -140,7 +142,7 @@ def _least_error(ours: Results, others: Sequence[Results], image: str) -> str:
     gaps = {f.method: 1e3 * paired_values(ours, f, key) for f in others if key in f.items}
     if not gaps:
         return f"- {image} from {BLIND}: no other method can"
-    best = max(gaps, key=lambda method: gaps[method].mean())
+    best = max(gaps, key=lambda method: np.nan_to_num(gaps[method].mean(), nan=np.inf))
     by_seed = gaps[best].mean(axis=1)
     error = standard_error(by_seed)
     seeds = "one seed" if math.isnan(error) else f"± {error:.2f}e-3 over seeds"

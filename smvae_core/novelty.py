@@ -69,6 +69,8 @@ class Tail:
     def __post_init__(self) -> None:
         if len(self.values) != len(self.surprises) or not self.values or not self.slope > 0.0:
             raise ConfigError(f"novelty: a tail needs as many values as surprises: {self}")
+        if not np.isfinite([*self.values, *self.surprises, self.slope]).all():
+            raise ConfigError(f"novelty: a tail needs finite numbers: {self}")
 
     @classmethod
     def fit(cls, sample: ArrayLike) -> Tail:
@@ -128,6 +130,10 @@ class Novelty:
     """Tail of the largest surprise among a subset's statistics, by subset."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """How calibrated: data, records, trajectories, quantiles."""
+
+    def __post_init__(self) -> None:
+        if not self.warn <= self.error:
+            raise ConfigError(f"novelty: expected warn <= error, got {self.warn} and {self.error}")
 
     def score(self, subset: Sequence[str], statistics: Mapping[str, ArrayLike]) -> Values:
         """Return the score of a subset's statistics, each (N,) or a number, by component.

@@ -69,4 +69,4 @@ def _depth(depth: NDArray[Any]) -> str:
 
 def _beyond(values: NDArray[Any], limit: float, unit: str) -> str:
     largest = float(np.abs(values).max())
-    return f"{largest:.4g} {unit} is beyond {limit:g}: another unit?" if largest > limit else ""
+    return "" if largest <= limit else f"{largest:.4g} {unit} is beyond {limit:g}: another unit?"

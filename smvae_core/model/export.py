@@ -1,5 +1,6 @@
 """Model -> bundle: one ONNX graph per network, checked against torch over all subsets."""
 
+import math
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -73,11 +74,12 @@ def export_bundle(
         graphs = _write_graphs(model, Path(scratch))
         trial = write_bundle(Path(scratch) / "trial", manifest, graphs)
         parity = check_parity(model, Runtime(trial))
-        if parity["max_difference"] > PARITY_TOLERANCE:
+        if not parity["max_difference"] <= PARITY_TOLERANCE:
             raise BundleError(
                 out,
-                f"onnxruntime differs from torch by {parity['max_difference']:.1e} at "
-                f"{parity['worst']}, more than {PARITY_TOLERANCE:.0e}; nothing was written",
+                f"onnxruntime differs from torch by {parity['max_difference']:.1e} (inf: one of "
+                f"them is not finite) at {parity['worst']}, more than {PARITY_TOLERANCE:.0e}; "
+                "nothing was written",
             )
         write_bundle(out, replace(manifest, parity=parity), graphs, readout=readout)
     model.train(was_training)
@@ -141,7 +143,8 @@ def _export(
 def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
     """Return the largest difference between torch and the runtime, over all subsets and decoders.
 
-    Differences are |a - b| / (1 + |a|), so that values far from 0 count relatively.
+    Differences are |a - b| / (1 + |a|), so that values far from 0 count relatively, and infinite
+    where torch or the runtime gives no finite number, even if both give the same.
     """
     samples = {m.name: m.example_sample(seed=1) for m in runtime.modalities}
     batch = {}
@@ -155,8 +158,9 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
     def compare(expected: Tensor, got: np.ndarray, label: str) -> None:
         nonlocal worst, where
         a = expected.numpy()
-        difference = float(np.max(np.abs(a - got) / (1.0 + np.abs(a))))
-        if not difference <= worst:  # NaN counts as worst
+        finite = np.isfinite(a).all() and np.isfinite(got).all()
+        difference = float(np.max(np.abs(a - got) / (1.0 + np.abs(a)))) if finite else math.inf
+        if difference > worst:
             worst, where = difference, label
 
     for subset in all_subsets(model.names):

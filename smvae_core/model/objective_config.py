@@ -1,5 +1,6 @@
 """Which bound is trained, and its weights; see `smvae_core/model/objective.py` for the formulas."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -66,9 +67,9 @@ class ObjectiveConfig:
                 f"samples must be 1, or above it with target 'joint': got {self.samples} with "
                 f"'{self.target}'"
             )
-        if self.matching < 0:
+        if not 0 <= self.matching < math.inf:
             raise ConfigError(f"matching must not be negative, got {self.matching}")
-        if self.regulariser < 0 or any(w < 0 for w in self.weights.values()):
-            raise ConfigError("weights and regulariser must not be negative")
+        if not all(0 <= w < math.inf for w in (self.regulariser, *self.weights.values())):
+            raise ConfigError("weights and regulariser must not be negative, and finite")
         if not 0 <= self.balance <= 1:
             raise ConfigError(f"balance must lie in [0, 1], got {self.balance}")

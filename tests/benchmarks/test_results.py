@@ -122,6 +122,8 @@ def test_the_papers_own_rows_contradict_themselves_on_every_data_set():
         assert contradictions(rows["JMVAE"]) == []
     assert contradictions((-90.0, -89.0, -88.0, -90.0, -89.0, -88.0)) == []
     assert contradictions((-90.0, -91.0, None, None, None, None)) == ["log p(x,y) > log p(x)"]
+    nan = float("nan")
+    assert len(contradictions((-90.0, nan, nan, None, None, None))) == 2
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=lambda e: e.name)

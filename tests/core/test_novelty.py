@@ -44,6 +44,20 @@ def test_what_is_not_a_number_is_infinitely_surprising() -> None:
     assert np.isinf(Tail.fit(SAMPLE).surprise([np.nan, np.inf])).all()
 
 
+def test_a_scale_of_what_is_not_a_number_is_refused() -> None:
+    nan = float("nan")
+    for values, surprises, slope in (
+        ((0.0, nan), (0.0, 1.0), 1.0),
+        ((0.0, 1.0), (0.0, nan), 1.0),
+        ((0.0, 1.0), (0.0, 1.0), float("inf")),
+    ):
+        with pytest.raises(ConfigError, match="finite numbers"):
+            Tail(values=values, surprises=surprises, slope=slope)
+    for thresholds in ({"warn": nan}, {"error": nan}, {"warn": 3.0, "error": 2.0}):
+        with pytest.raises(ConfigError, match="expected warn <= error"):
+            Novelty(**thresholds)
+
+
 def test_a_constant_statistic_still_has_a_scale() -> None:
     tail = Tail.fit(np.full(100, 3.0))
     assert tail.surprise(2.9) == 0.0

@@ -75,6 +75,31 @@ def test_parity_is_measured_and_stored(exported):
         model.decoders["force"][0].weight.sub_(0.5)
 
 
+@pytest.mark.parametrize("name", ["rgb", "force", "action"])
+def test_a_nan_in_any_network_fails_parity_and_writes_nothing(tmp_path: Path, name: str):
+    """The first decoder compared, one in the middle, and the last: none hides behind another."""
+    torch.manual_seed(0)
+    model = SMVAE(small_config())
+    with torch.no_grad():
+        next(model.decoders[name].parameters()).fill_(float("nan"))
+    with pytest.raises(BundleError, match=rf"by inf .*not finite.* at {name} from"):
+        export_bundle(model, example_statistics(model), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_parity_keeps_the_largest_difference_whatever_comes_after(exported, monkeypatch):
+    """Torch and the runtime agree in all but one decoder, of one subset, where one is NaN."""
+    model, path = exported
+    runtime = Runtime(path)
+    decode, calls = runtime.decode, iter(range(1000))
+
+    def once_nan(name, mean):
+        return decode(name, mean) + np.float32(np.nan if next(calls) == 5 else 0.0)
+
+    monkeypatch.setattr(runtime, "decode", once_nan)
+    assert check_parity(model.eval(), runtime)["max_difference"] == np.inf
+
+
 def test_reconstructions_come_in_si_units_and_the_raw_layout(exported):
     runtime = Runtime(exported[1])
     mean = runtime.infer({"force": runtime.modality("force").example_sample()}).mean

@@ -236,3 +236,18 @@ def test_with_its_complement_a_subset_gives_the_mean_of_both_bounds(model: SMVAE
     torch.testing.assert_close(found.loss, sum(each) / 2, rtol=1e-5, atol=1e-2)
     with pytest.raises(ConfigError, match=r"complement belongs to .* not to 'joint'"):
         ObjectiveConfig(target="joint", complement=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"matching": math.nan}, "matching must not be negative, got nan"),
+        ({"regulariser": math.nan}, "regulariser must not be negative"),
+        ({"weights": {"force": math.nan}}, "weights .* must not be negative, and finite"),
+        ({"weights": {"force": math.inf}}, "weights .* must not be negative, and finite"),
+        ({"balance": math.nan}, "balance must lie in"),
+    ],
+)
+def test_a_weight_that_is_no_number_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        ObjectiveConfig(**settings)

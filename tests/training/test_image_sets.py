@@ -148,6 +148,9 @@ def test_checks_of_subsets_name_what_is_impossible(tasks: tuple[Run, Any]) -> No
         wrong = replace(found, subsets={"all": broken})
         with pytest.raises(SanityError, match=words):
             subset_checks(wrong, run.model.config.modalities, require=True)
+    behind = {"first": scores, "second": replace(scores, ess=scores.ess * np.nan)}
+    with pytest.raises(SanityError, match="ess"):
+        subset_checks(replace(found, subsets=behind), run.model.config.modalities, require=True)
 
 
 def test_faces_and_attributes_are_scored_without_a_classifier(tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ def test_images_that_are_no_levels_are_refused():
     two, levels = torch.zeros(2, dtype=torch.long), torch.full((2, 1, 28, 28), 255.0)
     with pytest.raises(ConfigError, match=r"28x28 images in \[0, 1\], got \(2, 1, 28, 28\)"):
         train_classifier(levels, two, levels, two)
+    holes = levels / 255.0
+    holes[0, 0, 3, 3] = float("nan")
+    with pytest.raises(ConfigError, match=r"in \[0, 1\].* from nan to nan"):
+        train_classifier(holes, two, holes, two)
 
 
 def test_coherent_generation_scores_one(classifier: Classifier):

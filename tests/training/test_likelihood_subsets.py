@@ -204,3 +204,11 @@ def test_entropy_of_a_mixture_of_two_far_components_is_that_of_one_plus_ln_2():
     assert not found.exact
     for subset, values in found.entropy.items():
         np.testing.assert_allclose(values, single.entropy[subset] + math.log(2), atol=0.08)
+
+
+def test_an_entropy_that_is_no_number_is_the_largest_rise():
+    model = LinearGaussian(SIZES)
+    found = posterior_entropies(model, model.draw(4))
+    holed = {s: v * np.nan if len(s) == 3 else v for s, v in found.entropy.items()}
+    assert found.to_json()["largest_rise"] is not None
+    assert replace(found, entropy=holed).to_json()["largest_rise"] is None

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from smvae_training.live.evaluate import (
     latency_ms,
     missing_sequences,
     numbers,
+    subset_numbers,
 )
 from smvae_training.live.fusion import check_fusion, exceptions
 from smvae_training.live.images import image_errors
@@ -254,3 +256,13 @@ def test_images_of_latents_with_one_stamp_are_told_apart_by_their_order() -> Non
     track = Track(stamps_ns=stamps, received_ns=stamps, samples=np.array(["a", "b", "c", "d"]))
     assert (track.at(20), track.at(20, 1), track.at(20, 2)) == ("b", "c", None)
     assert (track.at(30), track.at(30, 1), track.at(15)) == ("d", None, None)
+
+
+def test_a_latent_that_is_no_number_is_the_largest_difference() -> None:
+    differences = [1e-6, float("nan"), 1e-3]
+    found = SimpleNamespace(
+        of_window=lambda name: [],
+        of_fused=lambda subset: [SimpleNamespace(difference=d, equal=False) for d in differences],
+        images={"rgb": {}},
+    )
+    assert np.isnan(subset_numbers(found, ("rgb",))["largest_difference"])

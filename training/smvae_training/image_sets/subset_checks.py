@@ -43,7 +43,8 @@ def subset_checks(
                 key = f"log p(all|S) <= log p({name}|S)"
                 _keep(worst, key, _excess(s.predictive, s.each[name]))
     samples = found.config.samples
-    outside = max(float(np.maximum(1.0 - s.ess, s.ess - samples).max()) for s in scores)
+    ess = np.concatenate([s.ess for s in scores])
+    outside = float(np.maximum(1.0 - ess, ess - samples).max())
     checks = [Check(name, value, ROUNDING) for name, value in worst.items()]
     checks.append(Check("1 <= ess <= K", outside, 1e-6 * samples))
     results = [check.to_json() for check in checks]

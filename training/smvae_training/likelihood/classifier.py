@@ -100,7 +100,8 @@ def train_classifier(
         ConfigError: If the images are not 28x28 in [0, 1].
     """
     config = config or ClassifierConfig()
-    if images.ndim != 4 or images.shape[2:] != (28, 28) or images.min() < 0 or images.max() > 1:
+    whole = images.ndim == 4 and images.shape[2:] == (28, 28)
+    if not (whole and images.min() >= 0 and images.max() <= 1):  # NaN is not, either
         raise ConfigError(
             f"the classifier reads 28x28 images in [0, 1], got {tuple(images.shape)} from "
             f"{float(images.min()):.3g} to {float(images.max()):.3g}"

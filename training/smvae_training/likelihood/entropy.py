@@ -87,7 +87,7 @@ class Entropies:
             "pairs": len(changes),
             "share_not_rising": plain(self.share_not_rising()),
             "share_of_items_never_rising": None if together is None else float(together.mean()),
-            "largest_rise": plain(max((c.max() for c in changes.values()), default=math.nan)),
+            "largest_rise": plain(np.max([*changes.values()]) if changes else math.nan),
             "pairs_not_rising": {
                 pair: float((change <= TOLERANCE).mean()) for pair, change in changes.items()
             },

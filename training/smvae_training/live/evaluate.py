@@ -104,7 +104,7 @@ def subset_numbers(found: LiveEvaluation, subset: tuple[str, ...]) -> dict[str, 
         "exceptions": sum(not c.right for c in checks),
         "stamp_to_received_ms": latency_ms([c.latent for c in checks]),
         "equal_to_offline": _share([r.equal for r in replayed]),
-        "largest_difference": max(differences, default=float("nan")),
+        "largest_difference": float(np.max(differences)) if differences else float("nan"),
         "images": {m: errors.to_json() for m, errors in found.images[name].items()},
     }
 

@@ -218,7 +218,7 @@ def parse(arguments: list[str]) -> tuple[Path, str, PlayOptions]:
     add("--wait", type=float, default=0.0, metavar="S", help="wait up to S seconds for subscribers")
     add("--typestore", default="ros2_jazzy", help="definitions for bags that hold none")
     given = parser.parse_args(rclpy.utilities.remove_ros_args([sys.argv[0], *arguments])[1:])
-    if given.wait < 0.0:
+    if not given.wait >= 0.0:
         raise ConfigError(f"wait must not be negative, got {given.wait:g}")
     options = PlayOptions(
         topics=tuple(given.topics),

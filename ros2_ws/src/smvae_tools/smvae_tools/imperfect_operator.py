@@ -67,8 +67,8 @@ class ImperfectOperator(Node):
         super().__init__("imperfect_operator", **kwargs)
         seed = self._declare("seed", 0, "Fixes the errors of all attempts")
         self._error_m = self._declare("error_m", 0.01, "How far the hole is from where they aim")
-        if self._error_m < 0.0 or seed < 0:
-            raise ConfigError("seed and error_m must not be negative")
+        if not 0.0 <= self._error_m < math.inf or seed < 0:
+            raise ConfigError("seed and error_m must not be negative, error_m finite")
         self._rng = np.random.default_rng(seed)
         self._attempt = Attempt(self._rng, self._error_m)
         self._command = self.create_publisher(TwistStamped, "operator/command", 1)

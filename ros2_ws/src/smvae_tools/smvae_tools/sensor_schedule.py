@@ -68,7 +68,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--perception", default="/smvae", help="lifecycle node to activate")
     parser.add_argument("--recorder", default="", help="wait until this node records everything")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="for any answer")
-    return parser.parse_args(rclpy.utilities.remove_ros_args([sys.argv[0], *arguments])[1:])
+    options = parser.parse_args(rclpy.utilities.remove_ros_args([sys.argv[0], *arguments])[1:])
+    for name in ("dwell", "warm_up", "timeout"):
+        if not getattr(options, name) >= 0.0:  # NaN would be waited for without end
+            parser.error(f"{name} must not be negative, got {getattr(options, name):g}")
+    return options
 
 
 def main(args: list[str] | None = None) -> int:

@@ -147,6 +147,7 @@ def test_the_clock_goes_on_through_a_silence(
         ("bag", ("--rate", "0"), "rate must be positive"),
         ("bag", ("--jump", "9:1"), "jump 9 s lies outside the bag"),
         ("bag", ("--wait", "-1"), "wait must not be negative"),
+        ("bag", ("--wait", "nan"), "wait must not be negative"),
     ],
 )
 def test_what_cannot_be_played_ends_with_one_line(

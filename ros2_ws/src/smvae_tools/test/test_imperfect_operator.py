@@ -58,3 +58,15 @@ def test_a_truth_that_says_nothing_makes_no_command_and_ends_nothing(
     finally:
         listener.close()
         program.end()
+
+
+@pytest.mark.parametrize("value", ["-0.1", ".nan", ".inf"])
+def test_an_error_that_is_no_length_is_refused(domain: int, tmp_path: Path, value: str) -> None:
+    program = Program(
+        "imperfect_operator", domain, tmp_path / "log", "--ros-args", "-p", f"error_m:={value}"
+    )
+    try:
+        assert program.process.wait(60) == 1
+        assert "must not be negative" in program.text()
+    finally:
+        program.end()

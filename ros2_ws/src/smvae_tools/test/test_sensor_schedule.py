@@ -17,7 +17,7 @@ from smvae_msgs.msg import LatentState
 from smvae_ros import topics
 from smvae_tools.bag_recorder import DEFAULT_TOPICS
 from smvae_tools.schedule_walker import MARKS_TOPIC, awaits_recording
-from smvae_tools.sensor_schedule import schedule
+from smvae_tools.sensor_schedule import parse, schedule
 from std_msgs.msg import String
 
 from smvae_core.modality import VISION_TOUCH
@@ -77,6 +77,16 @@ def test_it_holds_every_set_once_and_flips_many_at_a_time() -> None:
     flips = [len(set(a) ^ set(b)) for a, b in pairwise(order)]
     assert sum(flips) / len(flips) > 2.0
     assert schedule(sensors, seed=0) == order != schedule(sensors, seed=1)
+
+
+@pytest.mark.parametrize("flag", ["--dwell", "--warm-up", "--timeout"])
+@pytest.mark.parametrize("value", ["nan", "-1"])
+def test_a_time_that_never_ends_is_refused(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse([flag, value])
+    assert "must not be negative" in capsys.readouterr().err
 
 
 @pytest.mark.dds
