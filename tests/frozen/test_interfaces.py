@@ -1,0 +1,131 @@
+"""What users see and scripts rely on stays: every frozen line is still true, or listed as changed.
+
+New lines are free: new commands, options, parameters, topics, keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from smvae_core.modality import VISION_TOUCH
+from tests.frozen import lines
+
+FOLDER = Path(__file__).parent
+#: File -> frozen line -> (the line that took its place, or None; why). CHANGELOG says the same.
+CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {}
+
+
+def hold(file: str, now: Iterable[str]) -> None:
+    """Hold the lines of today to the frozen ones; spaces do not count, since terminals wrap."""
+    changes = CHANGES.get(file, {})
+    frozen = (FOLDER / file).read_text(encoding="utf-8").splitlines()
+    have = {re.sub(r"\s", "", line) for line in now}
+    for line in set(changes) - set(frozen):
+        pytest.fail(f"CHANGES lists what was never in {file}: {line}")
+    gone, wrong = [], []
+    for line in frozen:
+        there = re.sub(r"\s", "", line) in have
+        if line not in changes:
+            gone += [] if there else [line]
+            continue
+        became = changes[line][0]
+        if there or (became is not None and re.sub(r"\s", "", became) not in have):
+            wrong.append((line, became))
+    assert not gone, f"{file}: gone, and not listed in CHANGES:\n" + "\n".join(gone)
+    assert not wrong, f"{file}: not as CHANGES says: {wrong}"
+
+
+def test_frozen_help_of_commands() -> None:
+    hold("help.txt", lines.command_help())
+
+
+def test_frozen_help_of_ros_programs() -> None:
+    pytest.importorskip("rclpy")
+    hold("help_ros.txt", lines.ros_help())
+
+
+def test_frozen_parameters() -> None:
+    pytest.importorskip("smvae_ros")
+    hold("parameters.txt", lines.parameters())
+
+
+def test_frozen_parameter_files_load() -> None:
+    """A robot's old parameter file names only what the node has, with values that it takes."""
+    pytest.importorskip("smvae_ros")
+    from smvae_ros.parameters import check, table, unknown
+
+    known = table(VISION_TOUCH)
+    file = yaml.safe_load((FOLDER / "perception.yaml").read_text(encoding="utf-8"))
+    given = dict(flat(file["/**"]["ros__parameters"]))
+    assert len(given) > 40
+    assert not unknown(given, known)
+    for name, value in given.items():
+        assert type(value) is type(known[name].default), name
+    assert not check(known, {name: p.default for name, p in known.items()} | given)
+
+
+def flat(tree: dict[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def test_frozen_topics_and_services() -> None:
+    pytest.importorskip("smvae_ros")
+    hold("topics.txt", lines.topics())
+
+
+def test_frozen_launch_arguments() -> None:
+    hold("launch.txt", lines.launch_arguments())
+
+
+def test_frozen_executables() -> None:
+    hold("executables.txt", lines.executables())
+
+
+def test_help_is_unwrapped_into_entries() -> None:
+    text = """usage: x [-h]
+
+examples:
+  x one
+  x two
+      goes on
+--------------------
+ --a INT  Of what
+          kind. (default:
+          3)
+ --b      Other.
+"""
+    assert lines.help_entries(text) == [
+        "examples:",
+        "x one",
+        "x two goes on",
+        "--a INT Of what kind. (default: 3)",
+        "--b Other.",
+    ]
+
+
+def test_a_line_that_vanishes_is_named_unless_its_change_is_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frozen = (FOLDER / "executables.txt").read_text(encoding="utf-8").splitlines()
+    gone, rest = frozen[0], frozen[1:]
+    monkeypatch.setitem(CHANGES, "executables.txt", {"no line": (None, "why")})
+    with pytest.raises(pytest.fail.Exception, match="was never in"):
+        hold("executables.txt", frozen)
+    monkeypatch.setitem(CHANGES, "executables.txt", {})
+    with pytest.raises(AssertionError, match=gone):
+        hold("executables.txt", rest)
+    monkeypatch.setitem(CHANGES, "executables.txt", {gone: ("its successor", "why")})
+    with pytest.raises(AssertionError, match="not as CHANGES says"):
+        hold("executables.txt", rest)
+    hold("executables.txt", [*rest, "its  successor"])
+    with pytest.raises(AssertionError, match="not as CHANGES says"):
+        hold("executables.txt", [*frozen, "its successor"])
