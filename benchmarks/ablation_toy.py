@@ -21,7 +21,7 @@ import tyro
 from benchmarks.toy_tables import NAME
 from smvae_core.model.config import Pooling
 from smvae_training.hardware import source_version, versions
-from smvae_training.linear_gaussian import linear_gaussian, subset_variances, train_encoder
+from benchmarks.linear_gaussian import linear_gaussian, subset_variances, train_encoder
 from smvae_training.run import write_text
 
 

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.markdown import table
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import subset_name
 from smvae_core.novelty import Novelty
+from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluation.predict import Predictor
 from smvae_training.exporting import calibrate_run
@@ -127,7 +128,7 @@ class Bench:
 
     def __init__(self, run: Run, novelty: Novelty) -> None:
         self.run, self.novelty = run, novelty
-        self.subsets = all_subsets(run.model.names)
+        self.subsets = evaluated_subsets(run.model.names)
 
     def records(self, folder: Path) -> HeldOut:
         """Return every other record of a folder of episodes."""

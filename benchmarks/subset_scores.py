@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.device import choose_device
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import subset_name
 from smvae_core.model.distributions import likelihood_mean
+from smvae_core.subsets import evaluated_subsets
 from smvae_training.likelihood.checks import subset_checks
 from smvae_training.likelihood.entropy import posterior_entropies
 from smvae_training.likelihood.method import CannotEncode, Method
@@ -74,7 +75,7 @@ def image_errors(
     images = [m for m in method.modalities if m.is_image]
     count = len(next(iter(inputs.values())))
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for subset in all_subsets(method.names):
+    for subset in evaluated_subsets(method.names):
         parts: dict[str, list[Tensor]] = {m.name: [] for m in images}
         try:
             for start in range(0, count, CHUNK):

@@ -37,11 +37,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality, subset_name
+from smvae_core.subsets import nearest_subset
 
 Values = NDArray[np.float64]
 
 #: Default thresholds: one in 100 and one in 1000 held-out samples.
 WARN, ERROR = 2.0, 3.0
+#: Stands for every subset that was not calibrated, where there are too many of them.
+OTHERS = "*"
 #: Shares of held-out samples above the knots of a tail; the last is where extrapolation begins.
 SHARES = (1.0, 0.8, 0.5, 0.3, 0.2, 0.1)
 #: No tail falls faster than by a factor e for this step of a statistic (they are logarithms).
@@ -127,7 +130,8 @@ class Novelty:
     components: Mapping[str, Tail] = field(default_factory=dict)
     """Tail of each statistic, by `component(subset, name, modality)`."""
     subsets: Mapping[str, Tail] = field(default_factory=dict)
-    """Tail of the largest surprise among a subset's statistics, by subset."""
+    """Tail of the largest surprise among a subset's statistics, by subset; `OTHERS` where only some
+    subsets are calibrated, for the surprises that the nearest ones' tails give."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """How calibrated: data, records, trajectories, quantiles."""
 
@@ -142,9 +146,25 @@ class Novelty:
             ConfigError: If the subset or a statistic was not calibrated.
         """
         label = subset_name(tuple(subset))
-        if label not in self.subsets:
+        calibrated = self.subsets.get(label) or self.subsets.get(OTHERS)
+        if calibrated is None:
             raise ConfigError(f"novelty: '{label}' was not calibrated; export the bundle again")
-        return self.subsets[label].surprise(largest(self.components, statistics))
+        tails = {key: self.tail(key) for key in statistics}
+        return calibrated.surprise(largest(tails, statistics))
+
+    def tail(self, key: str) -> Tail:
+        """Return the scale of a component; of a subset not calibrated, that of the nearest.
+
+        Raises:
+            ConfigError: If there is none.
+        """
+        label, _, rest = key.partition("/")
+        if key not in self.components and OTHERS in self.subsets:
+            known = [k.partition("/")[0] for k in self.components if k.endswith(f"/{rest}")]
+            key = f"{nearest_subset(label.split('+'), known)}/{rest}" if known else key
+        if key not in self.components:
+            raise ConfigError(f"novelty: no scale for {key}; export the bundle again")
+        return self.components[key]
 
     def to_json(self) -> dict[str, Any]:
         return {

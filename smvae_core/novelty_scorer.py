@@ -91,7 +91,7 @@ class NoveltyScorer:
         decoded = {n: self._networks.decode(n, posterior.mean) for n in ordered}
         statistics, nll = self._statistics(ordered, posterior.mean, decoded)
         score = float(calibrated.score(ordered, statistics))
-        surprises = {k: float(calibrated.components[k].surprise(v)) for k, v in statistics.items()}
+        surprises = {k: float(calibrated.tail(k).surprise(v)) for k, v in statistics.items()}
         return NoveltyReport(score=score, surprises=surprises, nll=nll, decoded=decoded)
 
     def _statistics(

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import subset_name
+from smvae_core.subsets import FEW_SENSORS, nearest_subset
 
 #: Name of the file in a run and in a bundle.
 READOUT = "readout.json"
@@ -104,6 +105,8 @@ class Readout:
     def apply(self, subset: Sequence[str], mean: ArrayLike, variance: ArrayLike) -> Estimate:
         """Return what the latent of `subset` says; names in the model's order.
 
+        Of more sensors than have all their subsets fitted, the nearest subset's map is taken.
+
         Args:
             subset: Modalities that were fused.
             mean: (Z,) posterior mean.
@@ -113,6 +116,9 @@ class Readout:
             ConfigError: If there is no readout of that subset, or the latent has another size.
         """
         label = subset_name(tuple(subset))
+        sensors = {name for known in self.subsets for name in known.split("+")}
+        if label not in self.subsets and len(sensors) > FEW_SENSORS and sensors >= set(subset):
+            label = nearest_subset(subset, self.subsets)
         if label not in self.subsets:
             raise ConfigError(f"readout: none for '{label}', have {', '.join(self.subsets)}")
         return self.subsets[label].apply(mean, variance)

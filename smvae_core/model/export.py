@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import smvae_core
 from smvae_core.bundle import Manifest, write_bundle
 from smvae_core.errors import BundleError
-from smvae_core.modality import Modality, all_subsets, subset_name
+from smvae_core.modality import Modality, subset_name
 from smvae_core.model.distributions import likelihood_mean
 from smvae_core.model.networks import NoisyDecoder
 from smvae_core.model.smvae import SMVAE
@@ -24,6 +24,7 @@ from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics, normalise, prepare
 from smvae_core.readout import Readout
 from smvae_core.runtime import Runtime
+from smvae_core.subsets import evaluated_subsets
 
 #: Largest accepted |torch - onnxruntime| / (1 + |torch|), over posteriors and decoders.
 PARITY_TOLERANCE = 1e-4
@@ -163,7 +164,7 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
         if difference > worst:
             worst, where = difference, label
 
-    for subset in all_subsets(model.names):
+    for subset in evaluated_subsets(model.names):
         present = torch.tensor([[n in subset for n in model.names]])
         posterior = model.encode(batch, present)
         got = runtime.posterior(subset)

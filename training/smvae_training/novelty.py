@@ -14,17 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import SMVAEError
-from smvae_core.modality import Modality, all_subsets, subset_name
+from smvae_core.modality import Modality, subset_name
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.smvae import SMVAE
 from smvae_core.novelty import (
     ERROR,
+    OTHERS,
     SHARES,
     WARN,
     Novelty,
@@ -37,6 +39,7 @@ from smvae_core.novelty import (
     texture,
 )
 from smvae_core.preprocessing import Statistics, normalise
+from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset
 from smvae_training.evaluation.predict import CHUNK, Predictor
 from smvae_training.evaluation.records import thin
@@ -83,10 +86,11 @@ def statistics_of(predictor: Predictor) -> dict[str, dict[str, Values]]:
     """Return subset -> component -> statistic (N,) of a predictor's records."""
     model = predictor.model
     inputs = {name: x.numpy() for name, x in predictor.inputs.items()}
-    posteriors = {s: predictor.posterior(s) for s in all_subsets(model.names)}
+    posterior_of = cache(predictor.posterior)
     energies = {name: _energies(model.modality(name), x) for name, x in inputs.items()}
     found: dict[str, dict[str, Values]] = {}
-    for subset, posterior in posteriors.items():
+    for subset in evaluated_subsets(model.names):
+        posterior = posterior_of(subset)
         values = found[subset_name(subset)] = {}
         for name in subset:
             drawn = _drawn(model, posterior, name)
@@ -96,8 +100,8 @@ def statistics_of(predictor: Predictor) -> dict[str, dict[str, Values]]:
                 values[component(subset, "texture", name)] = energy.max(axis=0)
                 values[component(subset, "smooth", name)] = -energy.min(axis=0)
             if len(subset) > 1:
-                rest = posteriors[tuple(n for n in subset if n != name)]
-                pair = (posteriors[(name,)], rest)
+                rest = posterior_of(tuple(n for n in subset if n != name))
+                pair = (posterior_of((name,)), rest)
                 values[component(subset, "conflict", name)] = conflict(
                     *(part.numpy() for p in pair for part in (p.mean, p.variance.log()))
                 )
@@ -165,6 +169,8 @@ def calibrate(
     for found in values.values():
         components |= {k: _scale(v, fold) for k, v in found.items() if k not in components}
     subsets = {name: Tail.fit(largest(components, found)) for name, found in values.items()}
+    if len(subsets) < 2 ** len(model.names) - 1:
+        subsets[OTHERS] = _others(components, values)
     return Novelty(
         warn=warn,
         error=error,
@@ -178,6 +184,17 @@ def calibrate(
             "shares": list(SHARES),
         },
     )
+
+
+def _others(components: Mapping[str, Tail], values: Mapping[str, Mapping[str, Values]]) -> Tail:
+    """Return the scale of subsets that are not calibrated, from taking each one for such."""
+    surprises = []
+    for label, found in values.items():
+        if label.count("+"):
+            rest = {k: t for k, t in components.items() if not k.startswith(f"{label}/")}
+            without = Novelty(components=rest, subsets={OTHERS: next(iter(rest.values()))})
+            surprises.append(largest({key: without.tail(key) for key in found}, found))
+    return Tail.fit(np.concatenate(surprises))
 
 
 def _folds(group: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -18,9 +18,10 @@ from sklearn.pipeline import Pipeline
 
 from smvae_core.bundle import MANIFEST, Bundle, add_readout, sha256_of
 from smvae_core.errors import BundleError
-from smvae_core.modality import Modality, all_subsets, subset_name
+from smvae_core.modality import Modality, subset_name
 from smvae_core.readout import READOUT, LinearReadout, Readout
 from smvae_core.runtime import Runtime
+from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.data import fingerprint
 from smvae_training.evaluation.predict import Predictor
@@ -140,7 +141,9 @@ class _RunLatents:
 
     def means(self, records: Records) -> dict[tuple[str, ...], Array]:
         predictor = Predictor(self._model, self._run.statistics, records)
-        return {s: predictor.posterior(s).mean.numpy() for s in all_subsets(self._run.model.names)}
+        return {
+            s: predictor.posterior(s).mean.numpy() for s in evaluated_subsets(self._run.model.names)
+        }
 
 
 class _BundleLatents:
@@ -151,7 +154,7 @@ class _BundleLatents:
 
     def means(self, records: Records) -> dict[tuple[str, ...], Array]:
         runtime = self._runtime
-        subsets = all_subsets(runtime.manifest.names)
+        subsets = evaluated_subsets(runtime.manifest.names)
         found = {s: np.empty((len(records), runtime.manifest.latent_dim), "f4") for s in subsets}
         for row in range(len(records)):
             for m in runtime.modalities:

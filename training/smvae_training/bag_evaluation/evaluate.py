@@ -14,6 +14,7 @@ import numpy as np
 from smvae_core.bags import Bag, BagError
 from smvae_core.errors import ConfigError
 from smvae_core.runtime import Runtime
+from smvae_core.subsets import evaluated_subsets
 from smvae_training.bag_evaluation import numbers
 from smvae_training.bag_evaluation.gather import Gatherer
 from smvae_training.bag_evaluation.inputs import Input, find_inputs
@@ -90,7 +91,7 @@ def _evaluate(
         raise BagError(bag.path, f"not one latent came of it: {_why_none(replay)}")
     table: dict[str, Any] = {}
     if twin is not None:
-        with stages.stage("subsets", 2 ** len(runtime.modalities) - 1) as advance:
+        with stages.stage("subsets", len(evaluated_subsets(runtime.manifest.names))) as advance:
             table = subset_table(moments.kept, runtime, advance)
     columns = scores.arrays()
     _save(out / LATENTS, columns)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.modality import Modality, all_subsets, subset_name
+from smvae_core.modality import Modality, subset_name
 from smvae_core.runtime import Runtime
+from smvae_core.subsets import evaluated_subsets
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.bag_evaluation.scores import Array, Pair
 from smvae_training.evaluation.metrics import errors, squared_error
@@ -86,8 +87,9 @@ class Moments:
             return {}
         for name, (raw, _) in truths.items():
             self._runtime.observe(name, raw)
-        names = tuple(n for n in self._runtime.manifest.names if n in truths)
-        means = {s: self._runtime.posterior(s).mean for s in all_subsets(names)}
+        every = evaluated_subsets(self._runtime.manifest.names)
+        held = [s for s in every if set(s) <= set(truths)]
+        means = {s: self._runtime.posterior(s).mean for s in held}
         return {s: mean for s, mean in means.items() if np.isfinite(mean).all()}
 
 
@@ -103,7 +105,7 @@ def subset_table(
     """
     references = {m.name: _mean_image(m, moments) for m in runtime.modalities if m.is_image}
     found: dict[str, dict[str, Any]] = {}
-    for subset in all_subsets(runtime.manifest.names):
+    for subset in evaluated_subsets(runtime.manifest.names):
         name = subset_name(subset)
         rows = [k for k in moments if name in k.means]
         found[name] = {}

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.modality import Modality, all_subsets, subset_name
+from smvae_core.modality import Modality, subset_name
+from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.evaluation.baselines import NearestRecord, training_mean
 from smvae_training.evaluation.metrics import errors, squared_error, ssim
@@ -90,7 +91,7 @@ class Evaluation:
         self.run, self.episodes, self.config = run, episodes, config
         self.modalities: tuple[Modality, ...] = run.model_config.modalities
         self.names = run.model.names
-        self.subsets = all_subsets(self.names)
+        self.subsets = evaluated_subsets(self.names)
         self.started = time.perf_counter()
         parts = run.split(episodes)
         self.leaks = parts.leaks

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smvae_core.modality import all_subsets
+from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset
 from smvae_training.evaluation.evaluate import REPORT, RESULTS, jsonable
 from smvae_training.hardware import versions
@@ -249,7 +249,7 @@ class ImageEvaluation:
 
     def _entropy(self) -> dict[str, Any]:
         config = SamplingConfig(seed=self.config.seed)
-        total = len(self.quick) * len(all_subsets(self.names))
+        total = len(self.quick) * len(evaluated_subsets(self.names))
         with self.stages.stage("entropies", total) as advance:
             watched = Watched(self.method, advance, "encoded")
             found = posterior_entropies(watched, self.quick.inputs, config, device=self.device)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import Modality, all_subsets
+from smvae_core.modality import Modality
+from smvae_core.subsets import evaluated_subsets
 
 #: Images up to this side are cheap enough for many items.
 SMALL_SIDE = 28
@@ -61,7 +62,7 @@ class ImageEvaluateConfig:
 
     def chosen_subsets(self, names: tuple[str, ...]) -> list[tuple[str, ...]]:
         """Return the subsets that are scored, smallest first."""
-        every = all_subsets(names)
+        every = evaluated_subsets(names)
         return every if self.subsets == "all" else [s for s in every if len(s) in (1, len(names))]
 
 

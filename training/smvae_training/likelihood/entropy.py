@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import subset_name
+from smvae_core.subsets import evaluated_subsets
 from smvae_training.likelihood.method import CannotEncode, Method
 from smvae_training.likelihood.mixture import Mixture
 from smvae_training.likelihood.sampling import (
@@ -126,7 +127,7 @@ def posterior_entropies(
     exact = True
     with torch.inference_mode():
         for items, batch in blocks(method, inputs, index, device):
-            for subset in all_subsets(method.names):
+            for subset in evaluated_subsets(method.names):
                 try:
                     posterior = method.proposal(batch, subset)
                 except CannotEncode as error:

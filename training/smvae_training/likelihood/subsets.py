@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import subset_name
+from smvae_core.subsets import evaluated_subsets
 from smvae_training.likelihood.method import CannotEncode, Method
 from smvae_training.likelihood.mixture import Mixture, log_standard_normal
 from smvae_training.likelihood.sampling import (
@@ -149,7 +150,7 @@ def subset_likelihoods(
     refused: dict[str, str] = {}
     with torch.inference_mode():
         for items, batch in blocks(method, inputs, index, device):
-            for subset in subsets or all_subsets(method.names):
+            for subset in subsets or evaluated_subsets(method.names):
                 label = subset_name(subset)
                 try:
                     proposal = method.proposal(batch, subset)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import subset_name
 from smvae_core.runtime import Runtime
+from smvae_core.subsets import evaluated_subsets
 from smvae_training.live.bag import Latent, LiveRun, read_bag
 from smvae_training.live.fusion import FusionCheck, check_fusion, exceptions
 from smvae_training.live.images import ImageErrors, image_errors
@@ -83,7 +84,7 @@ def evaluate_live(
     found = LiveEvaluation(
         run=run, fusion=check_fusion(run, pairs), replayed=replayed, images={}, mean_images=means
     )
-    for subset in all_subsets(run.names):
+    for subset in evaluated_subsets(run.names):
         found.images[subset_name(subset)] = {
             m.name: image_errors(run, runtime, m, found.of_fused(subset), means)
             for m in run.modalities
@@ -157,7 +158,7 @@ def numbers(found: LiveEvaluation) -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "equal_to_offline": _share([r.equal for r in found.replayed]),
         "unequal_causes": dict(Counter(r.cause for r in unequal)),
-        "subsets": {subset_name(s): subset_numbers(found, s) for s in all_subsets(run.names)},
+        "subsets": {subset_name(s): subset_numbers(found, s) for s in evaluated_subsets(run.names)},
         NONE: none_numbers(found),
     }
 

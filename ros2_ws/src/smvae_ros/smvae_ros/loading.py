@@ -10,8 +10,9 @@ import numpy as np
 from smvae_core.bundle import Bundle
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
 from smvae_core.messages import require_converters
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import subset_name
 from smvae_core.runtime import Runtime
+from smvae_core.subsets import evaluated_subsets
 from smvae_ros.bundle_path import resolve
 
 
@@ -84,7 +85,7 @@ def warm_up(runtime: Runtime, stopping: Callable[[], bool]) -> None:
         for modality in runtime.modalities:
             step = f"network embed/{modality.name}"
             runtime.observe(modality.name, modality.example_sample())
-        for subset in all_subsets(runtime.manifest.names):
+        for subset in evaluated_subsets(runtime.manifest.names):
             if stopping():
                 raise Interrupted
             step = f"subset {subset_name(subset)}"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smvae_core.model.distributions import Posterior
-from smvae_training.linear_gaussian import (
+from benchmarks.linear_gaussian import (
     LinearGaussian,
     SensorEncoder,
     SubsetVariances,
