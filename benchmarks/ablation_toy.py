@@ -18,10 +18,10 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks.linear_gaussian import linear_gaussian, subset_variances, train_encoder
 from benchmarks.toy_tables import NAME
 from smvae_core.model.config import Pooling
 from smvae_training.hardware import source_version, versions
-from benchmarks.linear_gaussian import linear_gaussian, subset_variances, train_encoder
 from smvae_training.run import write_text
 
 

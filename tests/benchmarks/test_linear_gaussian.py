@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from smvae_core.model.distributions import Posterior
 from benchmarks.linear_gaussian import (
     LinearGaussian,
     SensorEncoder,
@@ -14,6 +13,7 @@ from benchmarks.linear_gaussian import (
     subset_variances,
     train_encoder,
 )
+from smvae_core.model.distributions import Posterior
 
 
 @pytest.fixture(scope="module")
