@@ -53,7 +53,7 @@ def measure(bundle: Path, folder: Path, repetitions: int) -> Result:
     return Result(
         promises=(
             Promise(
-                text=f"a sensor that stops is no longer fused, and its status says so, within "
+                text=f"a sensor that stops is no longer fused, and its status says so within "
                 f"{LIMIT_S:g} s (worst of {repetitions} per sensor)",
                 figure=worst_gone,
                 limit=LIMIT_S,
@@ -73,23 +73,24 @@ def measure(bundle: Path, folder: Path, repetitions: int) -> Result:
                 unit="s",
             ),
             Promise(
-                text="every subset of the sensors that is alive gives latents of exactly that "
-                "subset",
+                text="each subset of the sensors, when it alone lives, gives latents of exactly "
+                "that subset",
                 figure=sum(seconds is not None for seconds in reached.values()),
                 limit=len(SUBSETS),
                 unit=f"of {len(SUBSETS)} subsets",
                 at_least=True,
             ),
             Promise(
-                text=f"without any sensor NO_INPUT says so within {LIMIT_S:g} s",
+                text=f"without any sensor the status becomes NO_INPUT within {LIMIT_S:g} s",
                 figure=silent,
                 limit=LIMIT_S,
                 unit="s",
             ),
         ),
-        done=f"Each sensor of a running robot stopped and returned {repetitions} times; median "
-        f"{_median(gone):.2f} s until its status says so, {_median(back):.2f} s until it is fused "
-        "again. Then each of the 15 subsets, and none. Limits are the node's defaults.",
+        done=f"Each sensor of a running robot stopped and returned {repetitions} times. The "
+        f"median time until its status said so was {_median(gone):.2f} s, until it was fused again "
+        f"{_median(back):.2f} s. Then each of the 15 subsets was sent, and at last nothing. Limits "
+        "are the node's defaults.",
         settings={"image_size": (128, 128), "rates_hz": RATES_HZ, "parameters": "defaults"},
         raw={
             "gone_s": gone,

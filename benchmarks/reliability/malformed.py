@@ -209,27 +209,28 @@ def result(found: Found, seconds: float) -> Result:
     return Result(
         promises=(
             Promise(
-                text="damaged messages of every type sent to the live node",
+                text="damaged messages of every type are sent to the live node",
                 figure=found.damaged,
                 limit=5000,
                 unit="messages",
                 at_least=True,
             ),
             Promise(
-                text="of them none is lost: sent = converted + rejected",
+                text="none of them is lost: sent = converted + rejected",
                 figure=abs(sent - found.converted - rejected) + found.lost,
                 limit=0,
                 unit="messages",
             ),
             Promise(
-                text="of them none is rejected without a documented reason",
+                text="none of them is rejected without a documented reason",
                 figure=unknown,
                 limit=0,
                 unit="messages",
             ),
             Promise(
-                text="of them none is converted that must be rejected, rejected that means "
-                "something, or rejected for a reason that it does not have",
+                text="none of them gets a wrong verdict: converted although it must be rejected, "
+                "rejected although it has a meaning, or rejected for a reason that it does not "
+                "have",
                 figure=len(found.wrong),
                 limit=0,
                 unit="messages",
@@ -241,7 +242,7 @@ def result(found: Found, seconds: float) -> Result:
                 unit="faults",
             ),
             Promise(
-                text="afterwards well-formed messages of all four sensors are fused, with each set "
+                text="afterwards well-formed messages of all four sensors are fused, for each set "
                 "of message types",
                 figure=found.fusing,
                 limit=len(ROUNDS),
@@ -249,10 +250,10 @@ def result(found: Found, seconds: float) -> Result:
                 at_least=True,
             ),
         ),
-        done=f"{found.damaged} damaged messages among {sent}, of every message type, through one "
-        f"node in {seconds:.0f} s: {found.converted} converted (damage that leaves a meaning, and "
-        f"well-formed ones), {rejected} rejected. Reliable on both sides, each answered before the "
-        "next.",
+        done=f"One node got {sent} messages of every message type in {seconds:.0f} s, of which "
+        f"{found.damaged} were damaged. It converted {found.converted}: well-formed ones, and "
+        f"damaged ones that still have a meaning. It rejected {rejected}. Both sides were "
+        "reliable, and each message was answered before the next was sent.",
         settings={"parameters": settings(), "message_types": list(ROUNDS), "seed": 0},
         raw={
             "sent": sent,

@@ -101,9 +101,9 @@ def result(
     promises = [
         *_steady(figures),
         Promise(
-            text=f"at {MULTIPLE:g} times the sensor rates, images of {SIZE[0]} x {SIZE[1]}, 99 in "
-            f"100 latents are received within {PERIODS:g} times the mean time from latent to "
-            "latent after their stamp: no sample waits for more than the run before its own",
+            text=f"at {MULTIPLE:g} times the sensor rates and images of {SIZE[0]} x {SIZE[1]}, 99 "
+            f"in 100 latents are received within {PERIODS:g} times the mean time between latents "
+            "after their stamp: a sample waits only for the run before its own",
             figure=everything["p99"] / (1e3 * seconds / len(rows)),
             limit=PERIODS,
             unit="",
@@ -113,14 +113,14 @@ def result(
     growth = float(np.mean(rss[-third:]) - np.mean(rss[:third]))
     promises += [
         Promise(
-            text=f"at {MULTIPLE:g} times the rates, once sensors stop no latent comes of samples "
-            f"older than {LATE_S:g} s: nothing was queued",
+            text=f"at {MULTIPLE:g} times the rates, no latent is made of samples older than "
+            f"{LATE_S:g} s once the sensors stop: nothing was queued",
             figure=late,
             limit=0,
             unit="latents",
         ),
         Promise(
-            text=f"at {MULTIPLE:g} times the rates memory grows by at most {LIMIT_MB:g} MB from "
+            text=f"at {MULTIPLE:g} times the rates, memory grows by at most {LIMIT_MB:g} MB from "
             "the first third of the run to the last",
             figure=growth,
             limit=LIMIT_MB,
@@ -130,9 +130,9 @@ def result(
     rates = ", ".join(f"{n} {sent[n]['rate_hz']:.0f} Hz" for n in NAMES)
     return Result(
         promises=tuple(promises),
-        done=f"{seconds:.0f} s of {rates} as sent, images of {SIZE[0]} x {SIZE[1]}; "
-        f"{len(rows) / seconds:.1f} latents per second; stamp to receipt p50 "
-        f"{everything['p50']:.0f} ms, p99 {everything['p99']:.0f} ms.",
+        done=f"{seconds:.0f} s of {rates} as sent, with images of {SIZE[0]} x {SIZE[1]}. "
+        f"The node made {len(rows) / seconds:.1f} latents per second. The time from stamp to "
+        f"receipt was {everything['p50']:.0f} ms (p50) and {everything['p99']:.0f} ms (p99).",
         settings={
             "image_size": SIZE,
             "wanted_hz": {k: v * MULTIPLE for k, v in RATES_HZ.items()},
@@ -156,8 +156,8 @@ def _steady(figures: dict[str, Any]) -> list[Promise]:
     named = {"node_latency_ms": "node latency", "stamp_to_receipt_ms": "stamp-to-receipt"}
     return [
         Promise(
-            text=f"at {MULTIPLE:g} times the sensor rates the p{q} of {named[quantity]} in the "
-            f"last third of the run is at most {limit:g} times that of the first",
+            text=f"at {MULTIPLE:g} times the sensor rates, the p{q} of {named[quantity]} in the "
+            f"last third of the run is at most {limit:g} times that of the first third",
             figure=figures[quantity]["last"][f"p{q}"] / figures[quantity]["first"][f"p{q}"],
             limit=limit,
             unit="",

@@ -23,21 +23,29 @@ MEASUREMENTS = {
 }
 OPENING = """# Reliability
 
-What the node promises, how each promise is tested, and the figure measured. Written by
-`python -m benchmarks.reliability.page` from `benchmarks/results/reliability-*.json`; not edited by
-hand.
+This page says what the node promises, how each promise is tested, and what was measured.
+`python -m benchmarks.reliability.page` writes it from `benchmarks/results/reliability-*.json`. Do
+not edit it by hand.
 
-Measured on a live node in a process of its own, over real DDS, as an integrator would: sensors,
-node and listener are separate processes, the lifecycle is driven through its services. To measure
-again: `. scripts/ros_env.sh`, then `python -m benchmarks.reliability NAME`, NAME being malformed,
-dropout, overload, soak (10 minutes) or respawn. A promise that is not kept is printed as
+The node is measured as an integrator would measure it. Sensors, node and listener are separate
+processes, and they talk over real DDS. The node's lifecycle is driven through its services.
+
+To measure again: `. scripts/ros_env.sh`, then `python -m benchmarks.reliability NAME`. NAME is
+malformed, dropout, overload, soak (10 minutes) or respawn. A promise that is not kept is printed as
 **BROKEN**.
 """
-CONVERSIONS = """The same corpus went through the conversions alone, without DDS: {messages:,}
-messages of every type, {built_by_hypothesis:,} of them built by Hypothesis field by field and
-{damaged:,} well formed and then damaged, {converted:,} converted to the array that they
-mean, {refused:,} refused for a fault that they have, {disagreements} disagreements with a second
-reading written from the formats' definitions (`python -m benchmarks.malformed_messages`).
+CONVERSIONS = """The same corpus went through the conversions alone, without DDS. A second reading,
+written from the formats' definitions, judged every result (`python -m
+benchmarks.malformed_messages`).
+
+| messages | number |
+|---|---|
+| of every type | {messages:,} |
+| of them built by Hypothesis, field by field | {built_by_hypothesis:,} |
+| of them well formed, then damaged | {damaged:,} |
+| converted to the array that they mean | {converted:,} |
+| refused for a fault that they have | {refused:,} |
+| disagreements with the second reading | {disagreements} |
 """
 
 
@@ -94,7 +102,7 @@ def _machine(folder: Path) -> str:
     return (
         f"{hardware['cores']} cores of {hardware['cpu']}, {hardware['memory_gb']:g} GB; "
         f"{newest['middleware']}, {newest['fastdds_profile']}; {said}. Other work may run on the "
-        "machine: load averages and the cores' shares before and after are in the files.\n"
+        "machine. The files hold load averages and the cores' shares, before and after.\n"
     )
 
 

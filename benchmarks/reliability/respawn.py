@@ -56,16 +56,16 @@ def measure(bundle: Path, folder: Path, repetitions: int) -> Result:
         promises=(
             Promise(
                 text=f"a node that was killed fuses every sensor again within {LIMIT_S:g} s of the "
-                f"kill, the launch file's {delay_s:g} s before a respawn included (worst of "
+                f"kill, including the launch file's {delay_s:g} s before a respawn (worst of "
                 f"{repetitions})",
                 figure=worst,
                 limit=LIMIT_S,
                 unit="s",
             ),
         ),
-        done=f"SIGKILL {repetitions} times with all sensors sending; a loop starts the process "
-        "again and configures and activates it through its services, as launch does; median "
-        f"{median:.2f} s.",
+        done=f"The node was killed by SIGKILL {repetitions} times while all sensors sent. A loop "
+        "starts the process again, then configures and activates it through its services, as "
+        f"launch does. The median was {median:.2f} s.",
         settings={"respawn_delay_s": delay_s, "image_size": (128, 128), "rates_hz": RATES_HZ},
         raw={"rounds": rounds, "median_s": median, "worst_s": worst},
     )

@@ -82,7 +82,7 @@ def result(
         promises=(
             Promise(
                 text=f"memory grows by at most {LIMIT_MB:g} MB {said}, from the mean of the second "
-                "minute to the mean of the last",
+                "minute to the mean of the last minute",
                 figure=growth,
                 limit=LIMIT_MB,
                 unit="MB",
@@ -100,16 +100,20 @@ def result(
                 unit="descriptors",
             ),
             Promise(
-                text=f"no second without a latent {said}", figure=silent, limit=0, unit="seconds"
+                text=f"no second passes without a latent {said}",
+                figure=silent,
+                limit=0,
+                unit="seconds",
             ),
         ),
         done=f"{minutes:.0f} minutes of rgb and depth of {SIZE[0]} x {SIZE[1]} at 30 Hz, force at "
-        "500 Hz, action at 20 Hz, with a listener to latents and both predicted images; "
-        f"{latents / seconds:.1f} latents per second, of which "
-        f"{sum(s['all_fused'] for s in samples) / max(latents, 1):.1%} of all four sensors. Of the "
-        f"growth {parts['anonymous']:.2f} MB are the node's own memory, {parts['shared']:.2f} MB "
-        f"pages of Fast DDS's shared memory; a line through all after the first minute rises by "
-        f"{slope:.2f} MB per minute, through the second half by {settled:.3f}.",
+        "500 Hz, action at 20 Hz. A listener received latents and both predicted images. The node "
+        f"made {latents / seconds:.1f} latents per second, "
+        f"{sum(s['all_fused'] for s in samples) / max(latents, 1):.1%} of them of all four "
+        f"sensors. Of the growth {parts['anonymous']:.2f} MB are the node's own memory, and "
+        f"{parts['shared']:.2f} MB are pages of Fast DDS's shared memory. A line through all "
+        f"samples after the first minute rises by {slope:.2f} MB per minute, a line through the "
+        f"second half by {settled:.3f}.",
         settings={"image_size": SIZE, "rates_hz": RATES_HZ, "parameters": "defaults"},
         raw={
             "seconds": seconds,

@@ -20,25 +20,24 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_damaged_messages_of_every_type_are_converted_right_or_refused_rightly",
             f"{_ROS}/test_conversions_malformed.py::test_any_message_of_a_type",
         ),
-        "A conversion that fails in a way that nobody thought of rejects the message, and the node "
-        "goes on": (
+        "A conversion that fails in an unforeseen way rejects the message, and the node goes on": (
             f"{_NODE}/test_faults.py::"
             "test_a_conversion_that_fails_unforeseen_rejects_the_message_by_the_errors_name",
             f"{_NODE}/test_faults.py::"
             "test_a_callback_that_fails_is_counted_and_the_next_message_is_taken",
         ),
-        "A latent equals what the runtime makes of the samples that it names, for every subset": (
+        "For every subset a latent equals what the runtime makes of the samples that it names": (
             f"{_NODE}/test_subsets.py::test_latent_of_a_subset_equals_the_runtime",
         ),
         "Every message type of a modality gives the latent of its sample": (
             f"{_NODE}/test_message_types.py::test_each_message_type_gives_the_latent_of_its_sample",
         ),
-        "Depth in the wrong unit is a warning": (
+        "Depth in the wrong unit gives a warning": (
             f"{_NODE}/test_message_types.py::test_implausible_depth_is_used_and_reported",
         ),
     },
     "Sensors that come and go": {
-        "A driver that ends is ABSENT, one that starts again with another reliability is fused": (
+        "A driver that ends is ABSENT. One that starts again with another reliability is fused": (
             f"{_NODE}/test_dropout.py::"
             "test_a_driver_that_ends_is_absent_and_one_that_starts_again_is_fused",
         ),
@@ -54,7 +53,7 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
             f"{_NODE}/test_dropout.py::"
             "test_a_driver_that_ends_is_absent_and_one_that_starts_again_is_fused",
         ),
-        "A publisher that does not match is an ERROR with topic and policy, until it is mended": (
+        "A publisher that does not match gives an ERROR with topic and policy until it is mended": (
             f"{_NODE}/test_time_and_qos.py::"
             "test_an_incompatible_publisher_shows_until_it_is_mended",
             f"{_NODE}/test_time_and_qos.py::test_a_topic_of_another_type_shows_in_diagnostics",
@@ -68,7 +67,7 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
             f"{_NODE}/test_clock.py::test_a_bag_that_loops_drops_everything_each_time",
             f"{_NODE}/test_clock.py::test_a_forward_jump_drops_everything",
         ),
-        "Stamps that begin again without a clock do the same; one message out of order does not": (
+        "Stamps that begin again without a clock do the same. One message out of order does not": (
             f"{_NODE}/test_clock.py::test_a_bag_that_loops_without_a_clock_begins_one_epoch",
             f"{_NODE}/test_clock.py::test_one_message_out_of_order_is_no_restart",
         ),
@@ -83,15 +82,15 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "Lifecycle": {
-        "/clock, parameters, `~/reset` and lifecycle requests are served while sensors send as "
-        "fast as they can": (
+        "The node serves /clock, parameters, `~/reset` and lifecycle requests while sensors send "
+        "as fast as they can": (
             f"{_NODE}/test_flood.py::test_clock_parameters_and_services_are_served_under_a_flood",
         ),
         "Fifty cycles leave no thread, endpoint or memory behind": (
             f"{_NODE}/test_lifecycle_leaks.py::test_fifty_cycles_leak_no_thread_endpoint_or_memory",
         ),
-        "SIGINT and SIGTERM at any moment after the first log line end it with code 0 within 2 s "
-        "(the tests allow a machine without a free core three times that)": (
+        "SIGINT and SIGTERM, at any moment after the first log line, end the node with code 0 "
+        "within 2 s (in the tests a machine without a free core gets three times that)": (
             f"{_NODE}/test_lifecycle_signals.py::test_at_the_first_log_line",
             f"{_NODE}/test_lifecycle_signals.py::test_around_a_configure",
             f"{_NODE}/test_lifecycle_signals.py::test_in_a_configure_that_takes_minutes",
@@ -105,7 +104,7 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
         "A node started where another was killed is configured and activated": (
             f"{_NODE}/test_lifecycle_start.py::test_a_node_started_where_another_was_killed_comes_up",
         ),
-        "A dead inference thread is an ERROR and leaves active": (
+        "A dead inference thread gives an ERROR, and the node leaves active": (
             f"{_NODE}/test_lifecycle.py::"
             "test_a_dead_inference_thread_shows_as_error_and_leaves_active",
         ),
@@ -120,7 +119,7 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
         "A model whose output is no number gives ERROR, never a latent": (
             f"{_NODE}/test_diagnostics.py::test_a_model_that_gives_no_numbers_is_counted",
         ),
-        "Novelty above its threshold is OUT_OF_DISTRIBUTION": (
+        "Novelty above its threshold gives OUT_OF_DISTRIBUTION": (
             f"{_NODE}/test_outputs.py::test_novelty_above_its_threshold_is_out_of_distribution",
         ),
         "Diagnostics come while sensors flood the node": (
@@ -134,16 +133,17 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "Security": {
-        "A bundle that was tampered with is refused; a pinned hash must match": (
+        "A bundle that was tampered with is refused. A pinned hash must match": (
             f"{_NODE}/test_lifecycle.py::"
             "test_a_tampered_bundle_is_refused_and_a_mended_one_is_taken",
             f"{_NODE}/test_loading.py::test_a_pinned_hash_must_match",
         ),
-        "No pickle, no eval, no network, no path below the working directory at run time": (
+        "At run time the node uses no pickle, no eval, no network, no path below the working "
+        "directory": (
             f"{_ROS}/test_run_time_safety.py::test_no_pickle_no_eval_no_network_no_working_folder",
             f"{_NODE}/test_bundle_path.py::test_a_relative_path_is_refused_even_where_it_exists",
         ),
-        "The shipped SROS2 policy is what the node needs, no more": (
+        "The shipped SROS2 policy allows what the node needs and nothing more": (
             f"{_TOOLS}/test_security_policy.py::"
             "test_a_policy_allows_what_the_node_uses_and_nothing_else",
         ),
