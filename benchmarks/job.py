@@ -25,8 +25,8 @@ from benchmarks.scores import Scored, score, validation_score
 from benchmarks.variants import Variant
 from smvae_core.errors import ConfigError
 from smvae_training.config import TrainConfig
+from smvae_training.evaluate.likelihood.method import Method, SMVAEMethod
 from smvae_training.hardware import source_version, versions
-from smvae_training.likelihood.method import Method, SMVAEMethod
 from smvae_training.module import TrainingDiverged
 from smvae_training.run import RunPaths, RunRecord, load_weights, split_episodes, write_text
 from smvae_training.trainer import prepare_data, train

@@ -21,14 +21,14 @@ from benchmarks.subset_scores import score_subsets
 from smvae_core.preprocessing import Statistics, normalise
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.splits import Split
-from smvae_training.likelihood.calibration import calibrate
-from smvae_training.likelihood.checks import sanity_checks
-from smvae_training.likelihood.classifier import Classifier, train_classifier
-from smvae_training.likelihood.coherence import measure_coherence
-from smvae_training.likelihood.entropy import posterior_entropies
-from smvae_training.likelihood.estimate import EstimateConfig, estimate
-from smvae_training.likelihood.method import Method
-from smvae_training.likelihood.subsets import SubsetConfig, subset_likelihoods
+from smvae_training.evaluate.likelihood.calibration import calibrate
+from smvae_training.evaluate.likelihood.checks import sanity_checks
+from smvae_training.evaluate.likelihood.classifier import Classifier, train_classifier
+from smvae_training.evaluate.likelihood.coherence import measure_coherence
+from smvae_training.evaluate.likelihood.entropy import posterior_entropies
+from smvae_training.evaluate.likelihood.estimate import EstimateConfig, estimate
+from smvae_training.evaluate.likelihood.method import Method
+from smvae_training.evaluate.likelihood.subsets import SubsetConfig, subset_likelihoods
 
 #: Per-item values kept for paired differences.
 KEPT = ("index", "joint", "marginal", "conditional")

@@ -17,11 +17,11 @@ from benchmarks.device import choose_device
 from smvae_core.modality import subset_name
 from smvae_core.model.distributions import likelihood_mean
 from smvae_core.subsets import evaluated_subsets
-from smvae_training.likelihood.checks import subset_checks
-from smvae_training.likelihood.entropy import posterior_entropies
-from smvae_training.likelihood.method import CannotEncode, Method
-from smvae_training.likelihood.subsets import SubsetConfig, subset_likelihoods
-from smvae_training.likelihood.summary import mean_and_error
+from smvae_training.evaluate.likelihood.checks import subset_checks
+from smvae_training.evaluate.likelihood.entropy import posterior_entropies
+from smvae_training.evaluate.likelihood.method import CannotEncode, Method
+from smvae_training.evaluate.likelihood.subsets import SubsetConfig, subset_likelihoods
+from smvae_training.evaluate.likelihood.summary import mean_and_error
 
 CHUNK = 128
 

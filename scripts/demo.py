@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smvae_core.errors import SMVAEError
-from smvae_training.live.demo_report import DemoPaths
+from smvae_training.evaluate.live.demo_report import DemoPaths
 
 ROOT = Path(__file__).resolve().parent.parent
 SMVAE = Path(sys.executable).parent / "smvae"
@@ -74,7 +74,9 @@ def stages(options: argparse.Namespace, paths: DemoPaths) -> list[Stage]:
         run_live(ROOT, paths.root, paths.bundle, live)
 
     def report(_: bool) -> None:
-        command("report", sys.executable, "-m", "smvae_training.live.demo_report", paths.root)
+        command(
+            "report", sys.executable, "-m", "smvae_training.evaluate.live.demo_report", paths.root
+        )
 
     return [
         Stage(
@@ -118,7 +120,7 @@ def stages(options: argparse.Namespace, paths: DemoPaths) -> list[Stage]:
 
 def finish_summary(paths: DemoPaths, extra: dict[str, float]) -> dict[str, Any]:
     """Put the seconds of all stages, the report's included, into summary.json."""
-    from smvae_training.live.demo_report import stage_seconds
+    from smvae_training.evaluate.live.demo_report import stage_seconds
 
     summary: dict[str, Any] = json.loads(paths.summary.read_text(encoding="utf-8"))
     seconds = summary.get("seconds", {}) | stage_seconds(paths) | extra

@@ -7,8 +7,8 @@ Needs an environment of its own, since MultiVae stays out of this package's requ
 
 `build(method)(TrainConfig)` returns (model, objective), which `smvae_training.trainer.train` takes
 as its `build`: data order, learning rate, annealing, checkpoints and resume are then those of our
-own model. The model is also a `smvae_training.likelihood.method.Method`, so that one evaluator
-scores all. What is computed stands in the docstring of each method's module.
+own model. The model is also a `Method` (`smvae_training.evaluate.likelihood.method`), so that one
+evaluator scores all. What is computed stands in the docstring of each method's module.
 
 Given to every peer: our embedding network of each modality, to which two linear heads give mean and
 log variance of a Normal; our decoders; our likelihoods, noise scale learned included; our weights

@@ -9,8 +9,8 @@ from benchmarks.peers.model import Loss, Passes, PeerModel, decoders, encoders, 
 from benchmarks.peers.networks import JointEncoder
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import Posterior
-from smvae_training.likelihood.method import CannotEncode
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.method import CannotEncode
+from smvae_training.evaluate.likelihood.mixture import Mixture
 
 #: Weight of the unimodal encoders' divergences: the paper's choice for MNIST, MultiVae's default.
 ALPHA = 0.1

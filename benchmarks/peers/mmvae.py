@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.peers.library import MMVAE, BaseMultiVAE, MMVAEConfig, MultimodalBaseDataset
 from benchmarks.peers.model import Loss, Passes, PeerModel, decoders, encoders, sizes
 from smvae_core.model.config import ModelConfig
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.mixture import Mixture
 
 #: Samples per expert and step. Each costs a pass of every decoder for every modality.
 K = 1

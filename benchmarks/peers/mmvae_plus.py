@@ -21,7 +21,7 @@ from benchmarks.peers.model import Loss, Passes, PeerModel, decoders
 from benchmarks.peers.networks import SplitEncoder
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import Posterior
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.mixture import Mixture
 
 #: Samples per expert and step, as for MMVAE.
 K = 1

@@ -21,7 +21,7 @@ from smvae_core.modality import find
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import log_likelihood
 from smvae_core.model.smvae import noise_scales
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.mixture import Mixture
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from benchmarks.peers.library import BaseMultiVAE, MoPoE, MoPoEConfig, Multimoda
 from benchmarks.peers.model import Loss, Passes, PeerModel, decoders, encoders, sizes
 from smvae_core.modality import all_subsets
 from smvae_core.model.config import ModelConfig
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.mixture import Mixture
 
 
 class MoPoEPeer(PeerModel):

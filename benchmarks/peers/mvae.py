@@ -20,7 +20,7 @@ from benchmarks.peers.model import (
 )
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import Posterior
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.mixture import Mixture
 
 
 class MVAEPeer(PeerModel):

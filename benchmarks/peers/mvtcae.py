@@ -8,7 +8,7 @@ from benchmarks.peers.library import MVTCAE, BaseMultiVAE, MultimodalBaseDataset
 from benchmarks.peers.model import Loss, Passes, PeerModel, decoders, encoders, sizes
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import Posterior
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.mixture import Mixture
 
 #: Share of the conditional bottlenecks in the objective: MultiVae's default.
 ALPHA = 0.1

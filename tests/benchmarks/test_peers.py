@@ -18,9 +18,9 @@ from benchmarks.peers import METHODS, build
 from smvae_core.modality import MNIST, Modality, all_subsets, vision_touch
 from smvae_core.model import ElboTerms, ModelConfig, ObjectiveConfig
 from smvae_training.config import TrainConfig
-from smvae_training.likelihood.estimate import EstimateConfig, estimate
-from smvae_training.likelihood.method import CannotEncode
-from smvae_training.likelihood.mixture import log_standard_normal
+from smvae_training.evaluate.likelihood.estimate import EstimateConfig, estimate
+from smvae_training.evaluate.likelihood.method import CannotEncode
+from smvae_training.evaluate.likelihood.mixture import log_standard_normal
 
 try:
     from benchmarks.peers.library import MMVAE, MultimodalBaseDataset

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("rosbags")
 
 from smvae_core.bags import Bag
-from smvae_training.live.demo_report import DemoPaths, make_summary
-from smvae_training.live.evaluate import LiveEvaluation, evaluate_live, numbers
+from smvae_training.evaluate.live.demo_report import DemoPaths, make_summary
+from smvae_training.evaluate.live.evaluate import LiveEvaluation, evaluate_live, numbers
 from tests.frozen import frozen, lines
 from tests.frozen.test_interfaces import hold
 
@@ -55,7 +55,7 @@ def test_the_bag_offline_gives_the_frozen_latents() -> None:
 def test_the_demo_s_summary_keeps_its_keys(found: LiveEvaluation, tmp_path: Path) -> None:
     """All but those of processes, which a demo has: `python -m tests.frozen.make summary DEMO`."""
     from smvae_training.cli import main
-    from smvae_training.evaluation.evaluate import jsonable
+    from smvae_training.evaluate.episodes import jsonable
     from tests.frozen.episodes import write_episodes
 
     episodes = str(write_episodes(tmp_path / "episodes"))

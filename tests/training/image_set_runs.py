@@ -16,8 +16,8 @@ from smvae_datasets.dataset import ImageRecords
 from smvae_datasets.image_sets.idx import write_idx
 from smvae_datasets.image_sets.places import IDX_FILES
 from smvae_training.commands.figures import FiguresArguments
-from smvae_training.image_sets.evaluate import evaluate_image_run
-from smvae_training.image_sets.settings import ImageEvaluateConfig
+from smvae_training.evaluate.images.evaluate import evaluate_image_run
+from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.presets import debug, preset
 from smvae_training.run import Run, RunPaths, load_run
 from smvae_training.trainer import prepare_data, train, train_on

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from smvae_core.modality import MNIST, Modality
 from smvae_core.model.distributions import log_likelihood
-from smvae_training.likelihood.method import CannotEncode
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.method import CannotEncode
+from smvae_training.evaluate.likelihood.mixture import Mixture
 
 Q = Callable[["LinearGaussian", Mapping[str, Tensor], tuple[str, ...]], Mixture]
 

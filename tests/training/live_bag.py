@@ -16,7 +16,7 @@ from smvae_core.fusion.rules import Observation
 from smvae_core.messages import CONVERTERS, ConversionOptions
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
-from smvae_training.live.bag import (
+from smvae_training.evaluate.live.bag import (
     LATENT,
     MARKS,
     MODEL_INFO,

@@ -15,7 +15,7 @@ from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.runtime import Runtime
-from smvae_training.live.bag import sensor_of
+from smvae_training.evaluate.live.bag import sensor_of
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 

@@ -29,9 +29,9 @@ from smvae_training.bag_evaluation.evaluate import (
 )
 from smvae_training.bag_evaluation.options import BagOptions
 from smvae_training.bag_evaluation.pictures import count_frames
-from smvae_training.live.bag import LiveRun, read_bag
-from smvae_training.live.images import as_network
-from smvae_training.live.replay import window
+from smvae_training.evaluate.live.bag import LiveRun, read_bag
+from smvae_training.evaluate.live.images import as_network
+from smvae_training.evaluate.live.replay import window
 
 QUICK = {"video": False, "subsets": "none"}
 NAMES = ("rgb", "depth", "force", "action")

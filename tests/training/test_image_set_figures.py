@@ -14,13 +14,13 @@ from smvae_core.errors import ConfigError
 from smvae_core.modality import MNIST
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.commands.figures import data_of, figures, write_figures
-from smvae_training.image_sets.evaluate import evaluate_image_run
-from smvae_training.image_sets.grids import mosaic
-from smvae_training.image_sets.items import Items
-from smvae_training.image_sets.pictures import check_names, pictures
-from smvae_training.image_sets.reliability import bins
-from smvae_training.image_sets.settings import ImageEvaluateConfig
-from smvae_training.image_sets.tsne import latents, neighbour_accuracy
+from smvae_training.evaluate.images.evaluate import evaluate_image_run
+from smvae_training.evaluate.images.grids import mosaic
+from smvae_training.evaluate.images.items import Items
+from smvae_training.evaluate.images.pictures import check_names, pictures
+from smvae_training.evaluate.images.reliability import bins
+from smvae_training.evaluate.images.settings import ImageEvaluateConfig
+from smvae_training.evaluate.images.tsne import latents, neighbour_accuracy
 from smvae_training.presets import debug
 from smvae_training.run import Run, RunError, RunPaths, load_run
 from smvae_training.trainer import train_on

@@ -13,16 +13,16 @@ import torch
 
 from smvae_core.modality import CELEBA
 from smvae_core.model.smvae import SMVAE
-from smvae_training.image_sets.errors import subset_errors
-from smvae_training.image_sets.evaluate import evaluate_image_run
-from smvae_training.image_sets.items import read_items
-from smvae_training.image_sets.pictures import pictures
-from smvae_training.image_sets.sections import score_lines
-from smvae_training.image_sets.settings import ImageEvaluateConfig
-from smvae_training.image_sets.subset_checks import subset_checks
-from smvae_training.likelihood.checks import SanityError
-from smvae_training.likelihood.method import SMVAEMethod
-from smvae_training.likelihood.subsets import SubsetConfig, subset_likelihoods
+from smvae_training.evaluate.images.errors import subset_errors
+from smvae_training.evaluate.images.evaluate import evaluate_image_run
+from smvae_training.evaluate.images.items import read_items
+from smvae_training.evaluate.images.pictures import pictures
+from smvae_training.evaluate.images.sections import score_lines
+from smvae_training.evaluate.images.settings import ImageEvaluateConfig
+from smvae_training.evaluate.images.subset_checks import subset_checks
+from smvae_training.evaluate.likelihood.checks import SanityError
+from smvae_training.evaluate.likelihood.method import SMVAEMethod
+from smvae_training.evaluate.likelihood.subsets import SubsetConfig, subset_likelihoods
 from smvae_training.run import Run, load_run
 from smvae_training.trainer import prepare_data
 from tests.training.image_set_runs import SETTINGS, TEST, made_run

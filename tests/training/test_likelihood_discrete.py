@@ -15,15 +15,19 @@ from smvae_core.errors import ConfigError
 from smvae_core.modality import CELEBA, MNIST
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_training.likelihood.calibration import (
+from smvae_training.evaluate.likelihood.calibration import (
     CalibrationConfig,
     calibrate,
     calibration_error,
 )
-from smvae_training.likelihood.classifier import Classifier, ClassifierConfig, train_classifier
-from smvae_training.likelihood.coherence import measure_coherence
-from smvae_training.likelihood.method import SMVAEMethod
-from smvae_training.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.classifier import (
+    Classifier,
+    ClassifierConfig,
+    train_classifier,
+)
+from smvae_training.evaluate.likelihood.coherence import measure_coherence
+from smvae_training.evaluate.likelihood.method import SMVAEMethod
+from smvae_training.evaluate.likelihood.mixture import Mixture
 from tests.training.likelihood_toys import Labelled, LinearGaussian, Painter, bars
 
 

@@ -16,12 +16,16 @@ from torch import Tensor
 from smvae_core.modality import all_subsets, subset_name, vision_touch
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_training.likelihood.checks import SanityError, subset_checks
-from smvae_training.likelihood.entropy import posterior_entropies
-from smvae_training.likelihood.method import SMVAEMethod
-from smvae_training.likelihood.mixture import Mixture
-from smvae_training.likelihood.sampling import SamplingConfig
-from smvae_training.likelihood.subsets import SubsetConfig, SubsetLikelihoods, subset_likelihoods
+from smvae_training.evaluate.likelihood.checks import SanityError, subset_checks
+from smvae_training.evaluate.likelihood.entropy import posterior_entropies
+from smvae_training.evaluate.likelihood.method import SMVAEMethod
+from smvae_training.evaluate.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.sampling import SamplingConfig
+from smvae_training.evaluate.likelihood.subsets import (
+    SubsetConfig,
+    SubsetLikelihoods,
+    subset_likelihoods,
+)
 from tests.training.likelihood_toys import LinearGaussian, shifted, true_and_far
 
 SIZES = {"a": 3, "b": 4, "c": 2}

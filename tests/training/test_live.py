@@ -24,10 +24,10 @@ from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.runtime import Runtime
-from smvae_training.live.bag import LiveRun, Track, read_bag, shrunk
-from smvae_training.live.checks import live_checks
-from smvae_training.live.errors import LiveRunError
-from smvae_training.live.evaluate import (
+from smvae_training.evaluate.live.bag import LiveRun, Track, read_bag, shrunk
+from smvae_training.evaluate.live.checks import live_checks
+from smvae_training.evaluate.live.errors import LiveRunError
+from smvae_training.evaluate.live.evaluate import (
     LiveEvaluation,
     evaluate_live,
     latency_ms,
@@ -35,11 +35,11 @@ from smvae_training.live.evaluate import (
     numbers,
     subset_numbers,
 )
-from smvae_training.live.fusion import check_fusion, exceptions
-from smvae_training.live.images import image_errors
-from smvae_training.live.replay import Replay, window
-from smvae_training.live.section import live_sections
-from smvae_training.live.windows import MARGIN_S, published, settled, windows
+from smvae_training.evaluate.live.fusion import check_fusion, exceptions
+from smvae_training.evaluate.live.images import image_errors
+from smvae_training.evaluate.live.replay import Replay, window
+from smvae_training.evaluate.live.section import live_sections
+from smvae_training.evaluate.live.windows import MARGIN_S, published, settled, windows
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_a_bag_that_is_missing_or_of_another_bundle_is_refused(
     with pytest.raises(LiveRunError, match=r"no metadata.yaml"):
         read_bag(tmp_path, run.modalities)
     other = replace(run, model=run.model | {"sha256": "0" * 64})
-    monkeypatch.setattr("smvae_training.live.evaluate.read_bag", lambda *_: other)
+    monkeypatch.setattr("smvae_training.evaluate.live.evaluate.read_bag", lambda *_: other)
     with pytest.raises(LiveRunError, match="its latents come from bundle 000000000000"):
         evaluate_live(bag, bundle)
 

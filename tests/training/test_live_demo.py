@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from demo_live import Processes, torch_facts, without_torch
 from demo_stages import Stage, StageFailed, StageRunner, command
 
-from smvae_training.evaluation.evaluate import jsonable
-from smvae_training.live.demo_report import (
+from smvae_training.evaluate.episodes import jsonable
+from smvae_training.evaluate.live.demo_report import (
     DemoPaths,
     held_out_checks,
     process_checks,
@@ -28,7 +28,7 @@ from smvae_training.live.demo_report import (
     stage_seconds,
     with_nan,
 )
-from smvae_training.live.errors import LiveRunError
+from smvae_training.evaluate.live.errors import LiveRunError
 
 WAIT = "import time; print('up', flush=True); time.sleep(60)"
 POLITE = f"import signal, sys; signal.signal(signal.SIGINT, lambda *_: sys.exit(0)); {WAIT}"

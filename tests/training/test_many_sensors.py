@@ -15,7 +15,7 @@ from smvae_core.preprocessing import Statistics, measure_statistics
 from smvae_core.readout import LinearReadout, Readout
 from smvae_core.subsets import evaluated_subsets
 from smvae_training import novelty as calibration
-from smvae_training.evaluation.predict import Predictor
+from smvae_training.evaluate.predict import Predictor
 from smvae_training.novelty import HeldOut, calibrate, statistics_of
 
 SENSORS = tuple(Modality(name=f"s{i}", kind="vector", shape=(3,), unit="1") for i in range(16))

@@ -12,7 +12,7 @@ from smvae_core.bundle import Bundle
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.runtime import Runtime
 from smvae_training.cli import main
-from smvae_training.evaluation.predict import Predictor
+from smvae_training.evaluate.predict import Predictor
 from smvae_training.novelty import HeldOut, NotCalibrated, calibrate, slowed, statistics_of
 from smvae_training.readout import raw_sample
 from smvae_training.run import load_run

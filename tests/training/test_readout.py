@@ -15,7 +15,7 @@ from smvae_core.modality import find
 from smvae_core.runtime import Runtime
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.cli import main
-from smvae_training.evaluation.predict import Predictor
+from smvae_training.evaluate.predict import Predictor
 from smvae_training.exporting import export_run
 from smvae_training.novelty import HeldOut
 from smvae_training.readout import fit_readout, raw_sample

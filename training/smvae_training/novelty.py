@@ -41,8 +41,8 @@ from smvae_core.novelty import (
 from smvae_core.preprocessing import Statistics, normalise
 from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset
-from smvae_training.evaluation.predict import CHUNK, Predictor
-from smvae_training.evaluation.records import thin
+from smvae_training.evaluate.predict import CHUNK, Predictor
+from smvae_training.evaluate.records import thin
 
 #: Held-out records that are used at most, every k-th; fewer than the least calibrate nothing.
 MAX_RECORDS, LEAST_RECORDS = 1500, 100

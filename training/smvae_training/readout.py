@@ -24,9 +24,9 @@ from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.data import fingerprint
-from smvae_training.evaluation.predict import Predictor
-from smvae_training.evaluation.probe import AXES, fit_contact, fit_offset, probe
-from smvae_training.evaluation.records import Array, Records, pick
+from smvae_training.evaluate.predict import Predictor
+from smvae_training.evaluate.probe import AXES, fit_contact, fit_offset, probe
+from smvae_training.evaluate.records import Array, Records, pick
 from smvae_training.run import Run, RunError, RunPaths, load_run
 
 #: Records used at most of each side, every k-th.

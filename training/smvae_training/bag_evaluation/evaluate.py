@@ -25,9 +25,9 @@ from smvae_training.bag_evaluation.replay import BagReplay
 from smvae_training.bag_evaluation.scores import Scores, Truth
 from smvae_training.bag_evaluation.sections import bag_sections
 from smvae_training.bag_evaluation.settings import NodeSettings, node_settings, read_parameters
-from smvae_training.evaluation.evaluate import jsonable
-from smvae_training.image_sets.progress import Stages
-from smvae_training.report import render_report
+from smvae_training.evaluate.episodes import jsonable
+from smvae_training.evaluate.images.progress import Stages
+from smvae_training.evaluate.report import render_report
 from smvae_training.run import write_text
 
 FORMAT = 1

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import Modality
 from smvae_training.bag_evaluation.scores import error_names
-from smvae_training.live.figures import STATE_COLOURS
+from smvae_training.evaluate.live.figures import STATE_COLOURS
 
 Columns = Mapping[str, NDArray[Any]]
 _LINES = ("#1c7ed6", "#c92a2a", "#868e96")

@@ -17,8 +17,8 @@ from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.bag_evaluation.scores import Array, Pair
-from smvae_training.evaluation.metrics import errors, squared_error
-from smvae_training.live.images import as_network
+from smvae_training.evaluate.live.images import as_network
+from smvae_training.evaluate.measures import errors, squared_error
 
 
 @dataclass(frozen=True, kw_only=True)

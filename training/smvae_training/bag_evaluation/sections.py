@@ -15,7 +15,7 @@ from smvae_training.bag_evaluation.figures import (
     uncertainty_figure,
 )
 from smvae_training.bag_evaluation.pictures import Picture
-from smvae_training.report import Section, figure_html, image_html, table_html, text_html
+from smvae_training.evaluate.report import Section, figure_html, image_html, table_html, text_html
 
 _ERRORS = (
     "squared_error: prediction against the image of the latent's own moment (colour in [0, 1] "

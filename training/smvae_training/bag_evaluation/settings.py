@@ -13,7 +13,7 @@ from smvae_core.fusion.engine import Pace
 from smvae_core.fusion.rules import FusionRule
 from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality, find
-from smvae_training.live.bag import input_topic
+from smvae_training.evaluate.live.bag import input_topic
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from typing import Any
 import tyro
 
 from smvae_training.commands.arguments import parse
-from smvae_training.evaluation.records import EvaluateConfig
-from smvae_training.image_sets.settings import ImageEvaluateConfig
+from smvae_training.evaluate.images.settings import ImageEvaluateConfig
+from smvae_training.evaluate.records import EvaluateConfig
 
 EVALUATE_HELP = """Score a run on held-out data; write results.json and report.html with pictures.
 
@@ -45,19 +45,19 @@ def evaluate(arguments: list[str], prog: str) -> int:
 
     run, data, out, config, images = parse(options, arguments, prog, description=EVALUATE_HELP)
     from smvae_training.commands.figures import data_of
-    from smvae_training.evaluation.evaluate import REPORT, RESULTS
+    from smvae_training.evaluate.episodes import REPORT, RESULTS
     from smvae_training.run import RunPaths, load_run
 
     loaded = load_run(run)
     found = data_of(loaded, data)
     if loaded.config.data.source == "episodes":
-        from smvae_training.evaluation.evaluate import evaluate as evaluate_run
+        from smvae_training.evaluate.episodes import evaluate as evaluate_run
 
         assert found is not None, "episodes are never looked for"
         _print_scores(evaluate_run(run, found, out, config))
     else:
-        from smvae_training.image_sets.evaluate import evaluate_image_run
-        from smvae_training.image_sets.sections import score_lines
+        from smvae_training.evaluate.images.evaluate import evaluate_image_run
+        from smvae_training.evaluate.images.sections import score_lines
         from smvae_training.trainer import prepare_data
 
         records = prepare_data(loaded.config, found)

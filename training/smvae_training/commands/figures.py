@@ -87,8 +87,8 @@ def write_figures(run: Run, given: FiguresArguments) -> Iterator[Path]:
         ConfigError: If a figure's name is unknown.
         RunError: If the run has no such figure, or these are other data.
     """
-    from smvae_training.image_sets.pictures import check_names, pictures
-    from smvae_training.image_sets.progress import Stages
+    from smvae_training.evaluate.images.pictures import check_names, pictures
+    from smvae_training.evaluate.images.progress import Stages
     from smvae_training.trainer import prepare_data
 
     only = [name.strip() for name in given.only.split(",") if name.strip()]

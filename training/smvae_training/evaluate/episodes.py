@@ -1,0 +1,271 @@
+"""A run and its data -> results.json and report.html, in about a minute on two cores."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.modality import Modality, subset_name
+from smvae_core.subsets import evaluated_subsets
+from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_training.evaluate.baselines import NearestRecord, training_mean
+from smvae_training.evaluate.measures import errors, squared_error, ssim
+from smvae_training.evaluate.predict import Predictor
+from smvae_training.evaluate.probe import probe
+from smvae_training.evaluate.ratios import (
+    REGIONS,
+    Ratio,
+    checks,
+    condition_rows,
+    paired_ratio,
+)
+from smvae_training.evaluate.records import Array, EvaluateConfig, Records, pick, thin
+from smvae_training.hardware import versions
+from smvae_training.run import Run, RunPaths, load_run, write_text
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+RESULTS, REPORT = "results.json", "report.html"
+
+
+def evaluate(
+    run: Path, data: Path, out: Path | None = None, config: EvaluateConfig | None = None
+) -> dict[str, Any]:
+    """Score a run on its held-out episodes; write results.json and report.html.
+
+    Args:
+        run: Folder of `smvae train`.
+        data: The episodes that it was trained on; the run's own split decides who is held out.
+        out: Where to write; `run/evaluation` by default.
+        config: How much is scored.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        RunError: If there is no trained model, or it was trained on other data.
+        EpisodeError: If the episodes cannot be used.
+    """
+    from smvae_training.evaluate.sections import write_report
+
+    loaded = load_run(run)
+    modalities = loaded.model_config.modalities
+    episodes = prepare_episodes(data, modalities, action=loaded.config.data.action)
+    evaluation = Evaluation(loaded, episodes, config or EvaluateConfig())
+    results = evaluation.results()
+    folder = out or RunPaths(run).evaluation
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / RESULTS, json.dumps(jsonable(results), indent=1, allow_nan=False) + "\n")
+    write_report(folder / REPORT, evaluation, results)
+    return results
+
+
+def jsonable(value: Any) -> Any:
+    """Return the value with NaN and infinities as null, which is all that JSON has."""
+    if isinstance(value, dict):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return bool(value) if isinstance(value, np.bool_) else value
+
+
+class Evaluation:
+    """All scores of one run on one set of episodes."""
+
+    def __init__(self, run: Run, episodes: PreparedEpisodes, config: EvaluateConfig) -> None:
+        """Choose the records, embed them, and measure the baselines' training statistics."""
+        self.run, self.episodes, self.config = run, episodes, config
+        self.modalities: tuple[Modality, ...] = run.model_config.modalities
+        self.names = run.model.names
+        self.subsets = evaluated_subsets(self.names)
+        self.started = time.perf_counter()
+        parts = run.split(episodes)
+        self.leaks = parts.leaks
+        self.held_out = parts.held_out
+        self.records = pick(episodes, parts.held_out, config.max_records)
+        self.train = pick(episodes, parts.train, config.train_records)
+        rows, every = thin(len(self.records), config.likelihood_records)
+        self.few_rows = rows
+        self.few = self.records.take(rows, every * self.records.every)
+        self.means = {
+            m.name: training_mean(m, episodes, parts.train, config.mean_records)
+            for m in self.modalities
+        }
+        self.predictor = self.predict(self.records)
+        self.truth = {m.name: self.records.truth(m) for m in self.modalities}
+        self.reference = {m.name: self._errors_of_mean(m) for m in self.modalities if m.is_image}
+        self.nearest = NearestRecord(self.modalities, run.statistics, self.train, self.records)
+
+    def predict(self, records: Records) -> Predictor:
+        return Predictor(self.run.model, self.run.statistics, records)
+
+    def results(self) -> dict[str, Any]:
+        """Return everything that results.json holds."""
+        seconds: dict[str, float] = {"prepare": time.perf_counter() - self.started}
+        scores, ratios, nearest, nearest_ratios = self._score_subsets(seconds)
+        requirements = checks(self.modalities, ratios)
+        start = time.perf_counter()
+        probes = self._probes()
+        seconds["probes"] = time.perf_counter() - start
+        seconds["total"] = time.perf_counter() - self.started
+        return {
+            "format": FORMAT,
+            "run": str(self.run.path),
+            "versions": versions(),
+            "training": self._training(),
+            "data": self._data(),
+            "settings": asdict(self.config),
+            "seconds": seconds,
+            "noise_scale": self.run.model.noise_scale(),
+            "subsets": scores,
+            "baselines": {"training_mean": self._mean_scores(), "nearest_record": nearest},
+            "ratios": _plain(ratios),
+            "nearest_record_ratios": _plain(nearest_ratios),
+            "checks": requirements,
+            "checks_passed": all(c["passed"] for c in requirements),
+            "probe": probes,
+        }
+
+    def _training(self) -> dict[str, Any]:
+        record = self.run.record
+        about = {k: getattr(record, k) for k in ("step", "total_steps", "seconds", "hardware")}
+        return about | {"config": record.config.to_json(), "finished": record.finished}
+
+    def _data(self) -> dict[str, Any]:
+        return {
+            "fingerprint": self.run.record.data_fingerprint,
+            "steps": len(self.episodes),
+            "leaks": self.leaks,
+            "held_out_trajectories": list(self.run.record.held_out_trajectories),
+            "held_out_steps": len(self.held_out),
+            "scored_records": len(self.records),
+            "scored_every": self.records.every,
+            "likelihood_records": len(self.few),
+            "likelihood_every": self.few.every,
+            "train_records": len(self.train),
+            "train_every": self.train.every,
+            "mean_records": next(iter(self.means.values())).records,
+            "contact_share": float(self.records.contact.mean()),
+        }
+
+    def _score_subsets(self, seconds: dict[str, float]) -> tuple[Any, Any, Any, Any]:
+        """Return scores and ratios of the model, then of the nearest record, by subset."""
+        scores: dict[str, Any] = {}
+        ratios: dict[str, Any] = {}
+        nearest: dict[str, Any] = {}
+        nearest_ratios: dict[str, Any] = {}
+        few = self.predict(self.few)
+        seconds |= {"likelihoods": 0.0, "errors": 0.0, "nearest_record": 0.0}
+        for subset in self.subsets:
+            label = subset_name(subset)
+            clock = time.perf_counter()
+            likelihoods = self._likelihoods(few, subset)
+            seconds["likelihoods"] += time.perf_counter() - clock
+            clock = time.perf_counter()
+            mean = self.predictor.posterior(subset).mean
+            predicted = {n: self.predictor.reconstruct(n, mean) for n in self.names}
+            scores[label], ratios[label] = self._score(predicted)
+            for name in self.names:
+                scores[label][name] = likelihoods[name] | scores[label][name]
+            seconds["errors"] += time.perf_counter() - clock
+            clock = time.perf_counter()
+            rows = self.nearest.rows(subset)
+            copied = {m.name: self.nearest.predict(m, rows) for m in self.modalities}
+            nearest[label], nearest_ratios[label] = self._score(copied)
+            seconds["nearest_record"] += time.perf_counter() - clock
+        return scores, ratios, nearest, nearest_ratios
+
+    def _likelihoods(self, few: Predictor, subset: Sequence[str]) -> dict[str, dict[str, float]]:
+        posterior = few.posterior(subset)
+        values = few.log_likelihood(posterior, self.config.samples, self.config.seed)
+        found = {}
+        for modality in self.modalities:
+            each = values[modality.name].numpy() / modality.size
+            error = each.std(ddof=1) / math.sqrt(len(each)) if len(each) > 1 else math.nan
+            found[modality.name] = {
+                "log_likelihood_per_dim": float(each.mean()),
+                "log_likelihood_per_dim_standard_error": float(error),
+            }
+        return found
+
+    def _score(
+        self, predicted: dict[str, Array]
+    ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, dict[str, Ratio]]]]:
+        scores, ratios = {}, {}
+        for modality in self.modalities:
+            name = modality.name
+            truth = self.truth[name]
+            scores[name] = errors(modality, truth, predicted[name])
+            if modality.kind == "color_image":
+                few = self.few_rows
+                scores[name]["ssim"] = ssim(truth[few], predicted[name][few])
+            if modality.is_image:
+                ratios[name] = self._ratios(modality, predicted[name])
+        return scores, ratios
+
+    def _errors_of_mean(self, modality: Modality) -> list[NDArray[np.float64]]:
+        baseline = self.means[modality.name]
+        regions = (None, baseline.varying)
+        return squared_error(modality, self.truth[modality.name], baseline.mean, regions)
+
+    def _ratios(self, modality: Modality, predicted: Array) -> dict[str, dict[str, Ratio]]:
+        found: dict[str, dict[str, Ratio]] = {}
+        name = modality.name
+        regions = (None, self.means[name].varying)
+        measured = squared_error(modality, self.truth[name], predicted, regions)
+        for region, error, reference in zip(REGIONS, measured, self.reference[name], strict=True):
+            for condition, rows in condition_rows(self.records.contact).items():
+                ratio = paired_ratio(error, reference, self.records.trajectory, rows)
+                found.setdefault(condition, {})[region] = ratio
+        return found
+
+    def _mean_scores(self) -> dict[str, dict[str, float]]:
+        found = {}
+        for modality in self.modalities:
+            truth = self.truth[modality.name]
+            predicted = np.broadcast_to(self.means[modality.name].mean, truth.shape)
+            found[modality.name] = errors(modality, truth, predicted.copy())
+            if modality.kind == "color_image":
+                few = self.few_rows
+                found[modality.name]["ssim"] = ssim(truth[few], predicted[few].copy())
+        return found
+
+    def _probes(self) -> dict[str, Any]:
+        train = self.predict(self.train)
+        chosen = [(name,) for name in self.names] + [self.names]
+        return {
+            subset_name(s): probe(
+                train.posterior(s).mean.numpy(),
+                self.train,
+                self.predictor.posterior(s).mean.numpy(),
+                self.records,
+            )
+            for s in chosen
+        }
+
+
+def _plain(ratios: dict[str, dict[str, dict[str, dict[str, Ratio]]]]) -> dict[str, Any]:
+    return {
+        subset: {
+            target: {
+                condition: {region: asdict(ratio) for region, ratio in regions.items()}
+                for condition, regions in conditions.items()
+            }
+            for target, conditions in targets.items()
+        }
+        for subset, targets in ratios.items()
+    }

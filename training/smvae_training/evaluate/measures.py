@@ -1,0 +1,101 @@
+"""Errors of predicted samples against the truth, in units a user knows, by kind of modality.
+
+N records; arrays (N, *shape) in SI units, channels first, colour in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+from smvae_core.modality import Modality
+from smvae_training.evaluate.records import Array
+
+
+def errors(modality: Modality, truth: Array, predicted: Array) -> dict[str, float]:
+    """Return the errors of a kind: PSNR, MAE over valid pixels, or RMSE per group of fields."""
+    if modality.kind == "color_image":
+        return {"psnr_db": psnr_db(truth, predicted)}
+    if modality.kind == "depth_image":
+        valid = truth > 0
+        return {"mae_m": float(np.abs(predicted - truth)[valid].mean()) if valid.any() else np.nan}
+    return {
+        f"rmse_{name}": float(np.sqrt(np.square(predicted[:, rows] - truth[:, rows]).mean()))
+        for name, rows in field_groups(modality).items()
+    }
+
+
+def psnr_db(truth: Array, predicted: Array) -> float:
+    """Return the mean over images of 10 log10(1 / mean squared error)."""
+    value = peak_signal_noise_ratio(
+        torch.from_numpy(predicted),
+        torch.from_numpy(truth),
+        data_range=1.0,
+        dim=(1, 2, 3),
+        reduction="elementwise_mean",
+    )
+    return float(value)
+
+
+def ssim(truth: Array, predicted: Array) -> float:
+    """Return the mean structural similarity (11 x 11 Gaussian window, sigma 1.5)."""
+    value = structural_similarity_index_measure(
+        torch.from_numpy(predicted), torch.from_numpy(truth), data_range=1.0
+    )
+    assert isinstance(value, torch.Tensor)
+    return float(value)
+
+
+def field_groups(modality: Modality) -> dict[str, list[int]]:
+    """Return the channels of each unit, e.g. {'force_N': [0, 1, 2], 'torque_Nm': [3, 4, 5]}.
+
+    Fields are named 'group.axis'; the n-th word of the modality's unit belongs to the n-th group.
+    """
+    units = [unit.replace(" ", "") for unit in modality.unit.split(",")]
+    channels = modality.shape[0]
+    names = [field.partition(".")[0] for field in modality.fields] or ["all"] * channels
+    groups = list(dict.fromkeys(names))
+    if len(groups) != len(units):
+        return {f"all_{'_'.join(units)}": list(range(channels))}
+    return {
+        f"{group}_{unit}": [i for i, name in enumerate(names) if name == group]
+        for group, unit in zip(groups, units, strict=True)
+    }
+
+
+def squared_error(
+    modality: Modality,
+    truth: Array,
+    predicted: Array,
+    regions: Sequence[NDArray[np.bool_] | None] = (None,),
+) -> list[NDArray[np.float64]]:
+    """Return the mean squared error (N,) of each image, for each region.
+
+    Depth counts only pixels with a return in the truth. NaN where no pixel counts.
+
+    Args:
+        modality: An image.
+        truth: (N, C, H, W).
+        predicted: (N, C, H, W), or (1, C, H, W) for one image for all.
+        regions: (H, W) bool, the pixels that count; None for all.
+    """
+    difference = predicted - truth
+    error = np.einsum("nchw,nchw->nhw", difference, difference) / truth.shape[1]
+    valid = np.ones_like(error)
+    if modality.kind == "depth_image":
+        valid = (truth[:, 0] > 0).astype(np.float32)
+        error = error * valid
+    found = []
+    for region in regions:
+        pixels = np.ones(error.shape[1:], bool) if region is None else region
+        total = valid[:, pixels].sum(axis=1, dtype=np.float64)
+        summed = error[:, pixels].sum(axis=1, dtype=np.float64)
+        found.append(np.where(total > 0, summed / np.maximum(total, 1), np.nan))
+    return found

@@ -1,0 +1,227 @@
+"""Sections of the evaluation report; the demo's report uses them too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smvae_core.modality import Modality
+from smvae_training.callbacks import read_metrics
+from smvae_training.evaluate.figures import choose_moments, curves, figure_7
+from smvae_training.evaluate.ratios import CONDITIONS, REGIONS
+from smvae_training.evaluate.records import pick
+from smvae_training.evaluate.report import (
+    Section,
+    figure_html,
+    render_report,
+    table_html,
+    text_html,
+)
+from smvae_training.run import RunPaths
+
+if TYPE_CHECKING:
+    from smvae_training.evaluate.episodes import Evaluation
+
+#: Figure 7 beside the report, for a README or a slide.
+PICTURE = "figure7.png"
+UNITS = {"psnr_db": "PSNR [dB]", "ssim": "SSIM", "mae_m": "MAE [m]"}
+
+
+def write_report(out: Path, evaluation: Evaluation, results: dict[str, Any]) -> Path:
+    """Write report.html of an evaluation."""
+    run = results["training"]
+    subtitle = (
+        f"{results['run']}: {run['step']} of {run['total_steps']} steps, "
+        f"{run['seconds']:.0f} s on {run['hardware'].get('accelerator', '?')}"
+    )
+    title = "Set Multimodal VAE: evaluation"
+    return render_report(
+        out,
+        title=title,
+        sections=evaluation_sections(evaluation, results, out.with_name(PICTURE)),
+        subtitle=subtitle,
+    )
+
+
+def evaluation_sections(
+    evaluation: Evaluation, results: dict[str, Any], picture: Path | None = None
+) -> list[Section]:
+    """Return all sections of an evaluation, in reading order; Figure 7 also goes to `picture`."""
+    modalities = evaluation.modalities
+    sections = [
+        pictures_section(evaluation, picture),
+        summary_section(results),
+        ratio_section(results),
+        subset_section(results, modalities),
+        baseline_section(results, modalities),
+        probe_section(results),
+        curves_section(RunPaths(evaluation.run.path).metrics),
+        setup_section(results),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def pictures_section(evaluation: Evaluation, picture: Path | None = None) -> Section:
+    """Return Figure 7 of the paper for this model; with `picture`, save it as a PNG too."""
+    index = choose_moments(evaluation.episodes, evaluation.held_out)
+    predictor = evaluation.predict(pick(evaluation.episodes, index, len(index)))
+    blind = tuple(m.name for m in evaluation.modalities if not m.is_image)
+    subsets = [s for s in (blind, evaluation.names) if s]
+    figure = figure_7(predictor, evaluation.episodes, index, evaluation.modalities, subsets)
+    if picture is not None:
+        figure.savefig(picture, dpi=80, bbox_inches="tight")
+    name = evaluation.episodes.trajectory_names[int(evaluation.episodes.trajectory[index[0]])]
+    caption = (
+        f"As Figure 7 of the paper. Trajectory {name}, the first held out; {len(index)} moments "
+        "spread evenly over it (moved to the first contact if none touches). Left: what was "
+        "recorded. Right: decoded posterior means."
+    )
+    return Section("Pictures", figure_html(figure, caption=caption))
+
+
+def summary_section(results: dict[str, Any]) -> Section:
+    """Return the requirements: how many hold, and the nearest to failing of each rule."""
+    rules: dict[str, list[dict[str, Any]]] = {}
+    for check in results["checks"]:
+        rules.setdefault(check["rule"], []).append(check)
+    rows, marks = [], []
+    for rule, found in rules.items():
+        passed = sum(c["passed"] for c in found)
+        worst = max(found, key=lambda c: c["value"] if c["value"] == c["value"] else float("inf"))
+        where = ", ".join(worst[k] for k in ("target", "subset", "condition", "region"))
+        rows.append(
+            [rule, found[0]["requirement"], f"{passed} of {len(found)}", worst["value"], where]
+        )
+        marks.append([None, None, passed == len(found), None, None])
+    header = ["subset holds", "requirement", "hold", "worst", "where"]
+    text = text_html(
+        "Mean squared error of decoded images over that of the training mean image, on held-out "
+        "trajectories, paired per trajectory."
+    )
+    return Section("Requirements", text + table_html(header, rows, marks=marks))
+
+
+def ratio_section(results: dict[str, Any]) -> Section:
+    """Return the ratio table of every image, mean and standard error over trajectories."""
+    verdict = {
+        tuple(c[k] for k in ("subset", "target", "condition", "region")): c["passed"]
+        for c in results["checks"]
+    }
+    targets = list(next(iter(results["ratios"].values())))
+    columns = [(c, r) for c in CONDITIONS for r in REGIONS]
+    parts = []
+    for target in targets:
+        rows: list[list[Any]] = []
+        marks: list[list[bool | None]] = []
+        for subset, found in results["ratios"].items():
+            near = results["nearest_record_ratios"][subset][target]["all"]["whole"]
+            cells = [found[target][c][r] for c, r in columns]
+            rows.append([subset, *map(_with_error, cells), _with_error(near)])
+            marks.append([None, *(verdict[subset, target, c, r] for c, r in columns), None])
+        header = ["observed", *(f"{c}, {r}" for c, r in columns), "nearest record: all, whole"]
+        parts.append(table_html(header, rows, caption=f"target: {target}", marks=marks))
+    text = text_html(
+        "Below 1 is better than the training mean image. 'whole' is all pixels, 'varying' the 20 % "
+        "with the largest variance over training images; depth counts pixels with a return."
+    )
+    return Section("Ratios to the mean image", text + "".join(parts))
+
+
+def _with_error(ratio: dict[str, Any]) -> str:
+    return f"{ratio['mean']:.3f} ± {ratio['standard_error']:.3f}"
+
+
+def subset_section(results: dict[str, Any], modalities: Sequence[Modality]) -> Section:
+    """Return all scores of the 15 subsets, one table per target."""
+    parts = []
+    for modality in modalities:
+        scores = {s: found[modality.name] for s, found in results["subsets"].items()}
+        keys = [k for k in next(iter(scores.values())) if "log_likelihood" not in k]
+        rows = []
+        for subset, found in scores.items():
+            mean = found["log_likelihood_per_dim"]
+            error = found["log_likelihood_per_dim_standard_error"]
+            rows.append([subset, f"{mean:.3f} ± {error:.3f}", *(found[k] for k in keys)])
+        header = ["observed", "E[log p(x|z)] per dimension [nats]", *map(_heading, keys)]
+        parts.append(table_html(header, rows, caption=f"target: {modality.name}"))
+    n, samples = results["data"]["likelihood_records"], results["settings"]["samples"]
+    text = text_html(
+        f"Errors: decoded posterior mean, {results['data']['scored_records']} records. Likelihoods "
+        f"and SSIM: {n} records, {samples} samples each, normalised units, ± standard error."
+    )
+    return Section("Subsets", text + "".join(parts))
+
+
+def baseline_section(results: dict[str, Any], modalities: Sequence[Modality]) -> Section:
+    """Return the training mean and the nearest training record beside the model."""
+    baselines = results["baselines"]
+    keys = [(m.name, k) for m in modalities for k in baselines["training_mean"][m.name]]
+    rows = [["training mean", *(baselines["training_mean"][n][k] for n, k in keys)]]
+    for subset, found in baselines["nearest_record"].items():
+        rows.append([f"nearest in {subset}", *(found[n][k] for n, k in keys)])
+        ours = results["subsets"][subset]
+        rows.append([f"model from {subset}", *(ours[n][k] for n, k in keys)])
+    header = ["predicted by", *(f"{n}: {_heading(k)}" for n, k in keys)]
+    n = results["data"]["train_records"]
+    every = results["data"]["train_every"]
+    text = text_html(f"The nearest of {n} training records (every {every}.), by averaged features.")
+    return Section("Baselines", text + table_html(header, rows))
+
+
+def probe_section(results: dict[str, Any]) -> Section:
+    """Return the linear probes of offset and contact."""
+    rows = []
+    for subset, found in results["probe"].items():
+        offset, contact = found["offset"], found["contact"]
+        axes = list(offset.get("rmse_mm", {}))
+        cells: list[Any] = (
+            [offset.get("missing", "")]
+            if not axes
+            else [
+                " / ".join(f"{offset[k][a]:.2f}" for a in axes)
+                for k in ("rmse_mm", "r2", "spread_mm")
+            ]
+        )
+        cells += [""] * (3 - len(cells))
+        cells += [contact.get("f1", contact.get("missing")), contact.get("f1_always")]
+        rows.append([subset, *cells])
+    header = [
+        "latent mean of",
+        "offset RMSE x / y / z [mm]",
+        "R2",
+        "spread [mm]",
+        "contact F1",
+        "F1 of always contact",
+    ]
+    text = text_html(
+        "Ridge and logistic regression from the posterior mean, trained on training trajectories."
+    )
+    return Section("Linear probes", text + table_html(header, rows))
+
+
+def curves_section(metrics: Path) -> Section | None:
+    """Return the training curves, or None where the log has fewer than two rows."""
+    figure = curves(read_metrics(metrics))
+    return None if figure is None else Section("Training curves", figure_html(figure))
+
+
+def setup_section(results: dict[str, Any]) -> Section:
+    """Return data, split and versions."""
+    data = results["data"]
+    rows = [[k.replace("_", " "), _listed(v)] for k, v in data.items()]
+    rows += [[f"seconds: {k}", v] for k, v in results["seconds"].items()]
+    rows += [[f"version: {k}", v] for k, v in results["versions"].items()]
+    warning = text_html("This split leaks: neighbouring frames stand on both sides.")
+    return Section("Set-up", (warning if data["leaks"] else "") + table_html(["", ""], rows))
+
+
+def _listed(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _heading(key: str) -> str:
+    if key in UNITS:
+        return UNITS[key]
+    name, _, unit = key.removeprefix("rmse_").rpartition("_")
+    return f"RMSE {name} [{unit.replace('Nm', 'N m')}]"
