@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.errors import SampleError, refusing
+from smvae_core.errors import refusing
 from smvae_core.fusion.rules import Observation
-from smvae_core.messages import ConversionError, ConversionOptions, plausibility
-from smvae_core.modality import Modality
+from smvae_core.fusion.source import REFUSALS, Source
+from smvae_core.messages import plausibility
 from smvae_core.runtime import Posterior, Runtime
-
-ToArray = Callable[[Modality, Any, ConversionOptions], NDArray[Any]]
-#: What says that one message is bad, and that the next may be good.
-REFUSALS = (ConversionError, SampleError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +34,6 @@ class Perceived:
         with np.errstate(over="ignore"):
             variance = self.posterior.variance
         return bool(np.isfinite(self.posterior.mean).all() and np.isfinite(variance).all())
-
-
-def to_sample(
-    to_array: ToArray, modality: Modality, message: Any, options: ConversionOptions
-) -> NDArray[Any]:
-    """Return a message as a raw sample in SI units; of a force window: one reading (C,).
-
-    Raises:
-        ConversionError: If the message is not what the modality declares.
-        Unforeseen: If its conversion fails without saying why.
-    """
-    with refusing(modality.name):
-        return to_array(modality, message, options)
 
 
 class Perceiver:
@@ -73,19 +56,12 @@ class Perceiver:
         """
         self._runtime = runtime
         self._rejected, self._judged = rejected, judged
-        self._reading: dict[str, tuple[ToArray, ConversionOptions]] = {}
+        self._sources: dict[str, Source] = {}
         self._embedded: dict[str, Any] = {}
 
-    def configure(
-        self, to_array: Mapping[str, ToArray], options: Mapping[str, ConversionOptions]
-    ) -> None:
-        """Say how messages are read, also while another thread perceives.
-
-        Args:
-            to_array: Conversion of each modality, of its message type.
-            options: Of each modality.
-        """
-        self._reading = {name: (convert, options[name]) for name, convert in to_array.items()}
+    def configure(self, sources: Mapping[str, Source]) -> None:
+        """Say how the messages of each modality are read, also while another thread perceives."""
+        self._sources = dict(sources)
 
     def forget(self) -> None:
         """Embed everything anew."""
@@ -126,14 +102,13 @@ class Perceiver:
         if modality.kind == "force_window":
             window: NDArray[Any] = value  # the collector made it of readings
             return window
-        to_array, options = self._reading[name]
-        return to_sample(to_array, modality, value, options)
+        return self._sources[name].read(modality, value)
 
     def _embed(self, epoch: int, observation: Observation) -> dict[str, str]:
         """Embed the fused samples that are new; return the reason for each that is bad."""
         bad = {}
         for name, value in observation.samples.items():
-            key = (epoch, observation.status[name].stamp_ns, self._reading.get(name))
+            key = (epoch, observation.status[name].stamp_ns, self._sources.get(name))
             if self._embedded.get(name) == key:
                 continue
             self._embedded.pop(name, None)

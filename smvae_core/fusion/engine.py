@@ -14,30 +14,9 @@ from typing import Any
 
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.collector import Collector
-from smvae_core.fusion.rules import FusionRule, Observation
-from smvae_core.fusion.trigger import TRIGGERS, Trigger, bad_stamp
+from smvae_core.fusion.rules import TRIGGERS, FusionRule, Observation, Pace
+from smvae_core.fusion.trigger import Trigger, bad_stamp
 from smvae_core.modality import Modality
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """When latents are made; fields have the names and meanings of the node's parameters."""
-
-    trigger: str = "any"
-    """any (every message), timer, or a modality's name."""
-    max_rate_hz: float = 30.0
-    """At most so many latents per second; the rate of 'timer'."""
-    collect_timeout_s: float = 0.01
-    """How long to wait for what else belongs to a moment."""
-    max_future_s: float = 0.5
-    """Messages stamped further ahead of the clock are rejected."""
-
-    def __post_init__(self) -> None:
-        if not self.max_rate_hz > 0:
-            raise ConfigError(f"max_rate_hz must be positive, got {self.max_rate_hz}")
-        for name in ("collect_timeout_s", "max_future_s"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,8 @@ from smvae_core.modality import Modality
 
 #: Before a modality's period is measured, this stands in for it [s].
 UNMEASURED_PERIOD_S = 0.1
+#: Triggers that are not a modality.
+TRIGGERS = ("any", "timer")
 
 
 class FusionState(IntEnum):
@@ -57,6 +59,27 @@ class FusionRule:
             raise ConfigError(f"stamp_offset_s must be finite, got {self.stamp_offset_s}")
         if self.min_samples < 2:
             raise ConfigError(f"min_samples must be at least 2, got {self.min_samples}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """When latents are made; fields have the names and meanings of the node's parameters."""
+
+    trigger: str = "any"
+    """any (every message), timer, or a modality's name."""
+    max_rate_hz: float = 30.0
+    """At most so many latents per second; the rate of 'timer'."""
+    collect_timeout_s: float = 0.01
+    """How long to wait for what else belongs to a moment."""
+    max_future_s: float = 0.5
+    """Messages stamped further ahead of the clock are rejected."""
+
+    def __post_init__(self) -> None:
+        if not self.max_rate_hz > 0:
+            raise ConfigError(f"max_rate_hz must be positive, got {self.max_rate_hz}")
+        for name in ("collect_timeout_s", "max_future_s"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 @dataclass(kw_only=True)

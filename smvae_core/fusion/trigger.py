@@ -9,10 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from smvae_core.fusion.collector import Collector
-from smvae_core.fusion.rules import FusionState, Observation
-
-#: Triggers that are not a modality.
-TRIGGERS = ("any", "timer")
+from smvae_core.fusion.rules import TRIGGERS, FusionState, Observation
 
 
 def bad_stamp(stamp_ns: int, clock_ns: int, max_future_s: float) -> str:

@@ -15,7 +15,8 @@ from smvae_core import runtime as runtime_module
 from smvae_core.errors import SampleError, Unforeseen, refusing
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionState
-from smvae_core.messages import ConversionOptions
+from smvae_core.fusion.source import Source
+from smvae_core.messages import Converter
 from smvae_core.modality import vision_touch
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
@@ -51,11 +52,8 @@ class Desk:
 
     def __init__(self, runtime: Runtime, **told: Any) -> None:
         self.perceiver = Perceiver(runtime, **told)
-        names = [m.name for m in MODALITIES]
-        self.perceiver.configure(
-            {n: lambda modality, value, options: value for n in names},
-            {n: ConversionOptions() for n in names},
-        )
+        as_it_is = Converter("", lambda modality, value, options: value, lambda *_: None)
+        self.perceiver.configure({m.name: Source(converter=as_it_is) for m in MODALITIES})
         self.collector = Collector(MODALITIES)
         self.now_s = 0.0
 

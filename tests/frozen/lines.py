@@ -100,7 +100,7 @@ def _prefixed(command: str, text: str) -> list[str]:
 
 def parameters() -> Iterable[str]:
     """Yield every parameter of a node with the four modalities of the paper's robot."""
-    from smvae_ros.parameters import table
+    from smvae_core.settings import table
 
     for name, parameter in table(VISION_TOUCH).items():
         limits = f"[{parameter.low}, {parameter.high}] {list(parameter.choices)}"

@@ -57,7 +57,7 @@ def test_frozen_parameters() -> None:
 def test_frozen_parameter_files_load() -> None:
     """A robot's old parameter file names only what the node has, with values that it takes."""
     pytest.importorskip("smvae_ros")
-    from smvae_ros.parameters import check, table, unknown
+    from smvae_core.settings import check, table, unknown
 
     known = table(VISION_TOUCH)
     file = yaml.safe_load((FOLDER / "perception.yaml").read_text(encoding="utf-8"))

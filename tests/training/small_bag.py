@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from live_bag import BagMaker
@@ -15,9 +17,16 @@ from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.runtime import Runtime
+from smvae_training.bag_evaluation.inputs import Input
 from smvae_training.evaluate.live.bag import sensor_of
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+
+
+def read_by(found: Input, to_array: Any) -> Input:
+    """Return an input whose messages are read by another function."""
+    converter = replace(found.source.converter, to_array=to_array)
+    return replace(found, source=replace(found.source, converter=converter))
 
 
 def untrained_bundle(folder: Path) -> Path:

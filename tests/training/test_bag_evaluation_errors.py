@@ -233,8 +233,9 @@ def test_a_parameter_file_changes_rules_topics_and_options(tmp_path: Path) -> No
     assert settings.rules["rgb"].max_skew_s == 0.25
     assert settings.rules["depth"].max_skew_s is None
     assert settings.rules["action"].hold_last_s == 2.0
-    assert settings.options["depth"].depth_scale == 0.001
-    assert settings.frame_ids == {"rgb": "", "depth": "optical", "force": "", "action": ""}
+    assert settings.sources["depth"].options.depth_scale == 0.001
+    frames = {name: source.frame_id for name, source in settings.sources.items()}
+    assert frames == {"rgb": "", "depth": "optical", "force": "", "action": ""}
     assert settings.dropped == ("force",)
 
 
@@ -256,8 +257,8 @@ def test_what_is_no_parameter_file_is_refused(tmp_path: Path, text: str, reason:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("max_rate_hz", "fast", "max_rate_hz: expected a float, got 'fast'"),
-        ("modalities.rgb.enabled", 1, "enabled: expected a bool, got 1"),
+        ("max_rate_hz", "fast", r"max_rate_hz must be a float .*: got 'fast'"),
+        ("modalities.rgb.enabled", 1, "enabled must be a bool: got 1"),
         ("modalities.rgb.max_skew_s", -1.0, "max_skew_s must be positive"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.importorskip("rosbags")
-from small_bag import SmallBag
+from small_bag import SmallBag, read_by
 
 from smvae_core.bags import Bag, BagError
 from smvae_core.fusion.rules import FusionState
@@ -135,7 +134,7 @@ def test_a_force_reading_that_breaks_is_a_rejection_by_name(bundle: Path, tmp_pa
     with Bag(SmallBag(tmp_path / "bag", runtime).play((NAMES, 8))) as opened:
         settings = node_settings(runtime.modalities)
         inputs = find_inputs(opened, runtime.modalities, settings)
-        inputs["/wrench"] = replace(inputs["/wrench"], to_array=broken)
+        inputs["/wrench"] = read_by(inputs["/wrench"], broken)
         replay = BagReplay(opened, runtime, settings, inputs)
         replay.run(ear)
     assert len(ear.moments) >= 8

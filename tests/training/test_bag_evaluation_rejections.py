@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.importorskip("rosbags")
-from small_bag import SmallBag
+from small_bag import SmallBag, read_by
 
 from smvae_core.bags import Bag
 from smvae_core.fusion.rules import FusionState
@@ -73,7 +72,7 @@ def test_a_conversion_that_breaks_is_a_rejection_by_name(runtime: Runtime, tmp_p
     with Bag(SmallBag(tmp_path / "small", runtime).standard()) as opened:
         settings = node_settings(runtime.modalities)
         inputs = find_inputs(opened, runtime.modalities, settings)
-        inputs = {t: replace(i, to_array=broken) if t == "/depth/image" else i
+        inputs = {t: read_by(i, broken) if t == "/depth/image" else i
                   for t, i in inputs.items()}  # fmt: skip
         replay = BagReplay(opened, Runtime(runtime.bundle), settings, inputs)
         moments: list[Moment] = []

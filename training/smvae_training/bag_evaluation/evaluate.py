@@ -14,6 +14,7 @@ import numpy as np
 from smvae_core.bags import Bag, BagError
 from smvae_core.errors import ConfigError
 from smvae_core.runtime import Runtime
+from smvae_core.settings import Settings
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.bag_evaluation import numbers
 from smvae_training.bag_evaluation.gather import Gatherer
@@ -24,7 +25,7 @@ from smvae_training.bag_evaluation.pictures import Video, contact_sheet, save_pi
 from smvae_training.bag_evaluation.replay import BagReplay
 from smvae_training.bag_evaluation.scores import Scores, Truth
 from smvae_training.bag_evaluation.sections import bag_sections
-from smvae_training.bag_evaluation.settings import NodeSettings, node_settings, read_parameters
+from smvae_training.bag_evaluation.settings import node_settings, read_parameters
 from smvae_training.evaluate.episodes import jsonable
 from smvae_training.evaluate.images.progress import Stages
 from smvae_training.evaluate.report import render_report
@@ -73,7 +74,7 @@ def evaluate_bag(
 
 
 def _evaluate(
-    bag: Bag, runtime: Runtime, settings: NodeSettings, out: Path, options: BagOptions
+    bag: Bag, runtime: Runtime, settings: Settings, out: Path, options: BagOptions
 ) -> dict[str, Any]:
     stages = Stages()
     inputs = find_inputs(bag, runtime.modalities, settings)
@@ -160,7 +161,7 @@ def _numbers(
     }
 
 
-def _settings(settings: NodeSettings, options: BagOptions) -> dict[str, Any]:
+def _settings(settings: Settings, options: BagOptions) -> dict[str, Any]:
     chosen = {"dropped": list(settings.dropped), "topics": settings.topics}
     return asdict(settings.pace) | chosen | {"typestore": options.typestore}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smvae_core.bags import Bag, BagError
+from smvae_core.fusion.source import Source
 from smvae_core.messages import MESSAGE_TYPES, converter
 from smvae_core.modality import Modality
-from smvae_core.perceiver import ToArray
-from smvae_training.bag_evaluation.settings import NodeSettings
+from smvae_core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +19,11 @@ class Input:
     topic: str
     message_type: str
     messages: int
-    stamped: bool
-    """Whether its messages carry a header."""
-    to_array: ToArray
+    source: Source
+    """How its messages are read."""
 
 
-def find_inputs(
-    bag: Bag, modalities: tuple[Modality, ...], settings: NodeSettings
-) -> dict[str, Input]:
+def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) -> dict[str, Input]:
     """Return the inputs that an open bag holds, by topic; a modality may be missing.
 
     Raises:
@@ -57,8 +54,7 @@ def find_inputs(
             topic=topic,
             message_type=there.message_type,
             messages=there.messages,
-            stamped=conversion.stamped,
-            to_array=conversion.to_array,
+            source=replace(settings.sources[modality.name], converter=conversion),
         )
     wanted = ", ".join(f"{name}={topic}" for name, topic in settings.topics.items())
     if not found:

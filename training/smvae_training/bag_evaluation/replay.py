@@ -10,12 +10,13 @@ from smvae_core.bags import Bag
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.engine import Due, Feed
 from smvae_core.fusion.rules import Observation
+from smvae_core.fusion.source import REFUSALS
 from smvae_core.messages import require_converters, stamp_ns
 from smvae_core.novelty_scorer import NoveltyReport
-from smvae_core.perceiver import REFUSALS, Perceived, Perceiver, to_sample
+from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
+from smvae_core.settings import Settings
 from smvae_training.bag_evaluation.inputs import Input
-from smvae_training.bag_evaluation.settings import NodeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class BagReplay:
         self,
         bag: Bag,
         runtime: Runtime,
-        settings: NodeSettings,
+        settings: Settings,
         inputs: Mapping[str, Input],
     ) -> None:
         """Prepare a pass over an open bag.
@@ -65,11 +66,10 @@ class BagReplay:
         """
         require_converters(runtime.modalities)
         self.runtime = runtime
-        self._bag, self._settings, self._inputs = bag, settings, dict(inputs)
+        self._bag, self._inputs = bag, dict(inputs)
         self.feed = Feed(runtime.modalities, settings.rules, settings.pace)
-        to_array = {i.modality.name: i.to_array for i in inputs.values()}
         self.perceiver = Perceiver(runtime)
-        self.perceiver.configure(to_array, settings.options)
+        self.perceiver.configure({i.modality.name: i.source for i in inputs.values()})
         self._all = self.feed.collector
         if settings.dropped:
             every = {n: replace(rule, enabled=True) for n, rule in settings.rules.items()}
@@ -120,13 +120,12 @@ class BagReplay:
         name, now_s = source.modality.name, self.seconds(received_ns)
         stamp = stamp_ns(message, self._arrival_ns(source, received_ns))
         reason, value = self.feed.bad_stamp(stamp, received_ns), message
-        frame = self._settings.frame_ids[name]
-        if not reason and frame and source.stamped and message.header.frame_id != frame:
+        frame, stamped = source.source.frame_id, source.source.converter.stamped
+        if not reason and frame and stamped and message.header.frame_id != frame:
             reason = "frame"
         if not reason and source.modality.kind == "force_window":
             try:
-                options = self._settings.options[name]
-                value = to_sample(source.to_array, source.modality, message, options)
+                value = source.source.read(source.modality, message)
             except REFUSALS as err:
                 reason = err.reason
         if reason:
@@ -143,7 +142,7 @@ class BagReplay:
 
     def _arrival_ns(self, source: Input, received_ns: int) -> int | None:
         """Return the stamp of a message without header, told apart from its predecessor's."""
-        if source.stamped:
+        if source.source.converter.stamped:
             return None
         name = source.modality.name
         self._ticks[name] = max(received_ns, self._ticks.get(name, 0) + 1)

@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from smvae_core.errors import ConfigError, MissingDependency
-from smvae_core.fusion.engine import Pace
-from smvae_core.fusion.rules import FusionRule
-from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality, find
-from smvae_training.evaluate.live.bag import input_topic
+from smvae_core.settings import Settings, check, complete, table, unknown
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeSettings:
-    """How the node would be configured."""
-
-    pace: Pace
-    rules: dict[str, FusionRule]
-    options: dict[str, ConversionOptions]
-    topics: dict[str, str]
-    """Modality -> absolute topic."""
-    frame_ids: dict[str, str]
-    """Modality -> expected frame; '' = any."""
-    asked: frozenset[str] = frozenset()
-    """Modalities whose topic somebody gave, so that it must exist."""
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """Modalities that are never fused."""
-        return tuple(name for name, rule in self.rules.items() if not rule.enabled)
+logger = logging.getLogger(__name__)
 
 
 def node_settings(
@@ -46,8 +23,8 @@ def node_settings(
     drop: Iterable[str] = (),
     trigger: str | None = None,
     max_rate_hz: float | None = None,
-) -> NodeSettings:
-    """Return the settings of a node with these modalities.
+) -> Settings:
+    """Return the settings of a node with these modalities; its topics are absolute.
 
     Args:
         modalities: Of the bundle.
@@ -61,35 +38,23 @@ def node_settings(
         ConfigError: If a value cannot be used, or nothing would be left.
         UnknownModality: If a name is none of the bundle's.
     """
-    values = dict(parameters or {})
-    pace = _fill(Pace(), values, "")
-    pace = dataclasses.replace(
-        pace,
-        trigger=pace.trigger if trigger is None else trigger,
-        max_rate_hz=pace.max_rate_hz if max_rate_hz is None else max_rate_hz,
-    )
-    rules, options, found = {}, {}, {}
-    for modality in modalities:
-        prefix = f"modalities.{modality.name}."
-        rules[modality.name] = _fill(FusionRule(), values, prefix)
-        options[modality.name] = _fill(ConversionOptions(), values, prefix)
-        found[modality.name] = absolute(values.get(f"{prefix}topic") or input_topic(modality))
-    given = _pairs(modalities, topics)
-    for name in drop:
-        find(modalities, name)
-        rules[name] = dataclasses.replace(rules[name], enabled=False)
-    if not any(rule.enabled for rule in rules.values()):
-        raise ConfigError(f"nothing is left to see: all of {', '.join(rules)} are dropped")
-    return NodeSettings(
-        pace=pace,
-        rules=rules,
-        options=options,
-        topics=found | given,
-        frame_ids={
-            m.name: str(values.get(f"modalities.{m.name}.frame_id", "")) for m in modalities
-        },
-        asked=frozenset(given),
-    )
+    known, given = table(modalities), dict(parameters or {})
+    for name, why in unknown(given, known).items():
+        logger.warning("parameter %s is ignored: %s", name, why)
+    asked = _pairs(modalities, topics)
+    given |= {f"modalities.{name}.topic": topic for name, topic in asked.items()}
+    given |= {f"modalities.{find(modalities, name).name}.enabled": False for name in drop}
+    given |= {} if trigger is None else {"trigger": trigger}
+    given |= {} if max_rate_hz is None else {"max_rate_hz": max_rate_hz}
+    values = complete(known, given)
+    settings = Settings.of(values, modalities)
+    if len(settings.dropped) == len(modalities):
+        names = ", ".join(settings.dropped)
+        raise ConfigError(f"nothing is left to see: all of {names} are dropped")
+    if reason := check(known, values):
+        raise ConfigError(reason)
+    resolved = {name: absolute(topic) for name, topic in settings.topics.items()}
+    return dataclasses.replace(settings, topics=resolved, asked=frozenset(asked))
 
 
 def read_parameters(path: Path) -> dict[str, Any]:
@@ -134,26 +99,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
-
-
-def _fill(settings: T, values: Mapping[str, Any], prefix: str) -> T:
-    """Return a dataclass with the parameters of its fields' names.
-
-    As in the node's table, 0 stands for a default of None, and names in one text for several.
-    """
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
-        name = prefix + field.name
-        if name not in values:
-            continue
-        value, default = values[name], getattr(settings, field.name)
-        if isinstance(default, tuple) and isinstance(value, str):
-            value = tuple(filter(None, (word.strip() for word in value.split(","))))
-        kinds = (int, float) if default is None or isinstance(default, float) else (type(default),)
-        if not isinstance(value, kinds) or isinstance(value, bool) is not isinstance(default, bool):
-            raise ConfigError(f"parameter {name}: expected a {kinds[-1].__name__}, got {value!r}")
-        found[field.name] = (value or None) if default is None else value
-    return dataclasses.replace(settings, **found)  # type: ignore[type-var]
 
 
 def _pairs(modalities: tuple[Modality, ...], topics: Sequence[str]) -> dict[str, str]:

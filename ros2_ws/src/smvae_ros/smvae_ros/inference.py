@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from smvae_core.messages import CONVERTERS, ConversionOptions, Converter
+from smvae_core.fusion.source import Source
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
 from smvae_ros.mailbox import Mailbox, Taken
@@ -65,25 +65,21 @@ class Inference:
 
     def configure(
         self,
-        options: Mapping[str, ConversionOptions],
+        sources: Mapping[str, Source],
         *,
         max_rate_hz: float,
         collect_timeout_s: float,
         on_grid: bool,
-        converters: Mapping[str, Converter] | None = None,
     ) -> None:
         """Apply parameters, also while running.
 
         Args:
-            options: Of each modality's conversion.
+            sources: How the messages of each modality are read.
             max_rate_hz: At most so many latents per second.
             collect_timeout_s: How long to wait for others of a moment.
             on_grid: Latents on a grid of 1 / max_rate_hz, whenever messages arrive.
-            converters: Of each modality, for the message type its topic carries; None = each
-                kind's default.
         """
-        found = converters or {m.name: CONVERTERS[m.kind] for m in self._runtime.modalities}
-        self._perceiver.configure({n: c.to_array for n, c in found.items()}, options)
+        self._perceiver.configure(sources)
         self.max_rate_hz = max_rate_hz
         self.collect_timeout_s = collect_timeout_s
         self.on_grid = on_grid

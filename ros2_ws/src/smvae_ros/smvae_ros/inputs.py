@@ -12,10 +12,10 @@ from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventType
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
+from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.fusion.trigger import bad_stamp
-from smvae_core.messages import ConversionOptions, Converter, stamp_ns
+from smvae_core.messages import stamp_ns
 from smvae_core.modality import Modality
-from smvae_core.perceiver import REFUSALS, to_sample
 from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.matching import mismatch
@@ -53,9 +53,7 @@ class Inputs:
         self._on_restart = on_restart
         self._subscriptions: list[tuple[str, Any]] = []
         self._readings: dict[str, Any] = {}
-        self._converters: dict[str, Converter] = {}
-        self._options: dict[str, ConversionOptions] = {}
-        self._expected_frames: dict[str, str] = {}
+        self._sources: dict[str, Source] = {}
         self._ticks: dict[str, tuple[int, int]] = {}
         self.topics: dict[str, str] = {}
         self.frame_ids: dict[str, str] = {}
@@ -66,25 +64,14 @@ class Inputs:
         self.errors = 0
         self.max_future_s = 0.5
 
-    def configure(
-        self,
-        converters: Mapping[str, Converter],
-        options: Mapping[str, ConversionOptions],
-        *,
-        frame_ids: Mapping[str, str],
-        max_future_s: float,
-    ) -> None:
+    def configure(self, sources: Mapping[str, Source], *, max_future_s: float) -> None:
         """Apply parameters, also while open; a changed message type counts at the next `open`.
 
         Args:
-            converters: Of each modality, for the message type that its topic carries.
-            options: Of each modality.
-            frame_ids: Expected frame of each modality; '' = any.
+            sources: How the messages of each modality are read.
             max_future_s: Messages stamped further ahead of the node's clock are rejected.
         """
-        self._converters = dict(converters)
-        self._options = dict(options)
-        self._expected_frames = dict(frame_ids)
+        self._sources = dict(sources)
         self.max_future_s = max_future_s
 
     def open(self, topics: Mapping[str, str]) -> None:
@@ -95,7 +82,7 @@ class Inputs:
             profile = partial(qos.sensor, modality.kind)
             store = self._store_burst if modality.kind == "force_window" else self._store
             self.statistics[name] = TopicStatistics()
-            cls = message_class(self._converters[name].message_type)
+            cls = message_class(self._sources[name].converter.message_type)
             matched = partial(self._matched, name)
             subscription = self._subscribe(
                 name, cls, topic, partial(store, modality), profile(), matched
@@ -229,14 +216,13 @@ class Inputs:
         name = modality.name
         self.statistics[name].arrived(time.monotonic(), info)
         now_ns = self._node.get_clock().now().nanoseconds
-        stamped = self._converters[name].stamped
+        stamped = self._sources[name].converter.stamped
         stamp = stamp_ns(message, None if stamped else self._arrival_ns(name, now_ns))
         reason = bad_stamp(stamp, now_ns, self.max_future_s) or self._bad_frame(name, message)
         value, why = message, reason
         if not reason and modality.kind == "force_window":
             try:
-                to_array, options = self._converters[name].to_array, self._options[name]
-                value = to_sample(to_array, modality, message, options)
+                value = self._sources[name].read(modality, message)
             except REFUSALS as err:
                 reason, why = err.reason, str(err)
         if reason:
@@ -281,8 +267,9 @@ class Inputs:
         return now_ns + count if now_ns > 0 else 0
 
     def _bad_frame(self, name: str, message: Any) -> str:
-        expected = self._expected_frames[name]
-        if expected and self._converters[name].stamped and message.header.frame_id != expected:
+        source = self._sources[name]
+        expected = source.frame_id
+        if expected and source.converter.stamped and message.header.frame_id != expected:
             return "frame"
         return ""
 

@@ -13,14 +13,16 @@ from typing import Any, Literal, Protocol
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter as RosParameter
 
+from smvae_core import settings
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.runtime import Runtime
-from smvae_ros import loading, parameters
+from smvae_ros import loading
 from smvae_ros.lifecycle_guards import surviving
+from smvae_ros.parameters import declare
 from smvae_ros.process import stop_requested
 
 Phase = Literal["unconfigured", "inactive", "active"]
-Table = dict[str, parameters.Parameter]
+Table = dict[str, settings.Parameter]
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class NodeParameters:
         self._node = node
         self._host = host
         self._prepared: Prepared | None = None
-        self.table: Table = parameters.table(())
-        parameters.declare(node, self.table.values())
+        self.table: Table = settings.table(())
+        declare(node, self.table.values())
         node.add_on_set_parameters_callback(surviving(node, self._check, _refused))
         node.add_post_set_parameters_callback(surviving(node, self._changed))
 
@@ -95,15 +97,15 @@ class NodeParameters:
             SMVAEError: If the bundle cannot be used, or the values do not fit it.
         """
         changes = changes or {}
-        base = {name: self._node.get_parameter(name).value for name in parameters.table(())}
+        base = {name: self._node.get_parameter(name).value for name in settings.table(())}
         base |= {name: value for name, value in changes.items() if name in base}
         bundle = loading.verified(base["bundle"], base["bundle_sha256"])
-        table = parameters.table(bundle.manifest.modalities)
-        parameters.declare(self._node, table.values())
+        table = settings.table(bundle.manifest.modalities)
+        declare(self._node, table.values())
         values = {name: self._node.get_parameter(name).value for name in table} | {
             name: value for name, value in changes.items() if name in table
         }
-        reason = parameters.check(table, values)
+        reason = settings.check(table, values)
         if reason:
             raise ConfigError(reason)
         self._node.get_logger().info(f"loading {bundle.path} on {values['provider']}")
@@ -121,9 +123,9 @@ class NodeParameters:
                 self._node.undeclare_parameter(f"modalities.{name}")
 
     def ignored(self) -> dict[str, str]:
-        """Return given parameters that nothing reads, and why, see `parameters.unknown`."""
+        """Return given parameters that nothing reads, and why, see `settings.unknown`."""
         given = getattr(self._node, "_parameter_overrides", {})  # rclpy has no other way to them
-        return parameters.unknown(given, self.table)
+        return settings.unknown(given, self.table)
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
         """Refuse a change that cannot be, with the reason (called before it is made)."""
@@ -135,7 +137,7 @@ class NodeParameters:
         if not reason and self._host.phase == "inactive" and "bundle" in known:
             reason = self._load(known)
         elif not reason:
-            reason = parameters.check(self.table, self.values() | known)
+            reason = settings.check(self.table, self.values() | known)
         return SetParametersResult(successful=not reason, reason=reason)
 
     def _refuse_now(self, known: dict[str, Any]) -> str:

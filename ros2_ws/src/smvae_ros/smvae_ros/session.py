@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smvae_core.fusion.rules import FusionRule
-from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
-from smvae_ros import depth_color, parameters
+from smvae_core.settings import Settings
+from smvae_ros import depth_color
 from smvae_ros.inference import Inference
 from smvae_ros.inputs import Inputs
 from smvae_ros.mailbox import Mailbox
@@ -61,9 +60,10 @@ class Session:
             Exception: What rclpy raises where a publisher cannot be had; then none is left behind.
         """
         modalities = runtime.modalities
-        mailbox = Mailbox(modalities, _rules(values, modalities), values["trigger"], epoch=epoch)
+        settings = Settings.of(values, modalities)
+        mailbox = Mailbox(modalities, settings.rules, settings.pace.trigger, epoch=epoch)
         inputs = Inputs(node, modalities, mailbox, restarted)
-        readers = find_readers([parameters.message_converter(values, m) for m in modalities])
+        readers = find_readers([source.converter for source in settings.sources.values()])
         outputs = Outputs(node, runtime, generation, epoch)
         inference = Inference(
             runtime,
@@ -83,15 +83,10 @@ class Session:
     def apply(self, values: Mapping[str, Any]) -> None:
         """Hand the parameters that may change live to those who use them."""
         modalities = self.runtime.modalities
-        self.mailbox.set_rules(_rules(values, modalities), values["trigger"])
-        options = {m.name: parameters.conversion_options(values, m) for m in modalities}
-        converters = {m.name: parameters.message_converter(values, m) for m in modalities}
-        self.inputs.configure(
-            converters,
-            options,
-            frame_ids={m.name: values[f"modalities.{m.name}.frame_id"] for m in modalities},
-            max_future_s=values["max_future_s"],
-        )
+        settings = Settings.of(values, modalities)
+        pace = settings.pace
+        self.mailbox.set_rules(settings.rules, pace.trigger)
+        self.inputs.configure(settings.sources, max_future_s=pace.max_future_s)
         images = self.outputs.images
         images.mode = values["publish_predicted"]
         images.color_limits_m = {
@@ -103,13 +98,8 @@ class Session:
             if m.kind == "depth_image"
         }
         self.inference.configure(
-            options,
-            max_rate_hz=values["max_rate_hz"],
-            collect_timeout_s=values["collect_timeout_s"],
-            on_grid=values["trigger"] == "timer",
-            converters=converters,
+            settings.sources,
+            max_rate_hz=pace.max_rate_hz,
+            collect_timeout_s=pace.collect_timeout_s,
+            on_grid=pace.trigger == "timer",
         )
-
-
-def _rules(values: Mapping[str, Any], modalities: tuple[Modality, ...]) -> dict[str, FusionRule]:
-    return {m.name: parameters.fusion_rule(values, m) for m in modalities}

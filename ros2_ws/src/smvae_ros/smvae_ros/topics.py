@@ -12,7 +12,7 @@ from typing import Literal
 
 from smvae_core.messages import CONVERTERS, MESSAGE_TYPES
 from smvae_core.modality import Kind, Modality
-from smvae_ros.parameters import default_topic
+from smvae_core.settings import default_topic
 
 Direction = Literal["subscribe", "publish"]
 

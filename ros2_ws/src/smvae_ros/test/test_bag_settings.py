@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from smvae_ros import parameters
 
 from smvae_core.modality import VISION_TOUCH
+from smvae_core.settings import check, conversion_options, fusion_rule, table
 
 pytest.importorskip("smvae_training", reason="the offline evaluation is not installed")
 
@@ -38,18 +38,18 @@ def test_rules_options_and_pace_are_those_of_the_node(
 ) -> None:
     from smvae_training.bag_evaluation.settings import node_settings, read_parameters
 
-    table = parameters.table(VISION_TOUCH)
-    assert set(changes) <= set(table)
-    values = {name: p.default for name, p in table.items()} | changes
-    assert parameters.check(table, values) == ""
+    known = table(VISION_TOUCH)
+    assert set(changes) <= set(known)
+    values = {name: p.default for name, p in known.items()} | changes
+    assert check(known, values) == ""
     file = tmp_path / "perception.yaml"
     file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
     settings = node_settings(VISION_TOUCH, read_parameters(file))
     for modality in VISION_TOUCH:
         name = modality.name
-        assert settings.rules[name] == parameters.fusion_rule(values, modality)
-        assert settings.options[name] == parameters.conversion_options(values, modality)
+        assert settings.rules[name] == fusion_rule(values, modality)
+        assert settings.sources[name].options == conversion_options(values, modality)
         assert settings.topics[name] == f"/{values[f'modalities.{name}.topic']}"
-        assert settings.frame_ids[name] == values[f"modalities.{name}.frame_id"]
+        assert settings.sources[name].frame_id == values[f"modalities.{name}.frame_id"]
     for field in ("trigger", "max_rate_hz", "collect_timeout_s", "max_future_s"):
         assert getattr(settings.pace, field) == values[field]

@@ -17,13 +17,14 @@ from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from smvae_ros import inputs as inputs_module
-from smvae_ros import parameters
 from smvae_ros.lifecycle_guards import surviving
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.perception_node import PerceptionNode
 from std_srvs.srv import Trigger
 
 from smvae_core import runtime as runtime_module
+from smvae_core import settings
+from smvae_core.fusion.source import Source
 from smvae_core.preprocessing import prepare
 
 
@@ -69,6 +70,11 @@ def test_a_callback_that_fails_is_counted_and_the_next_message_is_taken(
     assert client.state() == "active"
 
 
+def read_by(source: Source, to_array: Any) -> Source:
+    """Return a source whose messages are read by another function."""
+    return replace(source, converter=replace(source.converter, to_array=to_array))
+
+
 def test_a_conversion_that_fails_unforeseen_rejects_the_message_by_the_errors_name(
     client, node
 ) -> None:
@@ -76,9 +82,9 @@ def test_a_conversion_that_fails_unforeseen_rejects_the_message_by_the_errors_na
         raise IndexError("nobody thought of this")
 
     session = node._session
-    reading = session.inference._perceiver._reading
-    healthy = reading["rgb"]
-    reading["rgb"] = (broken, healthy[1])
+    sources = session.inference._perceiver._sources
+    healthy = sources["rgb"]
+    sources["rgb"] = read_by(healthy, broken)
     client.play_until(
         ("rgb", "action"),
         lambda: [m for m in client.latents if m.valid and status_of(m, "rgb").rejected],
@@ -87,7 +93,7 @@ def test_a_conversion_that_fails_unforeseen_rejects_the_message_by_the_errors_na
     status = session.mailbox.observe().status["rgb"]
     assert set(status.reject_reasons) == {"unforeseen IndexError"}
     assert all(fused(m) == ("action",) for m in client.latents if m.valid)
-    reading["rgb"] = healthy
+    sources["rgb"] = healthy
     client.play_until(
         ("rgb", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2], 30.0
     )
@@ -121,8 +127,8 @@ def test_a_reading_that_fails_unforeseen_is_a_rejection(client, node) -> None:
     def broken(*_: Any) -> Any:
         raise IndexError("nobody thought of this")
 
-    inputs, healthy = node._session.inputs, node._session.inputs._converters["force"]
-    inputs._converters["force"] = replace(healthy, to_array=broken)
+    inputs, healthy = node._session.inputs, node._session.inputs._sources["force"]
+    inputs._sources["force"] = read_by(healthy, broken)
     client.play_until(
         ("force", "action"),
         lambda: [m for m in client.latents if m.valid and status_of(m, "force").rejected],
@@ -131,7 +137,7 @@ def test_a_reading_that_fails_unforeseen_is_a_rejection(client, node) -> None:
     status = node._session.mailbox.observe().status["force"]
     assert set(status.reject_reasons) == {"unforeseen IndexError"}
     assert inputs.errors == 0
-    inputs._converters["force"] = healthy
+    inputs._sources["force"] = healthy
     client.play_until(
         ("force", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2], 30.0
     )
@@ -145,7 +151,7 @@ def test_services_and_parameters_that_fail_answer_why_and_the_node_lives(
 
     with monkeypatch.context() as patch:
         patch.setattr(Mailbox, "flush", broken)
-        patch.setattr(parameters, "check", broken)
+        patch.setattr(settings, "check", broken)
         answer = client.call(Trigger, "/smvae/reset", Trigger.Request())
         assert not answer.success
         assert answer.message == "on_reset failed: RuntimeError: a fault of ours"

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from smvae_ros.loading import Interrupted, load, verified, warm_up
-from smvae_ros.parameters import PARAMETERS
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import BundleError, ConfigError
 from smvae_core.modality import all_subsets
 from smvae_core.runtime import Runtime
+from smvae_core.settings import PARAMETERS
 
 VALUES = {p.name: p.default for p in PARAMETERS}
 

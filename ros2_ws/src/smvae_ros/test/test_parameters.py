@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from node_harness import fused
 from smvae_ros.bundle_path import resolve
-from smvae_ros.parameters import (
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import VISION_TOUCH
+from smvae_core.settings import (
     check,
     conversion_options,
     default_topic,
@@ -17,9 +20,6 @@ from smvae_ros.parameters import (
     table,
     unknown,
 )
-
-from smvae_core.errors import ConfigError
-from smvae_core.modality import VISION_TOUCH
 
 FILE = Path(__file__).parents[1] / "config" / "perception.yaml"
 TABLE = table(VISION_TOUCH)

@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
 from smvae_ros import diagnostics, resources
-from smvae_ros.parameters import PARAMETERS
+
+from smvae_core.settings import PARAMETERS
 
 UUIDS = ("GPU-aaaa-0", "GPU-bbbb-1", "GPU-cccc-2")
 CUDA = "CUDAExecutionProvider"

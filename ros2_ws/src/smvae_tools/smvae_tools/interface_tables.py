@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from smvae_ros import topics
-from smvae_ros.parameters import MODALITY_PARAMETERS, PARAMETERS, Parameter, default_topic
 
 from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_core.settings import MODALITY_PARAMETERS, PARAMETERS, Parameter, default_topic
 from smvae_tools import message_definitions
 
 _OPENING = """# Interfaces of `perception_node`

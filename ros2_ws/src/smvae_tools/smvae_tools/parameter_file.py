@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from smvae_ros.parameters import PARAMETERS, Parameter, of_modality
-
 from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_core.settings import PARAMETERS, Parameter, of_modality
 
 
 def to_yaml(modalities: Iterable[Modality]) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from smvae_ros.inputs import message_class
-from smvae_ros.parameters import MODALITY_PARAMETERS, PARAMETERS
 from smvae_tools import interface_tables, message_definitions
 
 from smvae_core.modality import VISION_TOUCH
+from smvae_core.settings import MODALITY_PARAMETERS, PARAMETERS
 
 ROOT = Path(__file__).parents[4]
 MESSAGES = ROOT / "ros2_ws/src/smvae_msgs/msg"

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 from smvae_ros import topics
-from smvae_ros.parameters import default_topic
 from smvae_tools import security_policy
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import VISION_TOUCH
+from smvae_core.settings import default_topic
 
 SHIPPED = Path(__file__).parents[2] / "smvae_ros/security/smvae.policy.xml"
 RULE = "ALLOW|DENY"

@@ -20,6 +20,7 @@ from smvae_core.fusion.rules import FusionState
 from smvae_core.messages import CONVERTERS, ConversionOptions, stamp_ns
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
+from smvae_core.settings import default_topic
 from smvae_training.evaluate.live.errors import LiveRunError
 
 LATENT = "/smvae/latent"
@@ -29,9 +30,7 @@ MODEL_INFO = "/smvae/model_info"
 
 def input_topic(modality: Modality) -> str:
     """Return where the node listens for a modality unless told otherwise."""
-    if modality.is_image:
-        return f"/{modality.name}/image"
-    return "/wrench" if modality.kind == "force_window" else f"/{modality.name}"
+    return f"/{default_topic(modality)}"
 
 
 def sensor_of(modality: Modality) -> str:

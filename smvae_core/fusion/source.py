@@ -1,0 +1,36 @@
+"""How the messages of one modality are read: conversion, options, expected frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from smvae_core.errors import SampleError, refusing
+from smvae_core.messages import ConversionError, ConversionOptions, Converter
+from smvae_core.modality import Modality
+
+#: What says that one message is bad, and that the next may be good.
+REFUSALS = (ConversionError, SampleError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """How the messages of one modality are read."""
+
+    converter: Converter
+    """For the message type that its topic carries."""
+    options: ConversionOptions = field(default_factory=ConversionOptions)
+    frame_id: str = ""
+    """Frame that its messages must have; '' = any."""
+
+    def read(self, modality: Modality, message: Any) -> NDArray[Any]:
+        """Return a message as a raw sample in SI units; of a force window: one reading (C,).
+
+        Raises:
+            ConversionError: If the message is not what the modality declares.
+            Unforeseen: If its conversion fails without saying why.
+        """
+        with refusing(modality.name):
+            return self.converter.to_array(modality, message, self.options)
