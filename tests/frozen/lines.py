@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
 
@@ -24,10 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "ros2_ws/src"
 #: ROS programs that print a help, by the module that holds them.
 ROS_PROGRAMS = {
-    "bag_player": "smvae_ros.bag_player",
-    "bag_recorder": "smvae_ros.bag_recorder",
-    "security_policy": "smvae_ros.security_policy",
-    "sensor_schedule": "smvae_ros.sensor_schedule",
+    "bag_player": "smvae_tools.bag_player",
+    "bag_recorder": "smvae_tools.bag_recorder",
+    "security_policy": "smvae_tools.security_policy",
+    "sensor_schedule": "smvae_tools.sensor_schedule",
 }
 #: What draws the boxes of a help text, with and without Unicode.
 _RULE = re.compile("[\u2500-\u257f]+|-{8,}")
@@ -143,8 +144,10 @@ def launch_arguments() -> Iterable[str]:
 def executables() -> Iterable[str]:
     """Yield 'package executable' of everything that `ros2 run` starts."""
     for path in sorted(SOURCES.glob("*/setup.py")):
-        for found in re.findall(r'"(\w+) = [\w.]+:main"', path.read_text(encoding="utf-8")):
-            yield f"{path.parent.name} {found}"
+        with mock.patch("setuptools.setup") as setup:
+            runpy.run_path(str(path))
+        for entry in setup.call_args.kwargs.get("entry_points", {}).get("console_scripts", ()):
+            yield f"{path.parent.name} {entry.split(' = ')[0]}"
 
 
 def key_paths(value: Any, path: str = "") -> set[str]:

@@ -17,7 +17,15 @@ from tests.frozen import lines
 
 FOLDER = Path(__file__).parent
 #: File -> frozen line -> (the line that took its place, or None; why). CHANGELOG says the same.
-CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {}
+CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
+    "executables.txt": {
+        f"smvae_ros {name}": (f"smvae_tools {name}", "a robot need not install smvae_tools")
+        for name in (
+            *("simulated_robot", "bag_recorder", "bag_player", "sensor_schedule"),
+            *("shared_autonomy_demo", "imperfect_operator"),
+        )
+    }
+}
 
 
 def hold(file: str, now: Iterable[str]) -> None:
