@@ -19,8 +19,7 @@ from smvae_training.evaluate.images.items import read_items
 from smvae_training.evaluate.images.pictures import pictures
 from smvae_training.evaluate.images.sections import score_lines
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
-from smvae_training.evaluate.images.subset_checks import subset_checks
-from smvae_training.evaluate.likelihood.checks import SanityError
+from smvae_training.evaluate.likelihood.checks import SanityError, subset_checks
 from smvae_training.evaluate.likelihood.method import SMVAEMethod
 from smvae_training.evaluate.likelihood.subsets import SubsetConfig, subset_likelihoods
 from smvae_training.run import Run, load_run

@@ -21,9 +21,8 @@ from smvae_training.evaluate.images.errors import subset_errors
 from smvae_training.evaluate.images.items import Items, is_described_image, read_items, spread
 from smvae_training.evaluate.images.progress import Stages, Watched
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
-from smvae_training.evaluate.images.subset_checks import subset_checks
 from smvae_training.evaluate.likelihood.calibration import Calibration, CalibrationConfig, calibrate
-from smvae_training.evaluate.likelihood.checks import sanity_checks
+from smvae_training.evaluate.likelihood.checks import sanity_checks, subset_checks
 from smvae_training.evaluate.likelihood.classifier import ClassifierConfig, train_classifier
 from smvae_training.evaluate.likelihood.coherence import measure_coherence
 from smvae_training.evaluate.likelihood.entropy import posterior_entropies

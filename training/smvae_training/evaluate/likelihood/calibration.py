@@ -8,9 +8,8 @@ K samples, B items of a block, N items, C classes or attributes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,15 +24,9 @@ from torchmetrics.functional.classification import (
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality, find, subset_name
 from smvae_core.model.distributions import likelihood_mean
-from smvae_training.evaluate.likelihood.method import Method
-from smvae_training.evaluate.likelihood.sampling import (
-    SamplingConfig,
-    blocks,
-    chosen_items,
-    count_items,
-    draw,
-    groups,
-)
+from smvae_training.evaluate.likelihood.method import CannotEncode, Method
+from smvae_training.evaluate.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.sampling import Measurement, SamplingConfig, draw, measure
 from smvae_training.evaluate.likelihood.summary import mean_and_error
 
 BINS = 15
@@ -48,22 +41,17 @@ class CalibrationConfig(SamplingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Calibration(Measurement):
     """p(y given x) of one method beside the true y."""
 
-    method: str
     modality: Modality
     """y."""
     given: tuple[str, ...]
     """x."""
-    index: NDArray[np.int64]
-    """(N,) rows of the inputs that were scored."""
     probability: NDArray[np.float32]
     """(N, C) of each class, or of each attribute being present."""
     truth: NDArray[np.int64]
     """(N,) the class, or (N, C) attributes 0 or 1."""
-    config: SamplingConfig
-    seconds: float
 
     def correct(self) -> NDArray[np.bool_]:
         """Return whether the likeliest class (N,), or each attribute (N, C), is the true one."""
@@ -83,13 +71,9 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """Return accuracy, expected calibration error and log score, by attribute as well."""
         correct = self.correct()
-        found = {
-            "method": self.method,
+        found = self.about() | {
             "y": self.modality.name,
             "x": subset_name(self.given),
-            "items": len(self.index),
-            "settings": asdict(self.config),
-            "seconds": self.seconds,
             "bins": BINS,
             "accuracy": mean_and_error(correct.reshape(len(correct), -1).mean(axis=1)),
             "calibration_error": calibration_error(self.modality, self.probability, self.truth),
@@ -157,31 +141,27 @@ def calibrate(
         CannotEncode: If the method has no posterior given x.
     """
     config = config or CalibrationConfig()
-    started = time.perf_counter()
     modality = find(method.modalities, target or method.names[1])
-    subset = tuple(given or method.names[:1])
+    name, subset = modality.name, tuple(given or method.names[:1])
     if not modality.is_discrete:
-        raise ConfigError(
-            f"calibration needs a label or attributes, '{modality.name}' is {modality.kind}"
-        )
-    index = chosen_items(count_items(method, inputs), config)
-    found = []
-    with torch.inference_mode():
-        for items, batch in blocks(method, inputs, index, device):
-            posterior = method.proposal(batch, subset)
-            for rows in groups(posterior.items, config):
-                z, log_share = draw(posterior.take(rows), items[rows], config)
-                output = method.decode(z.reshape(-1, z.shape[-1]), [modality.name])[modality.name]
-                p = likelihood_mean(modality, output).reshape(*z.shape[:2], -1).double()
-                found.append((log_share.exp()[..., None] * p).sum(0).cpu())
-    truth = inputs[modality.name][torch.from_numpy(index)].cpu()
+        raise ConfigError(f"calibration needs a label or attributes, '{name}' is {modality.kind}")
+
+    def score(
+        _: tuple[str, ...], q: Mixture, __: dict[str, Tensor], items: NDArray[np.int64]
+    ) -> dict[str, Tensor]:
+        z, log_share = draw(q, items, config)
+        output = method.decode(z.reshape(-1, z.shape[-1]), [name])[name]
+        p = likelihood_mean(modality, output).reshape(*z.shape[:2], -1).double()
+        return {"p": (log_share.exp()[..., None] * p).sum(0)}
+
+    about, found = measure(method, inputs, config, [subset], device, score)
+    if about["refused"]:
+        raise CannotEncode(method.name, subset)
+    truth = inputs[name][torch.from_numpy(about["index"])].cpu()
     return Calibration(
-        method=method.name,
         modality=modality,
         given=subset,
-        index=index,
-        probability=torch.cat(found).float().numpy(),
+        probability=found[subset]["p"].astype(np.float32),
         truth=(truth.argmax(1) if modality.kind == "label" else truth.round().long()).numpy(),
-        config=config,
-        seconds=time.perf_counter() - started,
+        **about,
     )

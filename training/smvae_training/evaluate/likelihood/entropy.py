@@ -6,9 +6,8 @@ N items, K samples.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,9 @@ from torch import Tensor
 
 from smvae_core.modality import subset_name
 from smvae_core.subsets import evaluated_subsets
-from smvae_training.evaluate.likelihood.method import CannotEncode, Method
+from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.mixture import Mixture
-from smvae_training.evaluate.likelihood.sampling import (
-    SamplingConfig,
-    blocks,
-    chosen_items,
-    count_items,
-    draw,
-)
+from smvae_training.evaluate.likelihood.sampling import Measurement, SamplingConfig, draw, measure
 from smvae_training.evaluate.likelihood.summary import Values, mean_and_error, plain
 
 #: Nats by which entropy may rise and still count as staying.
@@ -34,20 +27,13 @@ TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entropies:
+class Entropies(Measurement):
     """Entropy of q(z given x_S) of one method."""
 
-    method: str
-    index: NDArray[np.int64]
-    """(N,) rows of the inputs that were scored."""
     entropy: dict[tuple[str, ...], Values]
     """(N,) nats by subset, smallest first."""
     exact: bool
     """False if a posterior was a mixture, whose entropy is a mean over K samples."""
-    refused: dict[str, str]
-    """Subsets that the method cannot encode, and why."""
-    config: SamplingConfig
-    seconds: float
 
     def changes(self) -> dict[str, Values]:
         """Return entropy(S + one) - entropy(S) (N,) of every pair, named 'force -> force+action'.
@@ -75,12 +61,8 @@ class Entropies:
         for subset, values in self.entropy.items():
             by_count.setdefault(str(len(subset)), []).append(values)
         together = np.all([c <= TOLERANCE for c in changes.values()], axis=0) if changes else None
-        return {
-            "method": self.method,
-            "items": len(self.index),
+        return self.about() | {
             "exact": self.exact,
-            "settings": asdict(self.config),
-            "seconds": self.seconds,
             "subsets": {subset_name(s): mean_and_error(v) for s, v in self.entropy.items()}
             | dict.fromkeys(self.refused),
             "by_count": {n: mean_and_error(np.mean(v, axis=0)) for n, v in by_count.items()},
@@ -120,37 +102,24 @@ def posterior_entropies(
         ConfigError: If the inputs lack a modality or differ in length.
     """
     config = config or SamplingConfig()
-    started = time.perf_counter()
-    index = chosen_items(count_items(method, inputs), config)
-    parts: dict[tuple[str, ...], list[Values]] = {}
-    refused: dict[str, str] = {}
-    exact = True
-    with torch.inference_mode():
-        for items, batch in blocks(method, inputs, index, device):
-            for subset in evaluated_subsets(method.names):
-                try:
-                    posterior = method.proposal(batch, subset)
-                except CannotEncode as error:
-                    refused[subset_name(subset)] = str(error)
-                    continue
-                exact = exact and posterior.components == 1
-                parts.setdefault(subset, []).append(_entropy(posterior, items, config))
-    return Entropies(
-        method=method.name,
-        index=index,
-        entropy={subset: np.concatenate(found) for subset, found in parts.items()},
-        exact=exact,
-        refused=refused,
-        config=config,
-        seconds=time.perf_counter() - started,
-    )
+    single = []
+
+    def score(
+        _: tuple[str, ...], q: Mixture, __: dict[str, Tensor], items: NDArray[np.int64]
+    ) -> dict[str, Tensor]:
+        single.append(q.components == 1)
+        return {"entropy": _entropy(q, items, config)}
+
+    subsets = evaluated_subsets(method.names)
+    about, found = measure(method, inputs, config, subsets, device, score, grouped=False)
+    entropy = {subset: values["entropy"] for subset, values in found.items()}
+    return Entropies(entropy=entropy, exact=all(single), **about)
 
 
-def _entropy(posterior: Mixture, items: NDArray[np.int64], config: SamplingConfig) -> Values:
+def _entropy(posterior: Mixture, items: NDArray[np.int64], config: SamplingConfig) -> Tensor:
     """Return the entropy (B,): of a Gaussian exactly, of a mixture as the mean of -log q(z)."""
     if posterior.components == 1:
         constant = posterior.latent_dim * (1.0 + math.log(2.0 * math.pi))
-        exact = 0.5 * (posterior.log_var[0].double().sum(-1) + constant)
-        return exact.cpu().numpy()
+        return 0.5 * (posterior.log_var[0].double().sum(-1) + constant)
     z, log_share = draw(posterior, items, config)
-    return -(log_share.exp() * posterior.log_prob(z)).sum(0).cpu().numpy()
+    return -(log_share.exp() * posterior.log_prob(z)).sum(0)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,20 +27,26 @@ from torch import Tensor
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import subset_name
-from smvae_training.evaluate.likelihood.method import CannotEncode, Method
+from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.mixture import Mixture, log_standard_normal
 from smvae_training.evaluate.likelihood.prior import PriorEstimate, log_prior_predictive
 from smvae_training.evaluate.likelihood.sampling import (
+    Measurement,
     SamplingConfig,
-    blocks,
-    chosen_items,
-    count_items,
     decoded_log_likelihood,
     draw,
     effective_samples,
-    groups,
+    measure,
 )
-from smvae_training.evaluate.likelihood.summary import Values, mean_and_error, plain
+from smvae_training.evaluate.likelihood.summary import (
+    Values,
+    mean_and_error,
+    median_and_least,
+    plain,
+)
+
+#: What is estimated under each proposal: log p(x,y), log p(x), log p(x given y).
+QUANTITIES = ("joint", "marginal", "conditional")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,34 +73,23 @@ class ProposalEstimates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimates:
+class Estimates(Measurement):
     """What `estimate` measured of one method; per-item arrays, so that methods compare paired."""
 
-    method: str
     names: tuple[str, str]
     """x and y."""
     discrete: bool
     """Whether y is discrete, so that joint <= marginal must hold."""
-    index: NDArray[np.int64]
-    """(N,) rows of the inputs that were scored."""
     prior: PriorEstimate
     """log p(y)."""
     proposals: dict[str, ProposalEstimates]
     """By the name of the proposal's subset, e.g. 'image+label' and 'image'."""
-    refused: dict[str, str]
-    """Proposals that the method does not have, and why."""
-    config: EstimateConfig
-    seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Return means, standard errors over items and effective sample sizes."""
-        return {
-            "method": self.method,
+        return self.about() | {
             "x": self.names[0],
             "y": self.names[1],
-            "items": len(self.index),
-            "settings": asdict(self.config),
-            "seconds": self.seconds,
             "log_p_y": mean_and_error(self.prior.log_p)
             | {"draws_error": plain(self.prior.draws_error)},
             "proposals": {name: _summary(p) for name, p in self.proposals.items()}
@@ -134,78 +129,45 @@ def estimate(
         raise ConfigError(f"two modalities x and y are needed, {method.name} has {method.names}")
     started = time.perf_counter()
     first, second = method.names
-    index = chosen_items(count_items(method, inputs), config)
-    parts: dict[str, list[dict[str, Values]]] = {}
-    refused: dict[str, str] = {}
-    like: Tensor | None = None
-    with torch.inference_mode():
-        for items, batch in blocks(method, inputs, index, device):
-            for subset in ((first, second), (first,)):
-                label = subset_name(subset)
-                try:
-                    proposal = method.proposal(batch, subset)
-                except CannotEncode as error:
-                    refused[label] = str(error)
-                    continue
-                like = proposal.mean
-                parts.setdefault(label, []).append(
-                    _importance(method, proposal, batch, items, config)
-                )
-    if like is None:
-        raise ConfigError("; ".join(refused.values()))
+    like: list[Tensor] = []
+
+    def score(
+        _: tuple[str, ...], q: Mixture, batch: dict[str, Tensor], items: NDArray[np.int64]
+    ) -> dict[str, Tensor]:
+        like[:] = [q.mean]
+        z, log_share = draw(q, items, config)
+        each = decoded_log_likelihood(method, z, batch, (first, second), config.chunk)
+        marginal = each[first] + log_standard_normal(z) - q.log_prob(z) + log_share
+        found = {}
+        for key, weights in (("joint", marginal + each[second]), ("marginal", marginal)):
+            found[key] = torch.logsumexp(weights, 0)
+            found[f"ess_{key}"] = effective_samples(weights)
+        return found
+
+    about, found = measure(method, inputs, config, [(first, second), (first,)], device, score)
+    if not like:
+        raise ConfigError("; ".join(about["refused"].values()))
     prior = log_prior_predictive(
         method,
         second,
-        inputs[second][torch.from_numpy(index)].float(),
+        inputs[second][torch.from_numpy(about["index"])].float(),
         draws=config.prior_samples,
         seed=config.seed,
-        like=like,
+        like=like[0],
     )
     return Estimates(
-        method=method.name,
         names=(first, second),
         discrete=method.modalities[1].is_discrete,
-        index=index,
         prior=prior,
-        proposals={label: _join(found, prior.log_p) for label, found in parts.items()},
-        refused=refused,
-        config=config,
-        seconds=time.perf_counter() - started,
+        proposals={
+            subset_name(s): ProposalEstimates(conditional=v["joint"] - prior.log_p, **v)
+            for s, v in found.items()
+        },
+        **about | {"seconds": time.perf_counter() - started},
     )
-
-
-def _importance(
-    method: Method,
-    proposal: Mixture,
-    batch: Mapping[str, Tensor],
-    items: NDArray[np.int64],
-    config: EstimateConfig,
-) -> dict[str, Values]:
-    """Return log p(x,y), log p(x) and their effective sample sizes for one block of items."""
-    first, second = method.names
-    found: dict[str, list[Tensor]] = {}
-    for rows in groups(proposal.items, config):
-        some, few = proposal.take(rows), {name: x[rows] for name, x in batch.items()}
-        z, log_share = draw(some, items[rows], config)
-        each = decoded_log_likelihood(method, z, few, (first, second), config.chunk)
-        marginal = each[first] + log_standard_normal(z) - some.log_prob(z) + log_share
-        joint = marginal + each[second]
-        for key, weights in (("joint", joint), ("marginal", marginal)):
-            found.setdefault(key, []).append(torch.logsumexp(weights, 0))
-            found.setdefault(f"ess_{key}", []).append(effective_samples(weights))
-    return {key: torch.cat(values).cpu().numpy() for key, values in found.items()}
-
-
-def _join(blocks_found: list[dict[str, Values]], log_p_y: Values) -> ProposalEstimates:
-    arrays = {key: np.concatenate([b[key] for b in blocks_found]) for key in blocks_found[0]}
-    return ProposalEstimates(conditional=arrays["joint"] - log_p_y, **arrays)
 
 
 def _summary(values: ProposalEstimates) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        key: mean_and_error(getattr(values, key)) for key in ("joint", "marginal", "conditional")
-    }
-    for key in ("ess_joint", "ess_marginal"):
-        array = getattr(values, key)
-        found[key] = {"median": plain(np.median(array)), "min": plain(array.min())}
-    return found
+    likelihoods = {k: mean_and_error(getattr(values, k)) for k in QUANTITIES}
+    sizes = {k: median_and_least(getattr(values, k)) for k in ("ess_joint", "ess_marginal")}
+    return likelihoods | sizes

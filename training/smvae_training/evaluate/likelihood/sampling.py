@@ -1,12 +1,14 @@
-"""Random numbers keyed by item, and decoded likelihoods of many latents in bounded memory.
+"""Random numbers keyed by item, and what every estimator does to every item and subset.
 
 K samples, B items, Z latent, N items in all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smvae_core.errors import ConfigError
-from smvae_training.evaluate.likelihood.method import Method
+from smvae_core.modality import subset_name
+from smvae_training.evaluate.likelihood.method import CannotEncode, Method
 from smvae_training.evaluate.likelihood.mixture import Mixture
 from smvae_training.subsets import generator
 
@@ -42,6 +45,82 @@ class SamplingConfig:
         for name, value in vars(self).items():
             if name != "seed" and value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What any estimator says beside its numbers."""
+
+    method: str
+    index: NDArray[np.int64]
+    """(N,) rows of the inputs that were scored."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Subsets that the method cannot encode, and why."""
+    config: SamplingConfig
+    seconds: float
+
+    def about(self) -> dict[str, Any]:
+        """Return the part of the JSON that all estimators share."""
+        settings = asdict(self.config)
+        count, seconds = len(self.index), self.seconds
+        return {"method": self.method, "items": count, "settings": settings, "seconds": seconds}
+
+
+#: (subset, its posterior, inputs, numbers of the items) -> values (B, ...) by name.
+Score = Callable[
+    [tuple[str, ...], Mixture, dict[str, Tensor], NDArray[np.int64]], dict[str, Tensor]
+]
+
+
+@torch.inference_mode()
+def measure(
+    method: Method,
+    inputs: Mapping[str, Tensor],
+    config: SamplingConfig,
+    subsets: Sequence[tuple[str, ...]],
+    device: torch.device | str,
+    score: Score,
+    *,
+    grouped: bool = True,
+) -> tuple[dict[str, Any], dict[tuple[str, ...], dict[str, NDArray[Any]]]]:
+    """Score every chosen item given every subset.
+
+    Args:
+        method: On `device`, in evaluation mode.
+        inputs: Network inputs (N, *shape) by name, all modalities of every item, on any device.
+        config: Items, seed, memory.
+        subsets: Observed; those that the method cannot encode are refused.
+        device: Where the method computes.
+        score: Called with some items at a time.
+        grouped: As few items at a time as `config.chunk` latents need; else a whole block.
+
+    Returns:
+        The fields of a `Measurement`, and by subset the values (N, ...) that `score` gave.
+
+    Raises:
+        ConfigError: If the inputs lack a modality or differ in length.
+    """
+    started = time.perf_counter()
+    index = chosen_items(count_items(method, inputs), config)
+    parts: dict[tuple[str, ...], list[dict[str, Tensor]]] = {}
+    refused: dict[str, str] = {}
+    for items, batch in blocks(method, inputs, index, device):
+        for subset in subsets:
+            try:
+                proposal = method.proposal(batch, subset)
+            except CannotEncode as error:
+                refused[subset_name(subset)] = str(error)
+                continue
+            for rows in groups(proposal.items, config) if grouped else [slice(None)]:
+                few = {name: x[rows] for name, x in batch.items()}
+                found = score(subset, proposal.take(rows), few, items[rows])
+                parts.setdefault(subset, []).append({k: v.cpu() for k, v in found.items()})
+    about = {"method": method.name, "index": index, "refused": refused, "config": config}
+    joined = {
+        subset: {key: torch.cat([part[key] for part in found]).numpy() for key in found[0]}
+        for subset, found in parts.items()
+    }
+    return about | {"seconds": time.perf_counter() - started}, joined
 
 
 def chosen_items(count: int, config: SamplingConfig) -> NDArray[np.int64]:

@@ -15,9 +15,8 @@ K samples, B items of a block, N items, M modality.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,19 +26,17 @@ from torch import Tensor
 
 from smvae_core.modality import subset_name
 from smvae_core.subsets import evaluated_subsets
-from smvae_training.evaluate.likelihood.method import CannotEncode, Method
+from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.mixture import Mixture, log_standard_normal
 from smvae_training.evaluate.likelihood.sampling import (
+    Measurement,
     SamplingConfig,
-    blocks,
-    chosen_items,
-    count_items,
     decoded_log_likelihood,
     draw,
     effective_samples,
-    groups,
+    measure,
 )
-from smvae_training.evaluate.likelihood.summary import Values, mean_and_error, plain
+from smvae_training.evaluate.likelihood.summary import Values, mean_and_error, median_and_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +68,12 @@ class SubsetEstimates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubsetLikelihoods:
+class SubsetLikelihoods(Measurement):
     """What `subset_likelihoods` measured of one method."""
 
-    method: str
     names: tuple[str, ...]
-    index: NDArray[np.int64]
-    """(N,) rows of the inputs that were scored."""
     subsets: dict[str, SubsetEstimates]
     """By subset name, e.g. 'force+action', smallest first."""
-    refused: dict[str, str]
-    """Subsets that the method cannot encode, and why."""
-    config: SamplingConfig
-    seconds: float
 
     def mean_predictive(self) -> Values | None:
         """Return the mean over all subsets of `predictive` (N,); None if one was refused."""
@@ -100,12 +90,8 @@ class SubsetLikelihoods:
         """
         member = None if groups is None else groups[self.index]
         mean = self.mean_predictive()
-        return {
-            "method": self.method,
-            "items": len(self.index),
+        return self.about() | {
             "groups": None if member is None else len(np.unique(member)),
-            "settings": asdict(self.config),
-            "seconds": self.seconds,
             "mean_predictive": None if mean is None else mean_and_error(mean, member),
             "subsets": {name: _summary(s, member) for name, s in self.subsets.items()}
             | dict.fromkeys(self.refused),
@@ -143,70 +129,36 @@ def subset_likelihoods(
     Raises:
         ConfigError: If the inputs lack a modality or differ in length.
     """
-    config = config or SubsetConfig()
-    started = time.perf_counter()
-    index = chosen_items(count_items(method, inputs), config)
-    parts: dict[str, list[dict[str, Values]]] = {}
-    refused: dict[str, str] = {}
-    with torch.inference_mode():
-        for items, batch in blocks(method, inputs, index, device):
-            for subset in subsets or evaluated_subsets(method.names):
-                label = subset_name(subset)
-                try:
-                    proposal = method.proposal(batch, subset)
-                except CannotEncode as error:
-                    refused[label] = str(error)
-                    continue
-                found = _block(method, proposal, subset, batch, items, config)
-                parts.setdefault(label, []).append(found)
-    return SubsetLikelihoods(
-        method=method.name,
-        names=method.names,
-        index=index,
-        subsets={label: _join(found, method.names) for label, found in parts.items()},
-        refused=refused,
-        config=config,
-        seconds=time.perf_counter() - started,
-    )
+    config, names = config or SubsetConfig(), method.names
 
-
-def _block(
-    method: Method,
-    proposal: Mixture,
-    subset: tuple[str, ...],
-    batch: Mapping[str, Tensor],
-    items: NDArray[np.int64],
-    config: SamplingConfig,
-) -> dict[str, Values]:
-    found: dict[str, list[Tensor]] = {}
-    for rows in groups(proposal.items, config):
-        some, few = proposal.take(rows), {name: x[rows] for name, x in batch.items()}
-        z, log_share = draw(some, items[rows], config)
-        each = decoded_log_likelihood(method, z, few, method.names, config.chunk)
-        prior_over_q = log_standard_normal(z) - some.log_prob(z) + log_share
+    def score(
+        subset: tuple[str, ...], q: Mixture, batch: dict[str, Tensor], items: NDArray[np.int64]
+    ) -> dict[str, Tensor]:
+        z, log_share = draw(q, items, config)
+        each = decoded_log_likelihood(method, z, batch, names, config.chunk)
+        prior_over_q = log_standard_normal(z) - q.log_prob(z) + log_share
         weights = sum((each[name] for name in subset), prior_over_q)
-        total = sum(each.values(), log_share)
-        values = {
-            "predictive": torch.logsumexp(total, 0),
+        return {
+            "predictive": torch.logsumexp(sum(each.values(), log_share), 0),
             "evidence": torch.logsumexp(weights, 0),
             "ess": effective_samples(weights),
+            **{f"each/{n}": torch.logsumexp(log_p + log_share, 0) for n, log_p in each.items()},
+            **{f"expected/{n}": (log_share.exp() * log_p).sum(0) for n, log_p in each.items()},
         }
-        for name, log_p in each.items():
-            values[f"each/{name}"] = torch.logsumexp(log_p + log_share, 0)
-            values[f"expected/{name}"] = (log_share.exp() * log_p).sum(0)
-        for key, value in values.items():
-            found.setdefault(key, []).append(value)
-    return {key: torch.cat(values).cpu().numpy() for key, values in found.items()}
 
-
-def _join(blocks_found: list[dict[str, Values]], names: Sequence[str]) -> SubsetEstimates:
-    arrays = {key: np.concatenate([b[key] for b in blocks_found]) for key in blocks_found[0]}
-    return SubsetEstimates(
-        predictive=arrays["predictive"],
-        each={name: arrays[f"each/{name}"] for name in names},
-        expected={name: arrays[f"expected/{name}"] for name in names},
-        evidence=arrays["evidence"],
-        ess=arrays["ess"],
+    chosen = subsets or evaluated_subsets(names)
+    about, found = measure(method, inputs, config, chosen, device, score)
+    return SubsetLikelihoods(
+        names=names,
+        subsets={
+            subset_name(s): SubsetEstimates(
+                **{key: v[key] for key in ("predictive", "evidence", "ess")},
+                each={name: v[f"each/{name}"] for name in names},
+                expected={name: v[f"expected/{name}"] for name in names},
+            )
+            for s, v in found.items()
+        },
+        **about,
     )
 
 
@@ -216,5 +168,5 @@ def _summary(values: SubsetEstimates, member: NDArray[np.integer] | None) -> dic
         "each": {name: mean_and_error(a, member) for name, a in values.each.items()},
         "expected": {name: mean_and_error(a, member) for name, a in values.expected.items()},
         "evidence": mean_and_error(values.evidence, member),
-        "ess": {"median": plain(np.median(values.ess)), "min": plain(values.ess.min())},
+        "ess": median_and_least(values.ess),
     }

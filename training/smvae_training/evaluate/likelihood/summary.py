@@ -18,6 +18,11 @@ def plain(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def median_and_least(values: Values) -> dict[str, float | None]:
+    """Return {'median': .., 'min': ..}, as effective sample sizes are told."""
+    return {"median": plain(np.median(values)), "min": plain(values.min())}
+
+
 def mean_and_error(
     values: Values, groups: NDArray[np.integer] | None = None
 ) -> dict[str, float | None]:

@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.subset_scores import subset_checks
 from smvae_core.modality import all_subsets, subset_name, vision_touch
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_training.evaluate.likelihood.checks import SanityError, subset_checks
+from smvae_training.evaluate.likelihood.checks import SanityError
 from smvae_training.evaluate.likelihood.entropy import posterior_entropies
 from smvae_training.evaluate.likelihood.method import SMVAEMethod
 from smvae_training.evaluate.likelihood.mixture import Mixture
