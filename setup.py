@@ -31,7 +31,9 @@ SIM = [
     "rich>=13",  # progress bars
 ]
 BAGS = [
-    "rosbags>=0.11",  # reads and writes rosbag2 without ROS
+    "rosbags>=0.11",  # message types and the writer of rosbag2, without ROS
+    "mcap>=1.6",  # reads MCAP of any writer (rosbags refuses foreign channels and disorder)
+    "zstandard>=0.20",  # compressed messages and files of bags (mcap needs it anyway)
 ]
 DEV = [
     "pytest>=8",

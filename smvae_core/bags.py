@@ -1,21 +1,42 @@
-"""rosbag2 bags (sqlite3 and mcap) through rosbags: no ROS, and every fault is one line.
+"""rosbag2 bags (sqlite3 and mcap), without ROS; every fault is one line.
 
 The offline evaluation and the player read through this, so both see the same messages in the same
-order: that of their receive time.
+order: that of their receive time. Only what is asked for is judged: a topic that nobody reads may
+be of any encoding, type and definition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import heapq
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
+from smvae_core.bag_files import (
+    FIRST_NS,
+    LAST_NS,
+    BagFile,
+    Channel,
+    CutShort,
+    McapFile,
+    SqliteFile,
+)
 from smvae_core.errors import MissingDependency, SMVAEError, did_you_mean
 
 #: Definitions for bags that bring none (sqlite3 bags of Humble and older).
 DEFAULT_TYPESTORE = "ros2_jazzy"
+#: Encoding of ROS 2 messages.
+CDR = "cdr"
+METADATA = "metadata.yaml"
+
+_FILES: dict[str, Callable[[Path], BagFile]] = {"mcap": McapFile, "sqlite3": SqliteFile}
+_SUFFIXES = {".mcap": "mcap", ".db3": "sqlite3"}
+_RECOVER = "was the recording cut short? `ros2 bag reindex` or `mcap recover` may save it"
 
 
 class BagError(SMVAEError, ValueError):
@@ -31,9 +52,28 @@ class BagTopic:
 
     name: str
     message_type: str
+    """Several, where its publishers differ, are joined by ' and '."""
     messages: int
+    """How many the files say that they hold."""
     latched: bool
     """Whether every recorded publisher offered transient_local."""
+    encoding: str = CDR
+    """Of its messages."""
+    counted: int = 0
+    """How many metadata.yaml says that there are; 0 where it says nothing."""
+    type_hash: str = ""
+    """RIHS01 of its type, as the recorder noted it; '' where it did not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Metadata:
+    """What metadata.yaml says; an .mcap or .db3 file alone stands for one that says little."""
+
+    storage: str
+    files: tuple[Path, ...]
+    compression: str = ""
+    """'file', 'message', or '' for none."""
+    topics: tuple[dict[str, Any], ...] = ()
 
 
 class Bag:
@@ -44,48 +84,110 @@ class Bag:
 
         Args:
             path: Folder with metadata.yaml, or one .mcap or .db3 file.
-            typestore: Of rosbags, e.g. 'ros2_humble'; used only where the bag holds no definitions.
+            typestore: Of rosbags, e.g. 'ros2_humble'; used only where the bag holds no definition.
 
         Raises:
             BagError: If there is no bag, or no such typestore.
-            MissingDependency: If rosbags is not installed.
+            MissingDependency: If rosbags or mcap is not installed.
         """
         self.path = Path(path)
-        self._types = _typestore(self.path, typestore)
+        self._assumed = _typestore(self.path, typestore)
         self._typestore = typestore
-        self._reader: Any = None
+        self._stack = ExitStack()
+        self._files: list[BagFile] = []
+        self._unpack: Callable[[bytes], bytes] = bytes
+        self._stores: dict[str, Any] = {}
         self.topics: dict[str, BagTopic] = {}
         self.begin_ns = self.end_ns = 0
-        self.has_definitions = False
         _check_path(self.path)
 
     def __enter__(self) -> Bag:
         """Open the bag.
 
         Raises:
-            BagError: If it is damaged, or of a format that rosbags does not read.
+            BagError: If it is damaged, or of a format that is not read.
         """
-        from rosbags.highlevel import AnyReader
+        try:
+            self._open(self._read_metadata())
+        except CutShort as err:
+            raise self._unopened(f"{_words(err)}; {_RECOVER}") from err
+        except Exception as err:  # what a damaged file makes sqlite, mcap, zstd and YAML raise
+            raise self._unopened(_words(err)) from err
+        return self
+
+    def _unopened(self, what: str) -> BagError:
+        self._stack.close()
+        return BagError(self.path, f"cannot be opened: {what}")
+
+    def _read_metadata(self) -> _Metadata:
+        if not self.path.is_dir():
+            return _Metadata(storage=_SUFFIXES[self.path.suffix], files=(self.path,))
+        from ruamel.yaml.error import YAMLError
 
         try:
-            self._reader = AnyReader([self.path], default_typestore=self._types)
-            self._reader.open()
-        except Exception as err:  # a damaged file makes rosbags and its storages raise anything
-            self._reader = None
-            raise BagError(self.path, f"cannot be opened: {_words(err)}; {_RECOVER}") from err
-        self.topics = {
-            name: BagTopic(
-                name=name,
-                message_type=info.msgtype or "",
-                messages=info.msgcount,
-                latched=all(_latched(c) for c in info.connections),
-            )
-            for name, info in sorted(self._reader.topics.items())
-        }
-        if self._reader.message_count:
-            self.begin_ns, self.end_ns = self._reader.start_time, self._reader.end_time
-        self.has_definitions = any(c.msgdef.data for c in self._reader.connections)
-        return self
+            loaded = _load_yaml((self.path / METADATA).read_text(encoding="utf-8"))
+        except (ValueError, YAMLError) as err:
+            raise ValueError(f"{METADATA} is no YAML: {_words(err)}") from err
+        try:
+            found = loaded["rosbag2_bagfile_information"]
+            storage = found["storage_identifier"]
+            names = [PurePath(name).name for name in found["relative_file_paths"]]
+            topics = tuple(found["topics_with_message_count"])
+            compression = (found.get("compression_mode") or "none").lower().replace("none", "")
+            packer = found.get("compression_format") if compression else "zstd"
+        except (KeyError, TypeError, AttributeError) as err:
+            raise ValueError(f"{METADATA} is not that of a rosbag2 bag, it lacks {err}") from err
+        if storage not in _FILES:
+            raise ValueError(f"its storage is '{storage}', expected {' or '.join(_FILES)}")
+        if packer != "zstd":
+            raise ValueError(f"its compression is '{packer}', expected zstd")
+        if missing := [name for name in names if not (self.path / name).is_file()]:
+            raise ValueError(f"{METADATA} names {', '.join(missing)}, which is not there")
+        return _Metadata(
+            storage=storage,
+            files=tuple(self.path / name for name in names),
+            compression=compression,
+            topics=topics,
+        )
+
+    def _open(self, metadata: _Metadata) -> None:
+        paths = list(metadata.files)
+        self._unpack = bytes
+        if metadata.compression == "message":
+            self._unpack = _decompress
+        elif metadata.compression == "file":
+            folder = Path(self._stack.enter_context(TemporaryDirectory()))
+            paths = [_decompress_file(path, folder) for path in paths]
+        self._stores = {}
+        self._files = [_FILES[metadata.storage](path) for path in paths]
+        filled = [f for f in self._files if any(c.messages for c in f.channels)]
+        self.begin_ns = min((f.begin_ns for f in filled), default=0)
+        self.end_ns = max((f.last_ns + 1 for f in filled), default=0)
+        named = {_said(t)["name"]: t for t in metadata.topics}
+        names = sorted({c.topic for c in self._channels()} | set(named))
+        self.topics = {name: self._topic(name, named.get(name)) for name in names}
+
+    def _channels(self, topic: str | None = None) -> list[Channel]:
+        every = (c for file in self._files for c in file.channels)
+        return [c for c in every if topic is None or c.topic == topic]
+
+    def _topic(self, name: str, named: dict[str, Any] | None) -> BagTopic:
+        """Return what files and metadata.yaml say of a topic; QoS by the latter, as in ROS."""
+        channels = self._channels(name)
+        said = _said(named) if named else {}
+        types = {c.message_type for c in channels} or {str(said.get("type", ""))}
+        encodings = {c.encoding for c in channels} or {CDR}
+        hashes = [c.digest for c in channels]
+        qos = [said.get("offered_qos_profiles")] if named else [c.qos for c in channels]
+        return BagTopic(
+            name=name,
+            message_type=" and ".join(sorted(types)),
+            messages=sum(c.messages for c in channels),
+            latched=bool(qos) and all(_latched(each) for each in qos),
+            encoding=" and ".join(sorted(encodings)),
+            counted=int(named["message_count"]) if named else 0,
+            type_hash=next(filter(None, (said.get("type_description_hash"), *hashes)), ""),
+        )
 
     def __exit__(
         self,
@@ -93,9 +195,7 @@ class Bag:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self._stack.close()
 
     @property
     def duration_s(self) -> float:
@@ -116,55 +216,133 @@ class Bag:
         """Yield (topic, receive time, CDR bytes) in the order of receive time.
 
         Args:
-            topics: Only these; None for all.
+            topics: Only these; None for all that are CDR.
             begin_ns: First receive time that is wanted.
             end_ns: Receive time at which to stop, itself left out.
 
         Raises:
-            BagError: If the bag is damaged in the middle; says after how many messages.
+            BagError: If a topic is not CDR, the bag is damaged in the middle (says after how many
+                messages), or holds fewer messages of a topic than it counts.
         """
-        wanted = [c for c in self._reader.connections if topics is None or c.topic in topics]
-        if not wanted:
-            return
-        found = iter(self._reader.messages(wanted, start=begin_ns, stop=end_ns))
-        count = 0
+        if topics is None:
+            topics = [t.name for t in self.topics.values() if t.encoding == CDR]
+        wanted = [self.topics[name] for name in topics if name in self.topics]
+        for topic in wanted:
+            if topic.encoding != CDR:
+                what = f"the messages on {topic.name} are {topic.encoding}, expected {CDR}"
+                raise BagError(self.path, what)
+            self._check_count(topic, topic.messages, topic.counted)
+        came = dict.fromkeys((t.name for t in wanted), 0)
+        begin = FIRST_NS if begin_ns is None else max(FIRST_NS, begin_ns)
+        end = LAST_NS if end_ns is None else max(begin, end_ns)
+        found = self._stored(came, begin, end)
         while True:
             try:
-                connection, received_ns, data = next(found)
+                received_ns, name, data = next(found)
+                data = self._unpack(data)
             except StopIteration:
-                return
-            except Exception as err:  # zstd, sqlite, struct and rosbags each have their own
-                what = f"cannot be read after {count} messages: {_words(err)}; {_RECOVER}"
+                break
+            except Exception as err:  # zstd, sqlite, struct and mcap each have their own
+                what = f"cannot be read after {sum(came.values())} messages: {_words(err)}"
                 raise BagError(self.path, what) from err
-            count += 1
-            yield connection.topic, int(received_ns), bytes(data)
+            came[name] += 1
+            yield name, received_ns, data
+        if begin <= self.begin_ns and end >= self.end_ns:
+            for topic in wanted:
+                self._check_count(topic, came[topic.name], topic.messages)
+
+    def _stored(
+        self, topics: Collection[str], begin_ns: int, end_ns: int
+    ) -> Iterator[tuple[int, str, bytes]]:
+        """Yield (receive time, topic, bytes as stored) of all files in order."""
+
+        def of_file(file: BagFile) -> Iterator[tuple[int, str, bytes]]:
+            names = {c.number: c.topic for c in file.channels if c.topic in topics}
+            if names:
+                for number, received_ns, data in file.messages(list(names), begin_ns, end_ns):
+                    yield received_ns, names[number], data
+
+        return heapq.merge(*map(of_file, self._files), key=lambda found: found[0])
+
+    def _check_count(self, topic: BagTopic, came: int, counted: int) -> None:
+        if came < counted:
+            what = f"{topic.name} has {came} messages, but {counted} are counted in the bag"
+            raise BagError(self.path, f"{what}; `ros2 bag reindex` counts anew what is there")
 
     def decode(self, topic: str, data: bytes) -> Any:
         """Return a message of a topic, with the fields that rclpy's messages have.
 
         Raises:
-            BagError: If nobody defines its type, or the bytes are not of that type.
+            BagError: If nobody defines its type, its definition cannot be read or is not that of
+                its hash, or the bytes are not of that type.
         """
         message_type = self.topics[topic].message_type
-        if message_type not in self._reader.typestore.types:
-            what = f"no definition of {message_type} ({topic}), neither in the bag nor in"
-            raise BagError(self.path, f"{what} {self._typestore}")
+        if topic not in self._stores:
+            self._stores[topic] = self._definitions(topic, message_type)
+        store = self._stores[topic]
         try:
-            return self._reader.deserialize(data, message_type)
+            return store.deserialize_cdr(data, message_type)
         except Exception as err:  # whatever foreign bytes lead to
-            hint = (
-                ""
-                if self.has_definitions
-                else (
-                    f"; the bag brings no definitions and {self._typestore} was assumed: "
+            hint = ""
+            if store is self._assumed:
+                hint = (
+                    f"; the bag brings no definition and {self._typestore} was assumed: "
                     "name the distribution that recorded it, e.g. ros2_humble"
                 )
-            )
             what = f"a message on {topic} is not a {message_type}: {_words(err)}{hint}"
             raise BagError(self.path, what) from err
 
+    def _definitions(self, topic: str, message_type: str) -> Any:
+        """Return a typestore with the type of a topic: the bag's own, else the assumed one."""
+        own = self._channels(topic)
+        alike = [c for c in self._channels() if c.message_type == message_type]
+        formats = [c.definition for c in (*own, *alike) if c.definition[0] in _PARSERS]
+        text = next(((kind, text) for kind, text in formats if text), None)
+        if text is None:
+            if message_type not in self._assumed.types:
+                what = f"no definition of {message_type} ({topic}), neither in the bag nor in"
+                raise BagError(self.path, f"{what} {self._typestore}")
+            return self._assumed
+        from rosbags.typesys import Stores, get_typestore
 
-_RECOVER = "was the recording cut short? `ros2 bag reindex` or `mcap recover` may save it"
+        store = get_typestore(Stores.EMPTY)
+        try:
+            store.register(_PARSERS[text[0]](text[1], message_type))
+            found = store.hash_rihs01(message_type)
+        except Exception as err:  # foreign text makes the parser raise anything
+            what = f"the bag's own definition of {message_type} ({topic}) cannot be read"
+            raise BagError(self.path, f"{what}: {_words(err)}") from err
+        expected = self.topics[topic].type_hash
+        if expected and found != expected:
+            what = f"{message_type} ({topic}): hash mismatch, its definition has {found}"
+            raise BagError(self.path, f"{what}, the bag says {expected}")
+        return store
+
+
+def _from_msg(text: str, message_type: str) -> Any:
+    from rosbags.typesys import get_types_from_msg
+
+    return get_types_from_msg(text, message_type)
+
+
+def _from_idl(text: str, message_type: str) -> Any:
+    """Return the types of IDL, or of several files of it, each under a head line."""
+    from rosbags.typesys import get_types_from_idl
+
+    rule = "=" * 80 + "\n"
+    if not text.startswith(f"{rule}IDL: "):
+        return get_types_from_idl(text)
+    found: dict[str, Any] = {}
+    for part in text.split(rule)[1:]:
+        found |= get_types_from_idl(part.partition("\n")[2])
+    return found
+
+
+_PARSERS = {"ros2msg": _from_msg, "ros2idl": _from_idl, "omgidl": _from_idl}
+
+
+def _said(named: dict[str, Any]) -> dict[str, Any]:
+    return dict(named["topic_metadata"])
 
 
 def _check_path(path: Path) -> None:
@@ -172,24 +350,25 @@ def _check_path(path: Path) -> None:
     if not path.exists():
         raise BagError(path, "no such file or folder")
     if path.is_dir():
-        if (path / "metadata.yaml").is_file():
+        if (path / METADATA).is_file():
             return
-        inside = sorted(p.name for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
         if inside:
             what = f"no metadata.yaml beside {inside[0]}; give that file itself, or {_RECOVER}"
             raise BagError(path, what)
         raise BagError(path, "no metadata.yaml in it: not the folder of a rosbag2 bag")
     if path.suffix == ".bag":
         raise BagError(path, "a ROS 1 bag: convert it by `rosbags-convert --src X.bag --dst X`")
-    if path.suffix not in (".mcap", ".db3"):
+    if path.suffix not in _SUFFIXES:
         raise BagError(path, "expected a bag's folder, or a .mcap or .db3 file")
 
 
 def _typestore(path: Path, name: str) -> Any:
     try:
+        import mcap  # noqa: F401
         from rosbags.typesys import Stores, get_typestore
     except ImportError as err:
-        raise MissingDependency("rosbags", "bags") from err
+        raise MissingDependency(err.name or "rosbags", "bags") from err
     known = [s.value for s in Stores if s.value.startswith("ros2_")]
     if name not in known:
         listed = ", ".join(known)
@@ -198,10 +377,36 @@ def _typestore(path: Path, name: str) -> Any:
     return get_typestore(Stores(name))
 
 
-def _latched(connection: Any) -> bool:
-    offered = connection.ext.offered_qos_profiles
-    names = [getattr(q.durability, "name", "") for q in offered]
-    return bool(names) and all(n == "TRANSIENT_LOCAL" for n in names)
+def _latched(profiles: Any) -> bool:
+    """Return whether all offered profiles are transient_local.
+
+    They are a list, or YAML text of one (older bags), with durability as a number or a word.
+    """
+    if isinstance(profiles, str):
+        profiles = _load_yaml(profiles)
+    found = [p.get("durability") for p in profiles or () if isinstance(p, dict)]
+    return bool(found) and all(durability in (1, "transient_local") for durability in found)
+
+
+def _load_yaml(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(text)
+
+
+def _decompress(data: bytes) -> bytes:
+    import zstandard
+
+    return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+
+
+def _decompress_file(path: Path, folder: Path) -> Path:
+    import zstandard
+
+    target = folder / path.stem
+    with zstandard.open(path, "rb") as packed, target.open("wb") as file:
+        shutil.copyfileobj(packed, file)
+    return target
 
 
 def _words(err: BaseException) -> str:
