@@ -26,10 +26,9 @@ from smvae_core.bag_files import (
     McapFile,
     SqliteFile,
 )
-from smvae_core.errors import MissingDependency, SMVAEError, did_you_mean
+from smvae_core.bag_types import DEFAULT_TYPESTORE, Decoder, MessageTypes
+from smvae_core.errors import MissingDependency, SMVAEError, one_line
 
-#: Definitions for bags that bring none (sqlite3 bags of Humble and older).
-DEFAULT_TYPESTORE = "ros2_jazzy"
 #: Encoding of ROS 2 messages.
 CDR = "cdr"
 METADATA = "metadata.yaml"
@@ -91,12 +90,18 @@ class Bag:
             MissingDependency: If rosbags or mcap is not installed.
         """
         self.path = Path(path)
-        self._assumed = _typestore(self.path, typestore)
-        self._typestore = typestore
+        try:
+            import mcap  # noqa: F401
+        except ImportError as err:
+            raise MissingDependency("mcap", "bags") from err
+        try:
+            self._types = MessageTypes(typestore)
+        except ValueError as err:
+            raise BagError(self.path, err) from err
         self._stack = ExitStack()
         self._files: list[BagFile] = []
         self._unpack: Callable[[bytes], bytes] = bytes
-        self._stores: dict[str, Any] = {}
+        self._decoders: dict[str, Decoder] = {}
         self.topics: dict[str, BagTopic] = {}
         self.begin_ns = self.end_ns = 0
         _check_path(self.path)
@@ -110,9 +115,9 @@ class Bag:
         try:
             self._open(self._read_metadata())
         except CutShort as err:
-            raise self._unopened(f"{_words(err)}; {_RECOVER}") from err
+            raise self._unopened(f"{one_line(err)}; {_RECOVER}") from err
         except Exception as err:  # what a damaged file makes sqlite, mcap, zstd and YAML raise
-            raise self._unopened(_words(err)) from err
+            raise self._unopened(one_line(err)) from err
         return self
 
     def _unopened(self, what: str) -> BagError:
@@ -127,7 +132,7 @@ class Bag:
         try:
             loaded = _load_yaml((self.path / METADATA).read_text(encoding="utf-8"))
         except (ValueError, YAMLError) as err:
-            raise ValueError(f"{METADATA} is no YAML: {_words(err)}") from err
+            raise ValueError(f"{METADATA} is no YAML: {one_line(err)}") from err
         try:
             found = loaded["rosbag2_bagfile_information"]
             storage = found["storage_identifier"]
@@ -158,7 +163,7 @@ class Bag:
         elif metadata.compression == "file":
             folder = Path(self._stack.enter_context(TemporaryDirectory()))
             paths = [_decompress_file(path, folder) for path in paths]
-        self._stores = {}
+        self._decoders = {}
         self._files = [_FILES[metadata.storage](path) for path in paths]
         filled = [f for f in self._files if any(c.messages for c in f.channels)]
         self.begin_ns = min((f.begin_ns for f in filled), default=0)
@@ -243,7 +248,7 @@ class Bag:
             except StopIteration:
                 break
             except Exception as err:  # zstd, sqlite, struct and mcap each have their own
-                what = f"cannot be read after {sum(came.values())} messages: {_words(err)}"
+                what = f"cannot be read after {sum(came.values())} messages: {one_line(err)}"
                 raise BagError(self.path, what) from err
             came[name] += 1
             yield name, received_ns, data
@@ -276,69 +281,21 @@ class Bag:
             BagError: If nobody defines its type, its definition cannot be read or is not that of
                 its hash, or the bytes are not of that type.
         """
-        message_type = self.topics[topic].message_type
-        if topic not in self._stores:
-            self._stores[topic] = self._definitions(topic, message_type)
-        store = self._stores[topic]
-        try:
-            return store.deserialize_cdr(data, message_type)
-        except Exception as err:  # whatever foreign bytes lead to
-            hint = ""
-            if store is self._assumed:
-                hint = (
-                    f"; the bag brings no definition and {self._typestore} was assumed: "
-                    "name the distribution that recorded it, e.g. ros2_humble"
+        found = self.topics[topic]
+        if topic not in self._decoders:
+            own = [c.definition for c in self._channels(topic)]
+            alike = [c for c in self._channels() if c.message_type == found.message_type]
+            definitions = [*own, *(c.definition for c in alike)]
+            try:
+                self._decoders[topic] = self._types.decoder(
+                    found.message_type, definitions, found.type_hash
                 )
-            what = f"a message on {topic} is not a {message_type}: {_words(err)}{hint}"
-            raise BagError(self.path, what) from err
-
-    def _definitions(self, topic: str, message_type: str) -> Any:
-        """Return a typestore with the type of a topic: the bag's own, else the assumed one."""
-        own = self._channels(topic)
-        alike = [c for c in self._channels() if c.message_type == message_type]
-        formats = [c.definition for c in (*own, *alike) if c.definition[0] in _PARSERS]
-        text = next(((kind, text) for kind, text in formats if text), None)
-        if text is None:
-            if message_type not in self._assumed.types:
-                what = f"no definition of {message_type} ({topic}), neither in the bag nor in"
-                raise BagError(self.path, f"{what} {self._typestore}")
-            return self._assumed
-        from rosbags.typesys import Stores, get_typestore
-
-        store = get_typestore(Stores.EMPTY)
+            except ValueError as err:
+                raise BagError(self.path, f"{topic}: {err}") from err
         try:
-            store.register(_PARSERS[text[0]](text[1], message_type))
-            found = store.hash_rihs01(message_type)
-        except Exception as err:  # foreign text makes the parser raise anything
-            what = f"the bag's own definition of {message_type} ({topic}) cannot be read"
-            raise BagError(self.path, f"{what}: {_words(err)}") from err
-        expected = self.topics[topic].type_hash
-        if expected and found != expected:
-            what = f"{message_type} ({topic}): hash mismatch, its definition has {found}"
-            raise BagError(self.path, f"{what}, the bag says {expected}")
-        return store
-
-
-def _from_msg(text: str, message_type: str) -> Any:
-    from rosbags.typesys import get_types_from_msg
-
-    return get_types_from_msg(text, message_type)
-
-
-def _from_idl(text: str, message_type: str) -> Any:
-    """Return the types of IDL, or of several files of it, each under a head line."""
-    from rosbags.typesys import get_types_from_idl
-
-    rule = "=" * 80 + "\n"
-    if not text.startswith(f"{rule}IDL: "):
-        return get_types_from_idl(text)
-    found: dict[str, Any] = {}
-    for part in text.split(rule)[1:]:
-        found |= get_types_from_idl(part.partition("\n")[2])
-    return found
-
-
-_PARSERS = {"ros2msg": _from_msg, "ros2idl": _from_idl, "omgidl": _from_idl}
+            return self._decoders[topic](data)
+        except ValueError as err:
+            raise BagError(self.path, f"a message on {topic} is not a {err}") from err
 
 
 def _said(named: dict[str, Any]) -> dict[str, Any]:
@@ -361,20 +318,6 @@ def _check_path(path: Path) -> None:
         raise BagError(path, "a ROS 1 bag: convert it by `rosbags-convert --src X.bag --dst X`")
     if path.suffix not in _SUFFIXES:
         raise BagError(path, "expected a bag's folder, or a .mcap or .db3 file")
-
-
-def _typestore(path: Path, name: str) -> Any:
-    try:
-        import mcap  # noqa: F401
-        from rosbags.typesys import Stores, get_typestore
-    except ImportError as err:
-        raise MissingDependency(err.name or "rosbags", "bags") from err
-    known = [s.value for s in Stores if s.value.startswith("ros2_")]
-    if name not in known:
-        listed = ", ".join(known)
-        hint = did_you_mean(name, known)
-        raise BagError(path, f"unknown typestore '{name}': rosbags has {listed}.{hint}")
-    return get_typestore(Stores(name))
 
 
 def _latched(profiles: Any) -> bool:
@@ -407,9 +350,3 @@ def _decompress_file(path: Path, folder: Path) -> Path:
     with zstandard.open(path, "rb") as packed, target.open("wb") as file:
         shutil.copyfileobj(packed, file)
     return target
-
-
-def _words(err: BaseException) -> str:
-    """Return an error in one line, with its kind where its text alone says nothing."""
-    text = " ".join(str(err).split()).rstrip(".")
-    return text if len(text) > 20 else f"{type(err).__name__} {text}".rstrip()

@@ -24,6 +24,12 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     return f" Did you mean '{name}'?" if name else ""
 
 
+def one_line(err: BaseException) -> str:
+    """Return an error in one line, with its kind where its text alone says nothing."""
+    text = " ".join(str(err).split()).rstrip(".")
+    return text if len(text) > 20 else f"{type(err).__name__} {text}".rstrip()
+
+
 class UnknownModality(SMVAEError, ValueError):
     """A modality name that the model does not have."""
 

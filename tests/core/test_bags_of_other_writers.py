@@ -186,7 +186,10 @@ def test_a_topic_that_is_asked_for_and_is_foreign_is_named(tmp_path: Path) -> No
         next(bag.messages(["/a", "/foreign"]))
     with Bag(by_hand(tmp_path / "y.mcap", None, FOREIGN["broken"])) as bag:
         ((topic, _, data),) = bag.messages(["/foreign"])
-        with pytest.raises(BagError, match=r"own definition of sensor_msgs/msg/PointCloud2 \("):
+        with pytest.raises(
+            BagError,
+            match=r"/foreign: the bag's own definition of sensor_msgs/msg/PointCloud2 cannot",
+        ):
             bag.decode(topic, data)
 
 

@@ -27,7 +27,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool
 
-from smvae_core.bags import Bag, BagError, BagTopic
+from smvae_core.bags import CDR, Bag, BagError, BagTopic
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_tools.bag_recorder import message_class
 from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments
@@ -109,7 +109,12 @@ class BagPlayer(Node):
             raise BagError(self._bag.path, what)
         if missing:
             self.get_logger().warning(f"not in the bag: {', '.join(missing)}")
-        names = self._options.topics or tuple(n for n in there if n != CLOCK)
+        foreign = [f"{t.name} ({t.encoding})" for t in there.values() if t.encoding != CDR]
+        if foreign and not self._options.topics:
+            self.get_logger().warning(f"no ROS messages, left out: {', '.join(foreign)}")
+        names = self._options.topics or tuple(
+            name for name, topic in there.items() if name != CLOCK and topic.encoding == CDR
+        )
         return [there[name] for name in names if name in there]
 
     def _advertise(self, topic: BagTopic) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from geometry_msgs.msg import WrenchStamped
+from mcap.writer import Writer as McapWriter
+from rclpy.serialization import serialize_message
 from robot_harness import Listener, Program, stamp
 from rosgraph_msgs.msg import Clock
 from sample_bag import START_NS, write_bag
@@ -161,3 +163,48 @@ def test_what_cannot_be_played_ends_with_one_line(
         program.end()
     assert said in program.text()
     assert "Traceback" not in program.text()
+
+
+def test_what_is_no_ros_message_is_left_out_and_named(
+    audience: Audience, domain: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "foreign.mcap"
+    data = serialize_message(WrenchStamped())
+    with path.open("wb") as file:
+        writer = McapWriter(file, use_chunking=False)
+        writer.start()
+        wrench = writer.register_schema("geometry_msgs/msg/WrenchStamped", "", b"")
+        event = writer.register_schema("events", "jsonschema", b"{}")
+        topics = [
+            writer.register_channel("/wrench", "cdr", wrench),
+            writer.register_channel("/events", "json", event),
+        ]
+        for n in (1, 3, 2):  # out of order
+            writer.add_message(topics[0], START_NS + n, data, START_NS)
+            writer.add_message(topics[1], START_NS + n, b"{}", START_NS)
+        writer.finish()
+    program = Program(
+        "smvae_tools.bag_player", domain, tmp_path / "log", str(path), "--wait", "1", "--no-clock"
+    )
+    try:
+        assert ended(audience, program) == 0, program.text()
+    finally:
+        program.end()
+    assert len(audience.wrenches) == 3
+    assert "no ROS messages, left out: /events (json)" in program.text()
+
+
+def test_fewer_messages_than_are_counted_are_said(
+    domain: int, audience: Audience, modalities: Any, tmp_path: Path
+) -> None:
+    bag = write_bag(tmp_path / "bag", modalities, 0.2)
+    metadata = bag / "metadata.yaml"
+    text = metadata.read_text(encoding="utf-8")
+    assert "message_count: 50\n" in text
+    metadata.write_text(text.replace("message_count: 50\n", "message_count: 51\n"), "utf-8")
+    program = Program("smvae_tools.bag_player", domain, tmp_path / "log", str(bag))
+    try:
+        assert ended(audience, program) == 1, program.text()
+    finally:
+        program.end()
+    assert "/wrench has 50 messages, but 51 are counted in the bag" in program.text()
