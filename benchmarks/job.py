@@ -155,7 +155,7 @@ class Job:
         """Train, or go on from the last checkpoint, or do nothing if it is finished."""
         paths = RunPaths(self._folder(part))
         exists = paths.config.is_file()
-        begun = exists and paths.checkpoint.is_file()
+        begun = exists and paths.begun
         if not begun or not RunRecord.read(paths.config).finished:
             logger.info("%s: training %s", self.name, part)
             build = self.method.build()

@@ -58,7 +58,7 @@ def stages(options: argparse.Namespace, paths: DemoPaths) -> list[Stage]:
         command("simulate", SMVAE, "simulate", paths.episodes, *words)
 
     def train(resume: bool) -> None:
-        can_resume = resume and (paths.run / "checkpoints" / "last.ckpt").is_file()
+        can_resume = resume and any((paths.run / "checkpoints").glob("*.ckpt"))
         flag = ["--resume"] if can_resume else ["--overwrite"]
         words = ["--preset", options.preset, "--seed", options.seed]
         words += ["--data", paths.episodes, "--out", paths.run, "--no-report"]

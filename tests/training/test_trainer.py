@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,28 +22,7 @@ from smvae_training.module import SMVAETraining, TrainingDiverged, lr_factor, up
 from smvae_training.presets import preset
 from smvae_training.resume import check_folder
 from smvae_training.run import RunError, RunPaths, RunRecord, load_run
-from smvae_training.trainer import train_on
-
-WithSteps = Callable[[int], TrainConfig]
-
-
-def run(
-    config: TrainConfig,
-    episodes: PreparedEpisodes,
-    folder: Path,
-    resume: bool = False,
-    stop_after: int | None = None,
-    callbacks: list[Callback] | None = None,
-) -> RunPaths:
-    paths = RunPaths(folder)
-    old = check_folder(paths, config, resume, False)
-    train_on(config, episodes, paths, old, "memory", stop_after, callbacks)
-    return paths
-
-
-def rows_without_speed(paths: RunPaths) -> list[dict[str, Any]]:
-    rows = read_metrics(paths.metrics)
-    return [{k: v for k, v in row.items() if k != "samples_per_s"} for row in rows]
+from tests.training.short_runs import WithSteps, rows_without_speed, run
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])

@@ -17,7 +17,8 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from smvae_training.module import SMVAETraining
+from smvae_training.module import SMVAETraining, TrainingDiverged
+from smvae_training.run import RunPaths
 
 logger = logging.getLogger(__name__)
 
@@ -29,38 +30,58 @@ def training(module: LightningModule) -> SMVAETraining:
 
 
 class Checkpoint(Callback):
-    """Write checkpoints/last.ckpt every n steps, at a stop and at the end; never within a step."""
+    """Write checkpoints/last.ckpt every n steps, at a stop and at the end; never within a step.
 
-    def __init__(self, path: Path, every_n_steps: int, on_saved: Callable[[int], None]) -> None:
+    The one before it is kept as previous.ckpt. What is not finite is never written.
+    """
+
+    def __init__(
+        self, paths: RunPaths, every_n_steps: int, on_saved: Callable[[int], None]
+    ) -> None:
         """Store where and how often.
 
         Args:
-            path: The one checkpoint, replaced atomically.
+            paths: Where the checkpoints lie.
             every_n_steps: 0 writes only at the end.
             on_saved: Called on rank zero with the number of steps taken, after each save.
         """
-        self.path = path
+        self._paths = paths
         self._every = every_n_steps
         self._on_saved = on_saved
         self._saved_step = -1
 
-    def save(self, trainer: Trainer) -> None:
-        """Write the checkpoint beside the old one, then replace it. All ranks take part."""
-        if trainer.global_step == self._saved_step:
+    def save(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write the checkpoint beside the old one, then replace it. All ranks take part.
+
+        Raises:
+            TrainingDiverged: If it would not be finite; the old one stays.
+        """
+        step = trainer.global_step
+        if step == self._saved_step:
             return
-        temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
-            self._on_saved(trainer.global_step)
-        self._saved_step = trainer.global_step
+        problem = training(module).problem()
+        if not trainer.strategy.reduce_boolean_decision(not problem):
+            raise TrainingDiverged(step, problem or "another device's model is not finite")
+        last = self._paths.checkpoint
+        temporary = last.with_suffix(".tmp")
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                if last.exists():
+                    os.replace(last, self._paths.previous)
+                os.replace(temporary, last)
+                self._on_saved(step)
+        finally:
+            if trainer.is_global_zero:
+                temporary.unlink(missing_ok=True)
+        self._saved_step = step
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         if self._every and trainer.global_step % self._every == 0:
-            self.save(trainer)
+            self.save(trainer, module)
 
-    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
-        self.save(trainer)
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.save(trainer, module)
 
 
 class StopOnInterrupt(Callback):

@@ -27,11 +27,11 @@ LARGEST_LOSS = 1e15
 
 
 class TrainingDiverged(SMVAEError, ArithmeticError):
-    """The loss is not a finite number, or beyond LARGEST_LOSS."""
+    """The loss or what is learned is not a finite number, or the loss is beyond LARGEST_LOSS."""
 
-    def __init__(self, step: int, loss: float) -> None:
+    def __init__(self, step: int, problem: str) -> None:
         super().__init__(
-            f"the loss is {loss:g} at step {step}: lower optimizer.lr, set optimizer.clip or, for "
+            f"{problem} at step {step}: lower optimizer.lr, set optimizer.clip or, for "
             "a pooling by evidence, model.log_precision_limit (8, say), or train with "
             "hardware.precision 32; the last checkpoint is from before"
         )
@@ -89,9 +89,33 @@ class SMVAETraining(LightningModule):
         self._terms = terms
         on_cpu = terms.loss.device.type == "cpu"  # reading a number makes a GPU wait
         looked_at = on_cpu or step % self.config.log.every == 0
-        if looked_at and not abs(loss := terms.loss.item()) <= LARGEST_LOSS:  # NaN is not, either
-            raise TrainingDiverged(step, loss)
+        if looked_at and (problem := self._loss_problem()):
+            raise TrainingDiverged(step, problem)
         return terms.loss
+
+    def _loss_problem(self) -> str:
+        """Return what is wrong with the last step's loss, or an empty string."""
+        loss = 0.0 if self._terms is None else self._terms.loss.item()
+        return "" if abs(loss) <= LARGEST_LOSS else f"the loss is {loss:g}"  # NaN is not within
+
+    @torch.no_grad()
+    def problem(self) -> str:
+        """Return why what was learned is not worth a checkpoint, or an empty string.
+
+        Looked at are the last loss, weights, statistics, averaged weights, and the optimiser's
+        moments.
+        """
+        names: dict[Tensor, str] = {weight: name for name, weight in self.named_parameters()}
+        tensors = dict(self.state_dict())
+        for optimizer in self.trainer.optimizers:
+            for parameter, state in optimizer.state.items():
+                moments = {k: v for k, v in state.items() if isinstance(v, Tensor)}
+                tensors |= {f"{k} of {names[parameter]}": v for k, v in moments.items()}
+        finite = torch.stack([torch.isfinite(t).all().to(self.device) for t in tensors.values()])
+        if not finite.all():
+            first = list(tensors)[int((~finite).nonzero()[0])]
+            return f"{first} is not finite"
+        return self._loss_problem()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take the step and move the average at once, before any callback saves or scores it."""

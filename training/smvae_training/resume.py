@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from smvae_training.config import TrainConfig
 from smvae_training.run import RunError, RunPaths, RunRecord
+
+logger = logging.getLogger(__name__)
 
 #: Settings that a resumed run may change; they do not change what is learned (but for rounding).
 CHANGEABLE = ("hardware", "log")
@@ -28,12 +37,16 @@ def check_folder(
         raise RunError(paths.root, "--resume and --overwrite contradict each other")
     if resume:
         record = RunRecord.read(paths.config)
-        if not paths.checkpoint.is_file():
-            raise RunError(paths.root, "no checkpoints/last.ckpt to resume from; use --overwrite")
         _check_same_settings(paths, record.config, config)
+        if not paths.begun and record.step == 0:
+            logger.warning("run %s: no checkpoint yet, starting at step 0", paths.root)
+            return None
+        find_checkpoint(paths)
         return record
     if exists and not overwrite:
         record = RunRecord.read(paths.config)
+        if not paths.begun and record.step == 0:
+            return None  # it ended before its first checkpoint: nothing is lost
         state = f"holds a run of {record.step} of {record.total_steps} steps"
         raise RunError(
             paths.root, f"{state}: continue it with --resume or replace it with --overwrite"
@@ -41,6 +54,58 @@ def check_folder(
     if not exists and paths.root.is_dir() and any(paths.root.iterdir()):
         raise RunError(paths.root, "the folder is not empty and holds no run; choose another --out")
     return None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The checkpoint that a run goes on from."""
+
+    path: Path
+    step: int
+    passed_over: str
+    """Why it is not the newest; empty if it is."""
+
+
+def find_checkpoint(paths: RunPaths) -> Found:
+    """Return the newest checkpoint that can be read and is finite.
+
+    Raises:
+        RunError: If there is none.
+    """
+    faults: list[str] = []
+    for path in (paths.checkpoint, paths.previous):
+        step = _step_of(path)
+        if isinstance(step, int):
+            return Found(path, step, "; ".join(faults))
+        faults.append(f"{path.relative_to(paths.root)} {step}")
+    raise RunError(
+        paths.root,
+        f"nothing to resume from: {'; '.join(faults)}. Train anew with --overwrite or another "
+        "--out; weights.safetensors, if it is there, can still be evaluated and exported",
+    )
+
+
+def _step_of(path: Path) -> int | str:
+    """Return the number of steps that a checkpoint has taken, or in words why it is of no use."""
+    if not path.is_file():
+        return "is missing"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        step, learned = content["global_step"], (content["state_dict"], content["optimizer_states"])
+    except Exception as err:  # whatever a damaged file makes of an unpickler
+        return f"is damaged ({type(err).__name__}, {path.stat().st_size} bytes)"
+    if not all(torch.isfinite(tensor).all() for tensor in _tensors(learned)):
+        return "holds numbers that are not finite"
+    return int(step)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        parts: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for part in parts:
+            yield from _tensors(part)
 
 
 def _check_same_settings(paths: RunPaths, old: TrainConfig, new: TrainConfig) -> None:

@@ -59,6 +59,16 @@ class RunPaths:
         return self.root / "checkpoints" / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint before the last."""
+        return self.checkpoint.with_name("previous.ckpt")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is any checkpoint."""
+        return self.checkpoint.exists() or self.previous.exists()
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.jsonl"
 

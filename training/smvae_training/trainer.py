@@ -24,7 +24,7 @@ from smvae_training.config import TrainConfig
 from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
 from smvae_training.hardware import Hardware, choose_hardware
 from smvae_training.module import SMVAETraining
-from smvae_training.resume import check_folder, is_helper
+from smvae_training.resume import check_folder, find_checkpoint, is_helper
 from smvae_training.run import (
     RunError,
     RunPaths,
@@ -112,7 +112,7 @@ def train(
         RunError: If `out` holds a run and neither `resume` nor `overwrite` is given, or a resume
             has nothing to continue, other data, or other settings.
         EpisodeError: If the episodes cannot be used.
-        TrainingDiverged: If the loss is not finite.
+        TrainingDiverged: If the loss or the model is not finite; no such checkpoint is written.
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
     """
     paths = RunPaths(Path(out))
@@ -147,8 +147,14 @@ def train_on(
         "hardware": {"accelerator": hardware.accelerator, "precision": hardware.precision},
     }
     record = new_record(config, episodes, parts, about)
+    found = None
     if old is not None:
-        record = replace(record, step=old.step, seconds=old.seconds, statistics=old.statistics)
+        found = find_checkpoint(paths)
+        if found.passed_over and not is_helper():
+            logger.warning(
+                "%s: resuming from %s of step %d", found.passed_over, found.path.name, found.step
+            )
+        record = replace(record, step=found.step, seconds=old.seconds, statistics=old.statistics)
     if not is_helper():
         if old is None:
             paths.clear()  # only now: bad data or settings must not cost an older run
@@ -157,7 +163,7 @@ def train_on(
         _log_size(episodes, parts, order, record)
     stop = StopOnInterrupt(stop_after)
     session = _Session(config, paths, record, order, hardware, build)
-    session.fit(episodes, parts, old is not None, [*(callbacks or []), stop])
+    session.fit(episodes, parts, found.path if found else None, [*(callbacks or []), stop])
     if stop.interrupted and session.record.step < record.total_steps and stop_after is None:
         raise KeyboardInterrupt
     return paths.root
@@ -214,7 +220,7 @@ class _Session:
         self,
         episodes: Dataset,
         parts: Split,
-        resume: bool,
+        checkpoint: Path | None,
         callbacks: list[Callback],
     ) -> None:
         log = self.config.log
@@ -223,7 +229,7 @@ class _Session:
         callbacks = [metrics, StepBar(log.every), *callbacks]
         if log.validate_every:
             callbacks.append(QuickElbo(episodes, parts.validation, self.config, metrics))
-        callbacks.append(Checkpoint(self.paths.checkpoint, log.checkpoint_every, self.saved))
+        callbacks.append(Checkpoint(self.paths, log.checkpoint_every, self.saved))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*`IterableDataset` has `__len__`.*")
@@ -234,7 +240,7 @@ class _Session:
             self._trainer(callbacks).fit(
                 self.module,
                 datamodule=EpisodeData(episodes, self.order, self.config),
-                ckpt_path=self.paths.checkpoint if resume else None,
+                ckpt_path=checkpoint,
                 weights_only=True,
             )
 

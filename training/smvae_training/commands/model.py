@@ -19,9 +19,9 @@ DEFAULT_PRESET = "vision_touch"
 TRAIN_HELP = """Train a Set Multimodal VAE on episodes or on an image set.
 
 A preset gives every setting; each can be overridden by its flag below. The run folder gets
-config.json, weights.safetensors, checkpoints/last.ckpt, metrics.jsonl and tensorboard/. Ctrl-C
-finishes the step and writes a checkpoint; --resume goes on exactly from there, with the run's own
-settings.
+config.json, weights.safetensors, metrics.jsonl, tensorboard/ and checkpoints/: last.ckpt, and
+previous.ckpt in case that is damaged. Ctrl-C finishes the step and writes a checkpoint; --resume
+goes on exactly from there, with the run's own settings.
 
 presets:
 {presets}
