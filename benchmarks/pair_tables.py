@@ -17,9 +17,9 @@ DEFAULT = "smvae"
 PROPOSALS = ("image+label", "image")
 MODELS_OWN = "log p(y\\|x) of the model"
 _ABOUT_LABELS = (
-    f"'{MODELS_OWN}' is log p(x,y) - log p(x), both by q(z\\|x): what Bayes' rule says with prior "
-    "and decoders alone. Where draws of q(z\\|x) name the label better than that, the encoder has "
-    "learnt to classify beyond its own model."
+    f"'{MODELS_OWN}' is log p(x,y) - log p(x), both by q(z\\|x). This is Bayes' rule with prior "
+    "and decoders alone. Where draws of q(z\\|x) name the label better, the encoder has learnt to "
+    "classify beyond its own model."
 )
 QUANTITIES = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log p(x\\|y)"}
 

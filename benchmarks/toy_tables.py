@@ -21,10 +21,11 @@ def toy_section(folder: Path) -> str:
     found = json.loads(path.read_text(encoding="utf-8"))
     parts = [
         title,
-        f"`python -m benchmarks.ablation_toy`: every set encoder trained for {found['steps']} "
-        f"steps, mean of {len(found['seeds'])} seeds over all subsets of each size, items and "
-        "dimensions; 'least' and 'most' are of one subset, dimension and seed. 1 is exact, and "
-        f"above 1 is too unsure; bold: within 10 % at every count. Code {found['code']}.",
+        f"`python -m benchmarks.ablation_toy` trained every set encoder for {found['steps']} "
+        f"steps. Values are means of {len(found['seeds'])} seeds over all subsets of each size, "
+        "items and dimensions. 'least' and 'most' are of one subset, dimension and seed. 1 is "
+        "exact, and above 1 is too unsure. Bold: within 10 % of 1 at every count. "
+        f"Code {found['code']}.",
     ]
     for copies in sorted({row["copies"] for row in found["rows"]}):
         rows = [row for row in found["rows"] if row["copies"] == copies]

@@ -25,11 +25,12 @@ def view_section(experiment: Experiment, results: dict[str, Results]) -> str:
     names = tuple(m.name for m in experiment.modalities())
     ordered = in_order(experiment, results)
     parts = [
-        "Frames of the simulated robot, not photographs; there are no landmarks, so no mask. "
-        "Predictive: log 1/K sum_k p(all | z_k), z_k ~ q(z | observed), nats per frame; squared "
-        "error x 1000 of each image decoded from the posterior mean, levels between 0 and 1. "
-        f"{experiment.likelihood_items} frames for likelihoods, all {experiment.test_items} for "
-        "errors, of trajectories that were not trained on. The preset's learning rate, not tuned.",
+        "Frames of the simulated robot, not photographs; there are no landmarks, so no mask.",
+        "'predictive' is log 1/K sum_k p(all | z_k), z_k ~ q(z | observed), in nats per frame, "
+        f"over {experiment.likelihood_items} frames. 'error' is the squared error x 1000 of each "
+        "image decoded from the posterior mean, with levels between 0 and 1, over all "
+        f"{experiment.test_items} frames. No frame's trajectory was trained on. The learning rate "
+        "is the preset's and was not tuned.",
         f"![Each image drawn from each other one]({picture(experiment)})",
         "Drawn by `smvae figures RUN --only generation --count 3 --dpi 90`, RUN being "
         f"`runs/benchmarks/{experiment.name}/smvae/seed0-lr{experiment.learning_rate:g}`.",
