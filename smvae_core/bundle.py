@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -24,6 +25,8 @@ from smvae_core.modality import Modality
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics
 from smvae_core.readout import READOUT, Readout
+
+logger = logging.getLogger(__name__)
 
 #: Raised whenever an older runtime could misread a bundle.
 FORMAT_VERSION = 1
@@ -166,8 +169,9 @@ class Bundle:
             raise BundleError(
                 self.path, "has no readout; `smvae readout BUNDLE --data EPISODES` fits one"
             )
+        content = _verified(self.path, "readout", self.manifest.readout)
         try:
-            return Readout.read(self.path / self.manifest.readout.file)
+            return Readout.parse(content, self.path / self.manifest.readout.file)
         except ConfigError as err:
             raise BundleError(self.path, str(err)) from err
 
@@ -179,6 +183,7 @@ class Bundle:
             BundleError: If it is missing, incomplete, tampered with or newer than this code.
         """
         folder = Path(path)
+        _recover(folder)
         manifest_path = folder / MANIFEST
         if not folder.is_dir():
             raise BundleError(folder, "no such folder; `smvae export RUN BUNDLE` writes one")
@@ -245,14 +250,21 @@ def _verified(folder: Path, role: str, graph: Graph) -> bytes:
 
 
 def write_bundle(
-    out: Path, manifest: Manifest, graphs: Mapping[str, Path], *, readout: Readout | None = None
+    out: Path,
+    manifest: Manifest,
+    graphs: Mapping[str, Path | bytes],
+    *,
+    readout: Readout | None = None,
 ) -> Bundle:
     """Write a bundle atomically: all of it appears under `out`, or nothing does.
+
+    A bundle that is there is moved aside, not removed, until the new one stands in its place. What
+    a crash leaves between the two moves is put back by the next `load` or write.
 
     Args:
         out: Folder to write; an existing bundle there is replaced.
         manifest: Without `graphs`, which are hashed here.
-        graphs: ONNX file of each role, to be copied in.
+        graphs: ONNX file of each role, to be copied in, or its content.
         readout: Of this model's latents.
 
     Raises:
@@ -261,6 +273,7 @@ def write_bundle(
     missing = [r for r in roles(manifest.names) if r not in graphs]
     if missing:
         raise BundleError(out, f"no graph for {', '.join(missing)}")
+    _recover(out)
     if out.exists() and not (out / MANIFEST).is_file():
         raise BundleError(out, "exists and is not a bundle; choose another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -268,30 +281,70 @@ def write_bundle(
     try:
         entries = {}
         for role, source in graphs.items():
-            file = role.replace("/", "_") + ".onnx"
-            shutil.copyfile(source, temporary / file)
-            entries[role] = _entry(temporary / file)
+            content = source.read_bytes() if isinstance(source, Path) else source
+            entries[role] = _write(temporary / (role.replace("/", "_") + ".onnx"), content)
         written = None
         if readout is not None:
-            readout.write(temporary / READOUT)
-            written = _entry(temporary / READOUT)
+            written = _write(temporary / READOUT, readout.to_bytes())
         data = replace(manifest, graphs=entries, readout=written).to_json()
-        (temporary / MANIFEST).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        _write(temporary / MANIFEST, f"{json.dumps(data, indent=2)}\n".encode())
         temporary.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(temporary, out)
+        _swap(temporary, out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return Bundle.load(out)
 
 
+def _swap(new: Path, out: Path) -> None:
+    """Put a folder in the place of another, which is whole at one of two places at any moment."""
+    aside = _aside(out)
+    if out.exists():
+        shutil.rmtree(aside, ignore_errors=True)  # of a crash after its successor stood
+        os.replace(out, aside)
+    try:
+        os.replace(new, out)
+    except BaseException:
+        _recover(out)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(out: Path) -> Path:
+    """Return where a bundle waits while its successor takes its place."""
+    return out.with_name(f".{out.name}.replaced")
+
+
+def _recover(out: Path) -> None:
+    """Put a bundle back that a crash left aside.
+
+    Raises:
+        BundleError: If it cannot be moved.
+    """
+    aside = _aside(out)
+    if out.exists() or not aside.is_dir():
+        return
+    try:
+        os.replace(aside, out)
+    except OSError as err:
+        raise BundleError(out, f"an export was cut short; move {aside} back: {err}") from err
+    logger.warning("bundle %s: an export was cut short, the bundle before it is back", out)
+
+
 def add_readout(bundle: Bundle, readout: Readout) -> Bundle:
-    """Write a readout into a bundle, in place of the one that is there; return the new bundle."""
-    graphs = {role: bundle.graph_path(role) for role in bundle.manifest.graphs}
+    """Write a readout into a bundle, in place of the one that is there; return the new bundle.
+
+    Raises:
+        BundleError: If a graph was changed since the bundle was loaded.
+    """
+    graphs = {role: bundle.read_graph(role) for role in bundle.manifest.graphs}
     return write_bundle(bundle.path, bundle.manifest, graphs, readout=readout)
 
 
-def _entry(path: Path) -> Graph:
-    return Graph(file=path.name, sha256=sha256_of(path), bytes=path.stat().st_size)
+def _write(path: Path, content: bytes) -> Graph:
+    """Write a file so that it outlives a power cut, and return its entry in the manifest."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return Graph(file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))

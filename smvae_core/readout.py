@@ -125,6 +125,10 @@ class Readout:
 
     def write(self, path: Path) -> None:
         """Write the JSON file."""
+        path.write_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the JSON file."""
         data = {
             "format": FORMAT,
             "unit": "m",
@@ -133,7 +137,7 @@ class Readout:
             "scores": dict(self.scores),
             "subsets": {name: _plain(readout) for name, readout in self.subsets.items()},
         }
-        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        return f"{json.dumps(data, indent=1)}\n".encode()
 
     @classmethod
     def read(cls, path: Path) -> Readout:
@@ -143,7 +147,19 @@ class Readout:
             ConfigError: If it is missing, damaged or of another format.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls.parse(path.read_bytes(), path)
+        except OSError as err:
+            raise ConfigError(f"{path}: is no readout: {err!r}") from err
+
+    @classmethod
+    def parse(cls, content: bytes, path: Path) -> Readout:
+        """Return the readout in the content of a JSON file; `path` is named in errors.
+
+        Raises:
+            ConfigError: If it is damaged or of another format.
+        """
+        try:
+            data = json.loads(content.decode("utf-8"))
             if data["format"] != FORMAT:
                 raise ConfigError(f"{path}: expected format {FORMAT}, got {data['format']}")
             return cls(
@@ -152,7 +168,7 @@ class Readout:
                 scores=data["scores"],
                 fitted=data["fitted"],
             )
-        except (OSError, ValueError, KeyError, TypeError) as err:
+        except (ValueError, KeyError, TypeError) as err:
             if isinstance(err, ConfigError):
                 raise
             raise ConfigError(f"{path}: is no readout: {err!r}") from err

@@ -1,5 +1,6 @@
 """Model -> bundle: one ONNX graph per network, checked against torch over all subsets."""
 
+import copy
 import math
 import tempfile
 import warnings
@@ -43,7 +44,7 @@ def export_bundle(
     """Write the bundle of a model, after checking that onnxruntime gives torch's numbers.
 
     Args:
-        model: Trained model; exported in evaluation mode and float32.
+        model: Trained model; a copy of it is exported, in evaluation mode and float32.
         statistics: Per modality, from the training data.
         out: Folder of the bundle; an older bundle there is replaced.
         name: Name shown by the node.
@@ -55,8 +56,7 @@ def export_bundle(
         BundleError: If the graphs differ from torch by more than the tolerance.
     """
     out = Path(out)
-    was_training = model.training
-    model = model.eval().float().cpu()
+    model = copy.deepcopy(model).eval().float().cpu()
     manifest = Manifest(
         name=name,
         modalities=model.config.modalities,
@@ -83,7 +83,6 @@ def export_bundle(
                 "nothing was written",
             )
         write_bundle(out, replace(manifest, parity=parity), graphs, readout=readout)
-    model.train(was_training)
     return out
 
 

@@ -5,7 +5,7 @@ its 7x7 features and a 28x28 output. Outputs are linear logits and carry no Batc
 cannot go below -0.28. The paper's Table 4 label decoder is FC.512.Swish - FC.10, that of Table 3.
 """
 
-from torch import nn
+from torch import Tensor, nn
 
 from smvae_core.modality import Modality
 from smvae_core.model.config import ImageNetwork, ModelConfig
@@ -89,4 +89,19 @@ class AttributesDecoder(nn.Sequential):
 
 
 def _dense(a: int, b: int) -> list[nn.Module]:
-    return [nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.SiLU()]
+    return [nn.Linear(a, b, bias=False), RowNorm(b), nn.SiLU()]
+
+
+class RowNorm(nn.BatchNorm1d):
+    """BatchNorm that can train on one row, as where one record of a batch has the modality.
+
+    One row has no spread: it is normalised by the running statistics, which it does not change.
+    Two rows or more are plain BatchNorm.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or len(x) > 1:
+            return super().forward(x)
+        return nn.functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )

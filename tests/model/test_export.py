@@ -270,6 +270,32 @@ def test_a_graph_outside_the_bundle_is_refused(bundle: Path):
         Bundle.load(bundle)
 
 
+def test_export_leaves_the_callers_model_as_it_was(tmp_path: Path):
+    torch.manual_seed(0)
+    model = SMVAE(small_config()).double().train()
+    model.embeddings["rgb"].eval()
+    model.decoders["rgb"].requires_grad_(False)
+    model.log_scale["force"].grad = torch.tensor(2.0, dtype=torch.float64)
+
+    def state() -> list:
+        modes = [(name, module.training) for name, module in model.named_modules()]
+        return modes + [
+            (name, id(p), p.dtype, p.device, p.requires_grad, p.grad is None, p.stride())
+            for name, p in [*model.named_parameters(), *model.named_buffers()]
+        ]
+
+    before, weights = state(), {k: v.clone() for k, v in model.state_dict().items()}
+    export_bundle(model, example_statistics(model), tmp_path / "bundle")
+    assert state() == before
+    assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
+    with torch.no_grad():
+        model.decoders["rgb"][0].weight.fill_(float("nan"))
+    before = state()
+    with pytest.raises(BundleError, match="not finite"):
+        export_bundle(model, example_statistics(model), tmp_path / "bundle")
+    assert state() == before
+
+
 def test_no_bundle_at_all_is_refused_with_the_command_that_makes_one(tmp_path: Path):
     with pytest.raises(BundleError, match="smvae export"):
         Bundle.load(tmp_path / "nothing")

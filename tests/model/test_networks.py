@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import VISION_TOUCH, all_subsets, vision_touch
+from smvae_core.modality import CELEBA, VISION_TOUCH, all_subsets, vision_touch
 from smvae_core.model import SMVAE, ModelConfig
+from smvae_core.model.image_set_networks import RowNorm
 from smvae_core.model.networks import CausalConv1d, ForceEmbedding, ImageEmbedding
 from tests.model.conftest import example_batch, presence, small_config
 
@@ -87,3 +88,30 @@ def test_config_survives_json():
 def test_a_model_that_cannot_be_is_refused(changes: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         small_config(**changes)
+
+
+def test_a_modality_that_one_record_of_a_batch_has_can_be_trained():
+    """It is normalised by the running statistics, and leaves them as they are."""
+    torch.manual_seed(0)
+    model = SMVAE(small_config(modalities=CELEBA)).train()
+    (name,) = (m.name for m in CELEBA if not m.is_image)
+    batch, present = example_batch(model, 4), presence(model, 4, *model.names)
+    for _ in range(3):
+        model.encode(batch, present)  # statistics that are not the first ones
+    before = {k: v.clone() for k, v in model.embeddings[name].named_buffers()}
+    present[1:, model.names.index(name)] = False
+    embedded = model.embed(batch, present)[0, model.names.index(name)]
+    embedded.sum().backward()
+    assert all(torch.equal(v, before[k]) for k, v in model.embeddings[name].named_buffers())
+    assert model.embeddings[name][0].weight.grad.abs().sum() > 0
+    evaluated = model.eval().embed(batch, present)[0, model.names.index(name)]
+    torch.testing.assert_close(embedded, evaluated)
+
+
+def test_two_rows_and_more_are_plain_batch_normalisation():
+    ours, plain = RowNorm(3).train(), torch.nn.BatchNorm1d(3).train()
+    assert ours.state_dict().keys() == plain.state_dict().keys()
+    for rows in (2, 5):
+        x = torch.randn(rows, 3)
+        assert torch.equal(ours(x), plain(x))
+    assert all(torch.equal(v, plain.state_dict()[k]) for k, v in ours.state_dict().items())
