@@ -8,22 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import Modality
 from smvae_training.bag_evaluation.scores import error_names
-from smvae_training.evaluate.live.figures import STATE_COLOURS
+from smvae_training.evaluate.draw import LINES, new_figure, plain, states_timeline
 
 Columns = Mapping[str, NDArray[Any]]
-_LINES = ("#1c7ed6", "#c92a2a", "#868e96")
 
 
 def seconds(columns: Columns) -> NDArray[np.float64]:
@@ -34,49 +27,30 @@ def seconds(columns: Columns) -> NDArray[np.float64]:
 
 def errors_figure(columns: Columns, modalities: Sequence[Modality]) -> Figure:
     """Draw the errors of each modality's prediction over time."""
-    figure, axes = plt.subplots(
-        len(modalities), 1, figsize=(9, 1.6 * len(modalities)), sharex=True, squeeze=False
-    )
+    size = (9, 1.6 * len(modalities))
+    figure, axes = new_figure(len(modalities), size=size, sharex=True)
     times = seconds(columns)
     for axis, modality in zip(axes[:, 0], modalities, strict=True):
-        for name, colour in zip(error_names(modality), _LINES, strict=False):
+        for name, colour in zip(error_names(modality), LINES, strict=False):
             label = name.removeprefix(f"{modality.name}_").replace("_", " ")
             axis.plot(times, columns[name], linewidth=0.8, color=colour, label=label)
-        axis.set_ylabel(modality.name, rotation=0, ha="right", va="center", fontsize=8)
+        plain(axis, label=modality.name)
         axis.margins(y=0.3)  # room for the legend
         axis.set_ylim(bottom=0)
         axis.legend(fontsize=7, frameon=False, loc="upper right", ncol=3)
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
-    return _timed(figure, axes[-1, 0])
+    axes[-1, 0].set_xlabel("seconds", fontsize=8)
+    return figure
 
 
 def states_figure(columns: Columns, names: Sequence[str]) -> Figure:
     """Draw the state of every modality in every latent."""
-    figure, axes = plt.subplots(
-        len(names), 1, figsize=(9, 0.4 * len(names) + 0.8), sharex=True, squeeze=False
-    )
-    times = seconds(columns)
-    edges = np.maximum.accumulate(np.append(times, times[-1] + 0.05))
-    states = len(FusionState)
-    for index, (axis, name) in enumerate(zip(axes[:, 0], names, strict=True)):
-        axis.pcolormesh(
-            edges, [0.0, 1.0], columns["state"][None, :, index], rasterized=True,
-            cmap=ListedColormap(STATE_COLOURS), vmin=-0.5, vmax=states - 0.5,
-        )  # fmt: skip
-        axis.set_yticks([])
-        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-        axis.spines[:].set_visible(False)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=c) for c in STATE_COLOURS]
-    labels = [s.name.lower() for s in FusionState]
-    figure.legend(handles, labels, ncol=states, fontsize=7, frameon=False, loc="upper center")
-    return _timed(figure, axes[-1, 0])
+    return states_timeline(seconds(columns), columns["state"], names, last_s=0.05)[0]
 
 
 def latent_figure(columns: Columns) -> Figure:
     """Draw the latent's way: its two main directions, and the dimensions that vary most."""
     mean, times = columns["mean"].astype(np.float64), seconds(columns)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), width_ratios=(1, 1.6))
+    figure, ((left, right),) = new_figure(1, 2, size=(9, 3), width_ratios=(1, 1.6))
     points = principal(mean)
     drawn = left.scatter(points[:, 0], points[:, 1], c=times, s=6, cmap="viridis")
     left.plot(points[:, 0], points[:, 1], linewidth=0.4, color="#adb5bd", zorder=0)
@@ -86,10 +60,10 @@ def latent_figure(columns: Columns) -> Figure:
     for dimension in np.argsort(-mean.var(axis=0), kind="stable")[:6]:
         right.plot(times, mean[:, dimension], linewidth=0.8, label=f"z{dimension}")
     right.legend(fontsize=7, frameon=False, ncol=6, loc="upper center")
-    for axis in (left, right):
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
-    return _timed(figure, right)
+    plain(left)
+    plain(right)
+    right.set_xlabel("seconds", fontsize=8)
+    return figure
 
 
 def uncertainty_figure(columns: Columns) -> Figure:
@@ -98,16 +72,14 @@ def uncertainty_figure(columns: Columns) -> Figure:
     rows = [("mean std of z", spread), ("KL [nats]", columns["kl"])]
     if np.isfinite(columns["novelty"]).any():
         rows.append(("novelty", columns["novelty"]))
-    figure, axes = plt.subplots(
-        len(rows), 1, figsize=(9, 1.3 * len(rows)), sharex=True, squeeze=False
-    )
+    figure, axes = new_figure(len(rows), size=(9, 1.3 * len(rows)), sharex=True)
     for axis, (label, values) in zip(axes[:, 0], rows, strict=True):
-        axis.plot(seconds(columns), values, linewidth=0.8, color=_LINES[0])
+        axis.plot(seconds(columns), values, linewidth=0.8, color=LINES[0])
+        plain(axis)
         axis.set_ylabel(label, fontsize=8)
         axis.set_ylim(bottom=0)
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
-    return _timed(figure, axes[-1, 0])
+    axes[-1, 0].set_xlabel("seconds", fontsize=8)
+    return figure
 
 
 def principal(mean: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,9 +88,3 @@ def principal(mean: NDArray[np.float64]) -> NDArray[np.float64]:
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     points = centred @ directions[:2].T
     return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
-
-
-def _timed(figure: Figure, axis: Any) -> Figure:
-    axis.set_xlabel("seconds", fontsize=8)
-    plt.close(figure)
-    return figure

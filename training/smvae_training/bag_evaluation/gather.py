@@ -8,6 +8,7 @@ from smvae_training.bag_evaluation.moments import Moments
 from smvae_training.bag_evaluation.pictures import Strips, Video
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.bag_evaluation.scores import Scores, Truth
+from smvae_training.evaluate.measures import images
 
 
 class Gatherer:
@@ -34,7 +35,7 @@ class Gatherer:
         self.scores, self.moments, self._truth = scores, moments, truth
         self._begin_ns, self._video = begin_ns, video
         self._strips = Strips(scores.modalities)
-        self._images = {m.name for m in scores.modalities if m.is_image}
+        self._images = {m.name for m in images(scores.modalities)}
 
     def on_sample(self, name: str, stamp_ns: int, value: Any, epoch: int) -> None:
         """Score the latents that wait for this image."""

@@ -18,7 +18,7 @@ from smvae_core.subsets import evaluated_subsets
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.bag_evaluation.scores import Array, Pair
 from smvae_training.evaluate.live.images import as_network
-from smvae_training.evaluate.measures import errors, squared_error
+from smvae_training.evaluate.measures import errors, images, measured, squared_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def subset_table(
     Images have `squared_error`, `ratio` (to the mean image of the same moments, the best constant)
     and psnr_db or mae_m; others have their root mean squares. `moments` counts.
     """
-    references = {m.name: _mean_image(m, moments) for m in runtime.modalities if m.is_image}
+    references = {m.name: _mean_image(m, moments) for m in images(runtime.modalities)}
     found: dict[str, dict[str, Any]] = {}
     for subset in evaluated_subsets(runtime.manifest.names):
         name = subset_name(subset)
@@ -147,7 +147,7 @@ def _mean_image(modality: Modality, moments: Sequence[Kept]) -> Array | None:
     if not images:
         return None
     stack = np.concatenate(images)
-    seen = stack > 0 if modality.kind == "depth_image" else np.ones(stack.shape, bool)
+    seen = measured(modality, stack)
     total = np.where(seen, stack, 0).sum(axis=0, dtype=np.float64)
     mean: Array = (total / np.maximum(seen.sum(axis=0), 1))[None].astype(np.float32)
     return mean

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from smvae_core.modality import Modality, subset_name
 from smvae_training.bag_evaluation.moments import Kept
 from smvae_training.bag_evaluation.scores import Array
+from smvae_training.evaluate.measures import images, measured, picture, shown_range
 
 Picture = NDArray[np.uint8]
 
@@ -30,19 +31,16 @@ class Strips:
 
     def __init__(self, modalities: Sequence[Modality]) -> None:
         """Prepare; the colour scale of depth is that of the first truth learned or drawn."""
-        self._images = [m for m in modalities if m.is_image]
-        self._limits: dict[str, tuple[float, float]] = {}
+        self._images = images(modalities)
+        self._limits: dict[str, tuple[float, float] | None] = {}
 
     def learn(self, truths: Mapping[str, Array]) -> None:
         """Take the colour scale of depth from true images (N, 1, H, W), unless it is known."""
         for modality in self._images:
-            if modality.kind != "depth_image" or modality.name in self._limits:
-                continue
             truth = truths.get(modality.name)
-            seen = truth[truth > 0] if truth is not None else np.empty(0)
-            if seen.size:
-                low, high = (float(v) for v in np.percentile(seen, (1, 99)))
-                self._limits[modality.name] = low, max(high, low + 1e-3)
+            known = truth is None or modality.name in self._limits
+            if not known and measured(modality, truth).any():
+                self._limits[modality.name] = shown_range(modality, truth)
 
     def draw(
         self,
@@ -67,32 +65,21 @@ class Strips:
         _write(strip, head, 2, LINE - 5, _INK)
         for index, modality in enumerate(self._images):
             pair = (("in the bag", truths), ("predicted", predicted))
-            for turn, (word, images) in enumerate(pair):
+            for turn, (word, samples) in enumerate(pair):
                 left = (2 * index + turn) * (SIDE + MARGIN)
                 _write(strip, f"{modality.name}: {word}", left + 2, 2 * LINE - 5, _SOFT)
-                if modality.name in images:
-                    tile = self._tile(modality, images[modality.name][0])
+                if modality.name in samples:
+                    tile = self._tile(modality, samples[modality.name][0])
                     strip[2 * LINE : 2 * LINE + SIDE, left : left + SIDE] = tile
         return strip
 
     def _tile(self, modality: Modality, image: Array) -> Picture:
         """Return one image (C, H, W) at SIDE pixels."""
-        if modality.kind == "depth_image":
-            coloured = self._coloured(modality.name, image[0])
-        else:
-            grey_or_color = np.clip(image.transpose(1, 2, 0), 0.0, 1.0) * 255.0
-            coloured = np.broadcast_to(np.rint(grey_or_color), (*image.shape[1:], 3))
-        tile = cv2.resize(
-            np.ascontiguousarray(coloured, np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST
+        coloured = 255.0 * picture(modality, image, self._limits.get(modality.name))
+        pixels = np.ascontiguousarray(np.rint(coloured), np.uint8)
+        return np.asarray(
+            cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST), np.uint8
         )
-        return np.asarray(tile, np.uint8)
-
-    def _coloured(self, name: str, depth: Array) -> Picture:
-        """Return depth (H, W) in colours; black where there is no return."""
-        low, high = self._limits.get(name, (0.0, 1.0))
-        level = np.clip((depth - low) / (high - low), 0.0, 1.0)
-        colours = cv2.applyColorMap(np.rint(level * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-        return np.asarray(np.where(depth[..., None] > 0, colours[..., ::-1], 0), np.uint8)
 
 
 def contact_sheet(

@@ -19,7 +19,7 @@ from smvae_core.perceiver import Perceiver
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.evaluate.live.images import as_network
-from smvae_training.evaluate.measures import errors, field_groups, squared_error
+from smvae_training.evaluate.measures import errors, field_groups, images, squared_error
 
 Array = NDArray[np.float32]
 #: A raw sample, and the same as (1, *shape) in SI units, colour in [0, 1].
@@ -32,7 +32,7 @@ def error_names(modality: Modality) -> tuple[str, ...]:
     Of an image: the squared error now, of the next image, and of taking the present image for the
     next one, which a forecast must beat. Of force and vectors: the root mean square by unit.
     """
-    if modality.is_image:
+    if images([modality]):
         kinds = ("squared_error", "squared_error_next", "unchanged_next")
         return tuple(f"{modality.name}_{kind}" for kind in kinds)
     return tuple(f"{modality.name}_rmse_{group}" for group in field_groups(modality))
@@ -166,11 +166,11 @@ class Scores:
         for modality in self.modalities:
             row |= dict.fromkeys(error_names(modality), np.nan)
             truth = truths[modality.name][1] if modality.name in truths else None
-            if modality.is_image:
+            if images([modality]):
                 self._wait(modality.name, moment, truth)
             if truth is None:
                 continue
-            if modality.is_image:
+            if images([modality]):
                 error = _squared(modality, truth, predicted[modality.name])
                 row[f"{modality.name}_squared_error"] = error
             else:

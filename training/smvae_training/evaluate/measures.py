@@ -1,12 +1,15 @@
-"""Errors of predicted samples against the truth, in units a user knows, by kind of modality.
+"""All that evaluation decides by the kind of a sensor: errors, what counts, how it is shown.
 
-N records; arrays (N, *shape) in SI units, channels first, colour in [0, 1].
+Nowhere else in evaluation is a kind asked for. N records; arrays (N, *shape) in SI units, channels
+first, colour in [0, 1].
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +20,68 @@ from torchmetrics.functional.image import (
 
 from smvae_core.modality import Modality
 from smvae_training.evaluate.records import Array
+
+
+def images(modalities: Iterable[Modality]) -> tuple[Modality, ...]:
+    """Return the modalities that a person can look at."""
+    return tuple(m for m in modalities if m.is_image)
+
+
+def blind(modalities: Iterable[Modality]) -> tuple[str, ...]:
+    """Return the names of the others."""
+    return tuple(m.name for m in modalities if not m.is_image)
+
+
+def windows(modalities: Iterable[Modality]) -> tuple[Modality, ...]:
+    """Return the modalities whose samples are made of many readings."""
+    return tuple(m for m in modalities if m.kind == "force_window")
+
+
+def is_exclusive(modality: Modality) -> bool:
+    """Return whether exactly one of the classes is true (a label), rather than any (attributes)."""
+    return modality.likelihood == "categorical"
+
+
+def measured(modality: Modality, si: Array) -> NDArray[np.bool_]:
+    """Return which elements of samples (N, *shape) were measured: of depth, those with a return."""
+    return si > 0 if modality.kind == "depth_image" else np.ones(si.shape, bool)
+
+
+def raw_layout(modality: Modality, prepared: NDArray[Any]) -> NDArray[Any]:
+    """Return a prepared sample (*shape) in the raw layout that a sensor gives; see RAW_SAMPLE."""
+    if modality.kind == "color_image":
+        return prepared.transpose(1, 2, 0)
+    if modality.is_image:
+        return prepared[0]
+    return prepared.T if modality.kind == "force_window" else prepared
+
+
+def shown_range(modality: Modality, truth: Array) -> tuple[float, float] | None:
+    """Return the values of the first and last colour, from true images; None: shown as they are."""
+    if modality.kind != "depth_image":
+        return None
+    seen = truth[truth > 0]
+    if not seen.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(seen, (1, 99)))
+    return low, max(high, low + 1e-3)
+
+
+def picture(modality: Modality, image: Array, limits: tuple[float, float] | None = None) -> Array:
+    """Return an image (C, H, W) as RGB (H, W, 3) in [0, 1]; what was not measured is black."""
+    limits = limits or shown_range(modality, image)
+    if limits is None:
+        shown = np.clip(image, 0.0, 1.0).transpose(1, 2, 0)
+        return np.asarray(np.broadcast_to(shown, (*shown.shape[:2], 3)), np.float32)
+    level = np.clip((image[0] - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
+    colours = cv2.applyColorMap(np.rint(255 * level).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    seen = measured(modality, image)[0][..., None]
+    return np.asarray(np.where(seen, colours[..., ::-1] / np.float32(255.0), 0.0), np.float32)
+
+
+def similarity(modality: Modality, truth: Array, predicted: Array) -> dict[str, float]:
+    """Return the structural similarity of colour images, which costs too much for all records."""
+    return {"ssim": ssim(truth, predicted)} if modality.kind == "color_image" else {}
 
 
 def errors(modality: Modality, truth: Array, predicted: Array) -> dict[str, float]:
@@ -88,10 +153,8 @@ def squared_error(
     """
     difference = predicted - truth
     error = np.einsum("nchw,nchw->nhw", difference, difference) / truth.shape[1]
-    valid = np.ones_like(error)
-    if modality.kind == "depth_image":
-        valid = (truth[:, 0] > 0).astype(np.float32)
-        error = error * valid
+    valid = measured(modality, truth)[:, 0].astype(np.float32)
+    error = error * valid
     found = []
     for region in regions:
         pixels = np.ones(error.shape[1:], bool) if region is None else region

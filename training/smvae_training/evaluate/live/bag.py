@@ -22,6 +22,7 @@ from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
 from smvae_core.settings import default_topic
 from smvae_training.evaluate.live.errors import LiveRunError
+from smvae_training.evaluate.measures import images, raw_layout
 
 LATENT = "/smvae/latent"
 MARKS = "/demo/schedule"
@@ -146,9 +147,9 @@ def shrunk(modality: Modality, sample: NDArray[Any]) -> NDArray[Any]:
 
     `prepare` gives the same array for both.
     """
-    if modality.kind == "color_image":
-        return prepare(modality, sample).transpose(1, 2, 0)
-    return prepare(modality, sample)[0] if modality.kind == "depth_image" else sample
+    if not images([modality]):
+        return sample
+    return raw_layout(modality, prepare(modality, sample))
 
 
 class _Tracks:
@@ -204,10 +205,10 @@ def read_bag(path: Path, modalities: tuple[Modality, ...]) -> LiveRun:
 
 
 def _gather(path: Path, modalities: tuple[Modality, ...], reader: Any) -> LiveRun:
-    images = [m for m in modalities if m.is_image]
+    pictured = images(modalities)
     inputs = {input_topic(m): _Tracks(m) for m in modalities}
-    predicted = {predicted_topic(m): _Tracks(m) for m in images}
-    truth = {truth_topic(m): _Tracks(m) for m in images}
+    predicted = {predicted_topic(m): _Tracks(m) for m in pictured}
+    truth = {truth_topic(m): _Tracks(m) for m in pictured}
     tracks = inputs | predicted | truth
     latents: list[Latent] = []
     marks: list[Mark] = []

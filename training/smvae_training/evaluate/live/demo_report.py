@@ -25,6 +25,7 @@ from smvae_training.evaluate.live.errors import LiveRunError
 from smvae_training.evaluate.live.evaluate import LiveEvaluation, evaluate_live, numbers
 from smvae_training.evaluate.live.section import checks_section, live_sections
 from smvae_training.evaluate.live.windows import NONE
+from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.evaluate.report import Section, render_report, table_html
 from smvae_training.evaluate.sections import evaluation_sections
@@ -89,7 +90,7 @@ def write_demo_report(paths: DemoPaths) -> dict[str, Any]:
     results = read_json(paths.results)
     evaluation = _light_evaluation(paths)
     means: dict[str, NDArray[np.float32]] = {
-        m.name: evaluation.means[m.name].mean for m in evaluation.modalities if m.is_image
+        m.name: evaluation.means[m.name].mean for m in images(evaluation.modalities)
     }
     found = evaluate_live(paths.bag, paths.bundle, means)
     live = numbers(found)

@@ -20,6 +20,7 @@ from smvae_training.evaluate.live.fusion import FusionCheck, check_fusion, excep
 from smvae_training.evaluate.live.images import ImageErrors, image_errors
 from smvae_training.evaluate.live.replay import TOLERANCE, Replay, Replayed
 from smvae_training.evaluate.live.windows import MARGIN_S, NONE, settled
+from smvae_training.evaluate.measures import images
 
 #: What the live run must reach.
 FUSED_SHARE, EQUAL_SHARE, IMAGE_MARGIN = 0.99, 0.99, 0.10
@@ -87,8 +88,7 @@ def evaluate_live(
     for subset in evaluated_subsets(run.names):
         found.images[subset_name(subset)] = {
             m.name: image_errors(run, runtime, m, found.of_fused(subset), means)
-            for m in run.modalities
-            if m.is_image
+            for m in images(run.modalities)
         }
     return found
 

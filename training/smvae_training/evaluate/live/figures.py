@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import subset_name
+from smvae_training.evaluate.draw import LINES, new_figure, plain, states_timeline
 from smvae_training.evaluate.live.bag import Latent, LiveRun
 from smvae_training.evaluate.live.evaluate import LiveEvaluation
+from smvae_training.evaluate.live.images import as_network
 from smvae_training.evaluate.live.windows import windows
+from smvae_training.evaluate.measures import blind, images, picture, shown_range
 
-#: State -> colour of the timeline, in the order of FusionState.
-STATE_COLOURS = ("#e8e8e8", "#2b8a3e", "#f2b134", "#c92a2a", "#868e96")
+_SENSOR_ON = "#1c3d5a"
 
 
 def shown_subsets(run: LiveRun) -> list[tuple[str, ...]]:
     """Return the subsets that get a picture: each modality alone, all without a camera, all."""
-    blind = tuple(m.name for m in run.modalities if not m.is_image)
-    return [*((name,) for name in run.names), blind, run.names]
+    without = [blind(run.modalities)] if blind(run.modalities) else []
+    return [*((name,) for name in run.names), *without, run.names]
 
 
 def middle_latent(found: LiveEvaluation, subset: Sequence[str]) -> Latent | None:
@@ -36,12 +31,11 @@ def middle_latent(found: LiveEvaluation, subset: Sequence[str]) -> Latent | None
     Only latents with a published prediction of every image count.
     """
     run = found.run
-    images = [m.name for m in run.modalities if m.is_image]
     checks = [
         c
         for c in found.of_window(subset_name(tuple(subset)))
         if c.latent.fused == frozenset(subset)
-        and all(run.predicted[name].at(c.latent.stamp_ns) is not None for name in images)
+        and all(run.predicted[name].at(c.latent.stamp_ns) is not None for name in run.predicted)
     ]
     if not checks:
         return None
@@ -52,75 +46,53 @@ def middle_latent(found: LiveEvaluation, subset: Sequence[str]) -> Latent | None
 def prediction_figure(found: LiveEvaluation) -> Figure:
     """Draw, per shown subset, the rendered truth and what the node published at that moment."""
     run = found.run
-    images = [m for m in run.modalities if m.is_image]
+    shown = images(run.modalities)
     picked = [(s, middle_latent(found, s)) for s in shown_subsets(run)]
     rows = [(s, latent) for s, latent in picked if latent is not None]
-    shape = (max(1, len(rows)), 2 * len(images))
-    figure, axes = plt.subplots(*shape, figsize=(1.6 * shape[1], 1.65 * shape[0]), squeeze=False)
+    shape = (max(1, len(rows)), 2 * len(shown))
+    size = (1.6 * shape[1], 1.65 * shape[0])
+    figure, axes = new_figure(*shape, size=size)
     for axis in axes.flat:
         axis.set_axis_off()
     for line, (subset, latent) in zip(axes, rows, strict=False):
-        for column, modality in enumerate(images):
-            truth = run.truth[modality.name]
-            real = truth.samples[truth.nearest(latent.stamp_ns)]
-            drawn = run.predicted[modality.name].at(latent.stamp_ns)
-            style = _style(modality.kind, real)
-            line[2 * column].imshow(real, **style)
-            line[2 * column + 1].imshow(drawn, **style)
+        for column, modality in enumerate(shown):
+            truth, predicted = run.truth[modality.name], run.predicted[modality.name]
+            real = as_network(modality, truth.samples[truth.nearest(latent.stamp_ns)])
+            drawn = as_network(modality, np.asarray(predicted.at(latent.stamp_ns)))
+            limits = shown_range(modality, real)
+            line[2 * column].imshow(picture(modality, real[0], limits))
+            line[2 * column + 1].imshow(picture(modality, drawn[0], limits))
         line[0].text(
             -0.08, 0.5, subset_name(subset).replace("+", "\n+ "), fontsize=8,
             ha="right", va="center", transform=line[0].transAxes,
         )  # fmt: skip
-    for column, modality in enumerate(images):
+    for column, modality in enumerate(shown):
         axes[0][2 * column].set_title(f"{modality.name}: truth", fontsize=8)
         axes[0][2 * column + 1].set_title(f"{modality.name}: published", fontsize=8)
     figure.tight_layout(pad=0.3)
-    plt.close(figure)
     return figure
-
-
-def _style(kind: str, real: Any) -> dict[str, Any]:
-    if kind == "color_image":
-        return {}
-    seen = real[real > 0]
-    low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
-    return {"cmap": "viridis", "vmin": low, "vmax": high}
 
 
 def timeline_figure(found: LiveEvaluation) -> Figure:
     """Draw the state of every modality over time, and below each what the schedule said."""
     run = found.run
-    names = run.names
-    figure, axes = plt.subplots(
-        len(names), 1, figsize=(9, 0.5 * len(names) + 0.8), sharex=True, squeeze=False
+
+    def seconds(stamp_ns: int) -> float:
+        return (stamp_ns - found.start_ns) * 1e-9
+
+    figure, axes = states_timeline(
+        np.array([seconds(v.stamp_ns) for v in run.latents]),
+        np.array([[int(v.states[name]) for name in run.names] for v in run.latents]),
+        run.names,
+        last_s=0.2,
+        bottom=0.3,
+        marks=[("sensor on", _SENSOR_ON)],
     )
-    states = len(FusionState)
-    times = np.array([(v.stamp_ns - found.start_ns) * 1e-9 for v in run.latents])
-    edges = np.append(times, times[-1] + 0.2)
-    for axis, name in zip(axes[:, 0], names, strict=True):
-        values = np.array([[int(v.states[name]) for v in run.latents]])
-        axis.pcolormesh(
-            np.maximum.accumulate(edges), [0.3, 1.0], values,
-            cmap=ListedColormap(STATE_COLOURS), vmin=-0.5, vmax=states - 0.5, rasterized=True,
-        )  # fmt: skip
-        for window in windows(run.marks, run.modalities):
+    for window in windows(run.marks, run.modalities):
+        span = [seconds(window.begin_ns), seconds(window.end_ns)]
+        for axis, name in zip(axes[:, 0], run.names, strict=True):
             if name in window.subset:
-                begin = (window.begin_ns - found.start_ns) * 1e-9
-                end = (window.end_ns - found.start_ns) * 1e-9
-                axis.fill_between([begin, end], 0.0, 0.25, color="#1c3d5a", linewidth=0)
-        axis.set_ylim(0, 1)
-        axis.set_yticks([])
-        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-        axis.spines[:].set_visible(False)
-    axes[-1, 0].set_xlabel("seconds", fontsize=8)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=c) for c in STATE_COLOURS]
-    labels = [s.name.lower() for s in FusionState]
-    handles.append(plt.Rectangle((0, 0), 1, 1, color="#1c3d5a"))
-    figure.legend(
-        handles, [*labels, "sensor on"], ncol=states + 1, fontsize=7, frameon=False,
-        loc="upper center",
-    )  # fmt: skip
-    plt.close(figure)
+                axis.fill_between(span, 0.0, 0.25, color=_SENSOR_ON, linewidth=0)
     return figure
 
 
@@ -128,20 +100,19 @@ def latency_figure(found: LiveEvaluation) -> Figure:
     """Draw how long latents took from their stamp to the recorder."""
     latents = [c.latent for c in found.fusion if c.latent.valid]
     values = np.array([(v.received_ns - v.stamp_ns) * 1e-6 for v in latents])
-    figure, axis = plt.subplots(figsize=(6, 2.4))
+    figure, ((axis,),) = new_figure(size=(6, 2.4))
     if values.size:
         values = np.maximum(values, 1e-3)
         bins = np.geomspace(values.min(), values.max() * 1.001, 60).tolist()
-        axis.hist(values, bins=bins, color="#1c7ed6")
+        axis.hist(values, bins=bins, color=LINES[0])
         for q, style in ((50, "-"), (99, "--")):
             at = float(np.percentile(values, q))
-            axis.axvline(at, color="#c92a2a", linestyle=style, label=f"p{q} {at:.1f} ms")
+            axis.axvline(at, color=LINES[1], linestyle=style, label=f"p{q} {at:.1f} ms")
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(ScalarFormatter())
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.legend(fontsize=8, frameon=False)
     axis.set_xlabel("stamp to latent received [ms]", fontsize=8)
     axis.set_ylabel("latents", fontsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
-    plt.close(figure)
+    plain(axis)
     return figure

@@ -13,6 +13,7 @@ from smvae_core.fusion.window import resample_window
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
 from smvae_training.evaluate.live.bag import Latent, LiveRun, Track
+from smvae_training.evaluate.measures import windows
 
 #: Largest absolute difference of a latent's mean that counts as equal; means are of order 1.
 TOLERANCE = 1e-3
@@ -70,7 +71,7 @@ class Replay:
         sample = track.at(stamp_ns)
         if sample is None:
             raise NotRecorded(f"the recorder missed the {modality.name} message that was fused")
-        if modality.kind != "force_window":
+        if not windows([modality]):
             return sample
         try:
             return window(modality, *_readings(track, stamp_ns), stamp_ns)
@@ -81,7 +82,7 @@ class Replay:
         """Return the cause of a difference: try whether one lost reading explains it."""
         for name in subset:
             modality = self._runtime.modality(name)
-            if modality.kind != "force_window":
+            if not windows([modality]):
                 continue
             stamps, values = _readings(self._run.inputs[name], latent.stamps_ns[name])
             for lost in range(max(0, len(stamps) - 40), len(stamps) - 1):
