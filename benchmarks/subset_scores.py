@@ -1,33 +1,31 @@
 """Scores of a method on robot records: likelihoods and image errors of every subset.
 
-K samples, C components, B items, N items, Z latent.
+N items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.device import choose_device
-from smvae_core.modality import subset_name
-from smvae_core.model.distributions import likelihood_mean
 from smvae_core.subsets import evaluated_subsets
+from smvae_training.evaluate.images.errors import decoded_errors
 from smvae_training.evaluate.likelihood.checks import Check, ess_check, judged
 from smvae_training.evaluate.likelihood.entropy import posterior_entropies
-from smvae_training.evaluate.likelihood.method import CannotEncode, Method
+from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.subsets import (
     SubsetConfig,
     SubsetLikelihoods,
     subset_likelihoods,
 )
 from smvae_training.evaluate.likelihood.summary import mean_and_error
+from smvae_training.evaluate.measures import images
 
-CHUNK = 128
 #: Nats; float32 sums over the pixels of images are of the order of 30,000 nats.
 PIXEL_ROUNDING = 0.5
 
@@ -71,7 +69,9 @@ def score_subsets(
         config: Samples and items of the likelihoods; errors are of all N items.
     """
     found = subset_likelihoods(method, inputs, config, device=choose_device())
-    errors = image_errors(method, inputs)
+    every = evaluated_subsets(method.names)
+    names = [m.name for m in images(method.modalities)]
+    errors = decoded_errors(method, inputs, every, names, choose_device())
     entropies = posterior_entropies(method, inputs, device=choose_device())
     numbers = {
         "likelihoods": found.to_json(groups),
@@ -90,46 +90,3 @@ def score_subsets(
         for name, values in targets.items()
     }
     return numbers, items
-
-
-@torch.inference_mode()
-def image_errors(
-    method: Method, inputs: Mapping[str, Tensor]
-) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Return the mean squared error (N,) of each decoded image by subset, in normalised units.
-
-    The prediction is the mean, over the C components of the posterior, of the image decoded from
-    the component's mean: for one Gaussian what a robot would show. Subsets that the method cannot
-    encode are left out.
-    """
-    images = [m for m in method.modalities if m.is_image]
-    count = len(next(iter(inputs.values())))
-    found: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for subset in evaluated_subsets(method.names):
-        parts: dict[str, list[Tensor]] = {m.name: [] for m in images}
-        try:
-            for start in range(0, count, CHUNK):
-                batch = {n: x[start : start + CHUNK].to(choose_device()) for n, x in inputs.items()}
-                for name, error in _errors(method, batch, subset).items():
-                    parts[name].append(error.cpu())
-        except CannotEncode:
-            continue
-        found[subset_name(subset)] = {
-            name: torch.cat(values).double().numpy() for name, values in parts.items()
-        }
-    return found
-
-
-def _errors(
-    method: Method, batch: Mapping[str, Tensor], subset: Sequence[str]
-) -> dict[str, Tensor]:
-    means = method.proposal(batch, subset).mean
-    components, items, _ = means.shape
-    images = [m for m in method.modalities if m.is_image]
-    outputs = method.decode(means.flatten(0, 1), [m.name for m in images])
-    found = {}
-    for modality in images:
-        decoded = likelihood_mean(modality, outputs[modality.name])
-        mean = decoded.reshape(components, items, *modality.shape).mean(0)
-        found[modality.name] = (mean - batch[modality.name]).square().flatten(1).mean(1)
-    return found

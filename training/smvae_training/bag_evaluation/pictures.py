@@ -38,8 +38,9 @@ class Strips:
         """Take the colour scale of depth from true images (N, 1, H, W), unless it is known."""
         for modality in self._images:
             truth = truths.get(modality.name)
-            known = truth is None or modality.name in self._limits
-            if not known and measured(modality, truth).any():
+            if truth is None or modality.name in self._limits:
+                continue
+            if measured(modality, truth).any():
                 self._limits[modality.name] = shown_range(modality, truth)
 
     def draw(

@@ -37,9 +37,25 @@ def windows(modalities: Iterable[Modality]) -> tuple[Modality, ...]:
     return tuple(m for m in modalities if m.kind == "force_window")
 
 
+def descriptions(modalities: Iterable[Modality]) -> tuple[Modality, ...]:
+    """Return the modalities that name what is seen: labels and attributes."""
+    return tuple(m for m in modalities if m.is_discrete)
+
+
+def is_described_image(modalities: Sequence[Modality]) -> bool:
+    """Return whether the modalities are an image and its label or attributes, in this order."""
+    pair = (*images(modalities[:1]), *descriptions(modalities[1:]))
+    return len(pair) == len(modalities) == 2
+
+
 def is_exclusive(modality: Modality) -> bool:
     """Return whether exactly one of the classes is true (a label), rather than any (attributes)."""
     return modality.likelihood == "categorical"
+
+
+def in_levels(modality: Modality) -> bool:
+    """Return whether samples are pictures of levels between 0 and 1, kept as 0 to 255."""
+    return modality.is_image and modality.kind != "depth_image"
 
 
 def measured(modality: Modality, si: Array) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """Errors of decoded posterior means from every subset, beside the training mean's.
 
-N items, M modality.
+N items, C components of a posterior.
 """
 
 from __future__ import annotations
@@ -13,13 +13,51 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smvae_core.modality import subset_name
+from smvae_core.modality import find, subset_name
 from smvae_core.model.distributions import likelihood_mean
 from smvae_training.evaluate.images.items import Items
-from smvae_training.evaluate.likelihood.method import CannotEncode, Method
+from smvae_training.evaluate.likelihood.method import Method
+from smvae_training.evaluate.likelihood.mixture import Mixture
+from smvae_training.evaluate.likelihood.sampling import SamplingConfig, measure
 from smvae_training.evaluate.likelihood.summary import mean_and_error
 
-CHUNK = 100
+Values = NDArray[np.float64]
+
+
+def decoded_errors(
+    method: Method,
+    inputs: Mapping[str, Tensor],
+    subsets: Sequence[tuple[str, ...]],
+    targets: Sequence[str],
+    device: torch.device | str = "cpu",
+) -> dict[str, dict[str, Values]]:
+    """Return the mean squared error (N,) of each decoded target by subset, in normalised units.
+
+    The prediction is the mean, over the C components of the posterior, of what is decoded from the
+    component's mean: for one Gaussian what a robot would show. Subsets that the method cannot
+    encode are left out.
+
+    Args:
+        method: On `device`, in evaluation mode.
+        inputs: Network inputs (N, *shape) by name, all modalities of every item, on any device.
+        subsets: What is observed.
+        targets: What is decoded.
+        device: Where the method computes.
+    """
+
+    def score(
+        _: tuple[str, ...], q: Mixture, batch: dict[str, Tensor], __: NDArray[np.int64]
+    ) -> dict[str, Tensor]:
+        outputs = method.decode(q.mean.flatten(0, 1), targets)
+        found = {}
+        for name in targets:
+            decoded = likelihood_mean(find(method.modalities, name), outputs[name])
+            mean = decoded.reshape(q.components, q.items, *decoded.shape[1:]).mean(0)
+            found[name] = _squared(batch[name], mean)
+        return found
+
+    _, found = measure(method, inputs, SamplingConfig(), subsets, device, score, grouped=False)
+    return {subset_name(subset): values for subset, values in found.items()}
 
 
 def subset_errors(
@@ -43,56 +81,27 @@ def subset_errors(
         error (so of all items together), and its ratio to the mean image's; 'training_mean' ->
         target -> the mean image's own error. A subset that cannot be encoded is None.
     """
-    targets = tuple(means)
-    baseline = {
-        name: _squared(items.inputs[name], torch.from_numpy(m)) for name, m in means.items()
-    }
-    found: dict[str, Any] = {}
-    for subset in subsets:
-        try:
-            errors = _subset(method, items, subset, targets, device)
-        except CannotEncode:
-            found[subset_name(subset)] = None
-            continue
-        found[subset_name(subset)] = {
+    baseline = {n: _squared(items.inputs[n], torch.from_numpy(m)).numpy() for n, m in means.items()}
+    found = decoded_errors(method, items.inputs, subsets, tuple(means), device)
+    scores: dict[str, Any] = {subset_name(subset): None for subset in subsets}
+    for subset, errors in found.items():
+        scores[subset] = {
             name: _summary(error) | {"ratio": float(error.mean() / baseline[name].mean())}
             for name, error in errors.items()
         }
     return {
         "items": len(items),
-        "subsets": found,
+        "subsets": scores,
         "training_mean": {name: _summary(error) for name, error in baseline.items()},
     }
 
 
-@torch.inference_mode()
-def _subset(
-    method: Method,
-    items: Items,
-    subset: tuple[str, ...],
-    targets: tuple[str, ...],
-    device: torch.device | str,
-) -> dict[str, NDArray[np.float64]]:
-    """Return the mean squared error (N,) of each target."""
-    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in targets}
-    for start in range(0, len(items), CHUNK):
-        rows = slice(start, start + CHUNK)
-        batch = {name: x[rows].to(device) for name, x in items.inputs.items()}
-        # the mean of a mixture is the mean of its components' means
-        outputs = method.decode(method.proposal(batch, subset).mean.mean(0), targets)
-        for modality in method.modalities:
-            if modality.name in parts:
-                predicted = likelihood_mean(modality, outputs[modality.name])
-                parts[modality.name].append(_squared(batch[modality.name], predicted))
-    return {name: np.concatenate(found) for name, found in parts.items()}
+def _squared(truth: Tensor, predicted: Tensor) -> Tensor:
+    """Return the mean squared error (N,) of samples."""
+    return (truth - predicted).square().flatten(1).double().mean(1)
 
 
-def _squared(truth: Tensor, predicted: Tensor) -> NDArray[np.float64]:
-    """Return the mean squared error (N,) of images in [0, 1]."""
-    return np.asarray((truth - predicted).square().flatten(1).double().mean(1).cpu())
-
-
-def _summary(error: NDArray[np.float64]) -> dict[str, Any]:
+def _summary(error: Values) -> dict[str, Any]:
     return {
         "mean_squared_error": mean_and_error(error),
         "psnr_db": float(-10.0 * np.log10(max(error.mean(), 1e-12))),

@@ -18,7 +18,7 @@ from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset
 from smvae_training.evaluate.episodes import REPORT, RESULTS, jsonable
 from smvae_training.evaluate.images.errors import subset_errors
-from smvae_training.evaluate.images.items import Items, is_described_image, read_items, spread
+from smvae_training.evaluate.images.items import Items, read_items, spread
 from smvae_training.evaluate.images.progress import Stages, Watched
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.likelihood.calibration import Calibration, CalibrationConfig, calibrate
@@ -30,6 +30,7 @@ from smvae_training.evaluate.likelihood.estimate import EstimateConfig, estimate
 from smvae_training.evaluate.likelihood.method import SMVAEMethod
 from smvae_training.evaluate.likelihood.sampling import SamplingConfig
 from smvae_training.evaluate.likelihood.subsets import SubsetConfig, subset_likelihoods
+from smvae_training.evaluate.measures import in_levels, is_described_image, is_exclusive
 from smvae_training.hardware import versions
 from smvae_training.run import Run, RunPaths, write_text
 
@@ -190,7 +191,7 @@ class ImageEvaluation:
 
     def _coherence(self) -> dict[str, Any]:
         image, label = self.modalities
-        if image.shape != CLASSIFIED or label.kind != "label":
+        if image.shape != CLASSIFIED or not is_exclusive(label):
             return {"missing": "needs 28 x 28 grey images with a label for its classifier"}
         parts = self.split
         unseen = parts.validation if len(parts.validation) else parts.held_out
@@ -235,7 +236,7 @@ class ImageEvaluation:
         means = {
             m.name: self.records.arrays[m.name][train].mean(axis=0, dtype=np.float64) / 255.0
             for m in self.modalities
-            if m.is_image and m.kind != "depth_image"
+            if in_levels(m)
         }
         with self.stages.stage("errors", len(self.quick) * len(subsets)) as advance:
             watched = Watched(self.method, advance, "encoded")

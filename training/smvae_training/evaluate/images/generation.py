@@ -6,12 +6,7 @@ Images are means of p(image given z), not samples of their pixels. N items, K sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -21,8 +16,10 @@ from torch import Tensor
 from smvae_core.modality import subset_name
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.smvae import SMVAE
+from smvae_training.evaluate.draw import new_figure
 from smvae_training.evaluate.images.grids import Array, draw_mosaic, grid_figure, rgb
 from smvae_training.evaluate.images.items import Items, field_names
+from smvae_training.evaluate.measures import images, is_exclusive
 
 CHUNK = 128
 #: Rows of samples in a grid, and images per row.
@@ -37,9 +34,18 @@ PAPERS_ATTRIBUTES = ("Black_Hair", "Male", "Smiling")
 @torch.inference_mode()
 def posterior(model: SMVAE, inputs: Mapping[str, Tensor], subset: Sequence[str]) -> Posterior:
     """Return q(z given x_S) of every item."""
-    chosen = {name: inputs[name] for name in subset}
     present = torch.tensor([[name in subset for name in model.names]])
-    return model.encode(chosen, present.expand(len(chosen[subset[0]]), -1))
+    parts = []
+    for start in range(0, len(inputs[subset[0]]), CHUNK):
+        chosen = {name: inputs[name][start : start + CHUNK] for name in subset}
+        size = len(chosen[subset[0]])
+        parts.append(model.encode(chosen, present.expand(size, -1)))
+    shears = [p.shear for p in parts if p.shear is not None]
+    return Posterior(
+        torch.cat([p.mean for p in parts]),
+        torch.cat([p.log_var for p in parts]),
+        torch.cat(shears) if shears else None,
+    )
 
 
 @torch.inference_mode()
@@ -106,7 +112,7 @@ def reconstructions(model: SMVAE, items: Items) -> Figure:
         np.stack(rows),
         title=f"held-out {image.name}s and what is decoded from posterior means",
         row_titles=["recorded", *(f"from {' + '.join(s)}" for s in subsets)],
-        column_titles=_classes_of(items) if label.kind == "label" else (),
+        column_titles=_classes_of(items) if is_exclusive(label) else (),
     )
 
 
@@ -132,12 +138,11 @@ def label_probabilities(model: SMVAE, items: Items, seed: int = 0) -> Figure:
     p, truth = probabilities(model, items, seed=seed), items.inputs[label.name].numpy() > 0.5
     fields = [f.replace("_", " ") for f in field_names(label)]
     height = 0.16 * len(fields)
-    figure, axes = plt.subplots(
+    figure, axes = new_figure(
         2,
         len(items),
-        figsize=(1.05 * len(items), 1.0 + height),
+        size=(1.05 * len(items), 1.0 + height),
         height_ratios=(1.0, height),
-        squeeze=False,
         gridspec_kw={"hspace": 0.06, "wspace": 0.12},
     )
     pictures = rgb(items.inputs[image.name])
@@ -153,14 +158,13 @@ def label_probabilities(model: SMVAE, items: Items, seed: int = 0) -> Figure:
     axes[1][0].set_yticks(places, fields, fontsize=7)
     axes[1][0].set_xticks([0, 1])
     axes[1][0].tick_params(axis="y", length=0)
-    what = "class" if label.kind == "label" else "attribute"
+    what = "class" if is_exclusive(label) else "attribute"
     figure.suptitle(
         f"probability of each {what} from the {image.name} alone (true: green)",
         fontsize=10,
         y=0.9 + 0.1 / (1.0 + height),
         va="bottom",
     )
-    plt.close(figure)
     return figure
 
 
@@ -171,7 +175,7 @@ def prior_samples(model: SMVAE, rows: int = PRIOR_ROWS, seed: int = 0) -> Figure
     z = torch.randn(rows * COLUMNS, model.config.latent_dim, generator=draws)
     pictures = rgb(reconstruct(model, image.name, z)).reshape(rows, COLUMNS, *image.shape[1:], 3)
     p = reconstruct(model, label.name, z).numpy()
-    names = [_likeliest(row, field_names(label), label.kind) for row in p]
+    names = [_likeliest(row, field_names(label), is_exclusive(label)) for row in p]
     return grid_figure(
         pictures,
         title=f"drawn from the prior: {image.name} and, under it, {label.name}",
@@ -179,11 +183,11 @@ def prior_samples(model: SMVAE, rows: int = PRIOR_ROWS, seed: int = 0) -> Figure
     )
 
 
-def _likeliest(p: NDArray[np.float32], fields: Sequence[str], kind: str) -> str:
+def _likeliest(p: NDArray[np.float32], fields: Sequence[str], exclusive: bool) -> str:
     """Return the likeliest class over its probability, or the two likeliest attributes."""
     best, second = np.argsort(-p)[:2]
     name = fields[best].replace("_", " ")
-    below = f"{100 * p[best]:.0f} %" if kind == "label" else fields[second].replace("_", " ")
+    below = f"{100 * p[best]:.0f} %" if exclusive else fields[second].replace("_", " ")
     return f"{name}\n{below}"
 
 
@@ -196,27 +200,21 @@ def translations(model: SMVAE, items: Items, count: int = SCENES) -> Figure:
         count: Items side by side.
     """
     few = items.first(count)
-    images = [m for m in model.config.modalities if m.is_image]
+    shown = images(model.config.modalities)
     subsets = [(name,) for name in model.names] + [model.names]
-    side = images[0].shape[-1]
-    rows = [[few.inputs[m.name] for m in images]]
+    side = shown[0].shape[-1]
+    rows = [[few.inputs[m.name] for m in shown]]
     for subset in subsets:
         mean = posterior(model, few.inputs, subset).mean
-        rows.append([reconstruct(model, m.name, mean) for m in images])
+        rows.append([reconstruct(model, m.name, mean) for m in shown])
     scenes = np.stack([np.stack([rgb(x) for x in row], axis=1) for row in rows], axis=1)
-    width = 0.55 * side / 64 * len(images)
+    width = 0.55 * side / 64 * len(shown)
     size = (width * len(few), 0.55 * side / 64 * (len(subsets) + 1))
-    figure, axes = plt.subplots(1, len(few), figsize=size, squeeze=False)
+    figure, (axes,) = new_figure(1, len(few), size=size)
     whole = [s if len(s) == 1 else ("all",) for s in subsets]
     titles = ["recorded", *(f"from {subset_name(s)}" for s in whole)]
-    for item, axis in enumerate(axes[0]):
-        _draw_scene(axis, scenes[item], titles if item == 0 else (), [m.name for m in images])
+    for item, axis in enumerate(axes):
+        names = [m.name for m in shown]
+        draw_mosaic(axis, scenes[item], titles if item == 0 else (), names, slanted=True)
     figure.subplots_adjust(wspace=0.06)
-    plt.close(figure)
     return figure
-
-
-def _draw_scene(axis: Any, rows: Array, row_titles: Sequence[str], names: Sequence[str]) -> None:
-    draw_mosaic(axis, rows, row_titles, names)
-    for label in axis.get_xticklabels():
-        label.set(rotation=45, ha="left", rotation_mode="anchor")

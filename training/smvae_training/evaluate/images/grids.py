@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
+
+from smvae_training.evaluate.draw import new_figure
 
 Array = NDArray[np.float32]
 
@@ -70,10 +68,9 @@ def grid_figure(
     lines = max((text.count("\n") + 1 for row in cell_titles for text in row), default=0)
     gaps = (GAP + round(lines * _LINE / cell * side), GAP)
     size = (cell * rows.shape[1], cell * len(rows) * (side + gaps[0]) / side)
-    figure, axis = plt.subplots(figsize=size)
+    figure, ((axis,),) = new_figure(size=size)
     draw_mosaic(axis, rows, row_titles, column_titles, cell_titles, gaps)
     axis.set_title(title, fontsize=10, pad=10)  # set above the column titles by itself
-    plt.close(figure)
     return figure
 
 
@@ -84,6 +81,7 @@ def draw_mosaic(
     column_titles: Sequence[str] = (),
     cell_titles: Sequence[Sequence[str]] = (),
     gaps: tuple[int, int] = (GAP, GAP),
+    slanted: bool = False,
 ) -> None:
     """Draw the images and their titles on one axis."""
     height, width = rows.shape[2:4]
@@ -93,16 +91,11 @@ def draw_mosaic(
     axis.set_xticks(middle if column_titles else [], list(column_titles) or None)
     axis.set_yticks(centre if row_titles else [], list(row_titles) or None)
     axis.tick_params(length=0, labelsize=8, labeltop=True, labelbottom=False)
-    if any(_is_long(t) for t in column_titles):
+    if slanted or any(len(title) > 8 for title in column_titles):
         for label in axis.get_xticklabels():
             label.set(rotation=45, ha="left", rotation_mode="anchor")
     for r, line in enumerate(cell_titles):
         for c, text in enumerate(line):
             place = (middle[c], centre[r] + height / 2 + 1)
             axis.text(*place, text, fontsize=6, ha="center", va="top")
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-
-
-def _is_long(title: str) -> bool:
-    return len(title) > 8
+    axis.spines[:].set_visible(False)

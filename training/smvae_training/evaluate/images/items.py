@@ -17,6 +17,7 @@ from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import Statistics, normalise
 from smvae_datasets.dataset import Dataset
+from smvae_training.evaluate.measures import descriptions, is_exclusive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class Items:
         modality = described_by(self.modalities)
         values = self.inputs[modality.name].numpy()
         fields = field_names(modality)
-        if modality.kind == "label":
+        if is_exclusive(modality):
             return values.argmax(axis=1).astype(np.int64), fields
         best = int(np.abs(values.mean(axis=0) - 0.5).argmin())
         return values[:, best].round().astype(np.int64), (f"not {fields[best]}", fields[best])
@@ -77,16 +78,10 @@ def described_by(modalities: tuple[Modality, ...]) -> Modality:
     Raises:
         ConfigError: If there is neither.
     """
-    for modality in modalities:
-        if modality.is_discrete:
-            return modality
+    for modality in descriptions(modalities):
+        return modality
     names = ", ".join(m.name for m in modalities)
     raise ConfigError(f"a label or attributes are needed to tell classes, the model has {names}")
-
-
-def is_described_image(modalities: tuple[Modality, ...]) -> bool:
-    """Return whether the modalities are an image and its label or attributes, in this order."""
-    return len(modalities) == 2 and modalities[0].is_image and modalities[1].is_discrete
 
 
 def field_names(modality: Modality) -> tuple[str, ...]:

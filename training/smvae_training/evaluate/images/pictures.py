@@ -13,9 +13,10 @@ from smvae_datasets.dataset import Dataset
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.evaluate.figures import MOMENTS, choose_moments, figure_7
 from smvae_training.evaluate.images import generation
-from smvae_training.evaluate.images.items import is_described_image, read_items, spread
+from smvae_training.evaluate.images.items import read_items, spread
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.images.tsne import tsne_figure
+from smvae_training.evaluate.measures import blind, is_described_image, is_exclusive
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import pick
 from smvae_training.run import Run, RunError
@@ -80,7 +81,7 @@ def pictures(
     image, label = (m.name for m in modalities)
     chosen = items.one_of_each_class(count or generation.COLUMNS)
     rows = count or generation.ROWS
-    is_label = modalities[1].kind == "label"
+    is_label = is_exclusive(modalities[1])
     first = "the first of each class among " if is_label else ""
     shown = f"Not chosen: {first}evenly spaced held-out items. Decoded posterior means."
     return [
@@ -150,11 +151,11 @@ def check_names(run: Run, only: Sequence[str]) -> None:
 def _figure_7(run: Run, episodes: PreparedEpisodes, held_out: np.ndarray, count: int) -> Picture:
     modalities, names = run.model_config.modalities, run.model.names
     index = choose_moments(episodes, held_out, count)
-    blind = tuple(m.name for m in modalities if not m.is_image)
+    without = blind(modalities)
 
     def draw() -> Figure:
         predictor = Predictor(run.model, run.statistics, pick(episodes, index, len(index)))
-        subsets = [s for s in (blind, names) if s]
+        subsets = [s for s in (without, names) if s]
         return figure_7(predictor, episodes, index, modalities, subsets)
 
     return Picture(

@@ -5,15 +5,13 @@ N items, C classes or attributes.
 
 from __future__ import annotations
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from smvae_training.evaluate.draw import new_figure
 from smvae_training.evaluate.likelihood.calibration import BINS, Calibration
+from smvae_training.evaluate.measures import is_exclusive
 
 
 def stated_and_right(found: Calibration) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -22,7 +20,7 @@ def stated_and_right(found: Calibration) -> tuple[NDArray[np.float64], NDArray[n
     Of a label the likeliest class's (N,), of attributes each one's presence (N C,).
     """
     p = found.probability.astype(np.float64)
-    if found.modality.kind == "label":
+    if is_exclusive(found.modality):
         return p.max(axis=1), found.correct()
     return p.ravel(), found.truth.ravel() == 1
 
@@ -42,9 +40,10 @@ def bins(
 def reliability_figure(found: Calibration) -> Figure:
     """Draw the share that came true against the stated probability, over the number in each bin."""
     mean, share, count = bins(*stated_and_right(found))
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(4.2, 4.6), height_ratios=(3, 1), sharex=True, constrained_layout=True
+    figure, axes = new_figure(
+        2, size=(4.2, 4.6), layout="constrained", height_ratios=(3, 1), sharex=True
     )
+    above, below = axes[:, 0]
     above.plot([0, 1], [0, 1], color="tab:gray", linewidth=1, linestyle="--")
     filled = count > 0
     above.plot(mean[filled], share[filled], marker="o", markersize=4)
@@ -53,5 +52,4 @@ def reliability_figure(found: Calibration) -> Figure:
     above.set_title(f"stated and true: {found.modality.name} given {' + '.join(found.given)}")
     below.bar((np.arange(BINS) + 0.5) / BINS, count, width=0.9 / BINS, color="tab:gray")
     below.set(xlabel="stated probability", ylabel="number")
-    plt.close(figure)
     return figure

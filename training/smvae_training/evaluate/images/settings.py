@@ -9,6 +9,7 @@ from typing import Literal
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 from smvae_core.subsets import evaluated_subsets
+from smvae_training.evaluate.measures import images
 
 #: Images up to this side are cheap enough for many items.
 SMALL_SIDE = 28
@@ -68,4 +69,4 @@ class ImageEvaluateConfig:
 
 def are_small(modalities: Sequence[Modality]) -> bool:
     """Return whether decoding a thousand latents takes a fraction of a second."""
-    return all(m.shape[-1] <= SMALL_SIDE for m in modalities if m.is_image)
+    return all(m.shape[-1] <= SMALL_SIDE for m in images(modalities))

@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-import matplotlib.pyplot as plt
 import numpy as np
-import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
@@ -20,12 +16,14 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from smvae_core.errors import ConfigError
 from smvae_core.model.smvae import SMVAE
+from smvae_training.evaluate.draw import new_figure
+from smvae_training.evaluate.images.generation import posterior, samples
 from smvae_training.evaluate.images.items import Items
+from smvae_training.evaluate.measures import descriptions
 
 PERPLEXITY = 30.0
 #: Nearest others that vote on the class of an item.
 NEIGHBOURS = 10
-CHUNK = 500
 
 
 def tsne_figure(model: SMVAE, items: Items, seed: int = 0) -> Figure:
@@ -47,7 +45,7 @@ def tsne_figure(model: SMVAE, items: Items, seed: int = 0) -> Figure:
     member, names = items.classes()
     first, second = items.names[:2]
     panels = (((first,), first), ((second,), second), ((first, second), f"{first} and {second}"))
-    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.9), constrained_layout=True)
+    figure, (axes,) = new_figure(1, 3, size=(13.5, 4.9), layout="constrained")
     for axis, (subset, given) in zip(axes, panels, strict=True):
         z = latents(model, items, subset, seed)
         drawn = "samples" if is_sampled(items, subset) else "means"
@@ -66,29 +64,21 @@ def tsne_figure(model: SMVAE, items: Items, seed: int = 0) -> Figure:
         handletextpad=0.1,
         columnspacing=1.2,
     )
-    plt.close(figure)
     return figure
 
 
 def is_sampled(items: Items, subset: tuple[str, ...]) -> bool:
     """Return whether points are samples of q(z given x_S), nothing continuous being observed."""
-    return all(m.is_discrete for m in items.modalities if m.name in subset)
+    return set(subset) <= {m.name for m in descriptions(items.modalities)}
 
 
-@torch.inference_mode()
 def latents(
     model: SMVAE, items: Items, subset: tuple[str, ...], seed: int = 0
 ) -> NDArray[np.float32]:
     """Return (N, Z) posterior means, or samples where `is_sampled`."""
-    row = torch.tensor([name in subset for name in model.names])
-    draws = torch.Generator().manual_seed(seed)
-    found = []
-    for start in range(0, len(items), CHUNK):
-        batch = {name: items.inputs[name][start : start + CHUNK] for name in subset}
-        size = len(batch[subset[0]])
-        posterior = model.encode(batch, row.expand(size, -1))
-        found.append(posterior.rsample(draws) if is_sampled(items, subset) else posterior.mean)
-    return torch.cat(found).numpy()
+    found = posterior(model, items.inputs, subset)
+    z = samples(found, 1, seed)[0] if is_sampled(items, subset) else found.mean
+    return z.numpy()
 
 
 def embed(z: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
@@ -115,7 +105,7 @@ def neighbour_accuracy(z: NDArray[np.float32], member: NDArray[np.int64]) -> flo
 def _scatter(
     axis: Any, points: NDArray[np.float32], member: NDArray[np.int64], names: tuple[str, ...]
 ) -> None:
-    colours = plt.get_cmap("tab10" if len(names) <= 10 else "tab20")
+    colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
     for c, name in enumerate(names):
         rows = member == c
         axis.scatter(*points[rows].T, s=6, color=colours(c), label=name, linewidths=0)

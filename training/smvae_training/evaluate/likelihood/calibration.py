@@ -28,6 +28,7 @@ from smvae_training.evaluate.likelihood.method import CannotEncode, Method
 from smvae_training.evaluate.likelihood.mixture import Mixture
 from smvae_training.evaluate.likelihood.sampling import Measurement, SamplingConfig, draw, measure
 from smvae_training.evaluate.likelihood.summary import mean_and_error
+from smvae_training.evaluate.measures import descriptions, is_exclusive
 
 BINS = 15
 
@@ -55,14 +56,14 @@ class Calibration(Measurement):
 
     def correct(self) -> NDArray[np.bool_]:
         """Return whether the likeliest class (N,), or each attribute (N, C), is the true one."""
-        if self.modality.kind == "label":
+        if is_exclusive(self.modality):
             return self.probability.argmax(axis=1) == self.truth
         return (self.probability > 0.5) == (self.truth == 1)
 
     def log_score(self) -> NDArray[np.float64]:
         """Return log p(y_true given x) (N,) in nats; of attributes, their sum."""
         p = self.probability.astype(np.float64)
-        if self.modality.kind == "label":
+        if is_exclusive(self.modality):
             chosen = np.take_along_axis(p, self.truth[:, None], axis=1)
         else:
             chosen = np.where(self.truth == 1, p, 1.0 - p)
@@ -79,7 +80,7 @@ class Calibration(Measurement):
             "calibration_error": calibration_error(self.modality, self.probability, self.truth),
             "log_score": mean_and_error(self.log_score()),
         }
-        if self.modality.kind == "attributes":
+        if not is_exclusive(self.modality):
             found["by_attribute"] = {
                 field: {
                     "accuracy": float(correct[:, c].mean()),
@@ -111,7 +112,7 @@ def calibration_error(
     """
     p = torch.from_numpy(np.ascontiguousarray(probability))
     y = torch.from_numpy(np.ascontiguousarray(truth))
-    if modality.kind == "label":
+    if is_exclusive(modality):
         classes = modality.shape[0]
         return float(multiclass_calibration_error(p, y, classes, n_bins=BINS, norm="l1"))
     return float(binary_calibration_error(p.flatten(), y.flatten(), n_bins=BINS, norm="l1"))
@@ -143,7 +144,7 @@ def calibrate(
     config = config or CalibrationConfig()
     modality = find(method.modalities, target or method.names[1])
     name, subset = modality.name, tuple(given or method.names[:1])
-    if not modality.is_discrete:
+    if not descriptions([modality]):
         raise ConfigError(f"calibration needs a label or attributes, '{name}' is {modality.kind}")
 
     def score(
@@ -162,6 +163,6 @@ def calibrate(
         modality=modality,
         given=subset,
         probability=found[subset]["p"].astype(np.float32),
-        truth=(truth.argmax(1) if modality.kind == "label" else truth.round().long()).numpy(),
+        truth=(truth.argmax(1) if is_exclusive(modality) else truth.round().long()).numpy(),
         **about,
     )

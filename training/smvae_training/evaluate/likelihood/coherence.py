@@ -20,6 +20,7 @@ from smvae_training.evaluate.likelihood.classifier import Classifier
 from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.sampling import SamplingConfig, draw, prior_noise
 from smvae_training.evaluate.likelihood.summary import mean_and_error
+from smvae_training.evaluate.measures import is_described_image, is_exclusive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,7 @@ def measure_coherence(
     """
     config = SamplingConfig(samples=samples, seed=seed, chunk=chunk)
     started = time.perf_counter()
-    if [m.is_image for m in method.modalities] != [True, False] or (
-        method.modalities[1].kind != "label"
-    ):
+    if not is_described_image(method.modalities) or not is_exclusive(method.modalities[1]):
         raise ConfigError(f"coherence needs an image and a label, {method.name} has {method.names}")
     label = method.modalities[1]
     count = label.shape[0]

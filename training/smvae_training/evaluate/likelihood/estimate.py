@@ -44,6 +44,7 @@ from smvae_training.evaluate.likelihood.summary import (
     median_and_least,
     plain,
 )
+from smvae_training.evaluate.measures import descriptions
 
 #: What is estimated under each proposal: log p(x,y), log p(x), log p(x given y).
 QUANTITIES = ("joint", "marginal", "conditional")
@@ -157,7 +158,7 @@ def estimate(
     )
     return Estimates(
         names=(first, second),
-        discrete=method.modalities[1].is_discrete,
+        discrete=bool(descriptions(method.modalities[1:])),
         prior=prior,
         proposals={
             subset_name(s): ProposalEstimates(conditional=v["joint"] - prior.log_p, **v)

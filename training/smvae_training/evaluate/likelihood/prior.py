@@ -17,6 +17,7 @@ from smvae_core.modality import find
 from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.sampling import prior_noise
 from smvae_training.evaluate.likelihood.summary import Values
+from smvae_training.evaluate.measures import is_exclusive
 
 #: Elements of decoder output times items that are held at once.
 _ELEMENTS = 1 << 22
@@ -80,7 +81,7 @@ def _decode(method: Method, name: str, z: Tensor, chunk: int = 2000) -> Tensor:
 
 def _mass(method: Method, name: str, outputs: Tensor) -> float | None:
     modality = find(method.modalities, name)
-    if modality.kind != "label":
+    if not is_exclusive(modality):
         return None
     classes = torch.eye(modality.shape[0], device=outputs.device, dtype=outputs.dtype)
     each = method.log_likelihood(name, classes, outputs).double()
