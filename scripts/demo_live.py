@@ -30,8 +30,8 @@ _BLOCKED = 'raise ImportError("torch is blocked: a robot does not have it")\n'
 
 def ros_environment(root: Path) -> dict[str, str]:
     """Return this environment with ROS, the workspace and the Fast DDS profile for large images."""
-    script = f'. "{root}/scripts/ros_env.sh" && env -0'
-    shell = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
+    script = ["bash", "-c", '. "$0" && env -0', str(root / "scripts/ros_env.sh")]
+    shell = subprocess.run(script, capture_output=True, check=False)
     if shell.returncode or not (root / "ros2_ws/install/local_setup.bash").is_file():
         said = shell.stderr.decode(errors="replace").strip()
         raise StageFailed("live", f"no ROS workspace: run scripts/build_workspace.sh. {said}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,34 @@ def test_one_command_leads_from_episodes_to_a_report(
     assert main([*DEBUG, "--data", str(folder), "--out", str(run), "--max-steps", "1"]) == 0
     assert str(run / "evaluation" / "report.html") in capsys.readouterr().out
     assert (run / "evaluation" / "report.html").is_file()
+
+
+def test_paths_with_spaces_and_relative_ones_lead_to_a_report_too(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, "my data")
+    few = ("--max-steps", "1", "--out", "a run", "--data", "my data")
+    assert main([*DEBUG, *few]) == 0
+    assert Path("a run/evaluation/report.html").is_file()
+    record = json.loads(Path("a run/config.json").read_text())
+    assert record["data_path"] == str(tmp_path / "my data")
+    monkeypatch.chdir("/")
+    run = str(tmp_path / "a run")
+    capsys.readouterr()
+    evaluate = ["evaluate", run, "--samples", "1", "--max-records", "9"]
+    assert main([*evaluate, "--likelihood-records", "3"]) == 0, "the data are found from anywhere"
+    record["data_path"] = "my data"  # as earlier versions wrote it
+    Path(run, "config.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", run, "bundle"]) == 0
+    assert main([*evaluate, "--likelihood-records", "3"]) == 0
+    capsys.readouterr()
+    assert main([*DEBUG, *few, "--overwrite", "--no-report"]) == 0
+    assert capsys.readouterr().out.endswith("next: smvae evaluate 'a run' --data 'my data'\n")
 
 
 def test_one_command_leads_from_digits_to_a_report(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shlex
 from pathlib import Path
 
 from smvae_core.bundle import sha256_of
@@ -72,7 +73,7 @@ def _novelty(run: Run, data: Path | None) -> Novelty | None:
             raise
         logger.warning(
             "novelty is not calibrated: %s; `smvae export %s BUNDLE --data DIR` does it", err,
-            run.path,
+            shlex.quote(str(run.path)),
         )  # fmt: skip
         return None
 
@@ -122,7 +123,6 @@ def _readout(run: Run, weights: object) -> Readout | None:
         return None
     readout = Readout.read(path)
     if readout.weights != weights:
-        raise RunError(
-            run.path, f"{READOUT} is of other weights: run `smvae readout {run.path}` again"
-        )
+        again = shlex.join(["smvae", "readout", str(run.path)])
+        raise RunError(run.path, f"{READOUT} is of other weights: run `{again}` again")
     return readout

@@ -118,7 +118,7 @@ def train(
     paths = RunPaths(Path(out))
     old = check_folder(paths, config, resume, overwrite)
     episodes = prepare_data(config, data)
-    place = str(data) if data is not None else config.data.source
+    place = str(data.absolute()) if data is not None else config.data.source
     return train_on(config, episodes, paths, old, place, stop_after, callbacks or [], build)
 
 

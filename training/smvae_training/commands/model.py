@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -86,20 +87,20 @@ def train(arguments: list[str], prog: str) -> int:
     from smvae_training.trainer import train as train_run
 
     quiet_lightning()
-    data = f" --data {given.data}" if given.data else ""
+    data = ["--data", str(given.data)] if given.data else []
     out = given.out or default_out(given.preset)
     try:
         run = train_run(given.config, given.data, out, given.resume, overwrite=given.overwrite)
     except KeyboardInterrupt as stop:
-        again = f"smvae train{data} --out {out} --resume"
+        again = shlex.join(["smvae", "train", *data, "--out", str(out), "--resume"])
         raise KeyboardInterrupt(f"resume with: {again}") from stop
     print(f"{run}: finished")
     if is_helper():
         return 0  # a further device of a DDP run; the first one reports
     if not given.report:
-        print(f"next: smvae evaluate {run}{data}")
+        print(f"next: {shlex.join(['smvae', 'evaluate', str(run), *data])}")
         return 0
-    return evaluate([str(run), *data.split()], "smvae evaluate")
+    return evaluate([str(run), *data], "smvae evaluate")
 
 
 def default_out(preset_name: str) -> Path:
