@@ -1,13 +1,14 @@
-"""A linear readout of the latent: where the hole is, and whether the peg touches. numpy alone.
+"""A linear readout of the latent: what a data set's targets were. numpy alone.
 
-One map per subset, fitted to the latents of that subset: a map fitted to the latents of all sensors
-missed by more than twice as much when there was only force. Z latent.
+One map per target and subset, fitted to the latents of that subset: a map fitted to the latents of
+all sensors missed by more than twice as much when there was only force. Z latent, K numbers of a
+target.
 
-    offset = W mean + b          std^2 = W^2 variance + residual^2
-    contact = 1 / (1 + exp(-(w mean + c)))
+    continuous: value = W mean + b       std^2 = W^2 variance + residual^2
+    binary:     value = 1 / (1 + exp(-(W mean + b)))
 
-`residual` is the error on held-out trajectories. The variance of the latent alone explained a fifth
-of that error or less: a posterior does not know what a linear map cannot say.
+`residual` is the error on held-out records. The variance of the latent alone explained a fifth of
+that error or less: a posterior does not know what a linear map cannot say.
 """
 
 from __future__ import annotations
@@ -28,82 +29,104 @@ from smvae_core.subsets import FEW_SENSORS, nearest_subset
 
 #: Name of the file in a run and in a bundle.
 READOUT = "readout.json"
-FORMAT = 1
+FORMAT = 2
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """What is read out."""
+
+    unit: str = "1"
+    """SI unit of a continuous one."""
+    binary: bool = False
+    fields: tuple[str, ...] = ()
+    """Name of each of its K numbers, e.g. 'x'."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a latent says of the task."""
+    """What a latent says of one target."""
 
-    offset_m: NDArray[np.float64]
-    """(3,) peg tip minus hole centre, robot base frame [m]."""
-    std_m: NDArray[np.float64]
-    """(3,) its standard deviation [m]."""
-    contact: float
-    """Probability that the peg touches; NaN if the episodes could not tell."""
+    value: Array
+    """(K,) in the target's unit; probabilities of a binary one; NaN if the data could not tell."""
+    std: Array
+    """(K,) standard deviation, NaN of a binary one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearReadout:
-    """The readout of one subset."""
+class LinearMap:
+    """The readout of one target from the latents of one subset."""
 
-    offset_weights: NDArray[np.float64]
-    """(3, Z) [m]."""
-    offset_bias: NDArray[np.float64]
-    """(3,) [m]."""
-    residual_m: NDArray[np.float64]
-    """(3,) root mean squared error on held-out trajectories [m]."""
-    contact_weights: NDArray[np.float64]
-    """(Z,) of the log odds."""
-    contact_bias: float
-    """NaN if the episodes could not tell."""
+    weights: Array
+    """(K, Z) in the target's unit; of the log odds of a binary one."""
+    bias: Array
+    """(K,), NaN where the data could not tell."""
+    residual: Array
+    """(K,) root mean squared error on held-out records; not read of a binary target."""
 
     def __post_init__(self) -> None:
-        latent_dim = len(self.contact_weights)
-        shapes = (self.offset_weights.shape, self.offset_bias.shape, self.residual_m.shape)
-        if shapes != ((3, latent_dim), (3,), (3,)) or self.contact_weights.ndim != 1:
+        shapes = (self.weights.shape, self.bias.shape, self.residual.shape)
+        if self.weights.ndim != 2 or not shapes[1] == shapes[2] == shapes[0][:1]:
             raise ConfigError(
-                f"readout: expected offset weights (3, {latent_dim}), bias and residual (3,), "
+                "readout: expected weights (K, Z), bias and residual (K,), "
                 f"got {', '.join(map(str, shapes))}"
             )
-        arrays = (self.offset_weights, self.offset_bias, self.residual_m, self.contact_weights)
-        if not all(np.isfinite(a).all() for a in arrays) or math.isinf(self.contact_bias):
+        if not (np.isfinite(self.weights).all() and np.isfinite(self.residual).all()) or (
+            np.isinf(self.bias).any()
+        ):
             raise ConfigError("readout: expected finite numbers, got NaN or infinity")
-        if (self.residual_m < 0.0).any():
-            got = self.residual_m.tolist()
+        if (self.residual < 0.0).any():
+            got = self.residual.tolist()
             raise ConfigError(f"readout: expected residuals of 0 or more, got {got}")
 
-    def apply(self, mean: ArrayLike, variance: ArrayLike) -> Estimate:
+    def apply(self, mean: ArrayLike, variance: ArrayLike, *, binary: bool = False) -> Estimate:
         """Return the estimate of one latent: mean and variance (Z,), the variance positive."""
         z, spread = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
-        if z.shape != self.contact_weights.shape or spread.shape != z.shape:
+        if z.shape != self.weights.shape[1:] or spread.shape != z.shape:
             raise ConfigError(
-                f"readout: expected mean and variance {self.contact_weights.shape}, "
+                f"readout: expected mean and variance {self.weights.shape[1:]}, "
                 f"got {z.shape} and {spread.shape}"
             )
-        log_odds = float(self.contact_weights @ z) + self.contact_bias
+        value = self.weights @ z + self.bias
+        if binary:
+            probability = 0.5 * (1.0 + np.tanh(0.5 * value))
+            return Estimate(value=probability, std=np.full(len(value), np.nan))
         return Estimate(
-            offset_m=self.offset_weights @ z + self.offset_bias,
-            std_m=np.sqrt(np.square(self.offset_weights) @ spread + np.square(self.residual_m)),
-            contact=0.5 * (1.0 + math.tanh(0.5 * log_odds)),
+            value=value,
+            std=np.sqrt(np.square(self.weights) @ spread + np.square(self.residual)),
         )
+
+    def to_json(self) -> dict[str, Any]:
+        values = {k: np.asarray(v).tolist() for k, v in vars(self).items()}
+        values["bias"] = [None if math.isnan(b) else b for b in values["bias"]]  # JSON has no NaN
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LinearMap:
+        bias = [math.nan if b is None else b for b in values["bias"]]
+        arrays = {**values, "bias": bias}
+        return cls(**{k: np.asarray(v, np.float64) for k, v in arrays.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """The readouts of all subsets, and how they were made."""
+    """The readouts of all targets and subsets, and how they were made."""
 
-    subsets: Mapping[str, LinearReadout]
-    """By subset, e.g. 'rgb+force'."""
+    targets: Mapping[str, Quantity]
+    subsets: Mapping[str, Mapping[str, LinearMap]]
+    """By subset, e.g. 'rgb+force', then by target."""
     weights: str = ""
     """SHA-256 of the weights whose latents these are; a run and its bundles share it."""
     scores: Mapping[str, Any] = field(default_factory=dict)
-    """By subset: errors on held-out trajectories."""
+    """By subset, then by target: errors on held-out records."""
     fitted: Mapping[str, Any] = field(default_factory=dict)
-    """Data, trajectories and records."""
+    """Data, groups and records."""
 
-    def apply(self, subset: Sequence[str], mean: ArrayLike, variance: ArrayLike) -> Estimate:
-        """Return what the latent of `subset` says; names in the model's order.
+    def apply(
+        self, subset: Sequence[str], mean: ArrayLike, variance: ArrayLike
+    ) -> dict[str, Estimate]:
+        """Return what the latent of `subset` says of each target; names in the model's order.
 
         Of more sensors than have all their subsets fitted, the nearest subset's map is taken.
 
@@ -121,7 +144,10 @@ class Readout:
             label = nearest_subset(subset, self.subsets)
         if label not in self.subsets:
             raise ConfigError(f"readout: none for '{label}', have {', '.join(self.subsets)}")
-        return self.subsets[label].apply(mean, variance)
+        return {
+            name: found.apply(mean, variance, binary=self.targets[name].binary)
+            for name, found in self.subsets[label].items()
+        }
 
     def write(self, path: Path) -> None:
         """Write the JSON file."""
@@ -131,17 +157,20 @@ class Readout:
         """Return the content of the JSON file."""
         data = {
             "format": FORMAT,
-            "unit": "m",
             "weights": self.weights,
+            "targets": {name: vars(q) for name, q in self.targets.items()},
             "fitted": dict(self.fitted),
             "scores": dict(self.scores),
-            "subsets": {name: _plain(readout) for name, readout in self.subsets.items()},
+            "subsets": {
+                label: {name: found.to_json() for name, found in maps.items()}
+                for label, maps in self.subsets.items()
+            },
         }
         return f"{json.dumps(data, indent=1)}\n".encode()
 
     @classmethod
     def read(cls, path: Path) -> Readout:
-        """Read the JSON file.
+        """Read the JSON file, of format 1 too, which knows a peg's offset and contact alone.
 
         Raises:
             ConfigError: If it is missing, damaged or of another format.
@@ -160,28 +189,47 @@ class Readout:
         """
         try:
             data = json.loads(content.decode("utf-8"))
-            if data["format"] != FORMAT:
-                raise ConfigError(f"{path}: expected format {FORMAT}, got {data['format']}")
+            if data["format"] == 1:
+                data = _of_format_1(data)
+            elif data["format"] != FORMAT:
+                raise ConfigError(f"{path}: expected format 1 or {FORMAT}, got {data['format']}")
+            quantities = {
+                name: Quantity(**{**values, "fields": tuple(values["fields"])})
+                for name, values in data["targets"].items()
+            }
             return cls(
-                subsets={name: _linear(values) for name, values in data["subsets"].items()},
+                targets=quantities,
+                subsets={
+                    label: {name: LinearMap.from_json(maps[name]) for name in quantities}
+                    for label, maps in data["subsets"].items()
+                },
                 weights=data["weights"],
                 scores=data["scores"],
                 fitted=data["fitted"],
             )
-        except (ValueError, KeyError, TypeError) as err:
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
             if isinstance(err, ConfigError):
                 raise
             raise ConfigError(f"{path}: is no readout: {err!r}") from err
 
 
-def _plain(readout: LinearReadout) -> dict[str, Any]:
-    values = {k: np.asarray(v).tolist() for k, v in vars(readout).items()}
-    if math.isnan(readout.contact_bias):
-        values["contact_bias"] = None  # JSON has no NaN
-    return values
+def _of_format_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    def maps(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "offset": {
+                "weights": values["offset_weights"],
+                "bias": values["offset_bias"],
+                "residual": values["residual_m"],
+            },
+            "contact": {
+                "weights": [values["contact_weights"]],
+                "bias": [values["contact_bias"]],
+                "residual": [0.0],
+            },
+        }
 
-
-def _linear(values: Mapping[str, Any]) -> LinearReadout:
-    arrays = {k: np.asarray(v, np.float64) for k, v in values.items() if k != "contact_bias"}
-    bias = values["contact_bias"]
-    return LinearReadout(contact_bias=math.nan if bias is None else float(bias), **arrays)
+    targets = {
+        "offset": {"unit": "m", "binary": False, "fields": ["x", "y", "z"]},
+        "contact": {"unit": "1", "binary": True, "fields": []},
+    }
+    return {**data, "targets": targets, "subsets": {k: maps(v) for k, v in data["subsets"].items()}}

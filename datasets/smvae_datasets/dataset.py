@@ -7,7 +7,7 @@ of what it does not hold is never read, whatever stands there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,11 +46,11 @@ class Target:
     binary: bool = False
     fields: tuple[str, ...] = ()
     """Name of each of the K numbers, e.g. 'x'; empty for numbers from 0."""
+    states: tuple[str, ...] = ()
+    """Of one binary number: what 0 and 1 are called, e.g. 'free' and 'contact'."""
 
     def take(self, rows: NDArray[np.int64]) -> Target:
-        return Target(
-            values=self.values[rows], unit=self.unit, binary=self.binary, fields=self.fields
-        )
+        return replace(self, values=self.values[rows])
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -170,3 +170,16 @@ def recorded_of(data: Dataset, name: str) -> NDArray[np.bool_]:
 def holding(data: Dataset, index: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
     """Return those of the records `index` that hold all of the sensors `names`."""
     return index[np.all([recorded_of(data, name)[index] for name in names], axis=0)]
+
+
+def conditions(targets: Mapping[str, Target], count: int) -> dict[str, NDArray[np.bool_]]:
+    """Return which of N records belong to each condition that scores tell apart.
+
+    The two states of the first target that names them, the second state first, and 'all'.
+    """
+    found: dict[str, NDArray[np.bool_]] = {}
+    for target in targets.values():
+        if target.states and not found:
+            value = target.values[:, 0]
+            found = {target.states[1]: value > 0, target.states[0]: value == 0}
+    return found | {"all": np.ones(count, bool)}

@@ -32,12 +32,13 @@ class PreparedEpisodes(ArrayDataset):
     """N samples, in order of trajectory and step; arrays are read-only memmaps.
 
     Targets: `offset`, peg tip (`ee_pos`) minus hole, NaN where the file has no hole_pose attribute;
-    `position`, peg tip in the base frame; `contact`, whether any of the last 32 force readings of
-    the step was in contact.
+    `contact`, whether any of the last 32 force readings of the step was in contact.
     """
 
     step: NDArray[np.int32]
     """(N,) step within the trajectory, 20 Hz, from 0."""
+    position_m: NDArray[np.float32]
+    """(N, 3) peg tip (`ee_pos`) in the base frame."""
     action: ActionPairing = "newest"
 
     @property
@@ -59,11 +60,6 @@ class PreparedEpisodes(ArrayDataset):
         """(N, 3) the target `offset`."""
         return self.targets["offset"].values
 
-    @property
-    def position_m(self) -> NDArray[np.float32]:
-        """(N, 3) the target `position`."""
-        return self.targets["position"].values
-
     @classmethod
     def of(
         cls,
@@ -75,7 +71,6 @@ class PreparedEpisodes(ArrayDataset):
         path: Path | None = None,
     ) -> PreparedEpisodes:
         """Return the episodes of arrays by name: the sensors', and those of `_LABELS`."""
-        axes = ("x", "y", "z")
         labels = {name: np.array(arrays[name]) for name in _LABELS}
         contact = labels["contact"][:, None].astype(np.float32)
         step = labels["step"]
@@ -86,11 +81,11 @@ class PreparedEpisodes(ArrayDataset):
             group_names=trajectory_names,
             stamp_ns=step * np.int64(1e9 / STEP_RATE_HZ),
             targets={
-                "offset": Target(values=labels["offset_m"], unit="m", fields=axes),
-                "position": Target(values=labels["position_m"], unit="m", fields=axes),
-                "contact": Target(values=contact, binary=True),
+                "offset": Target(values=labels["offset_m"], unit="m", fields=("x", "y", "z")),
+                "contact": Target(values=contact, binary=True, states=("free", "contact")),
             },
             step=step,
+            position_m=labels["position_m"],
             action=action,
             path=path,
         )

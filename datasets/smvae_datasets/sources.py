@@ -16,6 +16,8 @@ from smvae_datasets.prepared import prepare_episodes
 from smvae_datasets.prepared_steps import ActionPairing
 
 Source = Literal["episodes", "mnist", "fashion", "celeba", "vision_tasks"]
+#: Sources whose records have targets; the others' labels and attributes are modalities.
+WITH_TARGETS: tuple[Source, ...] = ("episodes",)
 
 
 def prepare_source(

@@ -85,8 +85,8 @@ def latents(bundle: Path) -> Arrays:
             found[f"{of}/mean"] = posterior.mean
             found[f"{of}/log_var"] = posterior.log_var
             found[f"{of}/novelty"] = np.array(runtime.novelty(subset, posterior))
-            found[f"{of}/offset_m"] = np.asarray(read.offset_m)
-            found[f"{of}/contact"] = np.array(read.contact)
+            found[f"{of}/offset_m"] = read["offset"].value
+            found[f"{of}/contact"] = read["contact"].value[0]
         for name in names:  # of the last subset: all of them
             found[f"{number}/{name}"] = runtime.reconstruct(name, posterior.mean)
     return found

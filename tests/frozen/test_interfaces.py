@@ -24,7 +24,30 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
             *("simulated_robot", "bag_recorder", "bag_player", "sensor_schedule"),
             *("shared_autonomy_demo", "imperfect_operator"),
         )
-    }
+    },
+    "help.txt": {
+        "smvae | readout fit hole offset and contact to the latent": (
+            "smvae | readout fit the targets of the data to the latent",
+            "offset and contact are two of any number of targets",
+        ),
+        "smvae readout | Fit a linear readout of the latent: peg-to-hole offset [m] and contact.": (
+            "smvae readout | Fit a linear readout of the latent: the data's targets, as offset [m] "
+            "and contact.",
+            "offset and contact are two of any number of targets",
+        ),
+        "smvae readout | One map per subset of sensors, ridge and logistic regression, fitted on "
+        "the training trajectories and scored on the held-out ones. It is written into the bundle "
+        "as readout.json, hashed in the manifest; a node applies it with numpy alone "
+        "(smvae_core.readout, docs/shared_autonomy.md). Given a run, it is written there, and the "
+        "next `smvae export` takes it along.": (
+            "smvae readout | One map per target and subset of sensors, ridge and logistic "
+            "regression, fitted on the training trajectories and scored on the held-out ones. It "
+            "is written into the bundle as readout.json, hashed in the manifest; a node applies it "
+            "with numpy alone (smvae_core.readout, docs/shared_autonomy.md). Given a run, it is "
+            "written there, and the next `smvae export` takes it along.",
+            "offset and contact are two of any number of targets",
+        ),
+    },
 }
 
 

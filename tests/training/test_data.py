@@ -37,8 +37,8 @@ def test_a_split_smaller_than_a_batch_is_one_batch_and_an_empty_one_is_refused()
 
 def test_devices_share_a_batch_without_overlap(episodes: PreparedEpisodes) -> None:
     order = batch_order(np.arange(len(episodes)), 8, seed=0)
-    whole = StepStream(episodes, order, 4, lambda: 0).batch(3)
-    halves = [StepStream(episodes, order, 4, lambda: 0, (r, 2)).batch(3) for r in range(2)]
+    whole = StepStream(episodes, order, lambda: 0).batch(3)
+    halves = [StepStream(episodes, order, lambda: 0, (r, 2)).batch(3) for r in range(2)]
     for rank, half in enumerate(halves):
         assert torch.equal(half.present, whole.present[rank::2])
         assert torch.equal(half.arrays["action"], whole.arrays["action"][rank::2])
@@ -49,7 +49,7 @@ def test_the_loader_starts_at_the_step_where_the_trainer_stands(
     episodes: PreparedEpisodes, workers: int
 ) -> None:
     order = batch_order(np.arange(len(episodes)), 12, seed=0)  # 5 steps per epoch
-    stream = StepStream(episodes, order, 4, lambda: 7)
+    stream = StepStream(episodes, order, lambda: 7)
     batches = list(loader(stream, workers, False))
     assert len(batches) == 3
     for step, batch in zip((7, 8, 9), batches, strict=True):

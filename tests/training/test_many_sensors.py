@@ -12,7 +12,7 @@ from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.novelty import OTHERS, Novelty
 from smvae_core.preprocessing import Statistics, measure_statistics
-from smvae_core.readout import LinearReadout, Readout
+from smvae_core.readout import LinearMap, Quantity, Readout
 from smvae_core.subsets import evaluated_subsets
 from smvae_training import novelty as calibration
 from smvae_training.evaluate.predict import Predictor
@@ -73,19 +73,16 @@ def test_a_sensor_that_no_subset_holds_has_no_scale(novelty: Novelty) -> None:
 
 
 def test_a_readout_of_many_sensors_takes_the_nearest_subset() -> None:
-    def linear(bias: float) -> LinearReadout:
-        zero = np.zeros((3, 2))
-        return LinearReadout(
-            offset_weights=zero,
-            offset_bias=np.full(3, bias),
-            residual_m=np.ones(3),
-            contact_weights=zero[0],
-            contact_bias=0.0,
-        )
+    def linear(bias: float) -> dict[str, LinearMap]:
+        bias_m = np.full(3, bias)
+        return {"offset": LinearMap(weights=np.zeros((3, 2)), bias=bias_m, residual=np.ones(3))}
 
-    readout = Readout(subsets={name: linear(i) for i, name in enumerate([*NAMES, "+".join(NAMES)])})
+    readout = Readout(
+        targets={"offset": Quantity(unit="m")},
+        subsets={name: linear(i) for i, name in enumerate([*NAMES, "+".join(NAMES)])},
+    )
     z, variance = np.zeros(2), np.ones(2)
-    assert readout.apply(("s3", "s7"), z, variance).offset_m[0] == 3.0
-    assert readout.apply(NAMES[:-2], z, variance).offset_m[0] == 16.0
+    assert readout.apply(("s3", "s7"), z, variance)["offset"].value[0] == 3.0
+    assert readout.apply(NAMES[:-2], z, variance)["offset"].value[0] == 16.0
     with pytest.raises(ConfigError, match="none for 'other'"):
         readout.apply(("other",), z, variance)

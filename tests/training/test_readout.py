@@ -35,11 +35,11 @@ def test_run_and_bundle_give_the_same_readout(run: Path, exported: Path, folder:
     assert bundle.manifest.novelty == before.manifest.novelty
     assert bundle.sha256 != before.sha256
     assert set(of_run.subsets) == set(of_bundle.subsets)
-    for label, linear in of_run.subsets.items():
-        other = of_bundle.subsets[label]
-        np.testing.assert_allclose(linear.residual_m, other.residual_m, rtol=0.02)
+    for label, maps in of_run.subsets.items():
+        residual_m, other = maps["offset"].residual, of_bundle.subsets[label]["offset"]
+        np.testing.assert_allclose(residual_m, other.residual, rtol=0.02)
         found = of_run.scores[label]["offset"]["rmse_mm"].values()
-        np.testing.assert_allclose(linear.residual_m, 1e-3 * np.array([*found]))
+        np.testing.assert_allclose(residual_m, 1e-3 * np.array([*found]))
 
 
 def test_a_readout_predicts_what_it_was_scored_on(run: Path, folder: Path) -> None:
@@ -53,12 +53,13 @@ def test_a_readout_predicts_what_it_was_scored_on(run: Path, folder: Path) -> No
     posterior = Predictor(loaded.model, loaded.statistics, records).posterior(("rgb", "force"))
     means, variances = posterior.mean.numpy(), posterior.log_var.exp().numpy()
     found = [readout.apply(("rgb", "force"), z, v) for z, v in zip(means, variances, strict=True)]
-    error = np.array([f.offset_m for f in found]) - episodes.offset_m[index]
+    error = np.array([f["offset"].value for f in found]) - episodes.offset_m[index]
     rmse = np.sqrt(np.square(error).mean(axis=0))
-    np.testing.assert_allclose(rmse, readout.subsets["rgb+force"].residual_m, rtol=1e-3)
-    right = np.mean([(f.contact > 0.5) for f in found] == episodes.contact[index])
+    residual_m = readout.subsets["rgb+force"]["offset"].residual
+    np.testing.assert_allclose(rmse, residual_m, rtol=1e-3)
+    right = np.mean([f["contact"].value[0] > 0.5 for f in found] == episodes.contact[index])
     assert right == pytest.approx(readout.scores["rgb+force"]["contact"]["accuracy"])
-    assert all((f.std_m >= readout.subsets["rgb+force"].residual_m).all() for f in found)
+    assert all((f["offset"].std >= residual_m).all() for f in found)
 
 
 def test_export_takes_the_runs_readout_along_if_it_is_of_the_same_weights(

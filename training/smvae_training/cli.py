@@ -51,7 +51,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command(f"{_MODEL}:export", "write the bundle that a robot loads"),
     "readout": Command(
-        "smvae_training.commands.readout:readout", "fit hole offset and contact to the latent"
+        "smvae_training.commands.readout:readout", "fit the targets of the data to the latent"
     ),
 }
 

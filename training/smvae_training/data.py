@@ -1,4 +1,4 @@
-"""Prepared episodes -> batches, one vectorised gather each, in an order keyed by (seed, step).
+"""Prepared records -> batches, one vectorised gather each, in an order keyed by (seed, step).
 
 B batch, M modality. A batch is a pure function of the run's seed and the number of its step;
 a resumed run therefore reads exactly what an uninterrupted one would have read.
@@ -96,7 +96,6 @@ class StepStream(IterableDataset[Batch]):
         self,
         episodes: Dataset,
         order: BatchOrder,
-        num_modalities: int,
         first_step: Callable[[], int],
         shard: tuple[int, int] = (0, 1),
         binarise: Sequence[str] = (),
@@ -105,18 +104,17 @@ class StepStream(IterableDataset[Batch]):
         """Make the stream.
 
         Args:
-            episodes: Memory maps of all records.
+            episodes: All records, of the model's sensors in the model's order.
             order: Records of each step.
-            num_modalities: M.
             first_step: Called when an epoch starts; returns the number of steps already taken.
             shard: (rank, devices); every device takes its share of each batch.
             binarise: Modalities of grey levels whose pixels are drawn anew at every step, as
                 Bernoulli(level / 255).
             proper: Draw proper subsets only, for objectives that also observe everything.
         """
-        self._arrays: dict[str, NDArray[Any]] = dict(episodes.arrays)
+        self._arrays = dict(episodes.arrays)
+        self._recorded = episodes.recorded
         self._order = order
-        self._num_modalities = num_modalities
         self._first_step = first_step
         self._rank, self._world = shard
         self._binarise, self._proper = tuple(binarise), proper
@@ -132,7 +130,7 @@ class StepStream(IterableDataset[Batch]):
     def batch(self, step: int) -> Batch:
         """Return this device's share of the batch of `step`."""
         index = self._order.records(step)
-        recorded = np.ones((len(index), self._num_modalities), bool)
+        recorded = self._recorded[index]
         rng = generator(self._order.seed, SUBSET_STREAM, step)
         present = draw_subsets(recorded, rng, proper=self._proper)
         mine = slice(self._rank, None, self._world)
@@ -161,6 +159,8 @@ def fingerprint(episodes: Dataset) -> str:
     digest = hashlib.sha256("\n".join(episodes.group_names).encode())
     arrays: dict[str, NDArray[Any]] = dict(episodes.arrays)
     arrays |= {"/group": episodes.group}
+    if not episodes.recorded.all():  # complete records keep the digest that they always had
+        arrays |= {"/recorded": episodes.recorded}
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.shape} {array.dtype}".encode())

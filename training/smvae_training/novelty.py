@@ -12,7 +12,7 @@ N records, M modality, Z latent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -64,6 +64,8 @@ class HeldOut:
     """Modality -> (N, *shape), as `preprocessing.prepare` returns."""
     group: NDArray[np.int32]
     """(N,) trajectory, or part of a data set."""
+    recorded: NDArray[np.bool_] | None = None
+    """(N, M) True where the record holds the modality, in the order of `prepared`; None: all."""
 
     def __len__(self) -> int:
         return len(self.group)
@@ -72,13 +74,21 @@ class HeldOut:
         """Return network inputs (N, *shape)."""
         return normalise(modality, statistics, self.prepared[modality.name])
 
+    def holding(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which records (N,) hold all of these modalities."""
+        if self.recorded is None:
+            return np.ones(len(self), bool)
+        columns = [list(self.prepared).index(name) for name in names]
+        return np.asarray(self.recorded[:, columns].all(axis=1))
+
     @classmethod
     def of(cls, records: Dataset, index: NDArray[np.int64], limit: int) -> HeldOut:
         """Return every k-th of the records `index`, at most `limit`."""
         chosen = index[thin(len(index), limit)[0]]
         return cls(
-            prepared={name: np.asarray(a[chosen]) for name, a in records.arrays.items()},
+            prepared={m.name: np.asarray(records.arrays[m.name][chosen]) for m in records.sensors},
             group=records.group[chosen],
+            recorded=records.recorded[chosen],
         )
 
 

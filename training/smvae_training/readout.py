@@ -1,43 +1,45 @@
-"""Fit the linear readout of a model's latents: hole offset and contact, one map per subset.
+"""Fit the linear readout of a model's latents: every target of its data, one map per subset.
 
-Fitted on training trajectories, scored on held-out ones; the same regressions as the report's
-linear probes. N records, Z latent.
+Fitted on training records, scored on held-out ones; the same regressions as the report's linear
+probes. N records, Z latent.
 """
 
 from __future__ import annotations
 
 import copy
-import math
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
 from smvae_core.bundle import MANIFEST, Bundle, add_readout, sha256_of
 from smvae_core.errors import BundleError
 from smvae_core.modality import Modality, subset_name
-from smvae_core.readout import READOUT, LinearReadout, Readout
+from smvae_core.readout import READOUT, LinearMap, Quantity, Readout
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.dataset import Dataset
+from smvae_datasets.sources import WITH_TARGETS, prepare_source
 from smvae_training.data import fingerprint
+from smvae_training.evaluate import probe
 from smvae_training.evaluate.predict import Predictor
-from smvae_training.evaluate.probe import AXES, fit_contact, fit_offset, probe
 from smvae_training.evaluate.records import Array, Records, pick
 from smvae_training.run import Run, RunError, RunPaths, load_run
+
+logger = logging.getLogger(__name__)
 
 #: Records used at most of each side, every k-th.
 MAX_TRAIN, MAX_HELD_OUT = 4000, 1500
 
 
 class Latents(Protocol):
-    """Posterior means of two sets of records, for any subset."""
+    """Posterior means of records, for any subset."""
 
     def means(self, records: Records) -> dict[tuple[str, ...], Array]:
-        """Return subset -> (N, Z)."""
+        """Return subset -> (N, Z), NaN where the record does not hold the whole subset."""
 
 
 def fit_readout(target: Path, data: Path | None = None) -> tuple[Readout, Path]:
@@ -58,51 +60,62 @@ def fit_readout(target: Path, data: Path | None = None) -> tuple[Readout, Path]:
     """
     if (target / MANIFEST).is_file():
         bundle = Bundle.load(target)
-        episodes, train, held_out = _parts_of_bundle(bundle, data)
+        records, train, held_out = _parts_of_bundle(bundle, data)
         weights = str(bundle.manifest.training["weights"])
-        readout = fit(_BundleLatents(bundle), episodes, train, held_out, weights)
+        readout = fit(_BundleLatents(bundle), records, train, held_out, weights)
         return readout, add_readout(bundle, readout).path / READOUT
     run = load_run(target)
-    episodes = _episodes_of_run(run, data)
-    parts = run.split(episodes)
+    records = _data_of_run(run, data)
+    parts = run.split(records)
     weights = sha256_of(RunPaths(target).weights)
-    readout = fit(_RunLatents(run), episodes, parts.train, parts.held_out, weights)
+    readout = fit(_RunLatents(run), records, parts.train, parts.held_out, weights)
     readout.write(target / READOUT)
     return readout, target / READOUT
 
 
 def fit(
     latents: Latents,
-    episodes: PreparedEpisodes,
+    data: Dataset,
     train: NDArray[np.int64],
     held_out: NDArray[np.int64],
     weights: str,
 ) -> Readout:
-    """Return the readout of every subset, fitted on `train` and scored on `held_out`.
+    """Return the readout of every target and subset, fitted on `train`, scored on `held_out`.
+
+    A target that cannot be fitted to some subset has no readout.
 
     Raises:
-        RunError: If the episodes do not say where the hole is.
+        RunError: If that leaves no target.
     """
-    fitting = pick(episodes, train, MAX_TRAIN)
-    asking = pick(episodes, held_out, MAX_HELD_OUT)
-    for name, records in (("training", fitting), ("held-out", asking)):
-        if not np.isfinite(records.offset_m).all(axis=1).any():
-            raise RunError(
-                episodes.path or "", f"no {name} file says where the hole is (hole_pose attribute)"
-            )
+    fitting, asking = pick(data, train, MAX_TRAIN), pick(data, held_out, MAX_HELD_OUT)
     train_z, test_z = latents.means(fitting), latents.means(asking)
-    subsets, scores = {}, {}
+    maps: dict[str, dict[str, LinearMap]] = {}
+    scores: dict[str, dict[str, Any]] = {}
     for subset, z in train_z.items():
         label = subset_name(subset)
-        scores[label] = probe(z, fitting, test_z[subset], asking)
-        subsets[label] = _linear(z, fitting, scores[label])
+        maps[label], scores[label] = _of_subset(z, fitting, test_z[subset], asking)
+    missing = {
+        name: found[name]["missing"]
+        for found in scores.values()
+        for name in data.targets
+        if "missing" in found[name]
+    }
+    for name, why in missing.items():
+        logger.warning("no readout of '%s': %s", name, why)
+    kept = {n: t for n, t in data.targets.items() if n not in missing}
+    if not kept:
+        reasons = "; ".join(missing.values()) or "there is none"
+        raise RunError(data.path or "", f"no target can be read out: {reasons}")
     return Readout(
-        subsets=subsets,
+        targets={
+            n: Quantity(unit=t.unit, binary=t.binary, fields=t.fields) for n, t in kept.items()
+        },
+        subsets={label: {n: found[n] for n in kept} for label, found in maps.items()},
         weights=weights,
         scores=scores,
         fitted={
-            "data": episodes.path.parent.parent.name if episodes.path else "",
-            "fingerprint": fingerprint(episodes),
+            "data": data.path.parent.parent.name if data.path else "",
+            "fingerprint": fingerprint(data),
             "train_records": len(fitting),
             "held_out_records": len(asking),
             "held_out_trajectories": len(np.unique(asking.trajectory)),
@@ -110,27 +123,26 @@ def fit(
     )
 
 
-def _linear(z: Array, records: Records, scores: dict[str, Any]) -> LinearReadout:
-    known = np.isfinite(records.offset_m).all(axis=1)
-    offset_weights, offset_bias = _map_of(fit_offset(z[known], records.offset_m[known]))
-    contact_weights, contact_bias = np.zeros((1, z.shape[1])), np.array([math.nan])
-    if "missing" not in scores["contact"]:
-        contact_weights, contact_bias = _map_of(fit_contact(z, records.contact))
-    error = scores["offset"]["rmse_mm"]
-    return LinearReadout(
-        offset_weights=1e-3 * offset_weights,
-        offset_bias=1e-3 * offset_bias,
-        residual_m=1e-3 * np.array([error[axis] for axis in AXES]),
-        contact_weights=contact_weights[0],
-        contact_bias=float(contact_bias[0]),
-    )
-
-
-def _map_of(model: Pipeline) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return weights (K, Z) and bias (K,) of standardising and a linear model in one."""
-    scaler, linear = model[0], model[-1]
-    weights = np.atleast_2d(linear.coef_) / scaler.scale_
-    return weights, np.atleast_1d(linear.intercept_) - weights @ scaler.mean_
+def _of_subset(
+    z: Array, fitting: Records, test_z: Array, asking: Records
+) -> tuple[dict[str, LinearMap], dict[str, Any]]:
+    """Return the map of every target that can be fitted, and the scores of all."""
+    maps, scores = {}, {}
+    for name, target in fitting.targets.items():
+        asked = asking.targets[name]
+        try:
+            weights, bias = probe.fit(name, target, z)
+            predicted = probe.predict(test_z, weights, bias)
+            scores[name] = probe.score(name, asked, predicted, test_z)
+        except probe.NoProbe as err:
+            scores[name] = {"missing": str(err)}
+            continue
+        scores[name]["train_records"] = int(probe.usable(target, z).sum())
+        rows = probe.usable(asked, test_z)
+        error = np.sqrt(np.square(predicted[rows] - asked.values[rows]).mean(axis=0))
+        residual = np.zeros(len(bias)) if target.binary else error
+        maps[name] = LinearMap(weights=weights, bias=bias, residual=residual)
+    return maps, scores
 
 
 class _RunLatents:
@@ -155,12 +167,15 @@ class _BundleLatents:
     def means(self, records: Records) -> dict[tuple[str, ...], Array]:
         runtime = self._runtime
         subsets = evaluated_subsets(runtime.manifest.names)
-        found = {s: np.empty((len(records), runtime.manifest.latent_dim), "f4") for s in subsets}
+        shape = (len(records), runtime.manifest.latent_dim)
+        found = {s: np.full(shape, np.nan, np.float32) for s in subsets}
         for row in range(len(records)):
-            for m in runtime.modalities:
+            held = [m for m, r in zip(runtime.modalities, records.recorded[row], strict=True) if r]
+            for m in held:
                 runtime.observe(m.name, raw_sample(m, records.prepared[m.name][row]))
             for subset in subsets:
-                found[subset][row] = runtime.posterior(subset).mean
+                if {m.name for m in held}.issuperset(subset):
+                    found[subset][row] = runtime.posterior(subset).mean
         return found
 
 
@@ -173,19 +188,22 @@ def raw_sample(modality: Modality, prepared: NDArray[Any]) -> NDArray[Any]:
     return prepared.T if modality.kind == "force_window" else prepared
 
 
-def _episodes_of_run(run: Run, data: Path | None) -> PreparedEpisodes:
-    if run.config.data.source != "episodes":
-        raise RunError(run.path, f"is of {run.config.data.source}: only episodes have a hole")
+def _data_of_run(run: Run, data: Path | None) -> Dataset:
+    source = run.config.data.source
+    if source not in WITH_TARGETS:
+        raise RunError(run.path, f"is of {source}, which has no targets to read out")
     folder = data or Path(run.record.data_path)
     if not folder.is_dir():
         raise RunError(run.path, f"its data are no longer at {folder}: say where with --data")
-    return prepare_episodes(folder, run.model_config.modalities, action=run.config.data.action)
+    return prepare_source(
+        source, folder, run.model_config.modalities, action=run.config.data.action
+    )
 
 
 def _parts_of_bundle(
     bundle: Bundle, data: Path | None
-) -> tuple[PreparedEpisodes, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the episodes of a bundle and which records trained it and were held out."""
+) -> tuple[Dataset, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the records of a bundle, and which of them trained it and were held out."""
     training = bundle.manifest.training
     if not {"weights", "train_trajectories", "held_out_trajectories"} <= set(training):
         raise BundleError(
@@ -198,16 +216,18 @@ def _parts_of_bundle(
         )
     if data is None:
         raise BundleError(bundle.path, "does not know where its data are: say it with --data")
-    episodes = prepare_episodes(data, bundle.manifest.modalities, action=training["action"])
-    if fingerprint(episodes) != training["data_fingerprint"]:
+    records = prepare_source(
+        "episodes", data, bundle.manifest.modalities, action=training["action"]
+    )
+    if fingerprint(records) != training["data_fingerprint"]:
         raise BundleError(bundle.path, f"was trained on other data than those in {data}")
 
     def of(names: Sequence[str]) -> NDArray[np.int64]:
-        wanted = [episodes.trajectory_names.index(n) for n in names]
-        return np.flatnonzero(np.isin(episodes.trajectory, wanted))
+        wanted = [records.group_names.index(n) for n in names]
+        return np.flatnonzero(np.isin(records.group, wanted))
 
     return (
-        episodes,
+        records,
         of(training["train_trajectories"]),
         of(training["held_out_trajectories"]),
     )

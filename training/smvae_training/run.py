@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from smvae_core.errors import SMVAEError
+from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics, is_standardised, measure_statistics
-from smvae_datasets.dataset import Dataset
+from smvae_datasets.dataset import Dataset, holding
 from smvae_datasets.splits import Split, split
 from smvae_training.config import TrainConfig
 from smvae_training.data import fingerprint
@@ -246,15 +246,25 @@ def split_episodes(config: TrainConfig, episodes: Dataset) -> Split:
 def training_statistics(
     config: TrainConfig, episodes: Dataset, train: NDArray[np.int64]
 ) -> dict[str, Statistics]:
-    """Measure each modality on the training split; what needs no statistics is not read."""
-    return {
-        m.name: measure_statistics(
-            m,
-            episodes.arrays[m.name][train if is_standardised(m) else slice(0)],
-            config.data.force_scaling,
+    """Measure each modality on the training records that hold it.
+
+    What needs no statistics is not read.
+
+    Raises:
+        ConfigError: If no training record holds a modality.
+    """
+    found = {}
+    for m in config.model.modalities:
+        rows = holding(episodes, train, [m.name])
+        if len(rows) == 0:
+            raise ConfigError(
+                f"no training record holds '{m.name}': leave it out of model.modalities"
+            )
+        rows = rows if is_standardised(m) else rows[:0]
+        found[m.name] = measure_statistics(
+            m, episodes.arrays[m.name][rows], config.data.force_scaling
         )
-        for m in config.model.modalities
-    }
+    return found
 
 
 def new_record(

@@ -58,7 +58,6 @@ class EpisodeData(LightningDataModule):
         stream = StepStream(
             self._episodes,
             self._order,
-            len(self._config.model.modalities),
             lambda: trainer.global_step,
             (trainer.global_rank, trainer.world_size),
             binarised_modalities(self._config),

@@ -18,7 +18,7 @@ from smvae_training.data import gather
 
 
 class QuickElbo(Callback):
-    """Every n steps, the unweighted ELBO at beta 1 with all modalities observed."""
+    """Every n steps, the unweighted ELBO at beta 1 with all that was recorded observed."""
 
     def __init__(
         self,
@@ -30,7 +30,9 @@ class QuickElbo(Callback):
         """Choose the records, spread evenly over the validation share."""
         count = min(config.log.validate_records, len(validation))
         rows = np.linspace(0, len(validation) - 1, count).astype(np.int64)
-        self._prepared = gather(episodes.arrays, validation[np.unique(rows)])
+        chosen = validation[np.unique(rows)]
+        self._prepared = gather(episodes.arrays, chosen)
+        self._recorded = torch.from_numpy(episodes.recorded[chosen])
         self._every = config.log.validate_every
         self._metrics = metrics
 
@@ -48,14 +50,12 @@ class QuickElbo(Callback):
         """Return ELBO, KL and log likelihoods in nats per record."""
         device = module.device
         inputs = training(module).normaliser({k: v.to(device) for k, v in self._prepared.items()})
-        everything = torch.ones(
-            len(next(iter(inputs.values()))), len(model.names), dtype=torch.bool, device=device
-        )
+        recorded = self._recorded.to(device)
         was_training = model.training
         model.eval()
         draws = torch.Generator(device).manual_seed(0)
         terms = training(module).objective(
-            model, inputs, everything, everything, 1.0, ObjectiveConfig(), draws
+            model, inputs, recorded, recorded, 1.0, ObjectiveConfig(), draws
         )
         model.train(was_training)
         values = {"validation/elbo": float(terms.elbo), "validation/kl": float(terms.kl)}

@@ -9,12 +9,12 @@ import tyro
 from smvae_core.readout import Readout
 from smvae_training.commands.arguments import parse
 
-READOUT_HELP = """Fit a linear readout of the latent: peg-to-hole offset [m] and contact.
+READOUT_HELP = """Fit a linear readout of the latent: the data's targets, as offset [m] and contact.
 
-One map per subset of sensors, ridge and logistic regression, fitted on the training trajectories
-and scored on the held-out ones. It is written into the bundle as readout.json, hashed in the
-manifest; a node applies it with numpy alone (smvae_core.readout, docs/shared_autonomy.md). Given a
-run, it is written there, and the next `smvae export` takes it along.
+One map per target and subset of sensors, ridge and logistic regression, fitted on the training
+trajectories and scored on the held-out ones. It is written into the bundle as readout.json, hashed
+in the manifest; a node applies it with numpy alone (smvae_core.readout, docs/shared_autonomy.md).
+Given a run, it is written there, and the next `smvae export` takes it along.
 
 examples:
   smvae readout bundle --data episodes
@@ -45,18 +45,28 @@ def readout(arguments: list[str], prog: str) -> int:
 
 
 def print_scores(fitted: Readout) -> None:
-    """Print the held-out error of every subset, beside what a constant would score."""
+    """Print the held-out error of every target and subset, beside what a constant would score."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="readout on held-out trajectories: error of the offset in mm")
-    for column in ("observed", "x", "y", "z", "contact F1"):
-        table.add_column(column)
-    spread: dict[str, float] = {}
-    for subset, scores in fitted.scores.items():
-        offset, contact = scores["offset"], scores["contact"]
-        spread = offset["spread_mm"]
-        cells = (f"{error:.1f}" for error in offset["rmse_mm"].values())
-        table.add_row(subset, *cells, f"{contact['f1']:.2f}" if "f1" in contact else "-")
-    table.add_row("a constant", *(f"{value:.1f}" for value in spread.values()), "")
-    Console().print(table)
+    for name, target in fitted.targets.items():
+        scores = {subset: found[name] for subset, found in fitted.scores.items()}
+        some = next(iter(scores.values()))
+        measure = "f1" if target.binary else next(k for k in some if k.startswith("rmse_"))
+        unit = measure.removeprefix("rmse_")
+        said = "F1" if target.binary else f"error in {unit}"
+        table = Table(title=f"readout of '{name}' on held-out records: {said}")
+        columns = ["F1"] if target.binary else list(some[measure])
+        for column in ("observed", *columns):
+            table.add_column(column)
+        for subset, found in scores.items():
+            table.add_row(subset, *_cells(found[measure]))
+        constant = "f1_always" if target.binary else f"spread_{unit}"
+        table.add_row("a constant", *_cells(some[constant]))
+        Console().print(table)
+
+
+def _cells(numbers: float | dict[str, float]) -> list[str]:
+    if isinstance(numbers, dict):
+        return [f"{value:.3g}" for value in numbers.values()]
+    return [f"{numbers:.2f}"]

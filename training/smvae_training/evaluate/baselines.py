@@ -5,7 +5,7 @@ N scored records, T training records, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import Statistics
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.dataset import Dataset, holding
 from smvae_training.evaluate.records import Array, Records, in_si, thin
 
 #: Share of the pixels that count as varying: those of the largest variance over training images.
@@ -34,9 +34,10 @@ class TrainingMean:
 
 
 def training_mean(
-    modality: Modality, episodes: PreparedEpisodes, index: NDArray[np.int64], limit: int
+    modality: Modality, episodes: Dataset, index: NDArray[np.int64], limit: int
 ) -> TrainingMean:
-    """Measure mean and variance over at most `limit` training records, every k-th."""
+    """Measure mean and variance over at most `limit` training records that hold it, every k-th."""
+    index = holding(episodes, index, [modality.name])
     rows, _ = thin(len(index), limit)
     array, shape = episodes.arrays[modality.name], modality.shape
     total, squares, count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -81,21 +82,24 @@ class NearestRecord:
         scored: Records,
     ) -> None:
         """Measure the distances of each modality, (N, T) each."""
-        self._train = train
+        self._train, self._count = train, len(scored)
         self._distance: dict[str, Array] = {}
         for modality in modalities:
             known = features(modality, statistics[modality.name], train)
             asked = features(modality, statistics[modality.name], scored)
-            mean, scale = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-4)
+            mean, scale = np.nanmean(known, axis=0), np.maximum(np.nanstd(known, axis=0), 1e-4)
             known, asked = (known - mean) / scale, (asked - mean) / scale
             square = (asked**2).sum(1)[:, None] + (known**2).sum(1)[None] - 2 * asked @ known.T
             self._distance[modality.name] = square / known.shape[1]
 
-    def rows(self, subset: Iterable[str]) -> NDArray[np.int64]:
-        """Return the nearest training record (N,) of each scored record."""
-        total = sum(self._distance[name] for name in subset)
-        return np.asarray(total).argmin(axis=1)
+    def predict(self, modality: Modality, subset: Sequence[str]) -> Array:
+        """Return what the nearest training record of each scored one holds, (N, *shape) in SI.
 
-    def predict(self, modality: Modality, rows: NDArray[np.int64]) -> Array:
-        """Return what those training records hold, (N, *shape) in SI units."""
-        return in_si(modality, self._train.prepared[modality.name][rows])
+        Only training records that hold all of the subset and the modality are asked; without any
+        there is no prediction, NaN.
+        """
+        known = np.flatnonzero(self._train.holding([*subset, modality.name]))
+        if not len(known):
+            return np.full((self._count, *modality.shape), np.nan, np.float32)
+        total = np.asarray(sum(self._distance[name][:, known] for name in subset))
+        return in_si(modality, self._train.prepared[modality.name][known[total.argmin(axis=1)]])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
 from smvae_core.subsets import evaluated_subsets
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.dataset import Dataset, conditions
+from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.baselines import NearestRecord, training_mean
 from smvae_training.evaluate.measures import errors, squared_error, ssim
 from smvae_training.evaluate.predict import Predictor
@@ -25,7 +26,6 @@ from smvae_training.evaluate.ratios import (
     REGIONS,
     Ratio,
     checks,
-    condition_rows,
     paired_ratio,
 )
 from smvae_training.evaluate.records import Array, EvaluateConfig, Records, pick, thin
@@ -86,7 +86,7 @@ def jsonable(value: Any) -> Any:
 class Evaluation:
     """All scores of one run on one set of episodes."""
 
-    def __init__(self, run: Run, episodes: PreparedEpisodes, config: EvaluateConfig) -> None:
+    def __init__(self, run: Run, episodes: Dataset, config: EvaluateConfig) -> None:
         """Choose the records, embed them, and measure the baselines' training statistics."""
         self.run, self.episodes, self.config = run, episodes, config
         self.modalities: tuple[Modality, ...] = run.model_config.modalities
@@ -159,7 +159,10 @@ class Evaluation:
             "train_records": len(self.train),
             "train_every": self.train.every,
             "mean_records": next(iter(self.means.values())).records,
-            "contact_share": float(self.records.contact.mean()),
+        } | {
+            f"{name}_share": float(np.nanmean(target.values))
+            for name, target in self.records.targets.items()
+            if target.binary
         }
 
     def _score_subsets(self, seconds: dict[str, float]) -> tuple[Any, Any, Any, Any]:
@@ -178,14 +181,13 @@ class Evaluation:
             clock = time.perf_counter()
             mean = self.predictor.posterior(subset).mean
             predicted = {n: self.predictor.reconstruct(n, mean) for n in self.names}
-            scores[label], ratios[label] = self._score(predicted)
+            scores[label], ratios[label] = self._score(predicted, subset)
             for name in self.names:
                 scores[label][name] = likelihoods[name] | scores[label][name]
             seconds["errors"] += time.perf_counter() - clock
             clock = time.perf_counter()
-            rows = self.nearest.rows(subset)
-            copied = {m.name: self.nearest.predict(m, rows) for m in self.modalities}
-            nearest[label], nearest_ratios[label] = self._score(copied)
+            copied = {m.name: self.nearest.predict(m, subset) for m in self.modalities}
+            nearest[label], nearest_ratios[label] = self._score(copied, subset)
             seconds["nearest_record"] += time.perf_counter() - clock
         return scores, ratios, nearest, nearest_ratios
 
@@ -194,7 +196,10 @@ class Evaluation:
         values = few.log_likelihood(posterior, self.config.samples, self.config.seed)
         found = {}
         for modality in self.modalities:
-            each = values[modality.name].numpy() / modality.size
+            held = few.holding([*subset, modality.name])
+            each = values[modality.name][held].numpy() / modality.size
+            if not len(each):
+                each = np.full(1, math.nan)
             error = each.std(ddof=1) / math.sqrt(len(each)) if len(each) > 1 else math.nan
             found[modality.name] = {
                 "log_likelihood_per_dim": float(each.mean()),
@@ -203,19 +208,28 @@ class Evaluation:
         return found
 
     def _score(
-        self, predicted: dict[str, Array]
+        self, predicted: dict[str, Array], subset: Sequence[str] = ()
     ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, dict[str, Ratio]]]]:
         scores, ratios = {}, {}
         for modality in self.modalities:
             name = modality.name
-            truth = self.truth[name]
-            scores[name] = errors(modality, truth, predicted[name])
-            if modality.kind == "color_image":
-                few = self.few_rows
-                scores[name]["ssim"] = ssim(truth[few], predicted[name][few])
+            scores[name] = self._errors(modality, predicted[name], subset)
             if modality.is_image:
                 ratios[name] = self._ratios(modality, predicted[name])
         return scores, ratios
+
+    def _errors(
+        self, modality: Modality, predicted: Array, subset: Sequence[str]
+    ) -> dict[str, float]:
+        """Return the errors over the records that hold the subset and the modality."""
+        held = self.records.holding([*subset, modality.name])
+        truth, few = self.truth[modality.name], self.few_rows[held[self.few_rows]]
+        nothing = np.full((1, *modality.shape), np.nan, np.float32)
+        scored = (truth[held], predicted[held]) if held.any() else (nothing, nothing)
+        found = errors(modality, *scored)
+        if modality.kind == "color_image":
+            found["ssim"] = ssim(truth[few], predicted[few]) if len(few) else math.nan
+        return found
 
     def _errors_of_mean(self, modality: Modality) -> list[NDArray[np.float64]]:
         baseline = self.means[modality.name]
@@ -228,7 +242,7 @@ class Evaluation:
         regions = (None, self.means[name].varying)
         measured = squared_error(modality, self.truth[name], predicted, regions)
         for region, error, reference in zip(REGIONS, measured, self.reference[name], strict=True):
-            for condition, rows in condition_rows(self.records.contact).items():
+            for condition, rows in conditions(self.records.targets, len(self.records)).items():
                 ratio = paired_ratio(error, reference, self.records.trajectory, rows)
                 found.setdefault(condition, {})[region] = ratio
         return found
@@ -236,12 +250,9 @@ class Evaluation:
     def _mean_scores(self) -> dict[str, dict[str, float]]:
         found = {}
         for modality in self.modalities:
-            truth = self.truth[modality.name]
-            predicted = np.broadcast_to(self.means[modality.name].mean, truth.shape)
-            found[modality.name] = errors(modality, truth, predicted.copy())
-            if modality.kind == "color_image":
-                few = self.few_rows
-                found[modality.name]["ssim"] = ssim(truth[few], predicted[few].copy())
+            shape = self.truth[modality.name].shape
+            predicted = np.broadcast_to(self.means[modality.name].mean, shape)
+            found[modality.name] = self._errors(modality, predicted.copy(), ())
         return found
 
     def _probes(self) -> dict[str, Any]:
@@ -250,9 +261,9 @@ class Evaluation:
         return {
             subset_name(s): probe(
                 train.posterior(s).mean.numpy(),
-                self.train,
+                self.train.targets,
                 self.predictor.posterior(s).mean.numpy(),
-                self.records,
+                self.records.targets,
             )
             for s in chosen
         }

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.dataset import Dataset, conditions
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Array, pick
 
@@ -23,26 +23,27 @@ MOMENTS = 6
 
 
 def choose_moments(
-    episodes: PreparedEpisodes, held_out: NDArray[np.int64], count: int = MOMENTS
+    episodes: Dataset, held_out: NDArray[np.int64], count: int = MOMENTS
 ) -> NDArray[np.int64]:
     """Return records spread evenly over the first held-out trajectory, by a fixed rule.
 
-    If none of them is in contact and the trajectory has contact, the one nearest to the first
-    contact is replaced by it.
+    If the data tell an event, as contact, which the trajectory has and none of them shows, the one
+    nearest to its beginning is replaced by it.
     """
-    first = episodes.trajectory[held_out].min()
-    index = held_out[episodes.trajectory[held_out] == first]
+    first = episodes.group[held_out].min()
+    index = held_out[episodes.group[held_out] == first]
     rows = np.unique(np.linspace(0, len(index) - 1, count).round().astype(np.int64))
-    contact = episodes.contact[index]
-    if contact.any() and not contact[rows].any():
-        begin = int(np.argmax(contact))
+    event, *others = conditions(episodes.targets, len(episodes)).values()
+    shown = event[index]
+    if others and shown.any() and not shown[rows].any():
+        begin = int(np.argmax(shown))
         rows[np.argmin(np.abs(rows - begin))] = begin
     return index[np.sort(rows)]
 
 
 def figure_7(
     predictor: Predictor,
-    episodes: PreparedEpisodes,
+    episodes: Dataset,
     index: NDArray[np.int64],
     modalities: Sequence[Modality],
     subsets: Sequence[tuple[str, ...]],
@@ -74,6 +75,8 @@ def figure_7(
         squeeze=False,
     )
     truth = {m.name: records.truth(m) for m in (*images, *windows)}
+    event, shown = next(iter(conditions(records.targets, len(records)).items()))
+    steps = index - [int(np.argmax(episodes.group == g)) for g in records.trajectory]
     for row, line in enumerate(axes):
         cells = iter(line)
         for m in images:
@@ -84,8 +87,8 @@ def figure_7(
             for m in images:
                 label = f"{m.name} from\n{_short(s, modalities)}"
                 _draw_image(next(cells), m, drawn[s, m.name][row], truth[m.name], row, label)
-        touching = " contact" if records.contact[row] else ""
-        line[0].set_ylabel(f"step {episodes.step[index[row]]}{touching}", fontsize=8)
+        said = f" {event}" if event != "all" and shown[row] else ""
+        line[0].set_ylabel(f"step {steps[row]}{said}", fontsize=8)
     plt.close(figure)
     return figure
 
@@ -111,7 +114,7 @@ def _draw_image(
 
 def _draw_window(axis: Any, modality: Modality, truth: Array, row: int) -> None:
     """Draw the first three channels, which are forces, on one scale for all rows."""
-    limit = max(1e-3, float(np.abs(truth[:, :3]).max()))
+    limit = max(1e-3, float(np.abs(np.nan_to_num(truth[:, :3])).max()))
     for channel in range(min(3, modality.shape[0])):
         label = modality.fields[channel] if modality.fields else str(channel)
         axis.plot(truth[row, channel], linewidth=1.0, label=label)

@@ -1,6 +1,7 @@
 """Posteriors and reconstructions of many records at once, for any subset.
 
-N records, M modality, D embedding, Z latent.
+N records, M modality, D embedding, Z latent. A posterior exists where the record holds the whole
+subset, a likelihood where it holds the modality; elsewhere they are NaN.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from smvae_core.modality import Modality, find
@@ -27,14 +29,17 @@ class Inputs(Protocol):
     def __len__(self) -> int: ...
 
     def inputs(self, modality: Modality, statistics: Statistics) -> Array:
-        """Return network inputs (N, *shape)."""
+        """Return network inputs (N, *shape); absent rows may hold anything."""
+
+    def holding(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which records (N,) hold all of these modalities."""
 
 
 class Predictor:
     """Embeds each record once; every subset then costs one pooling and the decoders."""
 
     def __init__(self, model: SMVAE, statistics: Mapping[str, Statistics], records: Inputs) -> None:
-        """Embed all modalities of all records."""
+        """Embed what each record holds."""
         # twice as fast on a CPU, same numbers up to rounding
         self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.statistics = statistics
@@ -43,21 +48,31 @@ class Predictor:
             for m in model.config.modalities
         }
         self.count = len(records)
+        held = [records.holding([name]) for name in model.names]
+        self.recorded = torch.from_numpy(np.stack(held, axis=1))
+        """(N, M)."""
         with torch.inference_mode():
             chunks = [self._embed(slice(i, i + CHUNK)) for i in range(0, self.count, CHUNK)]
         self.embeddings = torch.cat(chunks)
 
     def _embed(self, rows: slice) -> Tensor:
         batch = {name: x[rows] for name, x in self.inputs.items()}
-        size = len(next(iter(batch.values())))
-        everything = torch.ones(size, len(self.model.names), dtype=torch.bool)
-        return self.model.embed(batch, everything).float()
+        return self.model.embed(batch, self.recorded[rows]).float()
+
+    def holding(self, names: Sequence[str]) -> Tensor:
+        """Return which records (N,) hold all of these modalities."""
+        return self.recorded[:, [self.model.names.index(name) for name in names]].all(dim=1)
 
     @torch.inference_mode()
     def posterior(self, subset: Sequence[str]) -> Posterior:
         """Return q(z given x_S) of every record."""
         present = torch.tensor([[name in subset for name in self.model.names]])
-        return self.model.posterior(self.embeddings, present.expand(self.count, -1))
+        held = self.holding(subset)
+        if held.all():
+            return self.model.posterior(self.embeddings, present.expand(self.count, -1))
+        found = self.model.posterior(self.embeddings[held], present.expand(int(held.sum()), -1))
+        shear = None if found.shear is None else _put(found.shear, held)
+        return Posterior(_put(found.mean, held), _put(found.log_var, held), shear)
 
     @torch.inference_mode()
     def reconstruct(self, name: str, z: Tensor) -> Array:
@@ -81,4 +96,13 @@ class Predictor:
                 for name, output in self.model.decode(z[rows]).items():
                     x = self.inputs[name][rows]
                     totals[name][rows] += self.model.log_likelihood(name, x, output)
+        for name, total in totals.items():
+            total[~self.holding([name])] = torch.nan
         return {name: total / samples for name, total in totals.items()}
+
+
+def _put(values: Tensor, rows: Tensor) -> Tensor:
+    """Return (N, ...) with the values where `rows` (N,) is True, NaN elsewhere."""
+    full = values.new_full((len(rows), *values.shape[1:]), torch.nan)
+    full[rows] = values
+    return full

@@ -1,75 +1,129 @@
-"""Linear probes: what the latent mean says of the peg's offset from the hole, and of contact.
+"""Linear probes: what the latent mean says of a data set's targets.
 
-N records, Z latent. Trained on training trajectories, scored on held-out ones.
+Ridge regression of what is continuous, logistic regression of what is binary, trained on training
+records, scored on held-out ones. N records, Z latent, K numbers of a target.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score, r2_score
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from smvae_training.evaluate.records import Array, Records
+from smvae_datasets.dataset import Target
+from smvae_training.evaluate.records import Array
 
-AXES = ("x", "y", "z")
+Map = NDArray[np.float64]
 
-
-def probe(train_z: Array, train: Records, test_z: Array, test: Records) -> dict[str, Any]:
-    """Return both probes' scores; a probe without labels says why instead."""
-    return {
-        "offset": probe_offset(train_z, train.offset_m, test_z, test.offset_m),
-        "contact": probe_contact(train_z, train.contact, test_z, test.contact),
-    }
+#: Units that are shown smaller than SI: name and factor.
+SHOWN = {"m": ("mm", 1e3)}
 
 
-def fit_offset(z: Array, offset_m: Array) -> Pipeline:
-    """Return the ridge regression of offsets in mm on latent means (N, Z)."""
-    return make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(z, 1e3 * offset_m)
+class NoProbe(ValueError):
+    """A target cannot be fitted; says why."""
 
 
-def fit_contact(z: Array, contact: NDArray[np.bool_]) -> Pipeline:
-    """Return the logistic regression of contact on latent means (N, Z)."""
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(z, contact)
+def probe(
+    train_z: Array,
+    train: Mapping[str, Target],
+    test_z: Array,
+    test: Mapping[str, Target],
+) -> dict[str, dict[str, Any]]:
+    """Return the scores of every target; a probe without labels says why instead.
 
-
-def probe_offset(train_z: Array, train_m: Array, test_z: Array, test_m: Array) -> dict[str, Any]:
-    """Return RMSE in mm and R2 per axis of a ridge regression of the peg-to-hole offset.
-
-    `spread_mm` is the standard deviation of the held-out offsets: what a constant would score.
+    Rows of a latent that are NaN, and records that do not tell a target, count nowhere.
     """
-    known, asked = np.isfinite(train_m).all(axis=1), np.isfinite(test_m).all(axis=1)
-    if known.sum() < 2 or asked.sum() < 2:
-        return {"missing": "the episodes do not say where the hole is (no hole_pose attribute)"}
-    model = fit_offset(train_z[known], train_m[known])
-    truth, predicted = 1e3 * test_m[asked], model.predict(test_z[asked])
-    rmse = np.sqrt(np.square(predicted - truth).mean(axis=0))
-    r2 = r2_score(truth, predicted, multioutput="raw_values")
-    return {
-        "rmse_mm": dict(zip(AXES, map(float, rmse), strict=True)),
-        "r2": dict(zip(AXES, map(float, r2), strict=True)),
-        "spread_mm": dict(zip(AXES, map(float, truth.std(axis=0)), strict=True)),
-        "train_records": int(known.sum()),
-        "records": int(asked.sum()),
-    }
+    return {name: _probe(name, train[name], train_z, test[name], test_z) for name in train}
 
 
-def probe_contact(
-    train_z: Array, train: NDArray[np.bool_], test_z: Array, test: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """Return F1 and accuracy of a logistic regression of contact; `f1_always` of a constant yes."""
-    if train.all() or not train.any():
-        return {"missing": "the training records are all in contact or all free"}
-    predicted = fit_contact(train_z, train).predict(test_z)
-    return {
-        "f1": float(f1_score(test, predicted, zero_division=0.0)),
-        "accuracy": float((predicted == test).mean()),
-        "f1_always": float(f1_score(test, np.ones_like(test), zero_division=0.0)),
-        "contact_share": float(test.mean()),
-        "train_records": len(train),
-        "records": len(test),
+def _probe(name: str, train: Target, train_z: Array, test: Target, test_z: Array) -> dict[str, Any]:
+    try:
+        found = score(name, test, predict(test_z, *fit(name, train, train_z)), test_z)
+    except NoProbe as err:
+        return {"missing": str(err)}
+    return found | {"train_records": int(usable(train, train_z).sum())}
+
+
+def usable(target: Target, z: Array) -> NDArray[np.bool_]:
+    """Return which records (N,) have a latent and tell the target."""
+    return np.asarray(target.known & np.isfinite(z).all(axis=1))
+
+
+def fit(name: str, target: Target, z: Array) -> tuple[Map, Map]:
+    """Return weights (K, Z) and bias (K,): of the target in its unit, of log odds if it is binary.
+
+    Raises:
+        NoProbe: If too few records tell it, or a binary one is the same in all of them.
+    """
+    rows = usable(target, z)
+    x, y = z[rows], target.values[rows]
+    if len(x) < 2:
+        raise NoProbe(f"fewer than two training records tell '{name}'")
+    if not target.binary:
+        return _linear(make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(x, y))
+    if (y == y[:1]).all(axis=0).any():
+        raise NoProbe(f"'{name}' is the same in all training records")
+    models = [
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(x, column > 0)
+        for column in y.T
+    ]
+    parts = [_linear(model) for model in models]
+    return np.concatenate([w for w, _ in parts]), np.concatenate([b for _, b in parts])
+
+
+def _linear(model: Any) -> tuple[Map, Map]:
+    """Return standardising and a linear model in one."""
+    scaler, linear = model[0], model[-1]
+    weights = np.asarray(np.atleast_2d(linear.coef_) / scaler.scale_, np.float64)
+    return weights, np.atleast_1d(linear.intercept_) - weights @ scaler.mean_
+
+
+def predict(z: Array, weights: Map, bias: Map) -> Map:
+    """Return the map of latents (N, Z): (N, K) in the target's unit, or log odds."""
+    return np.asarray(z @ weights.T + bias)
+
+
+def score(name: str, target: Target, predicted: Map, z: Array) -> dict[str, Any]:
+    """Return the scores of predictions (N, K) over the records that tell the target.
+
+    Continuous: RMSE and R2 of each number, and `spread`, the standard deviation of the held-out
+    values, which is what a constant would score. Binary: F1, accuracy, and F1 of a constant yes;
+    of several numbers their means.
+
+    Raises:
+        NoProbe: If too few records tell it.
+    """
+    rows = usable(target, z)
+    if rows.sum() < 2:
+        raise NoProbe(f"fewer than two held-out records tell '{name}'")
+    truth, predicted = target.values[rows], predicted[rows]
+    count = {"records": int(rows.sum())}
+    if target.binary:
+        right, yes = truth > 0, predicted > 0
+
+        def f1(answers: NDArray[np.bool_]) -> float:
+            pairs = zip(right.T, answers.T, strict=True)
+            return float(np.mean([f1_score(*pair, zero_division=0.0) for pair in pairs]))
+
+        return {
+            "f1": f1(yes),
+            "accuracy": float((yes == right).mean()),
+            "f1_always": f1(np.ones_like(right)),
+            f"{name}_share": float(right.mean()),
+        } | count
+    unit, factor = SHOWN.get(target.unit, (target.unit.replace(" ", ""), 1.0))
+    numbers = {
+        f"rmse_{unit}": factor * np.sqrt(np.square(predicted - truth).mean(axis=0)),
+        "r2": r2_score(truth, predicted, multioutput="raw_values"),
+        f"spread_{unit}": factor * truth.std(axis=0),
     }
+    return {
+        key: dict(zip(target.names, map(float, values), strict=True))
+        for key, values in numbers.items()
+    } | count

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
 
-CONDITIONS = ("contact", "free", "all")
 REGIONS = ("whole", "varying")
 
 #: What a good model reaches on held-out trajectories, by what its subset holds.
@@ -61,11 +60,6 @@ def paired_ratio(
         trajectories=count,
         records=int(rows.sum()),
     )
-
-
-def condition_rows(contact: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
-    """Return which records belong to each of CONDITIONS."""
-    return {"contact": contact, "free": ~contact, "all": np.ones_like(contact)}
 
 
 def checks(

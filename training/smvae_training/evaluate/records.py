@@ -1,10 +1,11 @@
 """The records that are scored, and the training records that baselines and probes may use.
 
-N records, M modality.
+N records, M modality. What a record does not hold is NaN, and no score counts it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import Statistics, normalise
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.dataset import Dataset, Target
 
 Array = NDArray[np.float32]
 
@@ -44,15 +45,17 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """Some records of prepared episodes, in memory."""
+    """Some records of a data set, in memory."""
 
     index: NDArray[np.int64]
-    """(N,) of the prepared episodes."""
+    """(N,) of the data set."""
     prepared: dict[str, NDArray[Any]]
     """Modality -> (N, *shape), as `preprocessing.prepare` returns."""
+    recorded: NDArray[np.bool_]
+    """(N, M) True where the record holds the modality, in the order of `prepared`."""
     trajectory: NDArray[np.int32]
-    contact: NDArray[np.bool_]
-    offset_m: Array
+    """(N,) group of each record."""
+    targets: Mapping[str, Target]
     every: int
     """Every how many records one was taken."""
 
@@ -61,19 +64,31 @@ class Records:
 
     def inputs(self, modality: Modality, statistics: Statistics) -> Array:
         """Return network inputs (N, *shape)."""
-        return normalise(modality, statistics, self.prepared[modality.name])
+        return self._held(modality, normalise(modality, statistics, self.prepared[modality.name]))
 
     def truth(self, modality: Modality) -> Array:
         """Return what reconstructions are compared with, in SI units; colour in [0, 1]."""
-        return in_si(modality, self.prepared[modality.name])
+        return self._held(modality, in_si(modality, self.prepared[modality.name]))
+
+    def holding(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which records (N,) hold all of these modalities."""
+        columns = [list(self.prepared).index(name) for name in names]
+        return np.asarray(self.recorded[:, columns].all(axis=1))
+
+    def _held(self, modality: Modality, values: Array) -> Array:
+        held = self.holding([modality.name])
+        if held.all():
+            return values
+        shape = (-1,) + (1,) * (values.ndim - 1)
+        return np.where(held.reshape(shape), values, np.float32(np.nan))
 
     def take(self, rows: NDArray[np.int64], every: int) -> Records:
         return Records(
             index=self.index[rows],
             prepared={name: a[rows] for name, a in self.prepared.items()},
+            recorded=self.recorded[rows],
             trajectory=self.trajectory[rows],
-            contact=self.contact[rows],
-            offset_m=self.offset_m[rows],
+            targets={name: t.take(rows) for name, t in self.targets.items()},
             every=every,
         )
 
@@ -91,15 +106,15 @@ def thin(count: int, limit: int) -> tuple[NDArray[np.int64], int]:
     return np.arange(0, count, every, dtype=np.int64), every
 
 
-def pick(episodes: PreparedEpisodes, index: NDArray[np.int64], limit: int) -> Records:
+def pick(data: Dataset, index: NDArray[np.int64], limit: int) -> Records:
     """Return every k-th of the records `index`, at most `limit`."""
     rows, every = thin(len(index), limit)
     chosen = index[rows]
     return Records(
         index=chosen,
-        prepared={name: np.asarray(a[chosen]) for name, a in episodes.arrays.items()},
-        trajectory=episodes.trajectory[chosen],
-        contact=episodes.contact[chosen],
-        offset_m=episodes.offset_m[chosen],
+        prepared={m.name: np.asarray(data.arrays[m.name][chosen]) for m in data.sensors},
+        recorded=data.recorded[chosen],
+        trajectory=data.group[chosen],
+        targets={name: t.take(chosen) for name, t in data.targets.items()},
         every=every,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smvae_core.modality import Modality
 from smvae_training.callbacks import read_metrics
 from smvae_training.evaluate.figures import choose_moments, curves, figure_7
-from smvae_training.evaluate.ratios import CONDITIONS, REGIONS
+from smvae_training.evaluate.ratios import REGIONS
 from smvae_training.evaluate.records import pick
 from smvae_training.evaluate.report import (
     Section,
@@ -71,10 +71,10 @@ def pictures_section(evaluation: Evaluation, picture: Path | None = None) -> Sec
     figure = figure_7(predictor, evaluation.episodes, index, evaluation.modalities, subsets)
     if picture is not None:
         figure.savefig(picture, dpi=80, bbox_inches="tight")
-    name = evaluation.episodes.trajectory_names[int(evaluation.episodes.trajectory[index[0]])]
+    name = evaluation.episodes.group_names[int(evaluation.episodes.group[index[0]])]
     caption = (
         f"As Figure 7 of the paper. Trajectory {name}, the first held out; {len(index)} moments "
-        "spread evenly over it (moved to the first contact if none touches). Left: what was "
+        "spread evenly over it (moved to the first event if none shows it). Left: what was "
         "recorded. Right: decoded posterior means."
     )
     return Section("Pictures", figure_html(figure, caption=caption))
@@ -109,7 +109,8 @@ def ratio_section(results: dict[str, Any]) -> Section:
         for c in results["checks"]
     }
     targets = list(next(iter(results["ratios"].values())))
-    columns = [(c, r) for c in CONDITIONS for r in REGIONS]
+    some = next(iter(results["ratios"].values()))
+    columns = [(c, r) for c in next(iter(some.values()), ()) for r in REGIONS]
     parts = []
     for target in targets:
         rows: list[list[Any]] = []
@@ -170,34 +171,33 @@ def baseline_section(results: dict[str, Any], modalities: Sequence[Modality]) ->
 
 
 def probe_section(results: dict[str, Any]) -> Section:
-    """Return the linear probes of offset and contact."""
-    rows = []
-    for subset, found in results["probe"].items():
-        offset, contact = found["offset"], found["contact"]
-        axes = list(offset.get("rmse_mm", {}))
-        cells: list[Any] = (
-            [offset.get("missing", "")]
-            if not axes
-            else [
-                " / ".join(f"{offset[k][a]:.2f}" for a in axes)
-                for k in ("rmse_mm", "r2", "spread_mm")
-            ]
-        )
-        cells += [""] * (3 - len(cells))
-        cells += [contact.get("f1", contact.get("missing")), contact.get("f1_always")]
-        rows.append([subset, *cells])
-    header = [
-        "latent mean of",
-        "offset RMSE x / y / z [mm]",
-        "R2",
-        "spread [mm]",
-        "contact F1",
-        "F1 of always contact",
+    """Return the linear probes of all targets."""
+    columns: dict[tuple[str, str], None] = {}
+    for found in results["probe"].values():
+        for target, scores in found.items():
+            kept = [k for k in scores if not k.endswith(("records", "_share", "accuracy"))]
+            columns |= dict.fromkeys((target, key) for key in kept)
+    rows = [
+        [subset, *(_numbers(found[target].get(key, "")) for target, key in columns)]
+        for subset, found in results["probe"].items()
     ]
+    axes = {
+        (target, key): " / ".join(found[target][key])
+        for found in results["probe"].values()
+        for target, key in columns
+        if isinstance(found[target].get(key), dict)
+    }
+    header = [f"{t}: {_heading(k)} {axes.get((t, k), '')}".strip() for t, k in columns]
     text = text_html(
-        "Ridge and logistic regression from the posterior mean, trained on training trajectories."
+        "Ridge and logistic regression from the posterior mean, trained on training trajectories. "
+        "'spread' is what a constant would score, 'f1 always' what a constant yes would."
     )
-    return Section("Linear probes", text + table_html(header, rows))
+    table = table_html(["latent mean of", *header], rows)
+    return Section("Linear probes", text + table)
+
+
+def _numbers(values: Any) -> Any:
+    return " / ".join(f"{v:.2f}" for v in values.values()) if isinstance(values, dict) else values
 
 
 def curves_section(metrics: Path) -> Section | None:
@@ -223,5 +223,8 @@ def _listed(value: Any) -> Any:
 def _heading(key: str) -> str:
     if key in UNITS:
         return UNITS[key]
-    name, _, unit = key.removeprefix("rmse_").rpartition("_")
-    return f"RMSE {name} [{unit.replace('Nm', 'N m')}]"
+    if key in ("missing", "r2", "f1", "f1_always"):
+        return key.replace("_", " ")
+    measure, _, rest = key.partition("_")
+    name, _, unit = rest.rpartition("_")
+    return f"{measure.replace('rmse', 'RMSE')} {name} [{unit.replace('Nm', 'N m')}]"

@@ -15,16 +15,47 @@ only, never faster than the operator moves: an operator who holds still keeps th
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError
-from smvae_core.readout import Estimate
+from smvae_core.readout import Estimate as Readings
 
 Twist = NDArray[np.float64]
 """(6,) linear x, y, z [m/s], then angular x, y, z [rad/s], in the robot's base frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a latent says of the task: the readout's targets `offset` and `contact`."""
+
+    offset_m: NDArray[np.float64]
+    """(3,) peg tip minus hole centre, robot base frame [m]."""
+    std_m: NDArray[np.float64]
+    """(3,) its standard deviation [m]."""
+    contact: float
+    """Probability that the peg touches; NaN if the data could not tell."""
+
+    @classmethod
+    def of(cls, found: Mapping[str, Readings]) -> Estimate:
+        """Return the estimate from a readout's targets by name.
+
+        Raises:
+            ConfigError: If there is no offset of three numbers among them.
+        """
+        offset, contact = found.get("offset"), found.get("contact")
+        if offset is None or offset.value.shape != (3,):
+            raise ConfigError(
+                f"readout: a target 'offset' of 3 numbers is needed, it has {', '.join(found)}"
+            )
+        return cls(
+            offset_m=offset.value,
+            std_m=offset.std,
+            contact=math.nan if contact is None else float(contact.value[0]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ import numpy as np
 from smvae_msgs.msg import LatentState, ModalityStatus
 
 from smvae_core.errors import ConfigError
-from smvae_core.readout import Estimate, Readout
+from smvae_core.readout import Readout
+from smvae_tools.shared_autonomy import Estimate
 
 _STATUS = {
     LatentState.OUT_OF_DISTRIBUTION: "out of distribution",
@@ -154,7 +155,7 @@ class Trust:
     def _update(self, message: Any, elapsed_s: float) -> None:
         fused = [m.name for m in message.modalities if m.state == ModalityStatus.FUSED]
         try:
-            new = self._readout.apply(fused, message.mean, message.variance)
+            new = Estimate.of(self._readout.apply(fused, message.mean, message.variance))
         except ConfigError as err:
             self._problem, self._estimate = str(err), None
             return

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from smvae_tools.shared_autonomy import Limits, blend, limited, weight
-
-from smvae_core.readout import Estimate
+from smvae_tools.shared_autonomy import Estimate, Limits, blend, limited, weight
 
 LIMITS = Limits()
 OPERATOR = np.array([0.02, -0.01, -0.03, 0.0, 0.0, 0.2])

@@ -15,11 +15,11 @@ from geometry_msgs.msg import TwistStamped
 from node_harness import free_domain
 from robot_harness import Program
 from smvae_msgs.msg import LatentState
-from smvae_tools.shared_autonomy import Limits, blend, weight
+from smvae_tools.shared_autonomy import Estimate, Limits, blend, weight
 
 from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
-from smvae_core.readout import LinearReadout, Readout
+from smvae_core.readout import LinearMap, Quantity, Readout
 
 pytestmark = pytest.mark.dds
 LIMITS = Limits()
@@ -33,26 +33,23 @@ def assisted(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     dim = loaded.manifest.latent_dim
     weights = np.zeros((3, dim))
     weights[:, :3] = 0.01 * np.eye(3)  # the first three dimensions are the offset in cm
-    contact = np.zeros(dim)
-    contact[3] = 1.0
-    linear = LinearReadout(
-        offset_weights=weights,
-        offset_bias=np.zeros(3),
-        residual_m=np.full(3, 0.004),
-        contact_weights=contact,
-        contact_bias=0.0,
-    )
-    names = loaded.manifest.names
-    return add_readout(
-        loaded, Readout(subsets={subset_name(s): linear for s in all_subsets(names)})
-    )
+    contact = np.zeros((1, dim))
+    contact[0, 3] = 1.0
+    linear = {
+        "offset": LinearMap(weights=weights, bias=np.zeros(3), residual=np.full(3, 0.004)),
+        "contact": LinearMap(weights=contact, bias=np.zeros(1), residual=np.zeros(1)),
+    }
+    targets = {"offset": Quantity(unit="m"), "contact": Quantity(binary=True)}
+    subsets = {subset_name(s): linear for s in all_subsets(loaded.manifest.names)}
+    return add_readout(loaded, Readout(targets=targets, subsets=subsets))
 
 
 def expected(bundle: Bundle, variance: float = 1e-4) -> tuple[np.ndarray, float]:
     """Return the blended command of the played latent, and its weight, by the stated formula."""
     mean = np.zeros(bundle.manifest.latent_dim)
     mean[:4] = [1.0, -0.4, 4.0, -6.0]
-    found = bundle.readout().apply(bundle.manifest.names, mean, np.full(len(mean), variance))
+    spread = np.full(len(mean), variance)
+    found = Estimate.of(bundle.readout().apply(bundle.manifest.names, mean, spread))
     share = weight(found, LIMITS)
     return blend(OPERATOR, found, share, LIMITS), share
 

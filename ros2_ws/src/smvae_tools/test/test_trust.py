@@ -10,15 +10,15 @@ from smvae_msgs.msg import LatentState, ModalityStatus, ModelInfo
 from smvae_tools.trust import Patience, Trust
 
 from smvae_core.errors import ConfigError
-from smvae_core.readout import LinearReadout, Readout
+from smvae_core.readout import LinearMap, Quantity, Readout
 
-LINEAR = LinearReadout(
-    offset_weights=np.array([[1.0], [0.0], [0.0]]),
-    offset_bias=np.zeros(3),
-    residual_m=np.full(3, 0.01),
-    contact_weights=np.zeros(1),
-    contact_bias=0.0,
-)
+TARGETS = {"offset": Quantity(unit="m"), "contact": Quantity(binary=True)}
+LINEAR = {
+    "offset": LinearMap(
+        weights=np.array([[1.0], [0.0], [0.0]]), bias=np.zeros(3), residual=np.full(3, 0.01)
+    ),
+    "contact": LinearMap(weights=np.zeros((1, 1)), bias=np.zeros(1), residual=np.zeros(1)),
+}
 
 
 class World:
@@ -27,7 +27,7 @@ class World:
     def __init__(self) -> None:
         self.steady_s, self.now_s = 100.0, 1000.0
         self.trust = Trust(
-            Readout(subsets={"force": LINEAR}),
+            Readout(targets=TARGETS, subsets={"force": LINEAR}),
             "abc",
             Patience(),
             now_ns=lambda: round(self.now_s * 1e9),
@@ -126,7 +126,7 @@ def test_a_new_model_needs_its_own_latents(world: World) -> None:
 
 def test_an_unknown_subset_has_no_readout(world: World) -> None:
     world.trust = Trust(
-        Readout(subsets={"rgb": LINEAR}),
+        Readout(targets=TARGETS, subsets={"rgb": LINEAR}),
         "abc",
         Patience(),
         now_ns=lambda: round(world.now_s * 1e9),
