@@ -28,7 +28,14 @@ from smvae_training.config import TrainConfig
 from smvae_training.evaluate.likelihood.method import Method, SMVAEMethod
 from smvae_training.hardware import source_version, versions
 from smvae_training.module import TrainingDiverged
-from smvae_training.run import RunPaths, RunRecord, load_weights, split_episodes, write_text
+from smvae_training.run import (
+    RunPaths,
+    RunRecord,
+    load_weights,
+    split_episodes,
+    write_arrays,
+    write_text,
+)
 from smvae_training.trainer import prepare_data, train
 
 logger = logging.getLogger(__name__)
@@ -228,5 +235,4 @@ def save_items(path: Path, items: dict[str, NDArray[Any]]) -> None:
     small = {
         k: np.asarray(v, np.float32 if v.dtype.kind == "f" else v.dtype) for k, v in items.items()
     }
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **small)
+    write_arrays(path, small, compressed=True)

@@ -68,6 +68,20 @@ def test_the_robots_modules_work_with_torch_made_unimportable(module: str):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+def test_numpy_is_told_nothing_that_its_oldest_version_stores_as_an_array():
+    """`np.savez(file, allow_pickle=False)` of numpy 1.26 writes an array of that name."""
+    folders = ("smvae_core", "datasets", "training", "benchmarks", "ros2_ws/src", "scripts")
+    code = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    calls = [
+        (path.name, node.lineno, {k.arg for k in node.keywords})
+        for path in code
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and "np.savez" in ast.unparse(node.func)
+    ]
+    assert calls
+    assert not [call for call in calls if "allow_pickle" in call[2]]
+
+
 def test_only_the_declaration_and_its_users_by_name_know_the_modalities():
     """Neither messages, nor parameters, nor the node's code name a modality."""
     names = re.compile(r"\b(rgb|depth|wrench|action)\b", re.I)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from smvae_core.preprocessing import Statistics, measure_statistics, normalise
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.data import StepStream, batch_order, fingerprint, loader
 from smvae_training.normalise import BatchNormaliser
+from smvae_training.run import write_arrays
 
 
 def test_an_epoch_holds_each_record_once_and_the_next_another_order() -> None:
@@ -91,3 +94,16 @@ def test_fingerprint_tells_changed_data(episodes: PreparedEpisodes) -> None:
     other["action"][3, 1] += 1e-3
     assert fingerprint(episodes) == fingerprint(replace(episodes))
     assert fingerprint(episodes) != fingerprint(replace(episodes, arrays=other))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_are_written_whole_and_without_pickle(tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "arrays.npz"
+    arrays = {"a": np.arange(3), "names": np.array(["x", "yz"])}
+    write_arrays(path, arrays, compressed=compressed)
+    with np.load(path, allow_pickle=False) as found:
+        assert set(found) == set(arrays)
+        assert all(np.array_equal(found[k], v) for k, v in arrays.items())
+    with pytest.raises(TypeError, match=r"arrays\.npz: b holds Python objects \(object\)"):
+        write_arrays(path, {"b": np.array([None])}, compressed=compressed)
+    assert [p.name for p in tmp_path.iterdir()] == ["arrays.npz"]

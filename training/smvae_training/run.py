@@ -230,6 +230,24 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
+    """Write arrays as an .npz file, atomically; equal arrays give equal bytes.
+
+    numpy before 2.1 takes `allow_pickle=False` for one array more, so it is not said: what numpy
+    would have to pickle is refused here.
+
+    Raises:
+        TypeError: If an array holds Python objects.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{path}: {name} holds Python objects ({array.dtype}), not numbers")
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
+    os.replace(temporary, path)
+
+
 def split_episodes(config: TrainConfig, episodes: Dataset) -> Split:
     """Return the split that a configuration makes of these episodes."""
     data = config.data

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from smvae_core.bags import Bag, BagError
 from smvae_core.errors import ConfigError
@@ -29,7 +26,7 @@ from smvae_training.bag_evaluation.settings import node_settings, read_parameter
 from smvae_training.evaluate.episodes import jsonable
 from smvae_training.evaluate.images.progress import Stages
 from smvae_training.evaluate.report import render_report
-from smvae_training.run import write_text
+from smvae_training.run import write_arrays, write_text
 
 FORMAT = 1
 LATENTS, SUMMARY, REPORT = "latents.npz", "summary.json", "report.html"
@@ -95,7 +92,7 @@ def _evaluate(
         with stages.stage("subsets", len(evaluated_subsets(runtime.manifest.names))) as advance:
             table = subset_table(moments.kept, runtime, advance)
     columns = scores.arrays()
-    _save(out / LATENTS, columns)
+    write_arrays(out / LATENTS, columns)
     summary = _numbers(bag, replay, inputs, columns, truth.bad) | {
         "settings": _settings(settings, options),
         "subsets": table,
@@ -171,14 +168,6 @@ def _make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise ConfigError(f"out: {out} cannot be made: {err.strerror}") from err
-
-
-def _save(path: Path, columns: numbers.Columns) -> None:
-    """Write the columns atomically; the same columns give the same bytes."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **columns)
-    os.replace(temporary, path)
 
 
 def _why_none(replay: BagReplay) -> str:
