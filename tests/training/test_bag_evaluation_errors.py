@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import sys
@@ -21,7 +22,8 @@ from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.modality import vision_touch
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.options import BagOptions
-from smvae_training.bag_evaluation.settings import node_settings, read_parameters
+from smvae_training.bag_evaluation.parameter_files import read_parameters
+from smvae_training.bag_evaluation.settings import node_settings
 from smvae_training.cli import main
 
 EVERY = ("rgb", "depth", "force", "action")
@@ -216,18 +218,18 @@ def test_topics_in_a_namespace_are_named_in_full(
 
 
 def test_the_shipped_parameters_are_the_defaults() -> None:
-    assert node_settings(MODALITIES, read_parameters(SHIPPED)) == node_settings(MODALITIES)
+    assert node_settings(MODALITIES, read_parameters(SHIPPED)[1]) == node_settings(MODALITIES)
 
 
 def test_a_parameter_file_changes_rules_topics_and_options(tmp_path: Path) -> None:
     file = tmp_path / "perception.yaml"
     file.write_text(
-        "smvae:\n  ros__parameters:\n    trigger: depth\n"
         "/**:\n  ros__parameters:\n    trigger: rgb\n    max_rate_hz: 12.5\n    modalities:\n"
         "      rgb:\n        topic: camera/color\n        max_skew_s: 0.25\n"
         "      depth: {depth_scale: 0.001, frame_id: optical}\n      action: {hold_last_s: 2.0}\n"
+        "smvae:\n  ros__parameters:\n    trigger: depth\n"
     )
-    settings = node_settings(MODALITIES, read_parameters(file), drop=["force"], max_rate_hz=9.0)
+    settings = node_settings(MODALITIES, read_parameters(file)[1], drop=["force"], max_rate_hz=9.0)
     assert (settings.pace.trigger, settings.pace.max_rate_hz) == ("depth", 9.0)
     assert settings.topics["rgb"] == "/camera/color"
     assert settings.rules["rgb"].max_skew_s == 0.25
@@ -239,10 +241,86 @@ def test_a_parameter_file_changes_rules_topics_and_options(tmp_path: Path) -> No
     assert settings.dropped == ("force",)
 
 
+def block(name: str, **values: object) -> str:
+    """Return the entry of a node with parameters, nested as deep as the name says."""
+    lines, depth = [], 0
+    for depth, part in enumerate(name.split(">")):
+        lines.append(f"{'  ' * depth}{json.dumps(part)}:")
+    lines.append(f"{'  ' * (depth + 1)}ros__parameters:")
+    lines += [f"{'  ' * (depth + 2)}{key}: {value}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "asked", "node", "expected"),
+    [
+        (block("left>smvae", max_rate_hz=15.0), "", "/left/smvae", {"max_rate_hz": 15.0}),
+        (block("smvae", a=1) + block("usb_cam", a=5, b=6), "", "/smvae", {"a": 1}),
+        (block("/left/smvae", a=1) + block("/right/smvae", a=2), "right/smvae", "/right/smvae",
+         {"a": 2}),
+        (block("/**", a=1, b=1) + block("smvae", a=2), "", "/smvae", {"a": 2, "b": 1}),
+        (block("smvae", a=2) + block("/**", a=1), "", "/smvae", {"a": 1}),
+        (block("/*/smvae", a=3) + block("perception", a=4), "/perception", "/perception", {"a": 4}),
+    ],
+)  # fmt: skip
+def test_a_parameter_file_is_read_by_the_rules_of_ros(
+    tmp_path: Path, blocks: str, asked: str, node: str, expected: dict[str, object]
+) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(blocks)
+    assert read_parameters(file, asked) == (node, expected)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        (block("/left/smvae", a=1) + block("/right/smvae", a=2),
+         "is for /left/smvae and /right/smvae: say which, e.g. --node /left/smvae"),
+        (block("perception", a=1) + block("/left/*", a=1),
+         "holds nothing for node /smvae, only for /perception, /left/*; name the node by --node"),
+    ],
+)  # fmt: skip
+def test_a_parameter_file_that_leaves_open_who_is_meant_is_asked_back(
+    tmp_path: Path, blocks: str, expected: str
+) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(blocks)
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        read_parameters(file)
+
+
+def test_of_two_robots_in_one_bag_the_one_that_is_named_is_evaluated(
+    tmp_path: Path, runtime: Runtime, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Left(SmallBag):
+        def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+            super().write(f"/left{topic}", type_name, message, received_ns)
+
+    bag = Left(tmp_path / "bag", runtime).play((EVERY, 8))
+    file = tmp_path / "fleet.yaml"
+    file.write_text(block("/left/smvae", max_rate_hz=9.0) + block("/right/smvae", a=2))
+    given = [
+        bag,
+        "--bundle",
+        bundle,
+        "--out",
+        tmp_path / "out",
+        "--no-video",
+        "--params-file",
+        file,
+    ]
+    assert "say which" in said(capsys, *given)
+    assert main(["evaluate-bag", *map(str, given), "--node", "/left/smvae"]) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["settings"]["topics"]["rgb"] == "/left/rgb/image"
+    assert summary["settings"]["max_rate_hz"] == 9.0
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("a: [", "cannot be read"),
+        ("ros__parameters: {a: 1}", "'ros__parameters' has no ros__parameters"),
         ("a: 1", "'a' has no ros__parameters"),
         ("", "holds no parameters"),
     ],

@@ -18,11 +18,12 @@ from smvae_training.bag_evaluation.gather import Gatherer
 from smvae_training.bag_evaluation.inputs import Input, find_inputs
 from smvae_training.bag_evaluation.moments import Moments, subset_table
 from smvae_training.bag_evaluation.options import BagOptions
+from smvae_training.bag_evaluation.parameter_files import read_parameters
 from smvae_training.bag_evaluation.pictures import Video, contact_sheet, save_picture
 from smvae_training.bag_evaluation.replay import BagReplay
 from smvae_training.bag_evaluation.scores import Scores, Truth
 from smvae_training.bag_evaluation.sections import bag_sections
-from smvae_training.bag_evaluation.settings import node_settings, read_parameters
+from smvae_training.bag_evaluation.settings import node_settings
 from smvae_training.evaluate.episodes import jsonable
 from smvae_training.evaluate.images.progress import Stages
 from smvae_training.evaluate.report import render_report
@@ -57,16 +58,20 @@ def evaluate_bag(
     """
     options = options or BagOptions()
     runtime = Runtime(bundle)
-    given = read_parameters(options.params_file) if options.params_file else {}
-    settings = node_settings(
-        runtime.modalities,
-        given,
-        topics=options.topics,
-        drop=options.dropped,
-        trigger=options.trigger,
-        max_rate_hz=options.max_rate_hz,
-    )
+    node, given = options.node, {}
+    if options.params_file:
+        node, given = read_parameters(options.params_file, options.node)
     with Bag(path, options.typestore) as bag:
+        settings = node_settings(
+            runtime.modalities,
+            given,
+            topics=options.topics,
+            drop=options.dropped,
+            trigger=options.trigger,
+            max_rate_hz=options.max_rate_hz,
+            namespace=node.rpartition("/")[0],
+            there=bag.topics,
+        )
         return _evaluate(bag, runtime, settings, out, options)
 
 

@@ -25,6 +25,8 @@ class BagOptions:
     """At most so many latents per second of the bag; the node's 30 by default."""
     params_file: Path | None = None
     """The node's parameter file; the options above win over it."""
+    node: str = ""
+    """Full name of the node in a params file that is for several, e.g. /left/smvae."""
     typestore: str = DEFAULT_TYPESTORE
     """Message definitions for bags that hold none, e.g. ros2_humble."""
     moments: int = 200

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from smvae_core.errors import ConfigError, MissingDependency
+from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality, find
 from smvae_core.settings import Settings, check, complete, table, unknown
 
@@ -23,16 +22,20 @@ def node_settings(
     drop: Iterable[str] = (),
     trigger: str | None = None,
     max_rate_hz: float | None = None,
+    namespace: str = "",
+    there: Collection[str] = (),
 ) -> Settings:
     """Return the settings of a node with these modalities; its topics are absolute.
 
     Args:
         modalities: Of the bundle.
-        parameters: By full name, see `read_parameters`; the node's defaults otherwise.
+        parameters: By full name, see `parameter_files`; the node's defaults otherwise.
         topics: 'NAME=TOPIC' each, over the parameters.
         drop: Modalities that are left out, as `modalities.<name>.enabled: false` does.
         trigger: Over the parameters.
         max_rate_hz: Over the parameters.
+        namespace: Of the node, e.g. '/left'.
+        there: Topics of the bag: one that it has in the namespace is read from there.
 
     Raises:
         ConfigError: If a value cannot be used, or nothing would be left.
@@ -53,52 +56,16 @@ def node_settings(
         raise ConfigError(f"nothing is left to see: all of {names} are dropped")
     if reason := check(known, values):
         raise ConfigError(reason)
-    resolved = {name: absolute(topic) for name, topic in settings.topics.items()}
+    resolved = {name: absolute(topic, namespace, there) for name, topic in settings.topics.items()}
     return dataclasses.replace(settings, topics=resolved, asked=frozenset(asked))
 
 
-def read_parameters(path: Path) -> dict[str, Any]:
-    """Return a ROS parameter file such as perception.yaml by full names, '/**' first.
-
-    Raises:
-        ConfigError: If it cannot be read or is not a parameter file.
-        MissingDependency: If ruamel.yaml, which rosbags brings, is not installed.
-    """
-    try:
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-    except ImportError as err:
-        raise MissingDependency("rosbags", "bags") from err
-    try:
-        nodes = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, YAMLError) as err:
-        raise ConfigError(f"parameter file {path} cannot be read: {err}") from err
-    found: dict[str, Any] = {}
-    entries = sorted(
-        (nodes if isinstance(nodes, dict) else {}).items(), key=lambda e: e[0] != "/**"
-    )
-    for name, entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("ros__parameters"), dict):
-            raise ConfigError(f"parameter file {path}: '{name}' has no ros__parameters below it")
-        found |= _flat(entry["ros__parameters"])
-    if not found:
-        raise ConfigError(f"parameter file {path} holds no parameters")
-    return found
-
-
-def absolute(topic: str) -> str:
-    """Return a topic as a node without a namespace resolves it."""
-    return topic if topic.startswith("/") else f"/{topic}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
+def absolute(topic: str, namespace: str = "", there: Collection[str] = ()) -> str:
+    """Return a topic as a node resolves it: in its namespace, if the bag has it there."""
+    if topic.startswith("/"):
+        return topic
+    inside = f"{namespace}/{topic}"
+    return inside if inside in there else f"/{topic}"
 
 
 def _pairs(modalities: tuple[Modality, ...], topics: Sequence[str]) -> dict[str, str]:
