@@ -11,7 +11,7 @@ import numpy as np
 from live_bag import BagMaker
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from smvae_core.modality import vision_touch
+from smvae_core.modality import Modality, vision_touch
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
@@ -29,12 +29,11 @@ def read_by(found: Input, to_array: Any) -> Input:
     return replace(found, source=replace(found.source, converter=converter))
 
 
-def untrained_bundle(folder: Path) -> Path:
+def untrained_bundle(folder: Path, modalities: tuple[Modality, ...] = vision_touch(32)) -> Path:
     """Export a small untrained model: its numbers are as good as any to compare with."""
     import torch
 
     torch.manual_seed(0)
-    modalities = vision_touch(32)
     model = SMVAE(
         ModelConfig(modalities=modalities, latent_dim=8, embedding_dim=32, base_channels=4)
     )

@@ -15,7 +15,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.importorskip("rosbags")
-from rosbags.rosbag2 import CompressionFormat, CompressionMode
+from live_bag import typestore
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 from small_bag import SmallBag
 
 from smvae_core.errors import ConfigError, UnknownModality
@@ -100,8 +101,17 @@ def truncated_sqlite(folder: Path, runtime: Runtime) -> Path:
     return path
 
 
-def no_image(folder: Path, runtime: Runtime) -> Path:
-    return recorded(folder, runtime, ("force", "action"))
+def empty(folder: Path, runtime: Runtime) -> Path:
+    with Writer(folder / "bag", version=9) as writer:
+        writer.add_connection("/rgb/image", "sensor_msgs/msg/Image", typestore=typestore())
+    return folder / "bag"
+
+
+def a_ros1_folder(folder: Path, runtime: Runtime) -> Path:
+    """Only its name is that of a ROS 1 bag."""
+    path = folder / "X.bag"
+    path.mkdir()
+    return path
 
 
 def foreign_hash(folder: Path, runtime: Runtime) -> Path:
@@ -138,7 +148,8 @@ def foreign_bytes(folder: Path, runtime: Runtime) -> Path:
         (truncated, "cannot be opened: File end magic is invalid; was the recording cut short?"),
         (damaged, "cannot be read after"),
         (truncated_sqlite, "was the recording cut short?"),
-        (no_image, "no image in it (/rgb/image, /depth/image), so predictions have nothing"),
+        (empty, "it holds no messages at all; its topics:"),
+        (a_ros1_folder, "no metadata.yaml in it: not the folder of a rosbag2 bag"),
         (foreign_hash, "hash mismatch"),
         (foreign_bytes, "and ros2_jazzy was assumed: name the distribution that recorded it"),
     ],

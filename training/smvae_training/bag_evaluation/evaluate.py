@@ -58,7 +58,7 @@ def evaluate_bag(
     """
     options = options or BagOptions()
     runtime = Runtime(bundle)
-    node, given = options.node, {}
+    node, given = options.node, dict[str, Any]()
     if options.params_file:
         node, given = read_parameters(options.params_file, options.node)
     with Bag(path, options.typestore) as bag:
@@ -85,7 +85,8 @@ def _evaluate(
     twin = Runtime(runtime.bundle) if options.subsets == "all" else None
     moments, scores = Moments(options.moments, twin), Scores(runtime, truth)
     _make_folder(out)
-    video = Video(out / VIDEO) if options.video else None
+    pictured = any(m.is_image for m in runtime.modalities)
+    video = Video(out / VIDEO) if options.video and pictured else None
     gatherer = Gatherer(scores, moments, truth, begin_ns=bag.begin_ns, video=video)
     with stages.stage("replay", sum(i.messages for i in inputs.values())) as advance:
         replay.run(gatherer, advance)
@@ -105,13 +106,15 @@ def _evaluate(
         "video": {
             "file": VIDEO if written else "",
             "frames": video.frames if video and written else 0,
-            "why_not": video.why_not if video else "not asked for",
+            "why_not": video.why_not if video else _why_no_video(pictured),
         },
         "seconds": stages.seconds,
     }
     write_text(out / SUMMARY, json.dumps(jsonable(summary), indent=1) + "\n")
-    sheet = contact_sheet(runtime.modalities, moments.kept, bag.begin_ns)
-    save_picture(out / SHEET, sheet)
+    sheet = None
+    if pictured:
+        sheet = contact_sheet(runtime.modalities, moments.kept, bag.begin_ns)
+        save_picture(out / SHEET, sheet)
     render_report(
         out / REPORT,
         title=f"Bag {bag.path.name}",
@@ -157,6 +160,9 @@ def _numbers(
         },
         "latents": numbers.latent_numbers(columns, manifest.names)
         | {"not_finite": replay.not_finite},
+        "warnings": numbers.losses(
+            list(inputs.values()), replay.settings, statuses, replay.refusals
+        ),
         "modalities": numbers.modality_numbers(columns, modalities, statuses, counts),
         "errors": numbers.error_numbers(columns, modalities),
         "uncertainty": numbers.uncertainty_numbers(columns),
@@ -166,6 +172,10 @@ def _numbers(
 def _settings(settings: Settings, options: BagOptions) -> dict[str, Any]:
     chosen = {"dropped": list(settings.dropped), "topics": settings.topics}
     return asdict(settings.pace) | chosen | {"typestore": options.typestore}
+
+
+def _why_no_video(pictured: bool) -> str:
+    return "not asked for" if pictured else "the model has no image"
 
 
 def _make_folder(out: Path) -> None:

@@ -26,46 +26,50 @@ class Input:
 def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) -> dict[str, Input]:
     """Return the inputs that an open bag holds, by topic; a modality may be missing.
 
+    A dropped modality is only compared with, so one that cannot be read is left out.
+
     Raises:
-        BagError: If a topic that was asked for is missing, no topic is known, a topic is of a type
-            that its modality does not take, or there is no image to compare with.
+        BagError: If the bag is empty, a topic that was asked for is missing, no topic is known, or
+            a topic is of a type that its modality does not take.
     """
+    if not any(topic.messages for topic in bag.topics.values()):
+        raise BagError(bag.path, f"it holds no messages at all; its topics: {bag.listed()}")
     found: dict[str, Input] = {}
-    for modality in modalities:
+    for modality in sorted(modalities, key=lambda m: m.name in settings.dropped):
         topic = settings.topics[modality.name]
-        there = bag.topics.get(topic)
-        if there is None or not there.messages:
-            if modality.name in settings.asked:
-                raise BagError(bag.path, f"nothing on {topic}, it has {bag.listed()}")
-            continue
-        if topic in found:
-            both = f"{found[topic].modality.name} and {modality.name}"
-            raise BagError(bag.path, f"{both} cannot both be read from {topic}")
-        accepted = MESSAGE_TYPES[modality.kind]
-        if there.message_type not in accepted:
-            raise BagError(
-                bag.path,
-                f"{topic} holds {there.message_type}, {modality.name} ({modality.kind}) takes "
-                f"{' or '.join(accepted)}; name another topic by --topics {modality.name}=TOPIC",
+        if problem := _problem(bag, modality, settings, found):
+            if modality.name not in settings.dropped:
+                raise BagError(bag.path, problem)
+        elif topic in bag.topics and bag.topics[topic].messages:
+            there = bag.topics[topic]
+            conversion = converter(modality.kind, there.message_type)
+            found[topic] = Input(
+                modality=modality,
+                topic=topic,
+                message_type=there.message_type,
+                messages=there.messages,
+                source=replace(settings.sources[modality.name], converter=conversion),
             )
-        conversion = converter(modality.kind, there.message_type)
-        found[topic] = Input(
-            modality=modality,
-            topic=topic,
-            message_type=there.message_type,
-            messages=there.messages,
-            source=replace(settings.sources[modality.name], converter=conversion),
-        )
-    wanted = ", ".join(f"{name}={topic}" for name, topic in settings.topics.items())
     if not found:
+        wanted = ", ".join(f"{name}={topic}" for name, topic in settings.topics.items())
         raise BagError(
             bag.path, f"none of the topics {wanted} is in it; it has {bag.listed()}; use --topics"
         )
-    if not any(i.modality.is_image for i in found.values()):
-        images = [settings.topics[m.name] for m in modalities if m.is_image]
-        raise BagError(
-            bag.path,
-            f"no image in it ({', '.join(images)}), so predictions have nothing to be compared "
-            f"with; it has {bag.listed()}",
-        )
     return found
+
+
+def _problem(bag: Bag, modality: Modality, settings: Settings, taken: dict[str, Input]) -> str:
+    """Return why a modality cannot be read from its topic, or ''; nothing there is no problem."""
+    name, topic = modality.name, settings.topics[modality.name]
+    there = bag.topics.get(topic)
+    if there is None or not there.messages:
+        return f"nothing on {topic}, it has {bag.listed()}" if name in settings.asked else ""
+    if topic in taken:
+        return f"{taken[topic].modality.name} and {name} cannot both be read from {topic}"
+    accepted = MESSAGE_TYPES[modality.kind]
+    if there.message_type not in accepted:
+        return (
+            f"{topic} holds {there.message_type}, {name} ({modality.kind}) takes "
+            f"{' or '.join(accepted)}; name another topic by --topics {name}=TOPIC"
+        )
+    return ""

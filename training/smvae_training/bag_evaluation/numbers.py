@@ -6,7 +6,7 @@ N latents, M modality.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from smvae_core.fusion.rules import FusionState, ModalityStatus
 from smvae_core.modality import Modality, subset_name
+from smvae_core.settings import Settings
+from smvae_training.bag_evaluation.inputs import Input
 from smvae_training.bag_evaluation.scores import error_names
 
 Columns = Mapping[str, NDArray[Any]]
@@ -63,6 +65,35 @@ def modality_numbers(
                 state.name.lower(): float((states == int(state)).mean()) for state in FusionState
             },
         }
+    return found
+
+
+def losses(
+    inputs: Collection[Input],
+    settings: Settings,
+    statuses: Mapping[str, ModalityStatus],
+    refusals: Mapping[str, str],
+) -> list[str]:
+    """Return a line for each modality that is missing or lost messages; dropped ones have none.
+
+    Args:
+        inputs: That the bag has.
+        settings: Of the node.
+        statuses: At the bag's end.
+        refusals: Why the first message of a modality could not be used.
+    """
+    messages = {i.modality.name: i.messages for i in inputs}
+    found = []
+    for name, status in statuses.items():
+        if name in settings.dropped:
+            continue
+        if name not in messages:
+            found.append(f"{name}: the bag has nothing on {settings.topics[name]}")
+        elif status.rejected:
+            reasons = ", ".join(f"{n} x {reason}" for reason, n in status.reject_reasons.items())
+            first = f"; the first: {refusals[name]}" if name in refusals else ""
+            lost = f"{status.rejected} of {messages[name]} messages rejected"
+            found.append(f"{name}: {lost} ({reasons}){first}")
     return found
 
 

@@ -66,9 +66,12 @@ class BagReplay:
         """
         require_converters(runtime.modalities)
         self.runtime = runtime
+        self.settings = settings
         self._bag, self._inputs = bag, dict(inputs)
         self.feed = Feed(runtime.modalities, settings.rules, settings.pace)
-        self.perceiver = Perceiver(runtime)
+        self.refusals: dict[str, str] = {}
+        """Why the first message of a modality that could not be used was not, in words."""
+        self.perceiver = Perceiver(runtime, rejected=self._refused)
         self.perceiver.configure({i.modality.name: i.source for i in inputs.values()})
         self._all = self.feed.collector
         if settings.dropped:
@@ -128,6 +131,7 @@ class BagReplay:
                 value = source.source.read(source.modality, message)
             except REFUSALS as err:
                 reason = err.reason
+                self._refused(name, str(err))
         if reason:
             self.feed.collector.reject(name, stamp, now_s, reason)
             return
@@ -147,6 +151,9 @@ class BagReplay:
         name = source.modality.name
         self._ticks[name] = max(received_ns, self._ticks.get(name, 0) + 1)
         return self._ticks[name]
+
+    def _refused(self, name: str, text: str) -> None:
+        self.refusals.setdefault(name, text)
 
     def _make(self, listener: Listener, due: Due) -> None:
         collector = self.feed.collector

@@ -29,7 +29,7 @@ def bag_sections(
     summary: Mapping[str, Any],
     columns: Mapping[str, NDArray[Any]],
     modalities: tuple[Modality, ...],
-    sheet: Picture,
+    sheet: Picture | None,
 ) -> list[Section]:
     """Return the sections of report.html, in reading order.
 
@@ -37,11 +37,17 @@ def bag_sections(
         summary: What summary.json holds.
         columns: One row per latent, see `Scores.arrays`.
         modalities: Of the model.
-        sheet: Contact sheet.
+        sheet: Contact sheet; None where the model has no image.
     """
     names = [m.name for m in modalities]
-    found = [
-        Section("Pictures", image_html(sheet, caption=_video_words(summary["video"]))),
+    found = []
+    if summary["warnings"]:
+        rows = [[line] for line in summary["warnings"]]
+        found.append(Section("What is missing", table_html(["sensor and first reason"], rows)))
+    if sheet is not None:
+        pictures = image_html(sheet, caption=_video_words(summary["video"]))
+        found.append(Section("Pictures", pictures))
+    found += [
         Section("Errors over time", _errors(summary, columns, modalities)),
         Section("What was fused", _fused(summary) + figure_html(states_figure(columns, names))),
     ]

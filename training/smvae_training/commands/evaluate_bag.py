@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ examples:
   smvae evaluate-bag runs/demo/bag --bundle runs/demo/bundle --out replay
   smvae evaluate-bag bag --bundle bundle --out replay --drop rgb,depth
   smvae evaluate-bag bag --bundle bundle --out replay --topics rgb=/camera/color/image_raw
-  smvae evaluate-bag bag --bundle bundle --out replay --params-file perception.yaml"""
+  smvae evaluate-bag bag --bundle bundle --out replay --params-file perception.yaml
+  smvae evaluate-bag bag --bundle bundle --out replay --strict   # exit 1 if a message was lost"""
 
 
 def evaluate_bag(arguments: list[str], prog: str) -> int:
@@ -47,8 +49,13 @@ def evaluate_bag(arguments: list[str], prog: str) -> int:
 
     summary = evaluate.evaluate_bag(bag, bundle, out, config)
     _print_scores(summary)
+    if why_not := summary["video"]["why_not"]:
+        hint = "; see the contact sheet" if (out / evaluate.SHEET).exists() else ""
+        print(f"no video: {why_not}{hint}")
     print(f"{out / evaluate.REPORT}\n{out / evaluate.SUMMARY}\n{out / evaluate.LATENTS}")
-    return 0
+    for line in summary["warnings"]:
+        print(f"warning: {line}", file=sys.stderr)
+    return 1 if config.strict and summary["warnings"] else 0
 
 
 def _print_scores(summary: dict[str, Any]) -> None:
@@ -67,5 +74,3 @@ def _print_scores(summary: dict[str, Any]) -> None:
         cells = (f"{found[key]:.4g}" for key in ("mean", "median", "p95"))
         table.add_row(name, str(found["count"]), *cells)
     Console().print(table)
-    if summary["video"]["why_not"]:
-        print(f"no video: {summary['video']['why_not']}; see the contact sheet")
