@@ -55,7 +55,7 @@ def test_the_bag_offline_gives_the_frozen_latents() -> None:
 def test_the_demo_s_summary_keeps_its_keys(found: LiveEvaluation, tmp_path: Path) -> None:
     """All but those of processes, which a demo has: `python -m tests.frozen.make summary DEMO`."""
     from smvae_training.cli import main
-    from smvae_training.evaluate.episodes import jsonable
+    from smvae_training.evaluate.results import jsonable
     from tests.frozen.episodes import write_episodes
 
     episodes = str(write_episodes(tmp_path / "episodes"))

@@ -14,11 +14,12 @@ import pytest
 from smvae_core.modality import all_subsets, subset_name, vision_touch
 from smvae_datasets.dataset import Target
 from smvae_datasets.prepared import PreparedEpisodes
-from smvae_training.evaluate.episodes import Evaluation, jsonable
+from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.figures import choose_moments
 from smvae_training.evaluate.measures import errors, field_groups, squared_error
 from smvae_training.evaluate.ratios import checks, paired_ratio
 from smvae_training.evaluate.records import EvaluateConfig
+from smvae_training.evaluate.results import jsonable
 from smvae_training.evaluate.sections import write_report
 from smvae_training.presets import debug
 from smvae_training.run import RunError, RunPaths, load_run

@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from demo_live import Processes, torch_facts, without_torch
 from demo_stages import Stage, StageFailed, StageRunner, command
 
-from smvae_training.evaluate.episodes import jsonable
 from smvae_training.evaluate.live.demo_report import (
     DemoPaths,
     held_out_checks,
@@ -29,6 +28,7 @@ from smvae_training.evaluate.live.demo_report import (
     with_nan,
 )
 from smvae_training.evaluate.live.errors import LiveRunError
+from smvae_training.evaluate.results import jsonable
 
 WAIT = "import time; print('up', flush=True); time.sleep(60)"
 POLITE = f"import signal, sys; signal.signal(signal.SIGINT, lambda *_: sys.exit(0)); {WAIT}"

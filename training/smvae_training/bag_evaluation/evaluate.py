@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -24,10 +23,10 @@ from smvae_training.bag_evaluation.replay import BagReplay
 from smvae_training.bag_evaluation.scores import Scores, Truth
 from smvae_training.bag_evaluation.sections import bag_sections
 from smvae_training.bag_evaluation.settings import node_settings
-from smvae_training.evaluate.episodes import jsonable
-from smvae_training.evaluate.images.progress import Stages
+from smvae_training.evaluate.progress import Stages
 from smvae_training.evaluate.report import render_report
-from smvae_training.run import write_arrays, write_text
+from smvae_training.evaluate.results import write_json
+from smvae_training.run import write_arrays
 
 FORMAT = 1
 LATENTS, SUMMARY, REPORT = "latents.npz", "summary.json", "report.html"
@@ -110,7 +109,7 @@ def _evaluate(
         },
         "seconds": stages.seconds,
     }
-    write_text(out / SUMMARY, json.dumps(jsonable(summary), indent=1) + "\n")
+    write_json(out / SUMMARY, summary)
     sheet = None
     if pictured:
         sheet = contact_sheet(runtime.modalities, moments.kept, bag.begin_ns)

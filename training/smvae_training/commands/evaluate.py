@@ -45,7 +45,7 @@ def evaluate(arguments: list[str], prog: str) -> int:
 
     run, data, out, config, images = parse(options, arguments, prog, description=EVALUATE_HELP)
     from smvae_training.commands.figures import data_of
-    from smvae_training.evaluate.episodes import REPORT, RESULTS
+    from smvae_training.evaluate.results import REPORT, RESULTS
     from smvae_training.run import RunPaths, load_run
 
     loaded = load_run(run)

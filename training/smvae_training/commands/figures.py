@@ -88,7 +88,7 @@ def write_figures(run: Run, given: FiguresArguments) -> Iterator[Path]:
         RunError: If the run has no such figure, or these are other data.
     """
     from smvae_training.evaluate.images.pictures import check_names, pictures
-    from smvae_training.evaluate.images.progress import Stages
+    from smvae_training.evaluate.progress import Stages
     from smvae_training.trainer import prepare_data
 
     only = [name.strip() for name in given.only.split(",") if name.strip()]

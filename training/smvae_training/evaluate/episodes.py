@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -29,13 +28,10 @@ from smvae_training.evaluate.ratios import (
     paired_ratio,
 )
 from smvae_training.evaluate.records import Array, EvaluateConfig, Records, pick, thin
-from smvae_training.hardware import versions
-from smvae_training.run import Run, RunPaths, load_run, write_text
+from smvae_training.evaluate.results import REPORT, RESULTS, about_run, write_json
+from smvae_training.run import Run, RunPaths, load_run
 
 logger = logging.getLogger(__name__)
-
-FORMAT = 1
-RESULTS, REPORT = "results.json", "report.html"
 
 
 def evaluate(
@@ -64,23 +60,9 @@ def evaluate(
     evaluation = Evaluation(loaded, episodes, config or EvaluateConfig())
     results = evaluation.results()
     folder = out or RunPaths(run).evaluation
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / RESULTS, json.dumps(jsonable(results), indent=1, allow_nan=False) + "\n")
+    write_json(folder / RESULTS, results)
     write_report(folder / REPORT, evaluation, results)
     return results
-
-
-def jsonable(value: Any) -> Any:
-    """Return the value with NaN and infinities as null, which is all that JSON has."""
-    if isinstance(value, dict):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(v) for v in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer):
-        return int(value)
-    return bool(value) if isinstance(value, np.bool_) else value
 
 
 class Evaluation:
@@ -123,14 +105,10 @@ class Evaluation:
         seconds["probes"] = time.perf_counter() - start
         seconds["total"] = time.perf_counter() - self.started
         return {
-            "format": FORMAT,
-            "run": str(self.run.path),
-            "versions": versions(),
-            "training": self._training(),
+            **about_run(self.run),
             "data": self._data(),
             "settings": asdict(self.config),
             "seconds": seconds,
-            "noise_scale": self.run.model.noise_scale(),
             "subsets": scores,
             "baselines": {"training_mean": self._mean_scores(), "nearest_record": nearest},
             "ratios": _plain(ratios),
@@ -139,11 +117,6 @@ class Evaluation:
             "checks_passed": all(c["passed"] for c in requirements),
             "probe": probes,
         }
-
-    def _training(self) -> dict[str, Any]:
-        record = self.run.record
-        about = {k: getattr(record, k) for k in ("step", "total_steps", "seconds", "hardware")}
-        return about | {"config": record.config.to_json(), "finished": record.finished}
 
     def _data(self) -> dict[str, Any]:
         return {

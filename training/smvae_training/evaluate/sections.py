@@ -18,6 +18,7 @@ from smvae_training.evaluate.report import (
     table_html,
     text_html,
 )
+from smvae_training.evaluate.results import TITLE, subtitle
 from smvae_training.run import RunPaths
 
 if TYPE_CHECKING:
@@ -30,18 +31,8 @@ UNITS = {"psnr_db": "PSNR [dB]", "ssim": "SSIM", "mae_m": "MAE [m]"}
 
 def write_report(out: Path, evaluation: Evaluation, results: dict[str, Any]) -> Path:
     """Write report.html of an evaluation."""
-    run = results["training"]
-    subtitle = (
-        f"{results['run']}: {run['step']} of {run['total_steps']} steps, "
-        f"{run['seconds']:.0f} s on {run['hardware'].get('accelerator', '?')}"
-    )
-    title = "Set Multimodal VAE: evaluation"
-    return render_report(
-        out,
-        title=title,
-        sections=evaluation_sections(evaluation, results, out.with_name(PICTURE)),
-        subtitle=subtitle,
-    )
+    sections = evaluation_sections(evaluation, results, out.with_name(PICTURE))
+    return render_report(out, title=TITLE, sections=sections, subtitle=subtitle(results))
 
 
 def evaluation_sections(

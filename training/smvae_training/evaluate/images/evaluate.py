@@ -5,10 +5,10 @@ N items.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from torch import Tensor
 
 from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset
-from smvae_training.evaluate.episodes import REPORT, RESULTS, jsonable
 from smvae_training.evaluate.images.errors import subset_errors
 from smvae_training.evaluate.images.items import Items, read_items, spread
-from smvae_training.evaluate.images.progress import Stages, Watched
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.likelihood.calibration import Calibration, CalibrationConfig, calibrate
 from smvae_training.evaluate.likelihood.checks import sanity_checks, subset_checks
@@ -27,14 +25,16 @@ from smvae_training.evaluate.likelihood.classifier import ClassifierConfig, trai
 from smvae_training.evaluate.likelihood.coherence import measure_coherence
 from smvae_training.evaluate.likelihood.entropy import posterior_entropies
 from smvae_training.evaluate.likelihood.estimate import EstimateConfig, estimate
-from smvae_training.evaluate.likelihood.method import SMVAEMethod
+from smvae_training.evaluate.likelihood.method import Method, SMVAEMethod
 from smvae_training.evaluate.likelihood.sampling import SamplingConfig
 from smvae_training.evaluate.likelihood.subsets import SubsetConfig, subset_likelihoods
 from smvae_training.evaluate.measures import in_levels, is_described_image, is_exclusive
-from smvae_training.hardware import versions
-from smvae_training.run import Run, RunPaths, write_text
+from smvae_training.evaluate.progress import Stages, Watched
+from smvae_training.evaluate.results import REPORT, RESULTS, about_run, write_json
+from smvae_training.run import Run, RunPaths
 
-FORMAT = 1
+T = TypeVar("T")
+
 #: Side and channels of what the classifier reads.
 CLASSIFIED = (1, 28, 28)
 LEVELS = "levels between 0 and 1"
@@ -72,10 +72,9 @@ def evaluate_image_run(
     results = evaluation.results()
     folder = out or RunPaths(run.path).evaluation
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(jsonable(results), indent=1, allow_nan=False) + "\n"
     with evaluation.stages.stage("pictures"):
         write_report(folder / REPORT, evaluation, results)
-    write_text(folder / RESULTS, text)
+    write_json(folder / RESULTS, results)
     return results
 
 
@@ -116,20 +115,25 @@ class ImageEvaluation:
             scores["entropy"] = self._entropy()
         finally:
             self.run.model.cpu()
-        record = self.run.record
-        about = {k: getattr(record, k) for k in ("step", "total_steps", "seconds", "hardware")}
         return {
-            "format": FORMAT,
-            "run": str(self.run.path),
-            "versions": versions(),
-            "training": about | {"config": record.config.to_json(), "finished": record.finished},
+            **about_run(self.run),
             "data": self._data(),
             "settings": asdict(self.config),
-            "noise_scale": self.run.model.noise_scale(),
             **scores,
             "checks_passed": all(c["passed"] for c in scores["checks"]),
             "seconds": self.stages.seconds | {"total": sum(self.stages.seconds.values())},
         }
+
+    def _watch(
+        self,
+        stage: str,
+        latents: int,
+        measure: Callable[[Method], T],
+        counts: Literal["decoded", "encoded"] = "decoded",
+    ) -> T:
+        """Measure the method, showing how many of so many latents are done."""
+        with self.stages.stage(stage, latents) as advance:
+            return measure(Watched(self.method, advance, counts))
 
     def _data(self) -> dict[str, Any]:
         settings, records = self.run.config.data, self.records
@@ -158,10 +162,11 @@ class ImageEvaluation:
             seed=config.seed,
             chunk=self._chunk(2000),
         )
-        total = 2 * count * config.samples + config.prior_samples
-        with self.stages.stage("likelihoods", total) as advance:
-            watched = Watched(self.method, advance)
-            found = estimate(watched, self.items.inputs, chosen, device=self.device)
+        found = self._watch(
+            "likelihoods",
+            2 * count * config.samples + config.prior_samples,
+            lambda method: estimate(method, self.items.inputs, chosen, device=self.device),
+        )
         return {
             "likelihoods": found.to_json() | {"ceiling": self._ceiling()},
             "checks": sanity_checks(found, require=True),
@@ -182,12 +187,12 @@ class ImageEvaluation:
         config = CalibrationConfig(
             samples=self.config.label_samples, seed=self.config.seed, chunk=self._chunk(2000)
         )
-        total = len(self.quick) * config.samples
-        with self.stages.stage("labels", total) as advance:
-            watched = Watched(self.method, advance)
-            found = calibrate(watched, self.quick.inputs, config, device=self.device)
-        self.calibration = found
-        return found.to_json()
+        self.calibration = self._watch(
+            "labels",
+            len(self.quick) * config.samples,
+            lambda method: calibrate(method, self.quick.inputs, config, device=self.device),
+        )
+        return self.calibration.to_json()
 
     def _coherence(self) -> dict[str, Any]:
         image, label = self.modalities
@@ -226,21 +231,25 @@ class ImageEvaluation:
         chosen = SubsetConfig(
             samples=config.subset_samples, items=None, seed=config.seed, chunk=self._chunk(128)
         )
-        total = len(self.items) * len(subsets) * chosen.samples
-        with self.stages.stage("likelihoods", total) as advance:
-            watched = Watched(self.method, advance)
-            found = subset_likelihoods(
-                watched, self.items.inputs, chosen, subsets=subsets, device=self.device
-            )
+        found = self._watch(
+            "likelihoods",
+            len(self.items) * len(subsets) * chosen.samples,
+            lambda method: subset_likelihoods(
+                method, self.items.inputs, chosen, subsets=subsets, device=self.device
+            ),
+        )
         train = spread(self.split.train, MEAN_RECORDS)
         means = {
             m.name: self.records.arrays[m.name][train].mean(axis=0, dtype=np.float64) / 255.0
             for m in self.modalities
             if in_levels(m)
         }
-        with self.stages.stage("errors", len(self.quick) * len(subsets)) as advance:
-            watched = Watched(self.method, advance, "encoded")
-            errors = subset_errors(watched, self.quick, subsets, means, self.device)
+        errors = self._watch(
+            "errors",
+            len(self.quick) * len(subsets),
+            lambda method: subset_errors(method, self.quick, subsets, means, self.device),
+            "encoded",
+        )
         return {
             "likelihoods": found.to_json(),
             "checks": subset_checks(found, self.modalities, require=True),
@@ -249,10 +258,14 @@ class ImageEvaluation:
 
     def _entropy(self) -> dict[str, Any]:
         config = SamplingConfig(seed=self.config.seed)
-        total = len(self.quick) * len(evaluated_subsets(self.names))
-        with self.stages.stage("entropies", total) as advance:
-            watched = Watched(self.method, advance, "encoded")
-            found = posterior_entropies(watched, self.quick.inputs, config, device=self.device)
+        found = self._watch(
+            "entropies",
+            len(self.quick) * len(evaluated_subsets(self.names)),
+            lambda method: posterior_entropies(
+                method, self.quick.inputs, config, device=self.device
+            ),
+            "encoded",
+        )
         return found.to_json()
 
     def _chunk(self, on_cpu: int) -> int:

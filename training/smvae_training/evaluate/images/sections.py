@@ -15,25 +15,19 @@ from smvae_training.evaluate.report import (
     table_html,
     text_html,
 )
+from smvae_training.evaluate.results import TITLE, subtitle
 from smvae_training.evaluate.sections import curves_section, setup_section
 from smvae_training.run import RunPaths
 
 if TYPE_CHECKING:
     from smvae_training.evaluate.images.evaluate import ImageEvaluation
 
-TITLE = "Set Multimodal VAE: evaluation"
-
 
 def write_report(out: Path, evaluation: ImageEvaluation, results: dict[str, Any]) -> Path:
     """Write report.html of an evaluation."""
-    run, data = results["training"], results["data"]
-    subtitle = (
-        f"{results['run']}: {data['name']}, {run['step']} of {run['total_steps']} steps, "
-        f"{run['seconds']:.0f} s on {run['hardware'].get('accelerator', '?')}"
-    )
-    return render_report(
-        out, title=TITLE, sections=sections(evaluation, results), subtitle=subtitle
-    )
+    line = subtitle(results, f"{results['data']['name']}, ")
+    found = sections(evaluation, results)
+    return render_report(out, title=TITLE, sections=found, subtitle=line)
 
 
 def sections(evaluation: ImageEvaluation, results: dict[str, Any]) -> list[Section]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import SMVAEError
 from smvae_datasets.prepared import prepare_episodes
-from smvae_training.evaluate.episodes import RESULTS, Evaluation, jsonable
+from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.live.checks import check, live_checks
 from smvae_training.evaluate.live.errors import LiveRunError
 from smvae_training.evaluate.live.evaluate import LiveEvaluation, evaluate_live, numbers
@@ -28,9 +28,10 @@ from smvae_training.evaluate.live.windows import NONE
 from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.evaluate.report import Section, render_report, table_html
+from smvae_training.evaluate.results import RESULTS, write_json
 from smvae_training.evaluate.sections import evaluation_sections
 from smvae_training.hardware import versions
-from smvae_training.run import RunPaths, load_run, write_text
+from smvae_training.run import RunPaths, load_run
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def write_demo_report(paths: DemoPaths) -> dict[str, Any]:
     processes = read_json(paths.live)
     checks = [*live_checks(live), *process_checks(processes), *held_out_checks(results)]
     summary = make_summary(paths, results, live, processes, checks)
-    write_text(paths.summary, json.dumps(jsonable(summary), indent=1, allow_nan=False) + "\n")
+    write_json(paths.summary, summary)
     sections = demo_sections(found, evaluation, results, live, summary)
     subtitle = "simulated, trained, exported, and seen live over ROS 2: " + (
         "every check holds" if summary["passed"] else "a check failed"
