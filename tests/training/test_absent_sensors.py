@@ -19,10 +19,11 @@ from smvae_datasets.dataset import ArrayDataset, DataSetError, Target, condition
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.data import StepStream, batch_order, fingerprint
-from smvae_training.evaluate.episodes import Evaluation, jsonable
+from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.probe import probe
 from smvae_training.evaluate.records import EvaluateConfig, pick
+from smvae_training.evaluate.results import jsonable
 from smvae_training.normalise import BatchNormaliser
 from smvae_training.run import RunPaths, load_run, training_statistics
 from smvae_training.trainer import train_on
