@@ -24,12 +24,12 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.substitutions import FindPackageShare
+from smvae_ros.sensor_choices import chosen_topics, listened_to, sensors_of
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from smvae_core.errors import SMVAEError
 
 BOOL = ["true", "false"]
-#: Only inputs: a bag holds the latents of its own session too.
-INPUTS = "/rgb/image /rgb/camera_info /depth/image /depth/camera_info /wrench /action"
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -39,7 +39,13 @@ def arguments() -> list[DeclareLaunchArgument]:
         declare("bundle", description="Exported model, absolute path."),
         declare("bag", description="Folder of a rosbag2 bag, absolute path."),
         declare("namespace", default_value="", description="Namespace of node and topics."),
-        declare("topics", default_value=INPUTS, description="What is played, parted by spaces."),
+        declare(
+            "topics",
+            default_value="",
+            description="Topics of the bundle's sensors where the defaults are not those of the "
+            "bag, e.g. rgb=/camera/image,force=/ft/wrench: what the node listens to is played. Or "
+            "what is played, parted by spaces.",
+        ),
         declare("rate", default_value="1.0", description="Bag seconds per second."),
         declare("start_offset", default_value="0.0", description="Begin so many seconds in."),
         declare(
@@ -95,13 +101,38 @@ def uses_rosbag2(context: LaunchContext) -> bool:
     return player == "rosbag2" or (player == "auto" and not jump and has_rosbag2())
 
 
+def plain(context: LaunchContext) -> list[str]:
+    """Return the topics to play where they are listed as such, not by sensor."""
+    return [] if "=" in given(context, "topics") else given(context, "topics").split()
+
+
+def chosen(context: LaunchContext) -> dict[str, str]:
+    """Return the topic of each sensor that is given one, here or by arguments like rgb_topic."""
+    if plain(context):
+        return {}
+    sensors = sensors_of(given(context, "bundle"))
+    return chosen_topics(sensors, given(context, "topics"), context.launch_configurations)
+
+
+def heard(context: LaunchContext, namespace: str) -> list[str]:
+    """Return what the node listens to. Only inputs: a bag holds the latents of its session too."""
+    return listened_to(sensors_of(given(context, "bundle")), chosen(context), namespace)
+
+
+def played(context: LaunchContext) -> list[str]:
+    """Return the topics to play, as the bag has them."""
+    return plain(context) or list(dict.fromkeys(heard(context, "")))
+
+
 def remappings(context: LaunchContext) -> list[tuple[str, str]]:
     """Recorded topic -> the topic that the node in its namespace listens to."""
     namespace = given(context, "namespace").strip("/")
     if not namespace:
         return []
-    topics = given(context, "topics").split()
-    return [(t, f"/{namespace}{t}") for t in topics if not t.startswith(f"/{namespace}/")]
+    topics = plain(context)
+    into = [t if t.startswith(f"/{namespace}/") else f"/{namespace}{t}" for t in topics]
+    pairs = zip(topics or heard(context, ""), into or heard(context, namespace), strict=True)
+    return [(recorded, used) for recorded, used in dict(pairs).items() if used != recorded]
 
 
 def play(context: LaunchContext) -> ExecuteProcess:
@@ -109,7 +140,7 @@ def play(context: LaunchContext) -> ExecuteProcess:
     common = ["--rate", given(context, "rate"), "--start-offset", given(context, "start_offset")]
     if given(context, "loop") == "true":
         common.append("--loop")
-    topics = ["--topics", *given(context, "topics").split()]
+    topics = ["--topics", *played(context)]
     renamed = remappings(context)
     if uses_rosbag2(context):
         command = ["ros2", "bag", "play", given(context, "bag"), "--clock-topics-all"]
@@ -138,14 +169,32 @@ def fail(reason: str) -> OpaqueFunction:
     return OpaqueFunction(function=function)
 
 
+def by_sensor(context: LaunchContext) -> list[str]:
+    """Return 'NAME=TOPIC' of each sensor that is given a topic."""
+    return [f"{sensor}={topic}" for sensor, topic in chosen(context).items()]
+
+
+def evaluation(context: LaunchContext) -> ExecuteProcess:
+    """The process that scores the bag offline."""
+    command = ["smvae", "evaluate-bag", given(context, "bag")]
+    command += ["--bundle", given(context, "bundle"), "--out", given(context, "out")]
+    own = by_sensor(context)
+    return ExecuteProcess(cmd=[*command, *(["--topics", *own] if own else [])], output="screen")
+
+
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Play once the node is active; then evaluate, where asked for; then end everything."""
-    player = play(context)
+    """Play once the node is active; then evaluate, where asked for; then end everything.
+
+    Raises:
+        RuntimeError: If the bundle is needed to know its sensors, and cannot be used.
+    """
+    try:
+        player, topics = play(context), ",".join(by_sensor(context))
+    except SMVAEError as err:
+        raise RuntimeError(f"nothing is played: {err}") from err
     end = [Shutdown(reason="the bag has ended")]
     if given(context, "evaluate") == "true":
-        command = ["smvae", "evaluate-bag", given(context, "bag")]
-        command += ["--bundle", given(context, "bundle"), "--out", given(context, "out")]
-        evaluator = ExecuteProcess(cmd=command, output="screen")
+        evaluator = evaluation(context)
         ends = [OnProcessExit(target_action=evaluator, on_exit=end)]
         after: list[LaunchDescriptionEntity] = [evaluator]
     else:
@@ -160,21 +209,22 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         OnProcessExit(target_action=player, on_exit=after),
         *ends,
     ]
-    return [RegisterEventHandler(handler) for handler in handlers]
+    perception = PathJoinSubstitution(
+        [FindPackageShare("smvae_ros"), "launch", "perception.launch.py"]
+    )
+    handed_on = {
+        "bundle": given(context, "bundle"),
+        "use_sim_time": "true",
+        "topics": topics,
+    }
+    return [
+        *(RegisterEventHandler(handler) for handler in handlers),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(perception), launch_arguments=handed_on.items()
+        ),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Include the package's launch file with use_sim_time, and play the inputs."""
-    share = FindPackageShare("smvae_ros")
-    perception = PathJoinSubstitution([share, "launch", "perception.launch.py"])
-    bundle = LaunchConfiguration("bundle")
-    return LaunchDescription(
-        [
-            *arguments(),
-            OpaqueFunction(function=start),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(perception),
-                launch_arguments={"bundle": bundle, "use_sim_time": "true"}.items(),
-            ),
-        ]
-    )
+    return LaunchDescription([*arguments(), OpaqueFunction(function=start)])

@@ -107,10 +107,23 @@ def test_perception_has_the_documented_arguments_and_only_the_bundle_is_required
     assert set(arguments) == {
         *("bundle", "namespace", "node_name", "params_file", "provider", "use_sim_time"),
         *("autostart", "rviz", "foxglove", "log_level", "respawn", "enclave", "fastdds_profile"),
+        *("topics", "message_types", "rviz_config"),
         *("rgb_topic", "depth_topic", "wrench_topic", "action_topic"),
         *("rgb_message_type", "depth_message_type", "action_message_type"),
     }
     assert [n for n, options in arguments.items() if "default_value" not in options] == ["bundle"]
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f != PERCEPTION], ids=lambda p: p.name)
+def test_a_scenario_names_no_sensor(path: Path) -> None:
+    """Sensors come from the bundle; descriptions may show an example."""
+    nodes = list(ast.walk(tree(path)))
+    read = [n.value for n in nodes if isinstance(n, ast.Expr)]  # docstrings
+    read += [n.value for n in nodes if isinstance(n, ast.keyword) and n.arg == "description"]
+    left_out = {inner for n in read for inner in ast.walk(n)}
+    strings = [str(n.value) for n in nodes if isinstance(n, ast.Constant) and n not in left_out]
+    assert strings
+    assert not [s for s in strings if re.search(r"rgb|depth|force|wrench|action", s)]
 
 
 def test_defaults_are_among_the_choices_and_switches_are_true_or_false() -> None:

@@ -10,6 +10,7 @@ PROGRAMS = (
     "sensor_schedule",
     "shared_autonomy_demo",
     "imperfect_operator",
+    "generate",
 )
 
 setup(

@@ -2,6 +2,9 @@
 
 ros2 launch smvae_ros perception.launch.py bundle:=/absolute/path/to/bundle
 
+Topics follow the bundle's sensors: `topics:=rgb=/camera/image,force=/ft/wrench`; a name that the
+bundle does not have is an error that lists those it has.
+
 An argument left empty leaves its parameter to `params_file`; one that is given wins over it. Every
 argument is declared at top level, so `--show-args` lists them; none is evaluated as code, and
 nothing is installed, fetched or written. Bags: `launch/replay_bag.launch.py`.
@@ -22,6 +25,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import FindPackageShare
 from smvae_ros.launch_autostart import Autostart
+from smvae_ros.sensor_choices import parameters_of, viewer_remappings
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
@@ -86,6 +90,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="Start rviz2 with inputs and predictions side by side.",
         ),
         declare(
+            "rviz_config",
+            default_value=share("rviz", "perception.rviz"),
+            description="What rviz2 shows, by the names of a node /smvae; the default has the "
+            "sensors of vision_touch. `ros2 run smvae_tools generate` writes one for any bundle.",
+        ),
+        declare(
             "foxglove",
             default_value="false",
             choices=BOOL,
@@ -120,9 +130,21 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def sensor_arguments() -> list[DeclareLaunchArgument]:
-    """Topics and message types of the four usual sensors; empty = as params_file says."""
+    """Topics and message types of any sensors, then one argument each for the four usual ones."""
     declare = DeclareLaunchArgument
     return [
+        declare(
+            "topics",
+            default_value="",
+            description="Topics of the bundle's sensors, e.g. rgb=/camera/image,force=/ft/wrench; "
+            "those not named: params_file.",
+        ),
+        declare(
+            "message_types",
+            default_value="",
+            description="What their topics carry, e.g. rgb=sensor_msgs/msg/CompressedImage; those "
+            "not named: params_file.",
+        ),
         declare("rgb_topic", default_value="", description="Colour images; empty: params_file."),
         declare("depth_topic", default_value="", description="Depth; empty: params_file."),
         declare("wrench_topic", default_value="", description="Force; empty: params_file."),
@@ -165,12 +187,24 @@ def given(context: LaunchContext, name: str) -> str:
     return LaunchConfiguration(name).perform(context)
 
 
-def perception(context: LaunchContext, environment: dict[str, str]) -> LifecycleNode:
+def chosen(context: LaunchContext) -> dict[str, str]:
+    """Return the parameters that arguments set; those left empty set none.
+
+    Raises:
+        SMVAEError: If a sensor is named that the bundle does not have, or something twice.
+    """
+    one_each = {p: given(context, a) for a, p in PARAMETERS.items() if given(context, a)}
+    return parameters_of(
+        one_each, topics=given(context, "topics"), message_types=given(context, "message_types")
+    )
+
+
+def perception(
+    context: LaunchContext, environment: dict[str, str], chosen: dict[str, str]
+) -> LifecycleNode:
     """The node, with the arguments that were given as parameters."""
-    parameters = {
-        parameter: ParameterValue(given(context, argument), value_type=str)
-        for argument, parameter in PARAMETERS.items()
-        if given(context, argument)
+    parameters: dict[str, object] = {
+        name: ParameterValue(value, value_type=str) for name, value in chosen.items()
     }
     if given(context, "use_sim_time"):
         parameters["use_sim_time"] = given(context, "use_sim_time") == "true"
@@ -237,22 +271,11 @@ def installed(argument: str, package: str) -> bool:
     return True
 
 
-def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
-    """rviz2 and foxglove_bridge, where asked for.
-
-    The RViz file has the names of a node `smvae` in the root namespace; they are remapped to those
-    of this node, relative to the viewer's namespace, which is the node's.
-    """
+def viewers(
+    context: LaunchContext, environment: dict[str, str], chosen: dict[str, str]
+) -> list[Node]:
+    """rviz2 and foxglove_bridge, where asked for."""
     found = []
-    name = given(context, "node_name")
-    inputs = {
-        "/rgb/image": given(context, "rgb_topic") or "rgb/image",
-        "/depth/image": given(context, "depth_topic") or "depth/image",
-    }
-    predicted = {
-        f"/smvae/predicted/{image}": f"{name}/predicted/{image}"
-        for image in ("rgb/image", "depth/image")
-    }
     common = {"namespace": given(context, "namespace"), "additional_env": environment}
     if given(context, "use_sim_time"):
         common["parameters"] = [{"use_sim_time": given(context, "use_sim_time") == "true"}]
@@ -261,8 +284,8 @@ def viewers(context: LaunchContext, environment: dict[str, str]) -> list[Node]:
             Node(
                 package="rviz2",
                 executable="rviz2",
-                arguments=["-d", share("rviz", "perception.rviz")],
-                remappings=[*inputs.items(), *predicted.items()],
+                arguments=["-d", given(context, "rviz_config")],
+                remappings=viewer_remappings(chosen, given(context, "node_name")),
                 **common,
             )
         )
@@ -275,9 +298,10 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """All that runs; handlers stand before the node, so that no transition is missed."""
     profile = given(context, "fastdds_profile")
     environment = dict.fromkeys(FASTDDS, profile) if profile else {}
-    node = perception(context, environment)
+    parameters = chosen(context)
+    node = perception(context, environment, parameters)
     handlers = lifecycle(node, given(context, "autostart") == "true")
-    return [*handlers, node, *viewers(context, environment)]
+    return [*handlers, node, *viewers(context, environment, parameters)]
 
 
 def generate_launch_description() -> LaunchDescription:

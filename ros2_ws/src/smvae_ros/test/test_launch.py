@@ -58,7 +58,7 @@ def test_handlers_stand_before_the_node() -> None:
     ("argument", "package"), [("rviz", "rviz2"), ("foxglove", "foxglove_bridge")]
 )
 def test_a_viewer_is_started_or_said_to_be_missing_before_anything_runs(
-    argument: str, package: str
+    argument: str, package: str, bundle: Path
 ) -> None:
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
@@ -66,9 +66,41 @@ def test_a_viewer_is_started_or_said_to_be_missing_before_anything_runs(
         get_package_prefix(package)
     except PackageNotFoundError:
         with pytest.raises(RuntimeError, match=f"{argument}:=true needs the package {package}"):
-            started(**{argument: "true"})
+            started(bundle=str(bundle), **{argument: "true"})
     else:
-        assert len(started(**{argument: "true"})) == len(started()) + 1
+        assert len(started(bundle=str(bundle), **{argument: "true"})) == len(started()) + 1
+
+
+def parameters(**arguments: str) -> dict[str, Any]:
+    """The parameters that arguments set, as the node gets them."""
+    from launch_ros.actions import LifecycleNode
+    from launch_ros.utilities import evaluate_parameters
+
+    from launch import LaunchContext
+
+    (node,) = (a for a in started(**arguments) if isinstance(a, LifecycleNode))
+    given = evaluate_parameters(LaunchContext(), node._Node__parameters[1:])
+    return dict(given[0])
+
+
+def test_topics_are_chosen_by_the_bundles_sensors_and_by_the_old_arguments(bundle: Path) -> None:
+    path = str(bundle)
+    types = "depth=sensor_msgs/msg/PointCloud2"
+    found = parameters(bundle=path, topics="rgb=/a, force=/b", message_types=types)
+    assert found == {
+        "bundle": path,
+        "modalities.rgb.topic": "/a",
+        "modalities.force.topic": "/b",
+        "modalities.depth.message_type": "sensor_msgs/msg/PointCloud2",
+    }
+    assert found == parameters(
+        bundle=path,
+        rgb_topic="/a",
+        wrench_topic="/b",
+        depth_message_type="sensor_msgs/msg/PointCloud2",
+    )
+    with pytest.raises(ValueError, match="unknown modality 'wrench': this model has 'rgb'"):
+        started(bundle=path, topics="wrench=/b")
 
 
 @pytest.mark.parametrize("argument", [{"provider": "gpu"}, {"autostart": "yes"}])
@@ -118,6 +150,27 @@ def test_the_launched_node_becomes_active_and_sigint_ends_all(
         assert "process has died" not in log.read_text(encoding="utf-8")
     finally:
         end(process)
+
+
+@pytest.mark.dds
+@needs_ros2
+def test_a_launched_node_listens_where_topics_say_and_an_unknown_sensor_ends_the_launch(
+    client: Any, bundle: Path, domain: int, tmp_path: Path
+) -> None:
+    log = tmp_path / "launch.log"
+    process = launch(log, domain, FILE, f"bundle:={bundle}", "topics:=rgb=/camera/left/image")
+    try:
+        heard = client.node.get_subscriptions_info_by_topic
+        client.until(lambda: heard("/camera/left/image") and heard("/camera/left/camera_info"))
+        assert not heard("/rgb/image")
+    finally:
+        end(process)
+    process = launch(log, domain, FILE, f"bundle:={bundle}", "topics:=lidar=/scan")
+    assert process.wait(30.0) == 1
+    text = log.read_text(encoding="utf-8")
+    assert "unknown modality 'lidar': this model has 'rgb', 'depth', 'force', 'action'" in text
+    assert "Traceback" not in text
+    assert "perception_node" not in text
 
 
 @pytest.mark.dds

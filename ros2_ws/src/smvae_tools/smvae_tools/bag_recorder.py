@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,31 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from smvae_ros import topics
 
+from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
+from smvae_core.modality import VISION_TOUCH, Modality
 from smvae_tools.bag_writer import BagWriter
 
-#: What the demo's bag holds: inputs, outputs, truth, diagnostics, and the marks of the schedule.
-DEFAULT_TOPICS = (
-    r"/rgb/(image|camera_info)",
-    r"/depth/(image|camera_info)",
-    r"/wrench",
-    r"/action",
+#: Of every session: outputs but what people alone look at, truth, and the marks of the schedule.
+COMMON_TOPICS = (
     r"/smvae/(latent|model_info|transition_event)",
-    r"/smvae/predicted/[^/]+/image",
+    r"/smvae/predicted/[^/]+/(?!camera_info$)[^/]+",
     r"/simulated_robot/ground_truth/.*",
     r"/diagnostics",
     r"/demo/schedule",
 )
+
+
+def topics_of(modalities: Iterable[Modality]) -> tuple[str, ...]:
+    """Return patterns of what a session with these sensors is recorded from."""
+    heard = (topics.resolve(t.name, "", "smvae") for t in topics.inputs(modalities))
+    return (*dict.fromkeys(map(re.escape, heard)), *COMMON_TOPICS)
+
+
+#: What the demo's bag holds.
+DEFAULT_TOPICS = topics_of(VISION_TOUCH)
 DISCOVERY_PERIOD_S = 0.1
 #: Time between two batches.
 FETCH_PERIOD_S = 0.02
@@ -144,8 +153,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--topics",
         nargs="+",
         metavar="REGEX",
-        default=list(DEFAULT_TOPICS),
         help="regular expressions of whole topic names (default: what the demo needs)",
+    )
+    parser.add_argument(
+        "--bundle", type=Path, help="record the sensors of this bundle, not those of the demo"
     )
     return parser.parse_args(rclpy.utilities.remove_ros_args([sys.argv[0], *arguments])[1:])
 
@@ -154,14 +165,18 @@ def record(options: argparse.Namespace, stop: threading.Event) -> BagWriter:
     """Record until `stop` or the duration's end, and finish the bag whatever happens.
 
     Raises:
+        BundleError: If sensors are to be those of a bundle that cannot be used.
         RecordingError: If the bag cannot be written.
     """
+    patterns = options.topics or DEFAULT_TOPICS
+    if options.bundle and not options.topics:
+        patterns = topics_of(Bundle.load(options.bundle).manifest.modalities)
     writer = BagWriter(options.bag)
     executor = SingleThreadedExecutor()
     node: BagRecorder | None = None
     end_s = time.monotonic() + options.duration if options.duration else float("inf")
     try:
-        node = BagRecorder(writer, tuple(options.topics))
+        node = BagRecorder(writer, tuple(patterns))
         executor.add_node(node)
         next_discovery_s = 0.0
         while not stop.wait(FETCH_PERIOD_S) and time.monotonic() < end_s and not writer.failure:

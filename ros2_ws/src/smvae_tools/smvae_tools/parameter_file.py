@@ -6,14 +6,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from smvae_core.modality import VISION_TOUCH, Modality
 from smvae_core.settings import PARAMETERS, Parameter, of_modality
 
 
-def to_yaml(modalities: Iterable[Modality]) -> str:
-    """Return the parameter file of a node with these modalities: defaults and meanings."""
+def to_yaml(modalities: Iterable[Modality], chosen: Mapping[str, str] | None = None) -> str:
+    """Return the parameter file of a node with these modalities: defaults and meanings.
+
+    Args:
+        modalities: Of the bundle.
+        chosen: Topic of a modality by its name, where it is not the default.
+    """
+    topics = {f"modalities.{name}.topic": topic for name, topic in (chosen or {}).items()}
     lines = [
         "# Parameters of perception_node, with defaults; written by smvae_tools/parameter_file.py.",
         "# [live] may change while the node runs, [inactive] while it is unconfigured or inactive,",
@@ -26,7 +33,8 @@ def to_yaml(modalities: Iterable[Modality]) -> str:
     for modality in modalities:
         lines.append(f"      {modality.name}:  # {modality.kind}")
         for parameter in of_modality(modality):
-            lines += _entry(parameter, parameter.name.split(".")[-1], 8)
+            own = replace(parameter, default=topics.get(parameter.name, parameter.default))
+            lines += _entry(own, own.name.split(".")[-1], 8)
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from smvae_ros import topics
+from smvae_ros.sensor_choices import choices
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError, SMVAEError
@@ -96,13 +97,6 @@ def _require_plain(name: str) -> None:
         raise ConfigError(f"'{name}' is no ROS name: letters, digits, '_', '/' and '~' only")
 
 
-def _topic_choice(text: str) -> tuple[str, str]:
-    name, equals, topic = text.partition("=")
-    if not (name and equals and topic):
-        raise argparse.ArgumentTypeError(f"expected MODALITY=TOPIC, got '{text}'")
-    return name, topic
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m smvae_tools.security_policy",
@@ -117,12 +111,12 @@ def _parser() -> argparse.ArgumentParser:
             f"--{argument}-topic", default="", help=f"topic of the modality '{name}'"
         )
     parser.add_argument(
-        "--topic",
-        type=_topic_choice,
+        *("--topic", "--topics"),
+        dest="topics",
         action="append",
         default=[],
-        metavar="MODALITY=TOPIC",
-        help="topic of any modality; may be repeated",
+        metavar="MODALITY=TOPIC,...",
+        help="topics of any modalities, as in the launch file; may be repeated",
     )
     return parser
 
@@ -140,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             namespace=options.namespace,
             node_name=options.node_name,
             enclave=options.enclave,
-            chosen=chosen | dict(options.topic),
+            chosen=chosen | choices(",".join(options.topics), "topics"),
         )
     except SMVAEError as err:
         print(f"error: {err}", file=sys.stderr)

@@ -10,8 +10,11 @@ import pytest
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed here: it is not on PyPI")
 
+from sample_bag import write_bag
+from test_launch import end, launch, needs_ros2
+
 FILE = Path(__file__).parents[4] / "launch/replay_bag.launch.py"
-GIVEN = {"bag": "/bags/one", "bundle": "/bundles/one"}
+GIVEN = {"bag": "/bags/one", "bundle": "/bundles/one", "topics": "/a /b"}
 
 
 def context_with(**given: str) -> tuple[dict[str, Any], Any]:
@@ -72,3 +75,63 @@ def test_the_evaluation_follows_the_bag_only_where_asked_for() -> None:
     names, context = context_with(evaluate="true")
     assert len(names["start"](context)) == plain + 1
     assert context.launch_configurations["out"] == "/bags/one_evaluation"
+
+
+def test_what_is_played_follows_the_bundles_sensors(bundle: Path) -> None:
+    names, context = context_with(bundle=str(bundle), topics="")
+    inputs = ["/rgb/image", "/rgb/camera_info", "/depth/image", "/depth/camera_info"]
+    assert names["played"](context) == [*inputs, "/wrench", "/action"]
+    names, context = context_with(
+        bundle=str(bundle), topics="rgb=/cam/image,force=ft", wrench_topic="/x", namespace="left"
+    )
+    played = ["/cam/image", "/cam/camera_info", *inputs[2:], "/ft", "/action"]
+    assert names["played"](context) == played
+    assert names["remappings"](context) == [(t, f"/left{t}") for t in played[2:]]
+    names, context = context_with(bundle=str(bundle), topics="", wrench_topic="/x")
+    assert "/x" in names["played"](context)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"topics": ""}, "nothing is played: bundle /bundles/one: no such folder"),
+        ({"topics": "lidar=/s"}, "lidar"),
+    ],
+)
+def test_a_bundle_or_a_sensor_that_is_not_there_is_said(
+    given: dict[str, str], reason: str, bundle: Path
+) -> None:
+    path = {"bundle": str(bundle)} if given["topics"] else {}
+    names, context = context_with(**path, **given)
+    with pytest.raises(RuntimeError, match=reason):
+        names["start"](context)
+
+
+def test_the_topics_of_sensors_reach_the_node_and_the_evaluation(bundle: Path) -> None:
+    from launch.actions import IncludeLaunchDescription
+    from launch.utilities import perform_substitutions
+
+    names, context = context_with(bundle=str(bundle), topics="rgb=/a/b", evaluate="true")
+    (include,) = (a for a in names["start"](context) if isinstance(a, IncludeLaunchDescription))
+    assert dict(include.launch_arguments)["topics"] == "rgb=/a/b"
+    process = names["evaluation"](context)
+    command = [perform_substitutions(context, part) for part in process.cmd]
+    assert command[-2:] == ["--topics", "rgb=/a/b"]
+
+
+@pytest.mark.dds
+@needs_ros2
+def test_a_bag_is_played_to_its_end_with_the_topics_of_its_sensors(
+    bundle: Path, modalities: Any, domain: int, tmp_path: Path
+) -> None:
+    bag = write_bag(tmp_path / "bag", modalities, 1.0)
+    log = tmp_path / "launch.log"
+    given = (f"bag:={bag}", f"bundle:={bundle}", "topics:=force=/wrench", "player:=smvae")
+    process = launch(log, domain, FILE, *given)
+    try:
+        assert process.wait(60.0) == 0
+        text = log.read_text(encoding="utf-8")
+        assert "messages of 4 topics played" in text
+        assert "nobody listens" not in text
+    finally:
+        end(process)

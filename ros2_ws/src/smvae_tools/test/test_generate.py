@@ -1,0 +1,104 @@
+"""One command writes every file that depends on the sensors; the shipped ones come from it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from smvae_tools import generate
+from smvae_tools.layouts import Shown
+from smvae_tools.parameter_file import to_yaml
+
+from smvae_core.modality import VISION_TOUCH
+from smvae_core.settings import table
+
+PACKAGE = Path(__file__).parents[2] / "smvae_ros"
+FILES = sorted(generate.files(Shown(modalities=VISION_TOUCH)))
+
+
+def test_the_parameter_file_is_the_table() -> None:
+    assert (PACKAGE / "config/perception.yaml").read_text() == to_yaml(VISION_TOUCH), (
+        "write it again: python -m smvae_tools.generate vision_touch ros2_ws/src/smvae_ros"
+    )
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("shipped")
+    assert generate.main(["vision_touch", str(out)]) == 0
+    return out
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_shipped_files_are_the_generated_ones(name: str, shipped: Path) -> None:
+    assert (PACKAGE / name).read_bytes() == (shipped / name).read_bytes(), (
+        "write it again: python -m smvae_tools.generate vision_touch ros2_ws/src/smvae_ros"
+    )
+
+
+def test_everything_that_is_generated_is_installed_and_nothing_else_of_its_folders() -> None:
+    setup = (PACKAGE / "setup.py").read_text(encoding="utf-8")
+    for folder in {name.partition("/")[0] for name in FILES}:
+        assert f"share/{{NAME}}/{folder}" in setup
+    by_hand = {"config/fastdds_large_images.xml"}
+    folders = {Path(name).parent for name in FILES}
+    there = {str(p.relative_to(PACKAGE)) for f in folders for p in (PACKAGE / f).iterdir()}
+    assert there - by_hand == set(FILES)
+
+
+def test_a_bundles_sensors_and_chosen_topics_go_into_every_file(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--namespace", "cell", "--topics", "rgb=/camera/color/image, force=ft/wrench"]
+    assert generate.main([str(bundle), str(tmp_path), *arguments]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in written(tmp_path)]
+    file = yaml.safe_load((tmp_path / "config/perception.yaml").read_text())
+    values = file["/**"]["ros__parameters"]["modalities"]
+    assert values["rgb"]["topic"] == "/camera/color/image"
+    assert values["depth"]["topic"] == table(VISION_TOUCH)["modalities.depth.topic"].default
+    policy = (tmp_path / "security/smvae.policy.xml").read_text()
+    foxglove = (tmp_path / "foxglove/smvae_layout.json").read_text()
+    for topic in ("/camera/color/image", "/camera/color/camera_info"):
+        assert topic in policy
+        assert topic in foxglove
+    assert "ft/wrench" in policy
+    assert "/cell/smvae/latent" in (tmp_path / "plotjuggler/smvae.xml").read_text()
+
+
+def written(folder: Path) -> list[str]:
+    names = list(generate.files(Shown(modalities=VISION_TOUCH)))
+    assert all((folder / name).is_file() for name in names)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["vision_touch", "OUT", "--topics", "lidar=/scan"], "unknown modality 'lidar'"),
+        (["vision_touch", "OUT", "--topics", "rgb"], "expected NAME=VALUE"),
+        (["/nowhere", "OUT"], "no such folder"),
+        (["vision_touch", "FILE/below"], "FILE"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line(
+    arguments: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "FILE").touch()
+    places = {"OUT": str(tmp_path), "FILE/below": str(tmp_path / "FILE/below")}
+    given = [places.get(a, a) for a in arguments]
+    assert generate.main(given) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("generate: ")
+    assert reason in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "config").exists()
+
+
+def test_help_names_every_file_and_shows_an_example() -> None:
+    command = [sys.executable, "-m", "smvae_tools.generate", "--help"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert all(name in text for name in FILES)
+    assert "--topics left=" in text
