@@ -6,6 +6,7 @@ the same in both.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import refusing
+from smvae_core.fusion import traits
 from smvae_core.fusion.rules import Observation
-from smvae_core.fusion.source import REFUSALS, Source
+from smvae_core.fusion.source import REFUSALS, Refusal, Source
 from smvae_core.messages import plausibility
 from smvae_core.runtime import Posterior, Runtime
 
@@ -58,6 +60,8 @@ class Perceiver:
         self._rejected, self._judged = rejected, judged
         self._sources: dict[str, Source] = {}
         self._embedded: dict[str, Any] = {}
+        self.used: Counter[str] = Counter()
+        """Samples of each modality that entered a latent, each counted once."""
 
     def configure(self, sources: Mapping[str, Source]) -> None:
         """Say how the messages of each modality are read, also while another thread perceives."""
@@ -71,7 +75,7 @@ class Perceiver:
         self,
         epoch: int,
         observation: Observation,
-        drop: Callable[[str, int, str], None],
+        drop: Callable[[str, int, str, str], None],
         observe: Callable[[int], Observation],
     ) -> Perceived | None:
         """Return the posterior of a moment; None when nothing of it can be used.
@@ -79,12 +83,12 @@ class Perceiver:
         Args:
             epoch: Of the samples; the same stamp in another epoch is another sample.
             observation: The moment.
-            drop: Takes modality, stamp [ns] and reason of a stored message that is bad.
+            drop: Takes modality, stamp [ns], reason and text of a stored message that is bad.
             observe: Gives the observation at a reference time [ns] without those.
         """
         while bad := self._embed(epoch, observation):
-            for name, reason in bad.items():
-                drop(name, observation.status[name].stamp_ns, reason)
+            for name, err in bad.items():
+                drop(name, observation.status[name].stamp_ns, err.reason, str(err))
             observation = observe(observation.reference_ns)
         if not observation.samples:
             return None
@@ -99,14 +103,14 @@ class Perceiver:
             Unforeseen: If its conversion fails without saying why.
         """
         modality = self._runtime.modality(name)
-        if modality.kind == "force_window":
+        if traits.is_window(modality):
             window: NDArray[Any] = value  # the collector made it of readings
             return window
         return self._sources[name].read(modality, value)
 
-    def _embed(self, epoch: int, observation: Observation) -> dict[str, str]:
-        """Embed the fused samples that are new; return the reason for each that is bad."""
-        bad = {}
+    def _embed(self, epoch: int, observation: Observation) -> dict[str, Refusal]:
+        """Embed the fused samples that are new; return the error of each that is bad."""
+        bad: dict[str, Refusal] = {}
         for name, value in observation.samples.items():
             key = (epoch, observation.status[name].stamp_ns, self._sources.get(name))
             if self._embedded.get(name) == key:
@@ -115,11 +119,12 @@ class Perceiver:
             try:
                 self._embed_one(name, value)
             except REFUSALS as err:
-                bad[name] = err.reason
+                bad[name] = err
                 if self._rejected is not None:
                     self._rejected(name, str(err))
             else:
                 self._embedded[name] = key
+                self.used[name] += 1
         return bad
 
     def _embed_one(self, name: str, value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.messages.corpus import Sample
-from smvae_core.fusion.trigger import bad_stamp
+from smvae_core.fusion.engine import bad_stamp
 from smvae_core.messages import REASONS, ConversionError, converter, plausibility, stamp_ns
 
 #: For what a stamp is refused, before its message is read.

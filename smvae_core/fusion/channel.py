@@ -5,6 +5,7 @@ The part of the collector that looks at a single modality. No ROS, no threads, n
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,13 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smvae_core.errors import ConfigError, SampleError
-from smvae_core.fusion.rules import FusionRule, default_limits
-from smvae_core.fusion.window import WINDOW_PERIOD_NS, resample_window
+from smvae_core.errors import ConfigError
+from smvae_core.fusion import traits
+from smvae_core.fusion.clocks import LONGEST_LAG_S, Doubt
+from smvae_core.fusion.rules import FusionRule, limits
 from smvae_core.modality import Modality
 
 #: Good samples that make a lost modality live again, so that the fused set does not flicker.
 GOOD_TO_LIVE = 2
+#: Reason that counts messages which are not newer than those before.
+NOT_INCREASING = "stamp not increasing"
 #: Stamps further than this behind the newest, two in a row, are a source that began again.
 RESTART_S = 1.0
 #: Nearer ones may be messages in disorder: so many in a row are none.
@@ -28,13 +32,12 @@ RESTART_MESSAGES = 5
 SAME_MOMENT_S = 0.005
 #: A gap as long as this is never taken for a period.
 LONGEST_PERIOD_S = 10.0
-#: What arrives further behind the others than this is not of their moment, whatever its rhythm.
-LONGEST_LAG_S = 0.2
+#: How far stamps lie ahead of the clock is measured so often; it does not change by the message.
+LEAD_PERIOD_S = 0.02
 
 _GAPS_KEPT = 20
 _LAGS_KEPT = 20
-_IMAGES_KEPT = 8  # 133 ms at 60 Hz: a reference of a camera that is slow to deliver
-_VALUES_KEPT = 2048  # 256 ms at 8 kHz: a window before such a reference
+_LEADS_KEPT = 20
 _stamp = attrgetter("stamp_ns")
 
 
@@ -53,6 +56,8 @@ class Channel:
     modality: Modality
     rule: FusionRule
     samples: deque[Sample] = field(init=False)
+    is_window: bool = field(init=False)
+    """Whether a sample is a window of readings."""
     received: int = 0
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
@@ -60,6 +65,16 @@ class Channel:
     """Newest stamp taken, also of a sample that was dropped since; 0 = none."""
     last_rejected_s: float | None = None
     last_rejected_ns: int = 0
+    first_rejection: str = ""
+    last_rejection: str = ""
+    lag_s: float = 0.0
+    """How far behind the moment messages are stamped when they arrive: nine in ten, at most."""
+    lead_s: float | None = None
+    """Corrected stamp minus the stamps' clock at arrival, median; None = not measured."""
+    doubt: Doubt | None = None
+    """What is wrong with its stamps beside those of others."""
+    granted_s: float = 0.0
+    """How far beyond LONGEST_LAG_S it may lag: clocks differ, and nobody knows whose is wrong."""
     publishers: int | None = None
     """How many publishers there are; None = unknown."""
     period_s: float | None = None
@@ -71,13 +86,22 @@ class Channel:
     _arrival_gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS_KEPT))
     _taken_s: float = 0.0
     _after_silence: bool = False
+    _leads_s: deque[float] = field(default_factory=lambda: deque(maxlen=_LEADS_KEPT))
+    lead_taken_s: float = -math.inf
+    """When `lead_s` was measured last."""
     _good_needed: int = 0
+    _span_s: float = field(init=False)
+    _may_follow: bool = field(init=False)
+    _offset_ns: int = field(init=False)
     _behind: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Raises ConfigError if the rule cannot be this modality's."""
+        self.is_window = traits.is_window(self.modality)
+        self._span_s = traits.span_s(self.modality)
+        self._may_follow = traits.may_follow(self.modality)
+        self.samples = deque(maxlen=traits.kept(self.modality))
         self.set_rule(self.rule)
-        self.samples = deque(maxlen=_IMAGES_KEPT if self.modality.is_image else _VALUES_KEPT)
 
     def set_rule(self, rule: FusionRule) -> None:
         """Change the rule; samples and counts stay.
@@ -85,12 +109,20 @@ class Channel:
         Raises:
             ConfigError: If it would hold a force window.
         """
-        if rule.hold_last_s and self.modality.kind == "force_window":
+        if rule.hold_last_s and self.is_window:
             raise ConfigError(
                 f"hold_last_s of {self.modality.name} must be 0, got {rule.hold_last_s:g}: a force "
                 "window is never used again once its readings stopped"
             )
+        if rule.stamp_offset_s != self.rule.stamp_offset_s:
+            self._forget_clock()
         self.rule = rule
+        self._offset_ns = round(rule.stamp_offset_s * 1e9)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether its clock is so wrong that nothing is made of its samples."""
+        return self.doubt is not None and self.doubt.left_out
 
     @property
     def last_arrival_s(self) -> float | None:
@@ -102,28 +134,25 @@ class Channel:
         A camera that takes 60 ms to deliver is 60 to 93 ms behind a force sensor that takes none,
         at 30 Hz: without its lag it would never be fused beside it.
         """
-        skew, age = self.rule.max_skew_s, self.rule.max_age_s
-        if skew is None:
-            skew = default_limits(self.modality, self.period_s)[0] + self.lag_s
-        return skew, self._measured_age_s() if age is None else age
+        return self.max_skew_s(), self.max_age_s()
 
-    @property
-    def lag_s(self) -> float:
-        """How far behind the moment messages are stamped when they arrive: nine in ten, at most.
+    def max_skew_s(self) -> float:
+        given = self.rule.max_skew_s
+        if given is not None:
+            return given
+        return limits(self.period_s, self._span_s)[0] + self.lag_s
 
-        Among stamps alone, so that hosts whose clocks differ are measured by the same rule.
-        """
-        if len(self._lags_s) < 3:
-            return 0.0
-        return min(sorted(self._lags_s)[len(self._lags_s) * 9 // 10], LONGEST_LAG_S)
+    def max_age_s(self) -> float:
+        given = self.rule.max_age_s
+        return self._measured_age_s() if given is None else given
 
     def _measured_age_s(self) -> float:
         periods = [p for p in (self.period_s, self.arrival_period_s) if p is not None]
-        return default_limits(self.modality, max(periods, default=None))[1]
+        return limits(max(periods, default=None), self._span_s)[1]
 
     def corrected_ns(self, stamp_ns: int) -> int:
         """Return when a sample with this stamp happened."""
-        return stamp_ns - round(self.rule.stamp_offset_s * 1e9)
+        return stamp_ns - self._offset_ns
 
     # --- what arrives ----------------------------------------------------------------------------
 
@@ -142,7 +171,14 @@ class Channel:
         far = self.newest_ns - stamp_ns > RESTART_S * 1e9
         return len(self._behind) >= (2 if far else RESTART_MESSAGES)
 
-    def add(self, stamp_ns: int, value: Any, now_s: float, moment_ns: int | None = None) -> bool:
+    def add(
+        self,
+        stamp_ns: int,
+        value: Any,
+        now_s: float,
+        moment_ns: int | None = None,
+        clock_ns: int = 0,
+    ) -> bool:
         """Store a sample; one whose stamp does not increase is rejected. Return which.
 
         Args:
@@ -150,9 +186,10 @@ class Channel:
             value: The message, or a force reading (C,).
             now_s: Steady clock.
             moment_ns: What a latent would be made of without it; None = of nothing.
+            clock_ns: The stamps' clock at its arrival; 0 = not known.
         """
         if stamp_ns <= self.newest_ns:
-            self.reject(stamp_ns, now_s, "stamp not increasing")
+            self.reject(stamp_ns, now_s, NOT_INCREASING)
             return False
         if self.newest_ns:
             self._measure((stamp_ns - self.newest_ns) * 1e-9, now_s - self._taken_s)
@@ -160,10 +197,21 @@ class Channel:
             self._enliven(now_s - self.samples[-1].arrival_s)
         if moment_ns is not None:
             self._lags_s.append(max(0.0, (moment_ns - self.corrected_ns(stamp_ns)) * 1e-9))
+            self._measure_lag()
+        if clock_ns > 0 and now_s - self.lead_taken_s >= LEAD_PERIOD_S:
+            self.lead_taken_s = now_s
+            self._leads_s.append((self.corrected_ns(stamp_ns) - clock_ns) * 1e-9)
+            self.lead_s = sorted(self._leads_s)[len(self._leads_s) // 2]
         self.newest_ns, self._taken_s = stamp_ns, now_s
         self.samples.append(Sample(stamp_ns, value, now_s))
         self.received += 1
         return True
+
+    def _measure_lag(self) -> None:
+        """Measure among stamps alone, so that hosts whose clocks differ are measured alike."""
+        if len(self._lags_s) >= 3:
+            lag_s = sorted(self._lags_s)[len(self._lags_s) * 9 // 10]
+            self.lag_s = min(lag_s, LONGEST_LAG_S + self.granted_s)
 
     def _measure(self, stamp_gap_s: float, arrival_gap_s: float) -> None:
         """Take a gap for a period, but not a silence; two silences in a row are a slower source."""
@@ -187,29 +235,31 @@ class Channel:
         Nobody can be lost whose period is not known yet, nor whose last sample may be held.
         """
         known = self.rule.max_age_s is not None or self.period_s is not None
-        if known and not self.rule.hold_last_s and quiet_s > self.limits()[1]:
+        if known and not self.rule.hold_last_s and quiet_s > self.max_age_s():
             self._good_needed = GOOD_TO_LIVE
         self._good_needed = max(0, self._good_needed - 1)
 
-    def reject(self, stamp_ns: int, now_s: float, reason: str) -> None:
-        """Count a message that is no sample."""
+    def reject(self, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
+        """Count a message that is no sample, by its reason; `text` says more."""
         self.rejected += 1
+        self.last_rejection = text or reason
+        self.first_rejection = self.first_rejection or self.last_rejection
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         self.last_rejected_s, self.last_rejected_ns = now_s, stamp_ns
 
-    def drop(self, stamp_ns: int, now_s: float, reason: str) -> None:
+    def drop(self, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
         """Take back a sample that turned out to be bad when it was decoded."""
         for index, sample in enumerate(self.samples):
             if sample.stamp_ns == stamp_ns:
                 del self.samples[index]
                 self.received -= 1
                 break
-        self.reject(stamp_ns, now_s, reason)
+        self.reject(stamp_ns, now_s, reason, text)
 
     def flush(self) -> None:
         """Forget samples and rhythm (time jumped); counts stay, and the next sample is a first."""
         self.samples.clear()
-        self._lags_s.clear()
+        self._forget_clock()
         self._stamp_gaps_s.clear()
         self._arrival_gaps_s.clear()
         self._behind.clear()
@@ -218,9 +268,21 @@ class Channel:
         self._after_silence = False
         self.last_rejected_s = None
 
+    def _forget_clock(self) -> None:
+        self.forget_lag()
+        self._leads_s.clear()
+        self.lead_s = self.doubt = None
+        self.granted_s, self.lead_taken_s = 0.0, -math.inf
+
+    def forget_lag(self) -> None:
+        """Measure the lag anew: the moments that it was measured against were wrong."""
+        self._lags_s.clear()
+        self.lag_s = 0.0
+
     def reset_counts(self) -> None:
         """Count from zero again (a new activation)."""
         self.received = self.rejected = 0
+        self.first_rejection = self.last_rejection = ""
         self.reasons.clear()
 
     # --- what is known at a moment ---------------------------------------------------------------
@@ -230,7 +292,7 @@ class Channel:
         arrival = self.last_arrival_s
         return (
             arrival is not None
-            and now_s - arrival <= self.limits()[1]
+            and now_s - arrival <= self.max_age_s()
             and not (self._good_needed and not self.rule.hold_last_s)
         )
 
@@ -252,38 +314,55 @@ class Channel:
     def pick(self, reference_ns: int) -> int | None:
         """Return the index of the newest sample up to the reference.
 
-        Of images that have none within max_skew_s, the oldest newer one: an image a little later
-        shows the same scene, a later command or reading is not known yet at the reference.
+        Where a later one may stand for it and none lies within max_skew_s, the oldest newer one.
         """
-        limit_ns = reference_ns + round(self.rule.stamp_offset_s * 1e9)
+        limit_ns = reference_ns + self._offset_ns
         after = bisect_right(self.samples, limit_ns, key=_stamp)
-        skew_ns = self.limits()[0] * 1e9
+        skew_ns = self.max_skew_s() * 1e9
         near = after > 0 and limit_ns - self.samples[after - 1].stamp_ns <= skew_ns
-        if self.modality.is_image and not near and after < len(self.samples):
+        if self._may_follow and not near and after < len(self.samples):
             nearer = after == 0 or self.samples[after].stamp_ns - limit_ns <= skew_ns
             return after if nearer else after - 1
         return after - 1 if after else None
 
     def value(self, index: int) -> Any:
-        """Return the sample at `index`; None when a force window is not covered yet."""
-        if self.modality.kind != "force_window":
-            return self.samples[index].value
-        length = self.modality.shape[1]
-        end_ns = self.samples[index].stamp_ns
-        start_ns = end_ns - (length - 1) * WINDOW_PERIOD_NS
-        first = max(0, bisect_right(self.samples, start_ns, key=_stamp) - 1)
-        readings = [self.samples[i] for i in range(first, index + 1)]
-        try:
-            return resample_window(
-                np.array([r.stamp_ns for r in readings], np.int64),
-                np.array([r.value for r in readings]),
-                end_ns,
-                length=length,
-                min_samples=self.rule.min_samples,
-                name=self.modality.name,
-            )
-        except SampleError:
-            return None
+        """Return the sample at `index`.
+
+        Raises:
+            SampleError: If a window is not covered by its readings.
+        """
+        start_ns = self.samples[index].stamp_ns - round(self._span_s * 1e9)
+        first = (
+            max(0, bisect_right(self.samples, start_ns, key=_stamp) - 1)
+            if self.is_window
+            else index
+        )
+        kept = [self.samples[i] for i in range(first, index + 1)]
+        stamps_ns = np.array([s.stamp_ns for s in kept], np.int64)
+        values = [s.value for s in kept]
+        return traits.assemble(self.modality, stamps_ns, values, self.rule.min_samples)
+
+    def unfused(self, now_s: float, behind_s: float) -> str:
+        """Return why the sample that was picked for a reference is not used.
+
+        Args:
+            now_s: Steady clock.
+            behind_s: The reference minus when it happened; NaN = none was picked.
+        """
+        quiet_s = now_s - (self.last_arrival_s or 0.0)
+        if self.last_arrival_s is None:
+            return "nothing since it was dropped or forgotten"
+        if quiet_s > self.max_age_s():
+            return f"nothing for {quiet_s:.2f} s, {self.max_age_s():.2f} s allowed (max_age_s)"
+        if self._good_needed and not self.rule.hold_last_s:
+            return "lost, and one good message since: the next makes it live"
+        if math.isnan(behind_s):
+            return "every sample is newer than the reference time"
+        side = "behind" if behind_s > 0 else "ahead of"
+        return (
+            f"{abs(behind_s):.3f} s {side} the reference time, {self.max_skew_s():.3f} s allowed "
+            "(max_skew_s)"
+        )
 
 
 def _median(gaps_s: deque[float]) -> float | None:

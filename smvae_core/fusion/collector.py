@@ -16,7 +16,9 @@ The rules, per modality (`FusionRule`) at a reference time, which is a stamp cor
   sample accompanies fresh ones; alone it is STALE, so that no old sample ever makes a latent.
 - ABSENT: nothing received, or nobody publishes any more.
 - REJECTED: the newest message was refused.
-- STALE: everything else.
+- STALE: everything else, also whose clock runs ahead of a majority's (`clocks`).
+
+A state other than FUSED carries its reason in words.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from smvae_core.errors import SampleError
 from smvae_core.fusion.channel import Channel
+from smvae_core.fusion.clocks import doubts
 from smvae_core.fusion.rules import FusionRule, FusionState, ModalityStatus, Observation
 from smvae_core.modality import Modality, find
 
@@ -52,6 +56,8 @@ class Collector:
         self._channels = {
             m.name: Channel(modality=m, rule=rules.get(m.name, FusionRule())) for m in modalities
         }
+        self.trusted = ""
+        """A modality that is never left out for its clock: the one that asks for latents."""
 
     def set_rule(self, name: str, rule: FusionRule) -> None:
         """Change one modality's rule; its samples stay.
@@ -62,45 +68,74 @@ class Collector:
         find(self.modalities, name)
         self._channels[name].set_rule(rule)
 
-    def rule(self, name: str) -> FusionRule:
-        """Return the rule in force of one modality."""
-        return self._channels[name].rule
+    def channel(self, name: str) -> Channel:
+        """Return what is known of one modality."""
+        return self._channels[name]
 
-    def set_publishers(self, name: str, count: int) -> None:
-        """Say how many publishers a modality has; never said = unknown."""
+    def set_publishers(self, name: str, count: int | None) -> None:
+        """Say how many publishers a modality has; None, or never said = unknown."""
         self._channels[name].publishers = count
 
-    def restarted(self, name: str, stamp_ns: int) -> bool:
-        """Judge the stamp of one more message, before `add`: did its source begin again?
-
-        Then everything is to be flushed: a looped bag restarts all topics, one after the other.
-        One message out of order is no restart; see `Channel.restarted`.
-        """
-        return self._channels[name].restarted(stamp_ns)
-
     def add(
-        self, name: str, stamp_ns: int, value: Any, now_s: float, moment_ns: int | None = None
+        self,
+        name: str,
+        stamp_ns: int,
+        value: Any,
+        now_s: float,
+        moment_ns: int | None = None,
+        clock_ns: int = 0,
     ) -> bool:
         """Store a sample (of a force window: one reading (C,)) that arrived at `now_s`.
 
         A stamp that does not increase is rejected and counted; returns whether it was taken. Its
-        lag is measured against `moment_ns`, where that is given; see `Channel.add`.
+        lag is measured against `moment_ns` and its clock against `clock_ns`, where they are given;
+        see `Channel.add`.
         """
-        return self._channels[name].add(stamp_ns, value, now_s, moment_ns)
+        channel = self._channels[name]
+        measured = channel.lead_taken_s
+        taken = channel.add(stamp_ns, value, now_s, moment_ns, clock_ns)
+        if channel.lead_taken_s != measured:
+            self._compare_clocks(now_s)
+        return taken
 
-    def reject(self, name: str, stamp_ns: int, now_s: float, reason: str) -> None:
+    def _compare_clocks(self, now_s: float) -> None:
+        """Judge whose stamps can be right, and what may lag how far."""
+        channels = self._channels.values()
+        ahead = any(c.lead_s is not None and c.lead_s > 0.0 for c in channels)
+        if not ahead and not any(c.doubt for c in channels):
+            return
+        leads_s = {
+            c.modality.name: c.lead_s
+            for c in channels
+            if c.lead_s is not None and c.rule.enabled and c.live(now_s)
+        }
+        found = doubts(leads_s, self.trusted)
+        granted_s = max((abs(d.offset_s) for d in found.values() if not d.left_out), default=0.0)
+        before = [c.left_out for c in channels]
+        for name, channel in self._channels.items():
+            channel.doubt, channel.granted_s = found.get(name), granted_s
+        if before != [c.left_out for c in channels]:
+            for channel in channels:
+                channel.forget_lag()
+
+    def reject(self, name: str, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
         """Count a sample that failed validation."""
-        self._channels[name].reject(stamp_ns, now_s, reason)
+        self._channels[name].reject(stamp_ns, now_s, reason, text)
 
-    def drop(self, name: str, stamp_ns: int, now_s: float, reason: str) -> None:
+    def drop(self, name: str, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
         """Take back a stored sample that turned out to be bad when it was decoded."""
-        self._channels[name].drop(stamp_ns, now_s, reason)
+        self._channels[name].drop(stamp_ns, now_s, reason, text)
 
     def newest_ns(self, name: str | None = None) -> int | None:
-        """Return the newest corrected stamp of one modality or of any enabled one, None without."""
+        """Return the newest corrected stamp of one modality or of all that may be fused.
+
+        None if there is none.
+        """
         channels = self._channels.values() if name is None else (self._channels[name],)
         stamps = [
-            c.corrected_ns(c.samples[-1].stamp_ns) for c in channels if c.rule.enabled and c.samples
+            c.corrected_ns(c.samples[-1].stamp_ns)
+            for c in channels
+            if c.samples and c.rule.enabled and not c.left_out
         ]
         return max(stamps, default=None)
 
@@ -129,37 +164,46 @@ class Collector:
             name
             for name, channel in self._channels.items()
             if channel.rule.enabled
+            and not channel.left_out
             and channel.live(now_s)
             and not channel.has_moment(reference_ns)
             and (within_s is None or channel.due(now_s, within_s))
         )
 
-    def observe(self, now_s: float, reference_ns: int | None = None) -> Observation:
+    def observe(
+        self, now_s: float, reference_ns: int | None = None, *, everything: bool = False
+    ) -> Observation:
         """Return what belongs to the reference time (default: the newest stamp of all).
 
         Args:
             now_s: Steady clock, for ages.
             reference_ns: Corrected stamp of the trigger.
+            everything: As if no modality were disabled.
         """
         if reference_ns is None:
             reference_ns = self.newest_ns() or 0
         samples: dict[str, Any] = {}
         status = {}
         for name, channel in self._channels.items():
-            status[name], sample = _judge(channel, now_s, reference_ns)
+            status[name], sample = _judge(
+                channel, now_s, reference_ns, channel.rule.enabled or everything
+            )
             if sample is not None:
                 samples[name] = sample
         if all(status[name].held for name in samples):
             for name in samples:
                 status[name].state, status[name].held = FusionState.STALE, False
+                status[name].reason = "held, and nothing fresh beside it"
             samples = {}
         return Observation(reference_ns=reference_ns, samples=samples, status=status)
 
 
-def _judge(channel: Channel, now_s: float, reference_ns: int) -> tuple[ModalityStatus, Any]:
+def _judge(
+    channel: Channel, now_s: float, reference_ns: int, enabled: bool
+) -> tuple[ModalityStatus, Any]:
     """Return one modality's status and, if fused, its sample."""
-    rule = channel.rule
-    index = channel.pick(reference_ns) if rule.enabled else None
+    rule, doubt = channel.rule, channel.doubt
+    index = channel.pick(reference_ns) if enabled else None
     stamp = channel.samples[index].stamp_ns if index is not None else 0
     behind_s = (reference_ns - channel.corrected_ns(stamp)) * 1e-9 if stamp else float("nan")
     max_skew_s, max_age_s = channel.limits()
@@ -174,32 +218,41 @@ def _judge(channel: Channel, now_s: float, reference_ns: int) -> tuple[ModalityS
         max_skew_s=max_skew_s,
         max_age_s=max_age_s,
         lag_s=channel.lag_s,
-        live=rule.enabled and channel.live(now_s),
+        live=enabled and channel.live(now_s),
+        first_rejection=channel.first_rejection,
     )
-    if not rule.enabled:
+    if not enabled:
         return status, None
+    if doubt is not None:
+        status.reason, status.suggested_offset_s = doubt.text, doubt.offset_s
     sample = None
-    if index is not None:
+    if index is not None and not channel.left_out:
         fresh = status.live and abs(behind_s) <= max_skew_s
         quiet_s = now_s - (channel.last_arrival_s or 0.0)
         held = not fresh and behind_s >= 0.0 and max(behind_s, quiet_s) <= rule.hold_last_s
         if fresh or held:
-            sample = channel.value(index)
-            status.held = held
+            try:
+                sample = channel.value(index)
+                status.held = held
+            except SampleError as err:
+                status.reason = err.reason
     if sample is not None:
         status.state = FusionState.FUSED
-    else:
-        status.state = _unfused(channel)
-        if status.state is FusionState.REJECTED and not stamp:
-            status.stamp_ns = channel.last_rejected_ns
+        return status, sample
+    status.state, reason = _unfused(channel, now_s, behind_s)
+    status.reason = status.reason or reason
+    if status.state is FusionState.REJECTED and not stamp:
+        status.stamp_ns = channel.last_rejected_ns
     return status, sample
 
 
-def _unfused(channel: Channel) -> FusionState:
+def _unfused(channel: Channel, now_s: float, behind_s: float) -> tuple[FusionState, str]:
     """Return why an enabled modality has no sample for the reference."""
     if channel.publishers == 0:
-        return FusionState.ABSENT
+        return FusionState.ABSENT, "nobody publishes"
     rejected, arrival = channel.last_rejected_s, channel.last_arrival_s
     if rejected is not None and (arrival is None or rejected >= arrival):
-        return FusionState.REJECTED
-    return FusionState.STALE if channel.received else FusionState.ABSENT
+        return FusionState.REJECTED, f"the newest message was refused: {channel.last_rejection}"
+    if not channel.received:
+        return FusionState.ABSENT, "no message yet"
+    return FusionState.STALE, channel.unfused(now_s, behind_s)

@@ -1,27 +1,64 @@
-"""Messages in the order of their arrival -> what is due and when, as the node's thread paces it.
+"""THE engine: which message is taken, which asks for a latent, of which moment, and when it is due.
 
-No ROS, no threads, no clock: the caller passes steady times in. Which message asks for a latent and
-who is waited for is the node's own `Trigger`; here is what its inference thread does with the
-clock: the limited rate and the end of a wait. A bag is fed through this with its receive times.
+No I/O, no threads, no clock of its own. The node's mailbox locks it and waits until it is due, a
+bag evaluator calls it with the times at which messages were received: what it decides is the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from smvae_core.errors import ConfigError
+from smvae_core.fusion.channel import NOT_INCREASING, Channel
 from smvae_core.fusion.collector import Collector
-from smvae_core.fusion.rules import TRIGGERS, FusionRule, Observation, Pace
-from smvae_core.fusion.trigger import Trigger, bad_stamp
+from smvae_core.fusion.rules import (
+    TRIGGERS,
+    FusionRule,
+    FusionState,
+    ModalityStatus,
+    Observation,
+    Pace,
+)
+from smvae_core.fusion.source import REFUSALS, Source
+from smvae_core.messages import CONVERTERS, stamp_ns
 from smvae_core.modality import Modality
 
 
-@dataclass(frozen=True, kw_only=True)
-class Due:
-    """One latent that is to be made."""
+class Stamps(NamedTuple):
+    """When a message came."""
+
+    now_s: float
+    """Steady clock."""
+    clock_ns: int = 0
+    """The stamps' clock; 0 = simulated time that has not started, which says nothing."""
+    source_ns: int = 0
+    """When its publisher sent it, system clock of that host; 0 = the middleware does not say."""
+    received_ns: int = 0
+    """When the middleware received it, system clock; 0 = it does not say."""
+
+
+class Verdict(NamedTuple):
+    """What became of one message."""
+
+    stamp_ns: int
+    value: Any = None
+    """What was stored: the message, or of a force reading its array (C,)."""
+    reason: str = ""
+    """Why it was refused, the word that is counted; '' = it was stored."""
+    text: str = ""
+    """The same for people, where there is more to say."""
+    restarted: bool = False
+    """Whether its source began again, so that everything before it was forgotten."""
+    wakes: bool = False
+    """Whether `due` answers otherwise than before."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one latent is to be made of."""
 
     epoch: int
     observation: Observation
@@ -29,86 +66,269 @@ class Due:
     """Steady time at which it was taken."""
     arrival_s: float
     """Steady time at which the message arrived that asked for it."""
+    trigger: str = ""
+    """Modality of that message."""
+    source_ns: int = 0
+    """Of that message, see `Stamps`."""
+    received_ns: int = 0
+    """Of that message, see `Stamps`."""
 
 
-class Feed:
-    """A trigger and the times at which its moments are taken."""
+def bad_stamp(stamp_ns: int, clock_ns: int, max_future_s: float) -> str:
+    """Return why a stamp cannot be right, or ''.
+
+    Args:
+        stamp_ns: Of a message.
+        clock_ns: The stamps' clock; 0 = simulated time that has not started, which says nothing.
+        max_future_s: How far ahead of that clock a stamp may be.
+    """
+    if stamp_ns <= 0:
+        return "zero stamp"
+    if clock_ns > 0 and stamp_ns - clock_ns > max_future_s * 1e9:
+        return "future stamp"
+    return ""
+
+
+class Engine:
+    """Turns arriving messages into moments, and says when each is due.
+
+    - `any`: every new sample of an enabled modality asks; the moment is the newest stamp of all.
+    - `timer`: as `any`, taken on a grid of the highest rate, without collecting.
+    - a modality's name: only its samples ask; the moment is its newest stamp.
+
+    Before a moment is taken the engine collects, for a bounded time: with a modality, until all
+    live others have reached its moment; with `any`, only for those whose rhythm says that they are
+    due within that time. A burst of several sensors then makes one latent, and its second message
+    does not wait for the next slot of a limited rate.
+    """
 
     def __init__(
-        self, modalities: tuple[Modality, ...], rules: Mapping[str, FusionRule], pace: Pace
+        self,
+        modalities: tuple[Modality, ...],
+        rules: Mapping[str, FusionRule],
+        pace: Pace,
+        sources: Mapping[str, Source] | None = None,
+        *,
+        epoch: int = 1,
     ) -> None:
-        """Start empty, in epoch 1 as a node that was activated once.
+        """Start empty.
 
         Args:
             modalities: What the model knows.
             rules: One per modality; missing ones use the defaults.
             pace: When latents are made.
+            sources: How the messages of each modality are read; None = as each kind's default.
+            epoch: To begin with: that of the model before this one, so that it only ever rises.
 
         Raises:
             ConfigError: If the trigger is neither 'any', nor 'timer', nor an enabled modality.
             UnknownModality: If a rule names no modality.
         """
+        self.modalities = modalities
         self.collector = Collector(modalities, rules)
-        self.pace, self.epoch = pace, 1
-        enabled = (m.name for m in modalities if self.collector.rule(m.name).enabled)
+        self.epoch = epoch
+        self.pending = False
+        """Whether something asks for a latent."""
+        self.arrival_s = 0.0
+        """When the newest message that asked arrived; once collecting, the one it began with."""
+        self.missed = 0
+        """Samples that asked for a latent and were replaced by the next of their modality before
+        one was made. Readings of a window are no such samples: one latent is of many."""
+        self._asked: set[str] = set()
+        self._sent = ("", 0, 0)
+        self._ticks: dict[str, tuple[int, int]] = {}
+        self._pending_s = 0.0
+        self._next_s = -math.inf
+        self._deadline_s: float | None = None
+        self._reference_ns = 0
+        found = sources or {
+            m.name: Source(converter=CONVERTERS[m.kind]) for m in modalities if m.kind in CONVERTERS
+        }
+        self.configure(rules, pace, found)
+
+    def configure(
+        self, rules: Mapping[str, FusionRule], pace: Pace, sources: Mapping[str, Source]
+    ) -> None:
+        """Use other rules, pace and sources from now on; samples stay.
+
+        Raises:
+            ConfigError: If the trigger is neither 'any', nor 'timer', nor an enabled modality.
+        """
+        for name, rule in rules.items():
+            self.collector.set_rule(name, rule)
+        enabled = (m.name for m in self.modalities if self.collector.channel(m.name).rule.enabled)
         known = (*TRIGGERS, *enabled)
         if pace.trigger not in known:
             raise ConfigError(f"trigger must be one of {', '.join(known)}, got '{pace.trigger}'")
-        self._trigger = Trigger(self.collector, pace.trigger)
-        self._pending_s = math.inf
-        self._next_s = -math.inf
-        self._deadline_s: float | None = None
+        self.pace, self._sources = pace, dict(sources)
+        self._by_any = pace.trigger in TRIGGERS
+        self.collector.trusted = "" if self._by_any else pace.trigger
+        self._collects = pace.trigger != "timer" and pace.collect_timeout_s > 0.0
 
-    def bad_stamp(self, stamp_ns: int, clock_ns: int) -> str:
-        """Return why a stamp cannot be right at this time of the stamps' clock, or ''."""
-        return bad_stamp(stamp_ns, clock_ns, self.pace.max_future_s)
+    # --- what arrives ----------------------------------------------------------------------------
 
-    def put(self, name: str, stamp_ns: int, value: Any, now_s: float) -> bool:
-        """Take one sample that arrived now (of a force window: one reading (C,)).
+    def receive(self, name: str, message: Any, stamps: Stamps) -> Verdict:
+        """Check one message and store it, or count why not.
 
-        Returns:
-            Whether its source began again, so that everything was forgotten before it.
+        Force readings become arrays here (six numbers); images are decoded when they are used. A
+        message without header counts as acquired when it came.
         """
-        restarted = self.collector.restarted(name, stamp_ns)
+        source, channel = self._sources[name], self.collector.channel(name)
+        stamped, frame_id = source.converter.stamped, source.frame_id
+        stamp = stamp_ns(message, None if stamped else self._tick_ns(name, stamps.clock_ns))
+        reason = bad_stamp(stamp, stamps.clock_ns, self.pace.max_future_s)
+        text = ""
+        if not reason and frame_id and stamped and message.header.frame_id != frame_id:
+            reason = "frame"
+            text = f"{name}: frame: expected {frame_id}, got {message.header.frame_id}"
+        value = message
+        if not reason and channel.is_window:
+            try:
+                value = source.read(channel.modality, message)
+            except REFUSALS as err:
+                reason, text = err.reason, str(err)
+        if reason:
+            channel.reject(stamp, stamps.now_s, reason, text)
+            return Verdict(stamp, reason=reason, text=text)
+        return self.put(name, stamp, value, stamps)
+
+    def put(self, name: str, stamp_ns: int, value: Any, stamps: Stamps) -> Verdict:
+        """Store what was read of a message, unless its stamp does not increase.
+
+        Where its source began again everything before it is forgotten: a looped bag restarts all
+        topics, one after the other.
+        """
+        channel, now_s = self.collector.channel(name), stamps.now_s
+        restarted = channel.restarted(stamp_ns)
         if restarted:
-            self._trigger.flush()
-            self._deadline_s = None
-            self.epoch += 1
-        waiting = self._trigger.pending
-        self._trigger.add(name, stamp_ns, value, now_s)
-        if self._trigger.pending and not waiting:
-            self._pending_s = now_s
-        return restarted
+            self.flush()
+        moment_ns = self._moment_ns()
+        if not self.collector.add(name, stamp_ns, value, now_s, moment_ns, stamps.clock_ns):
+            return Verdict(stamp_ns, reason=NOT_INCREASING, restarted=restarted)
+        wakes = self._ask(channel, stamps) if self._asks(channel) else False
+        if self._deadline_s is not None:
+            wakes = not self.awaited(now_s)
+        return Verdict(stamp_ns, value, restarted=restarted, wakes=wakes or restarted)
+
+    def _asks(self, channel: Channel) -> bool:
+        if not self._by_any:
+            return channel.modality.name == self.pace.trigger and channel.rule.enabled
+        return channel.rule.enabled and not channel.left_out
+
+    def _ask(self, channel: Channel, stamps: Stamps) -> bool:
+        """Note that a sample asks for a latent; return whether none was asked for before."""
+        name = channel.modality.name
+        if self._deadline_s is None:
+            self.arrival_s = stamps.now_s
+            self._sent = (name, stamps.source_ns, stamps.received_ns)
+            if not channel.is_window:
+                self.missed += name in self._asked
+                self._asked.add(name)
+        if self.pending:
+            return False
+        self.pending, self._pending_s = True, stamps.now_s
+        return True
+
+    def _tick_ns(self, name: str, clock_ns: int) -> int:
+        """Return the stamp of a message without header: now, told apart within one tick.
+
+        Zero while simulated time has not started, so that the message is rejected.
+        """
+        tick, count = self._ticks.get(name, (-1, 0))
+        count = count + 1 if tick == clock_ns else 0
+        self._ticks[name] = (clock_ns, count)
+        return clock_ns + count if clock_ns > 0 else 0
+
+    def drop(self, name: str, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
+        """Take back a stored message that turned out to be bad when it was decoded."""
+        self.collector.drop(name, stamp_ns, now_s, reason, text)
+
+    def flush(self) -> None:
+        """Forget all samples and whoever asked, and begin a new epoch (time jumped)."""
+        self.collector.flush()
+        self.pending, self._deadline_s = False, None
+        self._asked.clear()
+        self._ticks.clear()
+        self.epoch += 1
+
+    def reset_counts(self) -> None:
+        """Count from zero again (a new activation)."""
+        self.collector.reset_counts()
+        self.missed = 0
+
+    # --- when a latent is made -------------------------------------------------------------------
+
+    def due(self, now_s: float) -> float:
+        """Return when to take, if nothing else comes: not after now = now; infinity = nobody asks.
+
+        Ask again at that time, and whenever a verdict says that it wakes.
+        """
+        if not self.pending:
+            return math.inf
+        if self._deadline_s is None:
+            start_s = max(self._pending_s, self._next_s)
+            if now_s < start_s or not self._collects:
+                return start_s
+            self._deadline_s = now_s + self.pace.collect_timeout_s
+            self._reference_ns = self._moment_ns() or 0
+        return self._deadline_s if self.awaited(now_s) else now_s
 
     @property
     def collecting(self) -> bool:
         """Whether a latent is due and waits for what else belongs to its moment."""
         return self._deadline_s is not None
 
-    def due_s(self) -> float:
-        """Return when the next latent is due if nothing else comes; infinity if nobody asks."""
-        if not self._trigger.pending:
-            return math.inf
-        if self._deadline_s is not None:
-            return self._deadline_s
-        return max(self._pending_s, self._next_s)
+    def awaited(self, now_s: float) -> tuple[str, ...]:
+        """Return the modalities that are worth waiting for; none unless collecting."""
+        within_s = (self._deadline_s or 0.0) - now_s
+        if self._deadline_s is None or within_s <= 0.0:
+            return ()
+        due_s = within_s if self._by_any else None
+        return self.collector.awaited(self._reference_ns, now_s, due_s)
 
-    def ready(self, now_s: float) -> bool:
-        """Return whether the latent that is due is to be taken now; False = collect, or go on so.
-
-        Call it at `due_s()`, and while `collecting` after every message.
-        """
-        if self.pace.trigger == "timer" or self.pace.collect_timeout_s <= 0.0:
-            return True
-        if self._deadline_s is None:
-            self._trigger.begin()
-            self._deadline_s = now_s + self.pace.collect_timeout_s
-        return not self._trigger.awaited(now_s, self._deadline_s - now_s)
-
-    def take(self, now_s: float) -> Due:
+    def take(self, now_s: float) -> Taken:
         """Return what belongs to the moment, and wait for the next one."""
-        arrival_s = self._trigger.arrival_s
-        self._deadline_s = None
+        self.pending, self._deadline_s = False, None
+        self._asked.clear()
         self._next_s = max(self._next_s + 1.0 / self.pace.max_rate_hz, now_s)
-        observation = self._trigger.take(now_s)
-        return Due(epoch=self.epoch, observation=observation, at_s=now_s, arrival_s=arrival_s)
+        observation = self.collector.observe(now_s, self._moment_ns())
+        return Taken(self.epoch, observation, now_s, self.arrival_s, *self._sent)
+
+    def pass_time(self, now_s: float, until_s: float) -> Iterator[Taken]:
+        """Yield what falls due from a time on and before another, if nothing comes between."""
+        while (due_s := self.due(now_s)) < until_s:
+            if due_s <= now_s:
+                yield self.take(now_s)
+            else:
+                now_s = due_s
+
+    # --- what is known ---------------------------------------------------------------------------
+
+    def observe(self, now_s: float, reference_ns: int | None = None) -> Observation:
+        """Return the observation at a reference time, whoever asks; see `Collector.observe`."""
+        return self.collector.observe(now_s, reference_ns)
+
+    def statuses(self, now_s: float, clock_ns: int) -> dict[str, ModalityStatus]:
+        """Return what is known of every modality now, for who has no latent to look at.
+
+        States are those of the newest moment, as a latent would have them; ages are by the stamps'
+        clock, so that they grow when everything has stopped.
+
+        Args:
+            now_s: Steady clock.
+            clock_ns: The stamps' clock; 0 = simulated time that has not started, which says
+                nothing: ages are then those at the newest stamp of all.
+        """
+        observation = self.collector.observe(now_s)
+        for each in observation.status.values() if clock_ns > 0 else ():
+            each.age_s += (clock_ns - observation.reference_ns) * 1e-9  # NaN stays NaN
+        return observation.status
+
+    def blind(self, now_s: float) -> bool:
+        """Return whether nothing alive can ask for a latent."""
+        status = self.collector.observe(now_s, self._moment_ns()).status
+        asking = status.values() if self._by_any else (status[self.pace.trigger],)
+        return all(s.state != FusionState.FUSED or s.held for s in asking)
+
+    def _moment_ns(self) -> int | None:
+        return self.collector.newest_ns(None if self._by_any else self.pace.trigger)

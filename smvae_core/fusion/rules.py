@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from smvae_core.errors import ConfigError
-from smvae_core.fusion.window import WINDOW_PERIOD_NS
+from smvae_core.fusion import traits
 from smvae_core.modality import Modality
 
 #: Before a modality's period is measured, this stands in for it [s].
@@ -105,6 +105,12 @@ class ModalityStatus:
     """FUSED by `hold_last_s` alone: outside max_skew_s or max_age_s."""
     live: bool = False
     """Heard of within max_age_s, and twice since it was lost."""
+    reason: str = ""
+    """Why it is not FUSED, or what is wrong with its clock though it is; '' = neither."""
+    first_rejection: str = ""
+    """What the first message that was refused was refused for, in full; '' = none was."""
+    suggested_offset_s: float = 0.0
+    """What its `stamp_offset_s` seems to lack, see `clocks`; 0 = nothing."""
 
 
 @dataclass(kw_only=True)
@@ -127,7 +133,10 @@ def default_limits(modality: Modality, period_s: float | None) -> tuple[float, f
     1.5 and 3 periods. Of a force window the period is at least its length, since the window is the
     sample, not one reading of it.
     """
-    period = period_s or UNMEASURED_PERIOD_S
-    if modality.kind == "force_window":
-        period = max(period, modality.shape[1] * WINDOW_PERIOD_NS * 1e-9)
+    return limits(period_s, traits.span_s(modality))
+
+
+def limits(period_s: float | None, span_s: float) -> tuple[float, float]:
+    """Return the same of a modality whose samples cover a time."""
+    period = max(period_s or UNMEASURED_PERIOD_S, span_s)
     return 1.5 * period, 3.0 * period

@@ -41,7 +41,8 @@ def resample_window(
         (length, C) float32, oldest first.
 
     Raises:
-        SampleError: If the window is not covered or holds fewer than `min_samples` readings.
+        SampleError: If the window is not covered or holds fewer than `min_samples` readings; its
+            `reason` says so in words for a status.
     """
     last = int(np.searchsorted(stamps_ns, end_ns, side="right"))
     span_ns = (length - 1) * period_ns
@@ -52,12 +53,17 @@ def resample_window(
     first = int(np.searchsorted(stamps_ns[:last], start, side="right")) - 1
     if first < 0:
         covered = (newest - int(stamps_ns[0])) / 1e6
-        raise SampleError(
-            name, "window", expected=f"{span_ns / 1e6:g} ms of readings", got=f"{covered:.1f} ms"
-        )
+        expected, got = f"{span_ns / 1e6:g} ms of readings", f"{covered:.1f} ms"
+        reason = f"{got} of readings so far, the window is of {span_ns / 1e6:g} ms"
+        raise SampleError(name, "window", expected=expected, got=got, reason=reason)
     inside = last - int(np.searchsorted(stamps_ns[:last], start, side="left"))
     if inside < min_samples:
-        raise SampleError(name, "window", expected=f"at least {min_samples} readings", got=inside)
+        reason = (
+            f"{inside} readings in the window, {min_samples} needed: a higher rate, a longer "
+            "window_ms, or a smaller min_samples"
+        )
+        expected = f"at least {min_samples} readings"
+        raise SampleError(name, "window", expected=expected, got=inside, reason=reason)
     seconds = (stamps_ns[first:last] - newest) * 1e-9
     grid = np.arange(-(length - 1), 1) * (period_ns * 1e-9)
     columns = [np.interp(grid, seconds, readings[first:last, c]) for c in range(readings.shape[1])]

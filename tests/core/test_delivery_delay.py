@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from smvae_core.fusion.channel import LONGEST_LAG_S
-from smvae_core.fusion.engine import Due, Feed, Pace
-from smvae_core.fusion.rules import FusionRule, FusionState
+from smvae_core.fusion.clocks import LONGEST_LAG_S
+from smvae_core.fusion.engine import Engine, Stamps, Taken
+from smvae_core.fusion.rules import FusionRule, FusionState, Pace
 from smvae_core.modality import VISION_TOUCH
 
 START_NS = 10**18
@@ -25,7 +25,7 @@ def latents(
     rates_hz: dict[str, float] = RATES_HZ,
     rules: dict[str, FusionRule] | None = None,
     **pace: object,
-) -> list[Due]:
+) -> list[Taken]:
     """Return what is due of four seconds of sensors, each delivered so long after its stamp."""
     rng = np.random.default_rng(0)
     arrivals = []
@@ -33,23 +33,19 @@ def latents(
         for n in range(int(4 * rate)):
             delay = delays_s.get(name, 0.0) + jitter_s * rng.uniform(-1.0, 1.0)
             arrivals.append((n / rate + max(delay, 0.0), name, n / rate))
-    feed = Feed(VISION_TOUCH, rules or {}, Pace(**pace))  # type: ignore[arg-type]
-    found = []
-
-    def catch_up(until_s: float) -> None:
-        while (due_s := feed.due_s()) < until_s:
-            if feed.ready(due_s):
-                found.append(feed.take(due_s))
-
+    engine = Engine(VISION_TOUCH, rules or {}, Pace(**pace))  # type: ignore[arg-type]
+    found, before_s = [], 0.0
     for now_s, name, stamp_s in sorted(arrivals):
-        catch_up(now_s)
-        feed.put(name, START_NS + round(stamp_s * 1e9), np.zeros(6, np.float32), now_s)
-        if feed.collecting and feed.ready(now_s):
-            found.append(feed.take(now_s))
+        found += engine.pass_time(before_s, now_s)
+        stamp = START_NS + round(stamp_s * 1e9)
+        verdict = engine.put(name, stamp, np.zeros(6, np.float32), Stamps(now_s))
+        if verdict.wakes and engine.collecting:
+            found.append(engine.take(now_s))
+        before_s = now_s
     return [due for due in found if WARM_UP_S <= due.at_s <= 4.0]
 
 
-def share(found: list[Due], name: str) -> float:
+def share(found: list[Taken], name: str) -> float:
     return float(np.mean([name in due.observation.subset for due in found]))
 
 

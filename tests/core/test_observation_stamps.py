@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.channel import RESTART_MESSAGES
 from smvae_core.fusion.collector import Collector
+from smvae_core.fusion.engine import bad_stamp
 from smvae_core.fusion.rules import FusionRule, FusionState
-from smvae_core.fusion.trigger import bad_stamp
 from smvae_core.modality import VISION_TOUCH
 
 MS = 1_000_000
@@ -24,7 +24,7 @@ def feed(collector: Collector, stamps_ms: list[float]) -> list[int]:
     restarts = []
     for index, t in enumerate(stamps_ms):
         stamp = T0 + round(t * MS)
-        if collector.restarted("rgb", stamp):
+        if collector.channel("rgb").restarted(stamp):
             collector.flush()
             restarts.append(index)
         collector.add("rgb", stamp, t, index * 0.05)
@@ -63,10 +63,10 @@ def test_a_regression_is_judged_per_topic() -> None:
     """Hosts whose clocks differ by an hour are no restart; a command of the past is rejected."""
     collector = Collector(VISION_TOUCH)
     for i in range(10):
-        assert not collector.restarted("rgb", T0 + i * 50 * MS)
+        assert not collector.channel("rgb").restarted(T0 + i * 50 * MS)
         collector.add("rgb", T0 + i * 50 * MS, i, i * 0.05)
         early = T0 - 3600 * SECOND + i * 50 * MS
-        assert not collector.restarted("depth", early)
+        assert not collector.channel("depth").restarted(early)
         collector.add("depth", early, i, i * 0.05)
     status = collector.observe(now_s=0.45).status
     assert status["rgb"].state is FusionState.FUSED
@@ -86,7 +86,7 @@ def test_stored_stamps_always_increase_whatever_comes(stamps) -> None:
     collector = Collector(VISION_TOUCH)
     for index, t in enumerate(stamps):
         stamp = T0 + t * MS
-        if collector.restarted("rgb", stamp):
+        if collector.channel("rgb").restarted(stamp):
             collector.flush()
         newest = collector.newest_ns("rgb")
         taken = collector.add("rgb", stamp, t, index * 0.05)

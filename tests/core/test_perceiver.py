@@ -66,7 +66,7 @@ class Desk:
         return self.perceiver.perceive(
             1,
             self.collector.observe(self.now_s),
-            lambda name, stamp, reason: self.collector.drop(name, stamp, self.now_s, reason),
+            lambda name, stamp, *why: self.collector.drop(name, stamp, self.now_s, *why),
             lambda reference_ns: self.collector.observe(self.now_s, reference_ns),
         )
 

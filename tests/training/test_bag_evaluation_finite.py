@@ -138,6 +138,6 @@ def test_a_force_reading_that_breaks_is_a_rejection_by_name(bundle: Path, tmp_pa
         replay = BagReplay(opened, runtime, settings, inputs)
         replay.run(ear)
     assert len(ear.moments) >= 8
-    status = replay.feed.collector.observe(0.0).status["force"]
+    status = replay.engine.collector.observe(0.0).status["force"]
     assert set(status.reject_reasons) == {"unforeseen ZeroDivisionError"}
     assert not any("force" in m.perceived.observation.samples for m in ear.moments)

@@ -86,5 +86,5 @@ def test_a_conversion_that_breaks_is_a_rejection_by_name(runtime: Runtime, tmp_p
         replay.run(Ear())
     assert len(moments) > 40
     assert not any("depth" in m.perceived.observation.samples for m in moments)
-    reasons = replay.feed.collector.observe(0.0).status["depth"].reject_reasons
+    reasons = replay.engine.collector.observe(0.0).status["depth"].reject_reasons
     assert reasons["unforeseen ZeroDivisionError"] >= 25

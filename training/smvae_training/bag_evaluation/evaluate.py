@@ -132,7 +132,7 @@ def _numbers(
 ) -> dict[str, Any]:
     """Return the part of summary.json that is about the bag, the model and the latents."""
     runtime = replay.runtime
-    statuses = replay.feed.collector.observe(replay.seconds(bag.end_ns)).status
+    statuses = replay.engine.collector.observe(replay.seconds(bag.end_ns)).status
     counts = {
         i.modality.name: {"messages": i.messages, "unreadable": unreadable.get(i.modality.name, 0)}
         for i in inputs.values()
@@ -159,9 +159,7 @@ def _numbers(
         },
         "latents": numbers.latent_numbers(columns, manifest.names)
         | {"not_finite": replay.not_finite},
-        "warnings": numbers.losses(
-            list(inputs.values()), replay.settings, statuses, replay.refusals
-        ),
+        "warnings": numbers.losses(list(inputs.values()), replay.settings, statuses),
         "modalities": numbers.modality_numbers(columns, modalities, statuses, counts),
         "errors": numbers.error_numbers(columns, modalities),
         "uncertainty": numbers.uncertainty_numbers(columns),
@@ -186,7 +184,7 @@ def _make_folder(out: Path) -> None:
 
 def _why_none(replay: BagReplay) -> str:
     """Return what became of the messages of a bag without a latent."""
-    status = replay.feed.collector.observe(0.0).status
+    status = replay.engine.collector.observe(0.0).status
     words = []
     for name, one in status.items():
         reasons = ", ".join(f"{n} x {reason}" for reason, n in one.reject_reasons.items())

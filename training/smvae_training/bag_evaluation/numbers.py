@@ -72,7 +72,6 @@ def losses(
     inputs: Collection[Input],
     settings: Settings,
     statuses: Mapping[str, ModalityStatus],
-    refusals: Mapping[str, str],
 ) -> list[str]:
     """Return a line for each modality that is missing or lost messages; dropped ones have none.
 
@@ -80,7 +79,6 @@ def losses(
         inputs: That the bag has.
         settings: Of the node.
         statuses: At the bag's end.
-        refusals: Why the first message of a modality could not be used.
     """
     messages = {i.modality.name: i.messages for i in inputs}
     found = []
@@ -91,9 +89,8 @@ def losses(
             found.append(f"{name}: the bag has nothing on {settings.topics[name]}")
         elif status.rejected:
             reasons = ", ".join(f"{n} x {reason}" for reason, n in status.reject_reasons.items())
-            first = f"; the first: {refusals[name]}" if name in refusals else ""
             lost = f"{status.rejected} of {messages[name]} messages rejected"
-            found.append(f"{name}: {lost} ({reasons}){first}")
+            found.append(f"{name}: {lost} ({reasons}); the first: {status.first_rejection}")
     return found
 
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from smvae_core.fusion.engine import Taken
 from smvae_core.fusion.source import Source
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
-from smvae_ros.mailbox import Mailbox, Taken
+from smvae_ros.mailbox import Mailbox
 
 #: One run may last so long [s], and not less than LONGEST_RUNS runs at the highest rate.
 LONGEST_RUN_S = 2.0
@@ -51,7 +52,7 @@ class Inference:
         self._runtime = runtime
         self._mailbox = mailbox
         self._deliver = deliver
-        self._perceiver = Perceiver(runtime, rejected=reject, judged=implausible)
+        self.perceiver = Perceiver(runtime, rejected=reject, judged=implausible)
         self._stop = threading.Event()
         self._began_s: float | None = None
         self._overdue_s: float | None = None
@@ -60,29 +61,16 @@ class Inference:
         self.failure = ""
         """Why it ended, or was given up; '' = neither."""
         self.max_rate_hz = 30.0
-        self.collect_timeout_s = 0.0
-        self.on_grid = False
 
-    def configure(
-        self,
-        sources: Mapping[str, Source],
-        *,
-        max_rate_hz: float,
-        collect_timeout_s: float,
-        on_grid: bool,
-    ) -> None:
+    def configure(self, sources: Mapping[str, Source], max_rate_hz: float) -> None:
         """Apply parameters, also while running.
 
         Args:
             sources: How the messages of each modality are read.
-            max_rate_hz: At most so many latents per second.
-            collect_timeout_s: How long to wait for others of a moment.
-            on_grid: Latents on a grid of 1 / max_rate_hz, whenever messages arrive.
+            max_rate_hz: At most so many latents per second; a run may last as long as ten of them.
         """
-        self._perceiver.configure(sources)
+        self.perceiver.configure(sources)
         self.max_rate_hz = max_rate_hz
-        self.collect_timeout_s = collect_timeout_s
-        self.on_grid = on_grid
 
     @property
     def alive(self) -> bool:
@@ -111,7 +99,7 @@ class Inference:
 
     def start(self) -> None:
         """Start the thread with an empty cache."""
-        self._perceiver.forget()
+        self.perceiver.forget()
         self._stop.clear()
         self._began_s = self._overdue_s = None
         self._hangs, self.failure = False, ""
@@ -135,35 +123,24 @@ class Inference:
         return ended
 
     def _run(self) -> None:
-        next_s = time.monotonic()
         try:
             while not self._stop.is_set():
-                if self.on_grid:
-                    self._stop.wait(max(0.0, next_s - time.monotonic()))
-                if not self._mailbox.wait(0.5):
+                taken = self._mailbox.take(0.5)
+                if taken is None or self._stop.is_set():
                     continue
-                if not self.on_grid:
-                    self._stop.wait(max(0.0, next_s - time.monotonic()))
-                    self._mailbox.collect(self.collect_timeout_s)
-                if self._stop.is_set():
-                    return
-                started = time.monotonic()
-                next_s = max(next_s + 1.0 / self.max_rate_hz, started)
-                self._began_s = started
-                self._once()
+                self._began_s = time.monotonic()
+                self._once(taken, self._began_s)
                 self._began_s = None
         except BaseException as err:  # noted here, shown and acted on by the node's watchdog
             if not self.failure:
                 self.failure = f"stopped: {type(err).__name__}: {err}"
 
-    def _once(self) -> None:
-        taken = self._mailbox.take()
-        started = time.monotonic()
-        perceived = self._perceiver.perceive(
+    def _once(self, taken: Taken, started_s: float) -> None:
+        perceived = self.perceiver.perceive(
             taken.epoch, taken.observation, self._mailbox.drop, self._mailbox.observe
         )
         late = self._stop.is_set() or taken.epoch != self._mailbox.epoch
         if perceived is None or late:
             return
-        spent_s = time.monotonic() - started
+        spent_s = time.monotonic() - started_s
         self._deliver(Result(taken=taken, perceived=perceived, inference_s=spent_s))

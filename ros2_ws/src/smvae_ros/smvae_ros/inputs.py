@@ -1,4 +1,4 @@
-"""Subscriptions: callbacks check the header, store the message, and return."""
+"""Subscriptions: callbacks leave each message in the mailbox, and return."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventType
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
-from smvae_core.fusion.source import REFUSALS, Source
-from smvae_core.fusion.trigger import bad_stamp
-from smvae_core.messages import stamp_ns
+from smvae_core.fusion import traits
+from smvae_core.fusion.source import Source
 from smvae_core.modality import Modality
 from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
@@ -54,7 +53,6 @@ class Inputs:
         self._subscriptions: list[tuple[str, Any]] = []
         self._readings: dict[str, Any] = {}
         self._sources: dict[str, Source] = {}
-        self._ticks: dict[str, tuple[int, int]] = {}
         self.topics: dict[str, str] = {}
         self.frame_ids: dict[str, str] = {}
         self.camera_infos: dict[str, CameraInfo] = {}
@@ -62,17 +60,10 @@ class Inputs:
         """What the middleware complained of last; `mismatch` says what is wrong now."""
         self.statistics = {m.name: TopicStatistics() for m in modalities}
         self.errors = 0
-        self.max_future_s = 0.5
 
-    def configure(self, sources: Mapping[str, Source], *, max_future_s: float) -> None:
-        """Apply parameters, also while open; a changed message type counts at the next `open`.
-
-        Args:
-            sources: How the messages of each modality are read.
-            max_future_s: Messages stamped further ahead of the node's clock are rejected.
-        """
+    def configure(self, sources: Mapping[str, Source]) -> None:
+        """Apply parameters: a changed message type counts at the next `open`."""
         self._sources = dict(sources)
-        self.max_future_s = max_future_s
 
     def open(self, topics: Mapping[str, str]) -> None:
         """Subscribe to the topic of every modality, and to camera_info beside images."""
@@ -80,7 +71,7 @@ class Inputs:
         for modality in self._modalities:
             name, topic = modality.name, topics[modality.name]
             profile = partial(qos.sensor, modality.kind)
-            store = self._store_burst if modality.kind == "force_window" else self._store
+            store = self._store_burst if traits.is_window(modality) else self._store
             self.statistics[name] = TopicStatistics()
             cls = message_class(self._sources[name].converter.message_type)
             matched = partial(self._matched, name)
@@ -209,37 +200,18 @@ class Inputs:
         self.camera_infos[name] = message
 
     def _store(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
-        """Check the header and leave the message in the mailbox.
-
-        Force readings become arrays here (six numbers); images are decoded when they are used.
-        """
+        """Leave a message in the mailbox, whose engine says what becomes of it."""
         name = modality.name
         self.statistics[name].arrived(time.monotonic(), info)
         now_ns = self._node.get_clock().now().nanoseconds
-        stamped = self._sources[name].converter.stamped
-        stamp = stamp_ns(message, None if stamped else self._arrival_ns(name, now_ns))
-        reason = bad_stamp(stamp, now_ns, self.max_future_s) or self._bad_frame(name, message)
-        value, why = message, reason
-        if not reason and modality.kind == "force_window":
-            try:
-                value = self._sources[name].read(modality, message)
-            except REFUSALS as err:
-                reason, why = err.reason, str(err)
-        if reason:
-            self._mailbox.reject(name, stamp, reason)
-            self._warn(name, reason, f"{name}: message rejected: {why}")
-            return
-        if self._mailbox.restarted(name, stamp):
+        verdict = self._mailbox.receive(name, message, now_ns, info)
+        if verdict.restarted:
             self._on_restart(f"stamps of {name} jumped back")
-        if stamped:
+        if verdict.reason:
+            why = verdict.text or verdict.reason
+            self._warn(name, verdict.reason, f"{name}: message rejected: {why}")
+        elif modality.is_image and self._sources[name].converter.stamped:
             self.frame_ids[name] = message.header.frame_id
-        self._mailbox.put(
-            name,
-            stamp,
-            value,
-            source_ns=info.get("source_timestamp", 0),
-            received_ns=info.get("received_timestamp", 0),
-        )
 
     def _store_burst(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
         """Store a reading, and at once those that wait behind it, at most a queue of them.
@@ -255,23 +227,6 @@ class Inputs:
                 if taken is None:
                     return
                 self._store(modality, *taken)
-
-    def _arrival_ns(self, name: str, now_ns: int) -> int:
-        """Return the stamp of a message without header: now, told apart within one tick of /clock.
-
-        Zero while simulated time has not started, so that the message is rejected.
-        """
-        tick, count = self._ticks.get(name, (-1, 0))
-        count = count + 1 if tick == now_ns else 0
-        self._ticks[name] = (now_ns, count)
-        return now_ns + count if now_ns > 0 else 0
-
-    def _bad_frame(self, name: str, message: Any) -> str:
-        source = self._sources[name]
-        expected = source.frame_id
-        if expected and source.converter.stamped and message.header.frame_id != expected:
-            return "frame"
-        return ""
 
     def _warn(self, name: str, what: str, text: str) -> None:
         if self.statistics[name].may_warn(what, time.monotonic()):

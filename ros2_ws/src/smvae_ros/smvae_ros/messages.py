@@ -12,13 +12,13 @@ from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import CameraInfo
 from smvae_msgs.msg import LatentState, ModalityInfo, ModalityStatus, ModelInfo, Timing
 
+from smvae_core.fusion.engine import Taken
 from smvae_core.fusion.rules import FusionState, Observation
 from smvae_core.fusion.rules import ModalityStatus as Status
 from smvae_core.messages import CONVERTERS
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.runtime import Posterior, Runtime
-from smvae_ros.mailbox import Taken
 
 #: Conventions that no message carries, by kind.
 NOTES = {

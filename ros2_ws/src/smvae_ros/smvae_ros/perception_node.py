@@ -193,7 +193,7 @@ class PerceptionNode(LifecycleNode):
             generation=self._generation + 1,
             epoch=self._epoch if old is None else old.mailbox.epoch,
             rejected=self._rejected,
-            restarted=self._time_jumped,
+            restarted=self._restarted,
         )
         self._session = session
         self._generation = session.generation
@@ -243,8 +243,14 @@ class PerceptionNode(LifecycleNode):
 
     def _time_jumped(self, reason: str) -> None:
         if self._active and self._session is not None:
+            self._session.mailbox.flush()
+            self._restarted(reason)
+
+    def _restarted(self, reason: str) -> None:
+        """Tell of a new epoch that time made: everything before it is forgotten."""
+        if self._session is not None:
             self.jumps += 1
-            epoch = self._session.mailbox.flush()
+            epoch = self._session.mailbox.epoch
             self.get_logger().info(f"{reason}: all samples dropped, epoch {epoch}")
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

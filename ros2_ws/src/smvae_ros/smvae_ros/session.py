@@ -61,7 +61,7 @@ class Session:
         """
         modalities = runtime.modalities
         settings = Settings.of(values, modalities)
-        mailbox = Mailbox(modalities, settings.rules, settings.pace.trigger, epoch=epoch)
+        mailbox = Mailbox(modalities, settings.rules, settings.pace, settings.sources, epoch=epoch)
         inputs = Inputs(node, modalities, mailbox, restarted)
         readers = find_readers([source.converter for source in settings.sources.values()])
         outputs = Outputs(node, runtime, generation, epoch)
@@ -85,8 +85,8 @@ class Session:
         modalities = self.runtime.modalities
         settings = Settings.of(values, modalities)
         pace = settings.pace
-        self.mailbox.set_rules(settings.rules, pace.trigger)
-        self.inputs.configure(settings.sources, max_future_s=pace.max_future_s)
+        self.mailbox.configure(settings.rules, pace, settings.sources)
+        self.inputs.configure(settings.sources)
         images = self.outputs.images
         images.mode = values["publish_predicted"]
         images.color_limits_m = {
@@ -97,9 +97,4 @@ class Session:
             for m in modalities
             if m.kind == "depth_image"
         }
-        self.inference.configure(
-            settings.sources,
-            max_rate_hz=pace.max_rate_hz,
-            collect_timeout_s=pace.collect_timeout_s,
-            on_grid=pace.trigger == "timer",
-        )
+        self.inference.configure(settings.sources, pace.max_rate_hz)

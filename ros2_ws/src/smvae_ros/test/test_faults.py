@@ -59,7 +59,7 @@ def test_a_callback_that_fails_is_counted_and_the_next_message_is_taken(
         raise RuntimeError("a fault of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Mailbox, "put", broken)
+        patch.setattr(Mailbox, "receive", broken)
         inputs = node._session.inputs
         for name in ("rgb", "force", "action"):
             before = inputs.errors
@@ -82,7 +82,7 @@ def test_a_conversion_that_fails_unforeseen_rejects_the_message_by_the_errors_na
         raise IndexError("nobody thought of this")
 
     session = node._session
-    sources = session.inference._perceiver._sources
+    sources = session.inference.perceiver._sources
     healthy = sources["rgb"]
     sources["rgb"] = read_by(healthy, broken)
     client.play_until(
@@ -127,8 +127,9 @@ def test_a_reading_that_fails_unforeseen_is_a_rejection(client, node) -> None:
     def broken(*_: Any) -> Any:
         raise IndexError("nobody thought of this")
 
-    inputs, healthy = node._session.inputs, node._session.inputs._sources["force"]
-    inputs._sources["force"] = read_by(healthy, broken)
+    inputs, sources = node._session.inputs, node._session.mailbox._engine._sources
+    healthy = sources["force"]
+    sources["force"] = read_by(healthy, broken)
     client.play_until(
         ("force", "action"),
         lambda: [m for m in client.latents if m.valid and status_of(m, "force").rejected],
@@ -137,7 +138,7 @@ def test_a_reading_that_fails_unforeseen_is_a_rejection(client, node) -> None:
     status = node._session.mailbox.observe().status["force"]
     assert set(status.reject_reasons) == {"unforeseen IndexError"}
     assert inputs.errors == 0
-    inputs._sources["force"] = healthy
+    sources["force"] = healthy
     client.play_until(
         ("force", "action"), lambda: [m for m in client.latents if len(fused(m)) == 2], 30.0
     )
@@ -179,7 +180,7 @@ def test_a_callback_that_survives_answers_in_its_place(node) -> None:
 
 def test_counts_begin_anew_with_every_activation(client, node) -> None:
     session = node._session
-    session.inputs.errors, session.mailbox.missed = 3, 5
+    session.inputs.errors, session.mailbox._engine.missed = 3, 5
     assert client.change(Transition.TRANSITION_DEACTIVATE)
     assert client.change(Transition.TRANSITION_ACTIVATE)
     assert (session.inputs.errors, session.mailbox.missed) == (0, 0)
@@ -198,7 +199,7 @@ def test_a_middleware_without_the_matched_event_is_taken_as_it_is(
 
     assert client.change(Transition.TRANSITION_DEACTIVATE)
     monkeypatch.setattr(inputs_module, "SubscriptionEventCallbacks", Unable)
-    node._session.mailbox._collector.set_publishers("rgb", None)
+    node._session.mailbox.set_publishers("rgb", None)
     assert client.change(Transition.TRANSITION_ACTIVATE)
     client.latents.clear()
     client.play_until(

@@ -14,7 +14,7 @@ from smvae_msgs.msg import LatentState
 from smvae_ros.inference import Inference, Result
 from smvae_ros.mailbox import Mailbox
 
-from smvae_core.fusion.rules import FusionRule
+from smvae_core.fusion.rules import FusionRule, Pace
 from smvae_core.runtime import Runtime
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
@@ -144,7 +144,7 @@ def test_a_run_counts_as_hung_when_it_is_found_late_twice(runtime, monkeypatch) 
     now_s = [0.0]
     monkeypatch.setattr("smvae_ros.inference.time.monotonic", lambda: now_s[0])
     rules = {m.name: FusionRule() for m in runtime.modalities}
-    mailbox = Mailbox(runtime.modalities, rules, "any")
+    mailbox = Mailbox(runtime.modalities, rules, Pace())
     inference = Inference(runtime, mailbox, lambda result: None, lambda name, text: None)
     assert inference.check() == "the inference thread does not run"
     inference.max_rate_hz = 2.0
