@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.experiments import Experiment
-from benchmarks.markdown import spell, table
+from benchmarks.markdown import spell, table_of
 from benchmarks.paired import Results, difference, paired_name, standard_error, summarise
 from benchmarks.variants import METHODS
 
@@ -22,35 +22,35 @@ _ABOUT_LABELS = (
     "classify beyond its own model."
 )
 QUANTITIES = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log p(x\\|y)"}
+_KEYS = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
+#: (results, key of the likelihood) -> cell.
+Cell = Callable[[Results, str], str]
 
 
 def pair_section(experiment: Experiment, results: dict[str, Results]) -> str:
     """Return the tables of a data set of an image and a label."""
     tried = [m for m in results if m not in experiment.methods]
     ordered = [results[m] for m in (*experiment.methods, *tried) if m in results]
-    keys = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
-    columns = [f"{name}, q(z\\|{given_name(p)})" for p in PROPOSALS for name in QUANTITIES.values()]
-    rows = []
-    for found in ordered:
-        cells = [spell(summarise(found.items[k])) if k in found.items else "-" for k in keys]
-        rows.append([label(found), *cells])
-    parts = [table(["method", *columns], rows)]
+
+    def likelihoods(first: str, name: Callable[[Results], str], cell: Cell) -> str:
+        def of(key: str) -> Callable[[Results], str]:
+            return lambda found: cell(found, key) if key in found.items else "-"
+
+        keys = zip(likelihood_columns(), _KEYS, strict=True)
+        columns = {first: name} | {title: of(key) for title, key in keys}
+        others = [found for found in ordered if found.method != DEFAULT or first == "method"]
+        return table_of(others, columns)
+
+    parts = [likelihoods("method", label, lambda f, key: spell(summarise(f.items[key])))]
     if DEFAULT in results:
         ours = results[DEFAULT]
-        rows = [
-            [
-                paired_name(ours, found),
-                *(
-                    spell(difference(ours, found, k), sign=True) if k in found.items else "-"
-                    for k in keys
-                ),
-            ]
-            for found in ordered
-            if found.method != DEFAULT
-        ]
         parts.append(
             f"`{DEFAULT}` minus each, paired by seed and item (± over items / over seeds):\n\n"
-            + table(["minus", *columns], rows)
+            + likelihoods(
+                "minus",
+                lambda found: paired_name(ours, found),
+                lambda found, key: spell(difference(ours, found, key), sign=True),
+            )
         )
         parts.append(_verdict(results))
     return "\n\n".join([*parts, quality_table(ordered), settings_table(ordered)])
@@ -77,36 +77,29 @@ def _verdict(results: dict[str, Results]) -> str:
 
 def settings_table(ordered: Sequence[Results]) -> str:
     """Return budgets, learning rates, effective samples, checks and hardware."""
-    rows = []
-    for found in ordered:
-        budget = found.numbers[0]["budget"]
-        checks = [c for n in found.numbers for c in n["scores"]["checks"]]
-        passed = sum(c["passed"] for c in checks)
-        rows.append(
-            [
-                found.method,
-                METHODS[found.method].about if found.method in METHODS else "",
-                _learning_rates(found),
-                f"{budget['steps']} x {budget['batch_size']}",
-                f"{budget['passes']['embedding']:g} / {budget['passes']['decoder']:g}",
-                f"{sum(n['budget']['training_seconds'] for n in found.numbers):.0f}",
-                _effective(found),
-                f"{passed} of {len(checks)}",
-                ", ".join(sorted({n["code"] for n in found.numbers})),
-            ]
-        )
-    header = [
-        "method",
-        "what",
-        "learning rate",
-        "steps x batch",
-        "embedding / decoder passes per step",
-        "training seconds, all seeds",
-        "median effective samples of K",
-        "checks that hold",
-        "code",
-    ]
-    return table(header, rows)
+    return table_of(
+        ordered,
+        {
+            "method": lambda f: f.method,
+            "what": lambda f: METHODS[f.method].about if f.method in METHODS else "",
+            "learning rate": _learning_rates,
+            "steps x batch": lambda f: "{steps} x {batch_size}".format(**f.numbers[0]["budget"]),
+            "embedding / decoder passes per step": lambda f: "{embedding:g} / {decoder:g}".format(
+                **f.numbers[0]["budget"]["passes"]
+            ),
+            "training seconds, all seeds": lambda f: (
+                f"{sum(n['budget']['training_seconds'] for n in f.numbers):.0f}"
+            ),
+            "median effective samples of K": _effective,
+            "checks that hold": _checks,
+            "code": lambda f: ", ".join(sorted({n["code"] for n in f.numbers})),
+        },
+    )
+
+
+def _checks(found: Results) -> str:
+    passed = [c["passed"] for n in found.numbers for c in n["scores"]["checks"]]
+    return f"{sum(passed)} of {len(passed)}"
 
 
 def _learning_rates(found: Results) -> str:
@@ -141,26 +134,22 @@ def likelihood_columns() -> list[str]:
 
 def quality_table(ordered: Sequence[Results]) -> str:
     """Return label accuracy, calibration, coherence and entropies, means over seeds."""
-    columns = {
+    paths: dict[str, tuple[str, ...]] = {
         "label accuracy from the image": ("labels", "accuracy", "mean"),
         "its calibration error": ("labels", "calibration_error"),
         "log p(y\\|x) by draws of q(z\\|x)": ("labels", "log_score", "mean"),
-        MODELS_OWN: None,
+        MODELS_OWN: (),
         "coherence label to image": ("coherence", "label_to_image", "mean"),
         "coherence of joint draws": ("coherence", "joint_from_prior", "mean"),
         "share of pairs whose entropy falls or stays": ("entropies", "share_not_rising"),
     }
-    rows = [
-        [
-            found.method,
-            *(
-                mean_of_seeds(found, path) if path else _models_own(found)
-                for path in columns.values()
-            ),
-        ]
-        for found in ordered
-    ]
-    return table(["method", *columns], rows) + f"\n\n{_ABOUT_LABELS}"
+
+    def of(path: Sequence[str]) -> Callable[[Results], str]:
+        return lambda found: mean_of_seeds(found, path) if path else _models_own(found)
+
+    columns: dict[str, Callable[[Results], str]] = {"method": lambda found: found.method}
+    columns |= {title: of(path) for title, path in paths.items()}
+    return f"{table_of(ordered, columns)}\n\n{_ABOUT_LABELS}"
 
 
 def _models_own(found: Results) -> str:

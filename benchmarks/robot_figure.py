@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-import matplotlib.pyplot as plt
-
 from benchmarks.paired import Results
-from benchmarks.robot_tables import SUBSETS, image_error
-from smvae_core.modality import VISION_TOUCH
+from benchmarks.robot_tables import IMAGES, SUBSETS, image_error
+from smvae_training.evaluate.draw import new_figure
 
 #: Colours that stay apart for colour-blind readers (Okabe and Ito 2008), and marks for print.
 MARKS = (
@@ -29,9 +24,8 @@ MARKS = (
 
 def draw_errors(path: Path, ordered: Sequence[Results]) -> None:
     """Write a PNG: per image a panel of the 15 subsets, mean squared errors on a log axis."""
-    names = [m.name for m in VISION_TOUCH if m.is_image]
-    figure, axes = plt.subplots(1, len(names), figsize=(10, 5.2), sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
+    figure, axes = new_figure(1, len(IMAGES), size=(10, 5.2), sharey=True)
+    for axis, name in zip(axes[0], IMAGES, strict=True):
         for index, (found, (colour, mark)) in enumerate(zip(ordered, cycle(MARKS), strict=False)):
             values = [image_error(found, subset, name) for subset in SUBSETS]
             shown = [float("nan") if value is None else value for value in values]
@@ -44,4 +38,3 @@ def draw_errors(path: Path, ordered: Sequence[Results]) -> None:
     axes[0][0].set_ylabel("observed")
     axes[0][-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
 from smvae_training.evaluate.likelihood.summary import mean_and_error
 
 SUBSETS = [subset_name(s) for s in all_subsets(tuple(m.name for m in VISION_TOUCH))]
+IMAGES = [m.name for m in VISION_TOUCH if m.is_image]
 #: What a robot without cameras still has.
 BLIND = "force+action"
 
@@ -66,28 +68,23 @@ def picture(experiment: Experiment) -> str:
 def predictive_table(ordered: Sequence[Results]) -> str:
     """Return the predictive log likelihood given every subset, and the mean over subsets."""
     rows = []
-    for subset in SUBSETS:
-        values = [_values(found, f"{subset}/predictive") for found in ordered]
+    for subset in (*SUBSETS, "mean of 15"):
+        values = [
+            _values(found, f"{subset}/predictive") if subset in SUBSETS else mean_predictive(found)
+            for found in ordered
+        ]
         best = _best(values)
-        cells = [_spell(v, _groups(f), best) for v, f in zip(values, ordered, strict=True)]
-        rows.append([subset, *cells])
-    means = [mean_predictive(found) for found in ordered]
-    best = _best(means)
-    rows.append(
-        ["mean of 15", *(_spell(v, _groups(f), best) for v, f in zip(means, ordered, strict=True))]
-    )
+        pairs = zip(values, ordered, strict=True)
+        rows.append([subset, *(_spell(v, _groups(f), best) for v, f in pairs)])
     return table(["observed", *map(label, ordered)], rows)
 
 
 def error_table(ordered: Sequence[Results]) -> str:
     """Return the errors of decoded images given every subset."""
     rows = []
-    for subset in SUBSETS:
-        for name in (m.name for m in VISION_TOUCH if m.is_image):
-            cells = [image_error(found, subset, name) for found in ordered]
-            rows.append(
-                [subset, name, *("cannot" if c is None else f"{1e3 * c:.2f}" for c in cells)]
-            )
+    for subset, name in product(SUBSETS, IMAGES):
+        errors = [image_error(found, subset, name) for found in ordered]
+        rows.append([subset, name, *("cannot" if e is None else f"{1e3 * e:.2f}" for e in errors)])
     return table(["observed", "image", *map(label, ordered)], rows)
 
 
@@ -115,7 +112,7 @@ def verdict(ours: Results, others: Sequence[Results]) -> str:
     """Return in how many subsets our default is best, and who is better in the rest."""
     peers = [found for found in others if METHODS[found.method].peer]
     lines = [_best_in(ours, peers, "the peers"), _best_in(ours, others, "all methods listed")]
-    lines += [_least_error(ours, others, m.name) for m in VISION_TOUCH if m.is_image]
+    lines += [_least_error(ours, others, name) for name in IMAGES]
     return "\n".join(lines)
 
 

@@ -18,9 +18,10 @@ from torch import Tensor
 from benchmarks.device import choose_device
 from benchmarks.experiments import Experiment
 from benchmarks.subset_scores import score_subsets
-from smvae_core.preprocessing import Statistics, normalise
+from smvae_core.preprocessing import Statistics
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.splits import Split
+from smvae_training.evaluate.images.items import read_items, spread
 from smvae_training.evaluate.likelihood.calibration import calibrate
 from smvae_training.evaluate.likelihood.checks import sanity_checks
 from smvae_training.evaluate.likelihood.classifier import Classifier, train_classifier
@@ -45,25 +46,6 @@ class Scored:
     noise_scale: dict[str, float]
 
 
-def inputs(
-    method: Method,
-    statistics: Mapping[str, Statistics],
-    records: Dataset,
-    index: NDArray[np.int64],
-) -> dict[str, Tensor]:
-    """Return network inputs (N, *shape) of some records."""
-    return {
-        m.name: torch.from_numpy(normalise(m, statistics[m.name], records.arrays[m.name][index]))
-        for m in method.modalities
-    }
-
-
-def thin(index: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """Return at most `limit` records, evenly spaced."""
-    count = min(limit, len(index))
-    return index[np.arange(count) * len(index) // max(count, 1)]
-
-
 def judge_of(experiment: Experiment, records: Dataset, parts: Split, path: Path) -> Classifier:
     """Return the classifier that judges generated images, trained once for all methods.
 
@@ -71,11 +53,10 @@ def judge_of(experiment: Experiment, records: Dataset, parts: Split, path: Path)
     """
     if path.is_file():
         return Classifier.load(path, choose_device())
-    pixels = records.arrays["image"]
-    classes = records.arrays["label"].argmax(axis=1)
 
     def pairs(index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(pixels[index]).float() / 255.0, torch.from_numpy(classes[index])
+        pixels, label = (records.arrays[name][index] for name in ("image", "label"))
+        return torch.from_numpy(pixels).float() / 255.0, torch.from_numpy(label.argmax(axis=1))
 
     judge = train_classifier(*pairs(parts.train), *pairs(parts.validation), device=choose_device())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +82,8 @@ def score(
         parts: Its split.
         folder: Where the classifier that judges generated images is kept for all methods.
     """
-    index = thin(parts.held_out, experiment.test_items)
-    data = inputs(method, statistics, records, index)
+    index = spread(parts.held_out, experiment.test_items)
+    data = read_items(method.modalities, statistics, records, index).inputs
     noise_scale = method.noise_scale()
     if experiment.kind != "pairs":
         settings = SubsetConfig(samples=experiment.samples, items=experiment.likelihood_items)
@@ -142,8 +123,8 @@ def validation_score(
     Pairs: mean log p(x,y). Subsets: the mean predictive log likelihood of all modalities over the
     subsets that every method can encode, singletons and the full set.
     """
-    index = thin(index, experiment.tuning_items)
-    data = inputs(method, statistics, records, index)
+    index = spread(index, experiment.tuning_items)
+    data = read_items(method.modalities, statistics, records, index).inputs
     if experiment.kind != "pairs":
         subsets = [(name,) for name in method.names] + [method.names]
         settings = SubsetConfig(samples=experiment.tuning_samples)

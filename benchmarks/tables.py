@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.ablation_toy import toy_section
 from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.job import RESULTS
 from benchmarks.markdown import table
@@ -14,7 +15,6 @@ from benchmarks.paired import Results, name_seeds, read_results
 from benchmarks.published import TABLE_1, contradictions
 from benchmarks.robot_figure import draw_errors
 from benchmarks.robot_tables import in_order, picture, robot_section
-from benchmarks.toy_tables import toy_section
 from benchmarks.view_tables import view_section
 from smvae_core.errors import SMVAEError
 from smvae_training.run import write_text
@@ -62,18 +62,16 @@ All values are in nats, and higher is better. ± is the standard error over item
 
 def published_section() -> str:
     """Return the paper's Table 1 with what each row contradicts."""
-    rows = []
-    for data_set, methods in TABLE_1.items():
-        for method, values in methods.items():
-            cells = ["-" if v is None else f"{v:.2f}" for v in values]
-            rows.append(
-                [
-                    data_set,
-                    method,
-                    *cells,
-                    "; ".join(contradictions(values)).replace("|", "\\|") or "none",
-                ]
-            )
+    rows = [
+        [
+            data_set,
+            method,
+            *("-" if v is None else f"{v:.2f}" for v in values),
+            "; ".join(contradictions(values)).replace("|", "\\|") or "none",
+        ]
+        for data_set, methods in TABLE_1.items()
+        for method, values in methods.items()
+    ]
     text = (
         "## The paper's Table 1: published, internally inconsistent\n\n"
         "The table is as printed, with the inequalities that each row breaks. Networks, budget and "
