@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 
 from benchmarks.variants import ABLATED, COMPARED, METHODS, Variant
 from smvae_core.errors import ConfigError, did_you_mean
-from smvae_core.modality import Modality, vision_tasks
+from smvae_core.modality import Modality
+from smvae_core.presets import vision_tasks
 from smvae_training.config import LogConfig, TrainConfig
 from smvae_training.presets import preset
 

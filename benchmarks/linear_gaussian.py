@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig, Pooling
 from smvae_core.model.distributions import Posterior
-from smvae_core.model.networks import EMBEDDINGS
+from smvae_core.model.networks import embedding
 from smvae_core.model.set_encoder import SetEncoder
 from smvae_training.subsets import SUBSET_STREAM, draw_subsets, generator
 
@@ -110,7 +110,7 @@ class SensorEncoder(nn.Module):
             embedding_dim=embedding_dim,
             pooling=pooling,
         )
-        self.embeddings = nn.ModuleList(EMBEDDINGS[m.kind](m, config) for m in modalities)
+        self.embeddings = nn.ModuleList(embedding(m, config) for m in modalities)
         self.set_encoder = SetEncoder(config)
 
     def forward(self, x: Float[Tensor, "B M O"], present: Bool[Tensor, "B M"]) -> Posterior:

@@ -22,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.markdown import table
+from smvae_core.kinds.signal import slowed
 from smvae_core.modality import subset_name
 from smvae_core.novelty import Novelty
 from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.exporting import calibrate_run
-from smvae_training.novelty import HeldOut, slowed, statistics_of
+from smvae_training.novelty import HeldOut, statistics_of
 from smvae_training.run import Run, load_run, write_text
 
 RESULTS = Path(__file__).parent / "results" / "novelty.json"

@@ -17,7 +17,8 @@ from benchmarks.markdown import spell, table
 from benchmarks.pair_tables import DEFAULT, label, mean_of_seeds, settings_table
 from benchmarks.paired import Estimate, Results, paired_name, paired_values, standard_error
 from benchmarks.variants import METHODS
-from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.presets import VISION_TOUCH
 from smvae_training.evaluate.likelihood.summary import mean_and_error
 
 SUBSETS = [subset_name(s) for s in all_subsets(tuple(m.name for m in VISION_TOUCH))]

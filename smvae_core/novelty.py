@@ -51,8 +51,6 @@ SHARES = (1.0, 0.8, 0.5, 0.3, 0.2, 0.1)
 _NARROWEST = 0.05
 #: Below this energy differences count as none: rounding of 8-bit images, millimetres of depth.
 _FLOOR = 1e-5
-#: Readings, one per ms, between those that a second difference of a force window takes.
-_LAG = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,17 +223,10 @@ def conflict(
 def texture(modality: Modality, x: NDArray[Any]) -> Values | None:
     """Return the mean log energy (N,) of second differences of inputs (N, *shape).
 
-    Over both axes of an image; over time of a force window, 10 ms apart, since a sensor of 100 Hz
-    is resampled by straight lines. None for kinds without neighbours.
+    None for kinds without neighbours.
     """
-    if modality.is_image:
-        inner = 4.0 * x[:, :, 1:-1, 1:-1]
-        around = x[:, :, :-2, 1:-1] + x[:, :, 2:, 1:-1] + x[:, :, 1:-1, :-2] + x[:, :, 1:-1, 2:]
-        second = inner - around
-    elif modality.kind == "force_window" and x.shape[2] > 2:
-        lag = min(_LAG, (x.shape[2] - 1) // 2)
-        second = x[:, :, 2 * lag :] - 2.0 * x[:, :, lag:-lag] + x[:, :, : -2 * lag]
-    else:
+    second = modality.family.second_differences(modality, x)
+    if second is None:
         return None
     energy = np.log(_FLOOR + np.square(second, dtype=np.float64))
     return np.asarray(energy.reshape(len(x), -1).mean(axis=1))

@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import refusing
-from smvae_core.fusion import traits
 from smvae_core.fusion.rules import Observation
 from smvae_core.fusion.source import REFUSALS, Refusal, Source
-from smvae_core.messages import plausibility
 from smvae_core.runtime import Posterior, Runtime
 
 
@@ -103,7 +101,7 @@ class Perceiver:
             Unforeseen: If its conversion fails without saying why.
         """
         modality = self._runtime.modality(name)
-        if traits.is_window(modality):
+        if modality.family.is_window:
             window: NDArray[Any] = value  # the collector made it of readings
             return window
         return self._sources[name].read(modality, value)
@@ -130,10 +128,8 @@ class Perceiver:
     def _embed_one(self, name: str, value: Any) -> None:
         """Embed one sample and say what is odd about it; raises one of REFUSALS."""
         sample = self.sample(name, value)
-        odd = ""
         if self._judged is not None:
             with refusing(name):
-                odd = plausibility(self._runtime.modality(name), sample)
+                odd = self._runtime.modality(name).plausibility(sample)
+            self._judged(name, odd)  # of a refused sample too: it may say why
         self._runtime.observe(name, sample)
-        if self._judged is not None:
-            self._judged(name, odd)

@@ -1,8 +1,8 @@
-"""SI-unit sensor sample -> network input, per kind; the same function offline and live.
+"""SI-unit sensor sample -> network input; the same functions offline and live.
 
 Two stages, because episodes are prepared once and normalised every batch:
 `prepare` (resize, cut, transpose; compact dtype) and `normalise` (statistics; float32, batched).
-`restore` goes back from a decoder's output to SI units.
+`restore` goes back from a decoder's output to SI units. What is particular to a kind stands there.
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.errors import ConfigError, SampleError
-from smvae_core.modality import RAW_SAMPLE, Modality
-
-#: Depth outside this open interval [m] counts as no return, as in the Vision&Touch loader.
-DEPTH_RANGE_M = (1e-7, 2.0)
+from smvae_core.errors import ConfigError
+from smvae_core.modality import Modality
 
 ForceScaling = Literal["standard", "tanh"]
 
@@ -57,154 +53,56 @@ class Statistics:
         )
 
 
-def is_standardised(modality: Modality) -> bool:
-    """Return whether the kind is measured in the training data and scaled per channel."""
-    return modality.kind in ("force_window", "vector")
-
-
 def measure_statistics(
     modality: Modality, prepared: NDArray[Any], force_scaling: ForceScaling = "standard"
 ) -> Statistics:
     """Return statistics of prepared training samples (N, *shape).
 
-    Colour stays in [0, 1] (divided by 255) and depth in metres; force and vectors get a mean and a
-    standard deviation per channel, at least 1e-6 so that a constant channel cannot blow up.
+    Kinds that are standardised get a mean and a standard deviation per channel, at least the kind's
+    floor so that a constant channel cannot blow up; the others need none.
     """
-    if not is_standardised(modality):
+    if not modality.family.is_standardised:
         return Statistics()
-    if modality.kind == "force_window" and force_scaling == "tanh":
-        channels = modality.shape[0]
+    channels = modality.shape[0]
+    if modality.family.is_window and force_scaling == "tanh":
         return Statistics(mean=(0.0,) * channels, scale=(1.0,) * channels, force_scaling="tanh")
     axes = tuple(i for i in range(prepared.ndim) if i != 1)
     mean = prepared.mean(axis=axes, dtype=np.float64)
-    scale = np.maximum(prepared.std(axis=axes, dtype=np.float64), 1e-6)
+    scale = np.maximum(prepared.std(axis=axes, dtype=np.float64), modality.family.floor)
     return Statistics(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 
 
-def prepare(modality: Modality, sample: NDArray[Any]) -> NDArray[Any]:
-    """Return one raw sample (see RAW_SAMPLE) as a compact array of `modality.shape`.
+def constant_channels(modality: Modality, statistics: Statistics) -> list[str]:
+    """Return the channels that hardly moved in the training data: their scale is the floor."""
+    family = modality.family
+    if not family.is_standardised or statistics.force_scaling == "tanh":
+        return []
+    names = modality.fields or [f"channel {i}" for i in range(modality.shape[0])]
+    found = zip(names, statistics.scale, strict=True)
+    return [name for name, scale in found if scale <= family.floor]
 
-    Colour: uint8, area-averaged to the network's side. Depth: float32 m, mean over valid pixels,
-    0 where none is. Force: float32, the last T readings, transposed to (C, T). Vector: float32.
-    Grey: uint8, area-averaged. Label: one-hot uint8. Attributes: uint8, 0 or 1.
+
+def prepare(modality: Modality, sample: NDArray[Any]) -> NDArray[Any]:
+    """Return one raw sample (`Kind.raw_sample`) as a compact array of `modality.shape`.
 
     Raises:
         SampleError: If shape, dtype or values are not what the kind declares.
     """
-    array = np.asarray(sample)
-    if modality.kind == "color_image":
-        return _prepare_color(modality, array)
-    if modality.kind == "depth_image":
-        return _prepare_depth(modality, array)
-    if modality.kind == "grey_image":
-        return _prepare_grey(modality, array)
-    if modality.kind in ("label", "attributes"):
-        return _prepare_discrete(modality, array)
-    if array.dtype.kind not in "fiu":
-        raise SampleError(modality.name, "dtype", expected="a number", got=array.dtype)
-    if modality.kind == "force_window":
-        channels, length = modality.shape
-        if array.ndim != 2 or array.shape[0] < length or array.shape[1] != channels:
-            raise SampleError(
-                modality.name, "shape", expected=f"(at least {length}, {channels})", got=array.shape
-            )
-        array = array[-length:].T
-    elif array.shape != modality.shape:
-        raise SampleError(modality.name, "shape", expected=modality.shape, got=array.shape)
-    if not np.isfinite(array).all():
-        raise SampleError(modality.name, "values", expected="finite numbers", got="NaN or infinity")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return modality.family.prepare(modality, np.asarray(sample))
 
 
-def _prepare_color(modality: Modality, array: NDArray[Any]) -> NDArray[np.uint8]:
-    _, height, width = modality.shape
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or 0 in array.shape:
-        got = f"{array.shape} {array.dtype}"
-        raise SampleError(modality.name, "image", expected=RAW_SAMPLE[modality.kind], got=got)
-    if array.shape[:2] != (height, width):
-        array = cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(array.transpose(2, 0, 1))
-
-
-def _prepare_grey(modality: Modality, array: NDArray[Any]) -> NDArray[np.uint8]:
-    _, height, width = modality.shape
-    if array.ndim != 2 or array.dtype != np.uint8 or 0 in array.shape:
-        got = f"{array.shape} {array.dtype}"
-        raise SampleError(modality.name, "image", expected=RAW_SAMPLE[modality.kind], got=got)
-    if array.shape != (height, width):
-        array = cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(array[None])
-
-
-def _prepare_discrete(modality: Modality, array: NDArray[Any]) -> NDArray[np.uint8]:
-    count = modality.shape[0]
-    if array.dtype.kind not in "iub":
-        raise SampleError(modality.name, "dtype", expected="an integer", got=array.dtype)
-    shape, limit = ((), count) if modality.kind == "label" else ((count,), 2)
-    if array.shape != shape:
-        raise SampleError(modality.name, "shape", expected=shape, got=array.shape)
-    if array.size and not (array.min() >= 0 and array.max() < limit):
-        got = f"{array.min()} to {array.max()}"
-        raise SampleError(modality.name, "values", expected=f"0 to {limit - 1}", got=got)
-    if modality.kind == "label":
-        array = np.arange(count) == array
-    return array.astype(np.uint8)
-
-
-def _prepare_depth(modality: Modality, array: NDArray[Any]) -> NDArray[np.float32]:
-    _, height, width = modality.shape
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
-        got = f"{array.shape} {array.dtype}"
-        raise SampleError(modality.name, "image", expected=RAW_SAMPLE[modality.kind], got=got)
-    depth = array.astype(np.float32)
-    near, far = DEPTH_RANGE_M
-    valid = ((depth > near) & (depth < far)).astype(np.float32)  # NaN compares False
-    depth = np.where(valid > 0, depth, np.float32(0.0))
-    if depth.shape != (height, width):
-        size = (width, height)
-        weight = cv2.resize(valid, size, interpolation=cv2.INTER_AREA)
-        total = cv2.resize(depth, size, interpolation=cv2.INTER_AREA)
-        depth = np.where(weight > 0, total / np.maximum(weight, 1e-6), np.float32(0.0))
-    return np.ascontiguousarray(depth[None], dtype=np.float32)
-
-
-def normalise(
-    modality: Modality, statistics: Statistics, prepared: NDArray[Any]
-) -> NDArray[np.float32]:
-    """Return prepared samples (..., *shape) as float32 network input of the same shape."""
-    if modality.kind in ("color_image", "grey_image"):
-        return prepared.astype(np.float32) / np.float32(255.0)
-    if not is_standardised(modality):
-        return prepared.astype(np.float32, copy=False)
-    if statistics.force_scaling == "tanh":
-        return np.tanh(prepared.astype(np.float32, copy=False))
-    mean, scale = _per_channel(modality, statistics)
-    return (prepared.astype(np.float32, copy=False) - mean) / scale
-
-
-def restore(
-    modality: Modality, statistics: Statistics, output: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return a reconstruction (..., *shape) in SI units; colour, grey and discrete in [0, 1].
-
-    The layout stays channels first. Depth is clipped at 0, the others to [0, 1].
-    """
-    if modality.kind in ("color_image", "grey_image", "label", "attributes"):
-        return np.clip(output, 0.0, 1.0)
-    if modality.kind == "depth_image":
-        return np.maximum(output, 0.0)
-    if statistics.force_scaling == "tanh":
-        limit = np.float32(1.0 - 1e-6)
-        return np.arctanh(np.clip(output, -limit, limit))
-    mean, scale = _per_channel(modality, statistics)
-    return output * scale + mean
-
-
-def _per_channel(
+def affine(
     modality: Modality, statistics: Statistics
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Return (offset, scale), broadcast over (*shape): normalised = (prepared - offset) / scale.
+
+    None where a prepared sample is left as it is.
+
+    Raises:
+        ConfigError: If there are not as many statistics as channels.
+    """
+    if not modality.family.is_standardised:
+        return modality.family.constants(modality)
     if len(statistics.mean) != modality.shape[0]:
         raise ConfigError(
             f"modality '{modality.name}': {len(statistics.mean)} statistics for "
@@ -213,3 +111,44 @@ def _per_channel(
     broadcast = (-1,) + (1,) * (len(modality.shape) - 1)
     mean = np.asarray(statistics.mean, np.float32).reshape(broadcast)
     return mean, np.asarray(statistics.scale, np.float32).reshape(broadcast)
+
+
+def normalise(
+    modality: Modality, statistics: Statistics, prepared: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Return prepared samples (..., *shape) as float32 network input of the same shape."""
+    x = prepared.astype(np.float32, copy=False)
+    if statistics.force_scaling == "tanh":
+        return np.tanh(x)
+    found = affine(modality, statistics)
+    return x if found is None else (x - found[0]) / found[1]
+
+
+def restore(
+    modality: Modality, statistics: Statistics, output: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return a reconstruction (..., *shape) in SI units; images and discrete kinds in [0, 1].
+
+    The layout stays channels first.
+    """
+    if statistics.force_scaling == "tanh":
+        limit = np.float32(1.0 - 1e-6)
+        return np.arctanh(np.clip(output, -limit, limit))
+    family, found = modality.family, affine(modality, statistics)
+    if found is not None and not family.is_image:  # of images SI is [0, 1], or metres
+        output = output * found[1] + found[0]
+    return family.clip(modality, output)
+
+
+def raw_sample(modality: Modality, prepared: NDArray[Any]) -> NDArray[Any]:
+    """Return a prepared sample (*shape) in the raw layout and type that a sensor gives."""
+    return modality.family.layout(modality, in_si(modality, prepared))
+
+
+def in_si(modality: Modality, prepared: NDArray[Any]) -> NDArray[np.float32]:
+    """Return prepared samples (..., *shape) as float32 in SI units; levels in [0, 1]."""
+    x = np.asarray(prepared, np.float32)
+    if not modality.family.is_image:
+        return x
+    found = modality.family.constants(modality)
+    return x if found is None else (x - found[0]) / found[1]

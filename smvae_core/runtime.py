@@ -123,7 +123,7 @@ class Runtime:
 
         Args:
             name: Modality.
-            sample: See `smvae_core.modality.RAW_SAMPLE`.
+            sample: See `Kind.raw_sample`.
             key: What identifies the sample, e.g. its stamp; the same key again costs nothing.
 
         Raises:
@@ -224,11 +224,7 @@ class Runtime:
         modality = self.modality(name)
         raw = self.decode(name, mean) if decoded is None else decoded
         si = restore(modality, self.manifest.statistics[name], raw)
-        if modality.kind == "color_image":
-            return np.rint(si.transpose(1, 2, 0) * 255.0).astype(np.uint8)
-        if modality.kind == "depth_image":
-            return np.ascontiguousarray(si[0])
-        return si.T.copy() if modality.kind == "force_window" else si
+        return modality.family.layout(modality, si)
 
     def warm_up(self) -> None:
         """Run every graph once on an example, so that no real sample meets first-run costs."""

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from smvae_core.errors import ConfigError, nearest
 from smvae_core.fusion.rules import TRIGGERS, FusionRule, Pace
 from smvae_core.fusion.source import Source
-from smvae_core.messages import MESSAGE_TYPES, ConversionOptions, Converter, converter
-from smvae_core.modality import Kind, Modality
-
-IMAGES: tuple[Kind, ...] = ("color_image", "depth_image")
-When = Literal["unconfigured", "inactive", "any"]
-
+from smvae_core.kinds import Converter
+from smvae_core.messages import ConversionOptions
+from smvae_core.modality import Modality
+from smvae_core.parameter import Parameter
 
 #: Parameters that rclpy itself declares, or that it reads before.
 _OF_RCLPY = ("use_sim_time", "qos_overrides", "start_type_description_service")
@@ -34,31 +32,6 @@ class WrongType(ConfigError):
         kind = type(parameter.default).__name__
         hint = " (write 30.0, not 30)" if kind == "float" else ""
         super().__init__(f"parameter {parameter.name} must be a {kind}{hint}: {why}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """One parameter of the node."""
-
-    name: str
-    default: bool | int | float | str
-    description: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-    """Whether it may change after configure."""
-    reloads: bool = False
-    """Whether it may also change while inactive: the bundle is then loaded anew."""
-    kinds: tuple[Kind, ...] = ()
-    """Modality parameters only: the kinds that have it; empty = all."""
-
-    @property
-    def when(self) -> When:
-        """State in which it may change at the latest: unconfigured, inactive, or any."""
-        if self.live:
-            return "any"
-        return "inactive" if self.reloads else "unconfigured"
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -192,90 +165,15 @@ MODALITY_PARAMETERS: tuple[Parameter, ...] = (
         description="Known constant error of its stamps, positive = late: a sample happened at "
         "stamp - offset.",
     ),
-    Parameter(
-        name="hold_last_s",
-        default=0.0,
-        low=0.0,
-        high=60.0,
-        live=True,
-        kinds=(*IMAGES, "vector"),
-        description="Use the last sample for this long beside fresh ones of others, flagged as "
-        "held; 0 = never. For commands that come rarely.",
-    ),
-    Parameter(
-        name="frame_id",
-        default="",
-        live=True,
-        description="Expected frame of its messages, others are rejected; empty = any.",
-    ),
-    Parameter(
-        name="depth_scale",
-        default=0.0,
-        low=0.0,
-        high=1000.0,
-        live=True,
-        kinds=("depth_image",),
-        description="Metres per unit; 0 = by encoding (32FC1 metres, 16 bit millimetres).",
-    ),
-    Parameter(
-        name="color_min_m",
-        default=0.0,
-        low=0.0,
-        high=1000.0,
-        live=True,
-        kinds=("depth_image",),
-        description="Depth at the near end of the coloured prediction [m].",
-    ),
-    Parameter(
-        name="color_max_m",
-        default=0.0,
-        low=0.0,
-        high=1000.0,
-        live=True,
-        kinds=("depth_image",),
-        description="Depth at its far end [m]; 0 = both ends of the model's range, 0 to 2 m.",
-    ),
-    Parameter(
-        name="min_samples",
-        default=3,
-        low=2,
-        high=1000,
-        live=True,
-        kinds=("force_window",),
-        description="Readings that a window needs at least.",
-    ),
-    Parameter(
-        name="step_time_s",
-        default=0.05,
-        low=0.0001,
-        high=10.0,
-        live=True,
-        kinds=("vector",),
-        description="Displacement of one control step = commanded twist x this time.",
-    ),
-    Parameter(
-        name="joint_names",
-        default="",
-        live=True,
-        kinds=("vector",),
-        description="Joints of a JointState in the modality's order, separated by commas; empty = "
-        "named as its fields.",
-    ),
 )
-
-
-def default_topic(modality: Modality) -> str:
-    """Return the relative topic that a modality listens to unless told otherwise."""
-    if modality.kind in IMAGES:
-        return f"{modality.name}/image"
-    return "wrench" if modality.kind == "force_window" else modality.name
 
 
 def of_modality(modality: Modality) -> tuple[Parameter, ...]:
     """Return the parameters of one modality under their full names."""
     prefix = f"modalities.{modality.name}."
-    defaults = {"topic": default_topic(modality)}
-    choices = {"message_type": ("", *MESSAGE_TYPES.get(modality.kind, ()))}
+    defaults = {"topic": modality.default_topic}
+    types = () if modality.family.any_message else ("", *modality.message_types)
+    choices = {"message_type": types}
     return tuple(
         replace(
             p,
@@ -283,8 +181,7 @@ def of_modality(modality: Modality) -> tuple[Parameter, ...]:
             default=defaults.get(p.name, p.default),
             choices=choices.get(p.name, p.choices),
         )
-        for p in MODALITY_PARAMETERS
-        if not p.kinds or modality.kind in p.kinds
+        for p in (*MODALITY_PARAMETERS, *modality.family.parameters)
     )
 
 
@@ -468,4 +365,4 @@ def message_converter(values: Mapping[str, Any], modality: Modality) -> Converte
     Raises:
         ConfigError: If the modality cannot be read from that type.
     """
-    return converter(modality.kind, values[f"modalities.{modality.name}.message_type"])
+    return modality.converter(values[f"modalities.{modality.name}.message_type"])

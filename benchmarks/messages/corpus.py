@@ -17,7 +17,8 @@ import numpy as np
 from benchmarks.messages import build, files, images, readings
 from benchmarks.messages.meaning import Meaning
 from smvae_core.messages import ConversionOptions
-from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_core.modality import Modality
+from smvae_core.presets import VISION_TOUCH
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH
 JOINTS = ("shoulder", "elbow", "wrist", "hand")
@@ -74,14 +75,14 @@ class Sample(NamedTuple):
                 return images.compressed_depth(message, scale)
             case ("depth_image", "PointCloud2"):
                 return readings.cloud(message, scale)
-            case ("force_window", "WrenchStamped"):
+            case ("signal", "WrenchStamped"):
                 return readings.at_paths(message.wrench, self.modality.fields)
-            case ("vector", "TwistStamped"):
+            case ("command", "TwistStamped"):
                 return readings.at_paths(message.twist, self.modality.fields, step)
-            case ("vector", "JointState"):
+            case ("command", "JointState"):
                 names = self.options.joint_names or self.modality.fields
                 return readings.joints(message, names, step)
-            case ("vector", "Float32MultiArray"):
+            case ("command", "Float32MultiArray"):
                 return readings.multi_array(message, self.modality.shape[0], step)
         raise ValueError(self.label)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.messages.corpus import Sample
 from smvae_core.fusion.engine import bad_stamp
-from smvae_core.messages import REASONS, ConversionError, converter, plausibility, stamp_ns
+from smvae_core.messages import REASONS, ConversionError, stamp_ns
 
 #: For what a stamp is refused, before its message is read.
 OF_STAMPS = ("zero stamp", "future stamp")
@@ -38,11 +38,11 @@ def reading(sample: Sample) -> str:
             message, or anything else is raised; with the message in words.
     """
     meaning = sample.meaning()
-    convert = converter(sample.modality.kind, sample.message_type)
+    convert = sample.modality.converter(sample.message_type)
     expected = ", ".join(sorted(meaning.reasons)) or "an array"
     try:
         got = convert.to_array(sample.modality, sample.message, sample.options)
-        plausibility(sample.modality, got)
+        sample.modality.plausibility(got)
     except ConversionError as err:
         if err.reason in REASONS and err.reason in meaning.reasons:
             return err.reason

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.peers.library import BaseDecoder, BaseEncoder, BaseJointEncoder, ModelOutput
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
-from smvae_core.model.networks import EMBEDDINGS, decoder
+from smvae_core.model.networks import decoder, embedding
 
 #: Log variances are clipped to this magnitude, reached by a few outlying records at most.
 LARGEST_LOG_VARIANCE = 20.0
@@ -70,7 +70,7 @@ class Encoder(BaseEncoder):
     def __init__(self, modality: Modality, config: ModelConfig) -> None:
         super().__init__()
         self.latent_dim = config.latent_dim
-        self.embedding = EMBEDDINGS[modality.kind](modality, config)
+        self.embedding = embedding(modality, config)
         self.heads = Heads(config)
         self.memory = Memory()
 
@@ -114,9 +114,7 @@ class JointEncoder(BaseJointEncoder):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.latent_dim = config.latent_dim
-        self.embeddings = nn.ModuleDict(
-            {m.name: EMBEDDINGS[m.kind](m, config) for m in config.modalities}
-        )
+        self.embeddings = nn.ModuleDict({m.name: embedding(m, config) for m in config.modalities})
         width = config.embedding_dim
         self.join = nn.Sequential(nn.Linear(len(self.embeddings) * width, width), nn.SiLU())
         self.heads = Heads(config)

@@ -92,7 +92,7 @@ class Source:
         if not hasattr(message, "header"):
             ros = _through_the_wire(message, message_type)
             sample = corpus.Sample(modality, message_type, ros, OPTIONS)
-            return Damaged(name, ros, reading(sample), message != intact, 0)
+            return Damaged(name, ros, _used(sample), message != intact, 0)
         fault = ""
         if not well_formed and rng.random() < _STAMP_FAULT_SHARE:
             fault = str(rng.choice(_STAMP_FAULTS))
@@ -108,7 +108,7 @@ class Source:
             one.header.stamp.sec, one.header.stamp.nanosec = divmod(stamp_ns, 10**9)
         ros = _through_the_wire(message, message_type)
         sample = corpus.Sample(modality, message_type, ros, OPTIONS)
-        read = reading(sample) if fault != "zero stamp" else "zero stamp"
+        read = _used(sample) if fault != "zero stamp" else "zero stamp"
         expected = self._expected(name, read, fault)
         return Damaged(name, ros, expected, bool(fault) or message != intact, stamp_ns)
 
@@ -130,6 +130,18 @@ class Source:
         )
         if message.stamp_ns and not refused_at_once:
             self._newest[message.name] = message.stamp_ns
+
+
+def _used(sample: corpus.Sample) -> str:
+    """Return what becomes of a message in the node, see `reading`.
+
+    A depth image that is read well is still refused where nothing lies within the model's range.
+    """
+    read, limits = reading(sample), getattr(sample.modality.options, "range_m", None)
+    if read != "converted" or limits is None:
+        return read
+    depth = sample.meaning().array
+    return read if ((depth > limits[0]) & (depth < limits[1])).any() else "empty"
 
 
 def _through_the_wire(plain: Any, message_type: str) -> Any:

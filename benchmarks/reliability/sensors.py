@@ -29,9 +29,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from benchmarks.reliability.node import environment
-from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.messages import ConversionOptions
 from smvae_core.messages.base import set_header
-from smvae_core.modality import VISION_TOUCH, Modality, find
+from smvae_core.modality import Modality, find
+from smvae_core.presets import VISION_TOUCH
 
 RATES_HZ = {"rgb": 30.0, "depth": 30.0, "force": 500.0, "action": 20.0}
 NAMES = tuple(RATES_HZ)
@@ -51,10 +52,10 @@ def messages(modality: Modality, size: tuple[int, int]) -> list[Any]:
             sample = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
         elif modality.kind == "depth_image":
             sample = rng.uniform(0.3, 2.0, (size[1], size[0])).astype(np.float32)
-        elif modality.kind == "force_window":
+        elif modality.kind == "signal":
             sample = rng.normal(0.0, 3.0, 6).astype(np.float32)
         message, frame = _CLASSES[modality.name](), f"{modality.name}_frame"
-        fill = CONVERTERS[modality.kind].fill
+        fill = modality.converter().fill
         made.append(fill(modality, message, sample, 1, frame, ConversionOptions()))
     return made
 

@@ -33,7 +33,7 @@ TESTED: dict[str, dict[str, tuple[str, ...]]] = {
             f"{_NODE}/test_message_types.py::test_each_message_type_gives_the_latent_of_its_sample",
         ),
         "Depth in the wrong unit gives a warning": (
-            f"{_NODE}/test_message_types.py::test_implausible_depth_is_used_and_reported",
+            f"{_NODE}/test_message_types.py::test_depth_in_another_unit_is_reported_and_refused_where_nothing_is_left",
         ),
     },
     "Sensors that come and go": {

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from smvae_core.errors import EpisodeError
-from smvae_core.preprocessing import DEPTH_RANGE_M
+from smvae_core.presets import VISION_TOUCH_RANGE_M as DEPTH_RANGE_M
 from smvae_datasets.vision_touch import (
     FIELDS,
     STEP_RATE_HZ,

@@ -96,11 +96,11 @@ def left_running() -> list[str]:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small untrained model, exported: its numbers are as good as any to compare with."""
     torch = pytest.importorskip("torch")
-    from smvae_core.modality import vision_touch
     from smvae_core.model.config import ModelConfig
     from smvae_core.model.export import export_bundle
     from smvae_core.model.smvae import SMVAE
     from smvae_core.preprocessing import measure_statistics, prepare
+    from smvae_core.presets import vision_touch
 
     torch.manual_seed(0)
     modalities = vision_touch(32)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from smvae_core.errors import ConfigError
-from smvae_core.fusion import traits
 from smvae_core.fusion.clocks import LONGEST_LAG_S, Doubt
 from smvae_core.fusion.rules import FusionRule, limits
 from smvae_core.modality import Modality
@@ -97,10 +96,10 @@ class Channel:
 
     def __post_init__(self) -> None:
         """Raises ConfigError if the rule cannot be this modality's."""
-        self.is_window = traits.is_window(self.modality)
-        self._span_s = traits.span_s(self.modality)
-        self._may_follow = traits.may_follow(self.modality)
-        self.samples = deque(maxlen=traits.kept(self.modality))
+        self.is_window = self.modality.family.is_window
+        self._span_s = self.modality.family.span_s(self.modality)
+        self._may_follow = self.modality.family.may_follow
+        self.samples = deque(maxlen=self.modality.family.kept)
         self.set_rule(self.rule)
 
     def set_rule(self, rule: FusionRule) -> None:
@@ -340,7 +339,8 @@ class Channel:
         kept = [self.samples[i] for i in range(first, index + 1)]
         stamps_ns = np.array([s.stamp_ns for s in kept], np.int64)
         values = [s.value for s in kept]
-        return traits.assemble(self.modality, stamps_ns, values, self.rule.min_samples)
+        family, fewest = self.modality.family, self.rule.min_samples
+        return family.assemble(self.modality, stamps_ns, values, fewest)
 
     def unfused(self, now_s: float, behind_s: float) -> str:
         """Return why the sample that was picked for a reference is not used.

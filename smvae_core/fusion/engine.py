@@ -23,7 +23,7 @@ from smvae_core.fusion.rules import (
     Pace,
 )
 from smvae_core.fusion.source import REFUSALS, Source
-from smvae_core.messages import CONVERTERS, stamp_ns
+from smvae_core.messages import has_stamp, stamp_ns
 from smvae_core.modality import Modality
 
 
@@ -142,7 +142,7 @@ class Engine:
         self._deadline_s: float | None = None
         self._reference_ns = 0
         found = sources or {
-            m.name: Source(converter=CONVERTERS[m.kind]) for m in modalities if m.kind in CONVERTERS
+            m.name: Source(converter=m.converter()) for m in modalities if m.message_types
         }
         self.configure(rules, pace, found)
 
@@ -174,7 +174,7 @@ class Engine:
         message without header counts as acquired when it came.
         """
         source, channel = self._sources[name], self.collector.channel(name)
-        stamped, frame_id = source.converter.stamped, source.frame_id
+        stamped, frame_id = has_stamp(message), source.frame_id
         stamp = stamp_ns(message, None if stamped else self._tick_ns(name, stamps.clock_ns))
         reason = bad_stamp(stamp, stamps.clock_ns, self.pace.max_future_s)
         text = ""

@@ -8,7 +8,6 @@ from enum import IntEnum
 from typing import Any
 
 from smvae_core.errors import ConfigError
-from smvae_core.fusion import traits
 from smvae_core.modality import Modality
 
 #: Before a modality's period is measured, this stands in for it [s].
@@ -133,7 +132,7 @@ def default_limits(modality: Modality, period_s: float | None) -> tuple[float, f
     1.5 and 3 periods. Of a force window the period is at least its length, since the window is the
     sample, not one reading of it.
     """
-    return limits(period_s, traits.span_s(modality))
+    return limits(period_s, modality.family.span_s(modality))
 
 
 def limits(period_s: float | None, span_s: float) -> tuple[float, float]:

@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from smvae_core.errors import SampleError, SMVAEError, Unforeseen
-from smvae_core.messages import ConversionError, ConversionOptions, Converter
+from smvae_core.kinds import Converter
+from smvae_core.messages import ConversionError, ConversionOptions
 from smvae_core.modality import Modality
 
 #: What says that one message is bad, and that the next may be good.
@@ -27,7 +28,7 @@ class Source:
     """Frame that its messages must have; '' = any."""
 
     def read(self, modality: Modality, message: Any) -> NDArray[Any]:
-        """Return a message as a raw sample in SI units; of a force window: one reading (C,).
+        """Return a message as a raw sample in SI units; of a window: one reading (C,).
 
         Raises:
             ConversionError: If the message is not what the modality declares.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_core.modality import Modality
+
+if TYPE_CHECKING:
+    from smvae_core.modality import Modality
 
 #: Every reason for which a message is refused; counters and diagnostics use these words.
 REASONS = (
@@ -74,22 +76,6 @@ class ConversionOptions:
             raise ConfigError(f"joint_names must differ, got {', '.join(self.joint_names)}")
 
 
-@dataclass(frozen=True)
-class Converter:
-    """Messages of one type <-> SI array of one kind."""
-
-    message_type: str
-    """ROS type, e.g. 'sensor_msgs/msg/Image'."""
-    to_array: Callable[[Modality, Any, ConversionOptions], NDArray[Any]]
-    """(modality, message, options) -> sample; raises ConversionError."""
-    fill: Callable[..., Any]
-    """(modality, empty message, sample, stamp_ns, frame_id, options) -> that message, filled."""
-    encoding: str = ""
-    """Of the image messages that `fill` makes."""
-    stamped: bool = True
-    """Whether messages of the type carry a header; else the stamp is the time of arrival."""
-
-
 def has_stamp(message: Any) -> bool:
     """Return whether a message carries its acquisition time.
 
@@ -118,7 +104,9 @@ def stamp_ns(message: Any, arrival_ns: int | None = None) -> int:
 
 
 def set_header(message: Any, stamp: int, frame_id: str) -> None:
-    """Write stamp [ns] and frame into a message's header."""
+    """Write stamp [ns] and frame into a message's header, where it has one."""
+    if not has_stamp(message):
+        return
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(int(stamp), 1_000_000_000)
     message.header.frame_id = frame_id
 
@@ -207,6 +195,20 @@ def finite(
     return small
 
 
+def read_below(name: str, message: Any, path: str) -> Any:
+    """Return what stands at a dotted path below a message; '' = the message; see `read_member`."""
+    for member in path.split(".") if path else ():
+        message = read_member(name, message, member)
+    return message
+
+
+def _step(value: Any, part: str) -> Any:
+    """Return one member, or one element of it: 'x', 'position[2]'."""
+    member, bracket, index = part.partition("[")
+    value = getattr(value, member)
+    return value[int(index.rstrip("]"))] if bracket else value
+
+
 def read_fields(modality: Modality, root: Any, fields: Sequence[str]) -> NDArray[np.float64]:
     """Return the named numbers below `root`, e.g. fields ('force.x', ...) of a Wrench, as (C,).
 
@@ -222,19 +224,29 @@ def read_fields(modality: Modality, root: Any, fields: Sequence[str]) -> NDArray
         value = root
         try:
             for part in field.split("."):
-                value = getattr(value, part)
+                value = _step(value, part)
             values[index] = float(value)
-        except (AttributeError, TypeError, ValueError, OverflowError):
+        except (AttributeError, IndexError, TypeError, ValueError, OverflowError):
             got = type(root).__name__
             raise ConversionError(modality.name, "field", expected=field, got=got) from None
     return values
 
 
 def write_fields(root: Any, fields: Sequence[str], values: NDArray[Any]) -> None:
-    """Set the named numbers below `root`; the inverse of `read_fields`."""
+    """Set the named numbers below `root`; the inverse of `read_fields`.
+
+    A list is prolonged by zeros where an element behind its end is named.
+    """
     for field, value in zip(fields, values, strict=True):
         *path, last = field.split(".")
         target = root
         for part in path:
-            target = getattr(target, part)
-        setattr(target, last, float(value))
+            target = _step(target, part)
+        member, bracket, index = last.partition("[")
+        if not bracket:
+            setattr(target, member, float(value))
+            continue
+        held, at = getattr(target, member), int(index.rstrip("]"))
+        if hasattr(held, "append"):
+            held.extend([0.0] * (at + 1 - len(held)))
+        held[at] = float(value)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_core.modality import Modality
+from smvae_core.presets import VISION_TOUCH
 
 Pooling = Literal[
     "paper",
@@ -29,7 +30,7 @@ class ModelConfig:
     """Architecture, by default the paper's robot model (Tables 2, 8, 9)."""
 
     modalities: tuple[Modality, ...] = VISION_TOUCH
-    """Sensor channels, declared in `smvae_core.modality`."""
+    """Sensor channels, declared in `smvae_core/presets.py`."""
     latent_dim: int = 64
     """Z, size of the latent."""
     embedding_dim: int = 512

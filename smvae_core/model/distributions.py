@@ -122,6 +122,9 @@ def log_likelihood(
     | gaussian | mean m, perhaps log s as one channel more | log N(x; m, (s exp(log_scale))^2) |
     | bernoulli | logits l | x l - log(1 + e^l) per element, also for levels x between 0 and 1 |
     | categorical | logits l | x . log_softmax(l), x one-hot |
+    | hurdle | mean m, logit l, perhaps log s | log Bernoulli(r; l) + r log N(d; m, .) |
+
+    Of a hurdle x is (2, B): d and r, which is 1 where d was measured; else d is not read.
 
     Args:
         modality: Says which likelihood.
@@ -138,6 +141,12 @@ def log_likelihood(
     mean, log_noise = _taken_apart(modality, output)
     if log_noise is not None:
         log_scale = log_scale + log_noise
+    if modality.likelihood == "hurdle":
+        returned, logit = x[..., 1, :], mean[..., 1, :]
+        distance = torch.where(returned > 0, x[..., 0, :] - mean[..., 0, :], 0.0)
+        constant = returned.sum(-1) * (log_scale + 0.5 * math.log(2.0 * math.pi))
+        density = -0.5 * distance.square().sum(-1) * torch.exp(-2.0 * log_scale) - constant
+        return density + (returned * logit - nn.functional.softplus(logit)).sum(-1)
     squared = (x - mean).square().sum(event)
     constant = modality.size * (log_scale + 0.5 * math.log(2.0 * math.pi))
     return -0.5 * squared * torch.exp(-2.0 * log_scale) - constant
@@ -158,4 +167,8 @@ def likelihood_mean(modality: Modality, output: Tensor) -> Tensor:
         return torch.sigmoid(output)
     if modality.likelihood == "categorical":
         return torch.softmax(output, dim=-1)
-    return _taken_apart(modality, output)[0]
+    mean = _taken_apart(modality, output)[0]
+    if modality.likelihood == "hurdle":
+        ranges, logit = mean.split(1, dim=-2)
+        return torch.cat([ranges, torch.sigmoid(logit)], dim=-2)
+    return mean

@@ -14,7 +14,7 @@ from smvae_core.errors import EmptySubset, UnknownModality
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import Posterior, likelihood_mean, log_likelihood
-from smvae_core.model.networks import EMBEDDINGS, NoisyDecoder, decoder
+from smvae_core.model.networks import NoisyDecoder, decoder, embedding
 from smvae_core.model.set_encoder import SetEncoder
 
 
@@ -25,9 +25,7 @@ class SMVAE(nn.Module):
         super().__init__()
         self.config = config
         self.names = tuple(m.name for m in config.modalities)
-        self.embeddings = nn.ModuleDict(
-            {m.name: EMBEDDINGS[m.kind](m, config) for m in config.modalities}
-        )
+        self.embeddings = nn.ModuleDict({m.name: embedding(m, config) for m in config.modalities})
         self.set_encoder = SetEncoder(config)
         self.decoders = nn.ModuleDict({m.name: decoder(m, config) for m in config.modalities})
         self.log_scale = noise_scales(config)
@@ -123,7 +121,7 @@ class SMVAE(nn.Module):
         return log_likelihood(self.modality(name), x, output, log_scale)
 
     def noise_scale(self) -> dict[str, float]:
-        """Return the standard deviation of each Gaussian likelihood at z = 0, normalised units."""
+        """Return the standard deviation of each likelihood with noise at z = 0, normalised."""
         return {name: float(scale.detach().exp()) for name, scale in self.log_scale.items()}
 
     def decoded_noise(self) -> dict[str, tuple[float, ...]]:
@@ -139,6 +137,6 @@ def noise_scales(config: ModelConfig) -> nn.ParameterDict:
         {
             m.name: nn.Parameter(start.clone(), requires_grad=config.learn_noise)
             for m in config.modalities
-            if m.likelihood == "gaussian"
+            if m.has_noise
         }
     )

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.subset_scores import subset_checks
-from smvae_core.modality import all_subsets, subset_name, vision_touch
+from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
+from smvae_core.presets import vision_touch
 from smvae_training.evaluate.likelihood.checks import SanityError
 from smvae_training.evaluate.likelihood.entropy import posterior_entropies
 from smvae_training.evaluate.likelihood.method import SMVAEMethod

@@ -18,7 +18,8 @@ from benchmarks.novelty import (
     measure,
     records_of,
 )
-from smvae_core.modality import all_subsets, subset_name, vision_touch
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.presets import vision_touch
 from smvae_training.novelty import HeldOut
 from smvae_training.run import load_run
 from tests.training.told_runs import folder, trained  # noqa: F401

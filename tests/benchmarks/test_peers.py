@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.peers import METHODS, build
-from smvae_core.modality import MNIST, Modality, all_subsets, vision_touch
+from smvae_core.modality import Modality, all_subsets
 from smvae_core.model import ElboTerms, ModelConfig, ObjectiveConfig
+from smvae_core.presets import MNIST, vision_touch
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate.likelihood.estimate import EstimateConfig, estimate
 from smvae_training.evaluate.likelihood.method import CannotEncode

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from benchmarks.peers import METHODS, build
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality
-from smvae_core.modality import MNIST, vision_touch
 from smvae_core.model import ModelConfig, ObjectiveConfig
+from smvae_core.presets import MNIST, vision_touch
 from smvae_datasets.dataset import ImageRecords
 from smvae_training.config import (
     DataConfig,

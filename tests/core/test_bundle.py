@@ -16,9 +16,9 @@ import pytest
 
 from smvae_core.bundle import Bundle, Manifest, add_readout, roles, write_bundle
 from smvae_core.errors import BundleError
-from smvae_core.modality import VISION_TOUCH
 from smvae_core.preprocessing import Statistics
-from smvae_core.readout import LinearReadout, Readout
+from smvae_core.presets import VISION_TOUCH
+from smvae_core.readout import LinearMap, Quantity, Readout
 
 FORCE = tuple(m for m in VISION_TOUCH if m.name == "force")
 #: What `write_bundle` asks of the system, by the name of its audit event.
@@ -42,14 +42,11 @@ def write(out: Path, name: str, readout: Readout | None = None) -> Bundle:
 
 
 def straight() -> Readout:
-    linear = LinearReadout(
-        offset_weights=np.zeros((3, 2)),
-        offset_bias=np.zeros(3),
-        residual_m=np.ones(3),
-        contact_weights=np.zeros(2),
-        contact_bias=0.0,
+    linear = LinearMap(weights=np.zeros((3, 2)), bias=np.zeros(3), residual=np.ones(3))
+    return Readout(
+        targets={"offset": Quantity(unit="m", fields=("x", "y", "z"))},
+        subsets={"force": {"offset": linear}},
     )
-    return Readout(subsets={"force": linear})
 
 
 class Watch:

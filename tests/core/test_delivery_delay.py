@@ -10,7 +10,7 @@ import pytest
 from smvae_core.fusion.clocks import LONGEST_LAG_S
 from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.rules import FusionRule, FusionState, Pace
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 START_NS = 10**18
 WARM_UP_S = 1.0

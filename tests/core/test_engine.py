@@ -10,7 +10,7 @@ import pytest
 from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.rules import FusionRule, Pace
-from smvae_core.modality import vision_touch
+from smvae_core.presets import vision_touch
 
 MODALITIES = vision_touch(32)
 MS = 10**6

@@ -6,7 +6,7 @@ import pytest
 
 from smvae_core.fusion.engine import Engine, Stamps
 from smvae_core.fusion.rules import FusionRule, Pace
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 MS = 1_000_000
 T0 = 1_000_000 * MS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import FASHION, Modality, find, vision_touch
+from smvae_core.modality import Modality, find
 from smvae_core.novelty import (
     Novelty,
     Tail,
@@ -16,6 +16,7 @@ from smvae_core.novelty import (
     reconstruction,
     texture,
 )
+from smvae_core.presets import FASHION, vision_touch
 
 MODALITIES = vision_touch(32)
 SAMPLE = np.random.default_rng(0).exponential(1.0, 20_000)

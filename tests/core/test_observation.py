@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from smvae_core.errors import ConfigError, SampleError, UnknownModality
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionRule, FusionState
-from smvae_core.fusion.window import resample_window
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.kinds.window import resample_window
+from smvae_core.presets import VISION_TOUCH
 
 MS = 1_000_000
 T0 = 1_000_000 * MS

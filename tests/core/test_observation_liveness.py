@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionRule, FusionState
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 MS = 1_000_000
 T0 = 1_000_000 * MS

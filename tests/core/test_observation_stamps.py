@@ -12,7 +12,7 @@ from smvae_core.fusion.channel import RESTART_MESSAGES
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.engine import bad_stamp
 from smvae_core.fusion.rules import FusionRule, FusionState
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 MS = 1_000_000
 SECOND = 1000 * MS

@@ -10,15 +10,15 @@ import pytest
 
 pytest.importorskip("torch")
 
-from smvae_core import perceiver as perceiver_module
 from smvae_core import runtime as runtime_module
 from smvae_core.errors import SampleError, Unforeseen, refusing
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionState
 from smvae_core.fusion.source import Source
-from smvae_core.messages import Converter
-from smvae_core.modality import vision_touch
+from smvae_core.kinds import Converter
+from smvae_core.modality import Modality
 from smvae_core.perceiver import Perceived, Perceiver
+from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 
 MODALITIES = vision_touch(32)
@@ -89,7 +89,7 @@ def test_what_fails_on_one_message_refuses_it_by_the_errors_name(
 
     told: list[tuple[str, str]] = []
     desk = Desk(runtime, rejected=lambda n, t: told.append((n, t)), judged=lambda n, t: None)
-    place = perceiver_module if broken == "plausibility" else runtime_module
+    place = Modality if broken == "plausibility" else runtime_module
     healthy = getattr(place, broken)
     with monkeypatch.context() as patch:
         patch.setattr(place, broken, fail)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError, SampleError
-from smvae_core.modality import VISION_TOUCH
 from smvae_core.preprocessing import (
     Statistics,
     measure_statistics,
@@ -14,6 +13,7 @@ from smvae_core.preprocessing import (
     prepare,
     restore,
 )
+from smvae_core.presets import VISION_TOUCH
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import CELEBA, CELEBA_ATTRIBUTES
+from smvae_core.presets import CELEBA, CELEBA_ATTRIBUTES
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.image_sets.celeba import prepare_celeba
 from smvae_datasets.image_sets.decoding import central_square, read_image

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smvae_core.modality import MNIST as MODALITIES
+from smvae_core.presets import MNIST as MODALITIES
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.fetch import DownloadError
 from smvae_datasets.image_sets.fetching import (

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_core.modality import FASHION as FASHION_MODALITIES
-from smvae_core.modality import MNIST as MNIST_MODALITIES
 from smvae_core.modality import Modality
+from smvae_core.presets import FASHION as FASHION_MODALITIES
+from smvae_core.presets import MNIST as MNIST_MODALITIES
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.fetch import DownloadError
 from smvae_datasets.image_sets.idx import parse_images, parse_labels, write_idx

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError, EpisodeError, MissingDependency
-from smvae_core.modality import vision_tasks
 from smvae_core.preprocessing import prepare
+from smvae_core.presets import vision_tasks
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.image_sets import transforms
 from smvae_datasets.image_sets.fetching import CACHE_VARIABLE

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError, EpisodeError
-from smvae_core.modality import VISION_TOUCH, Modality, vision_touch
+from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
+from smvae_core.presets import VISION_TOUCH, vision_touch
 from smvae_datasets import cache as cache_module
 from smvae_datasets import prepared as prepared_module
 from smvae_datasets.prepared import prepare_episodes
@@ -236,7 +237,7 @@ def test_many_processes_prepare_one_damaged_set_at_once(make_episodes):
     path = prepare_episodes(root, VISION_TOUCH, progress=False).path
     cut(path / "rgb.npy", 1000)
     program = (
-        "from pathlib import Path; from smvae_core.modality import VISION_TOUCH\n"
+        "from pathlib import Path; from smvae_core.presets import VISION_TOUCH\n"
         "from smvae_datasets.prepared import prepare_episodes\n"
         f"e = prepare_episodes(Path({str(root)!r}), VISION_TOUCH, progress=False)\n"
         "print(len(e), int(e.arrays['rgb'].sum()))"

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.presets import VISION_TOUCH
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "ros2_ws/src"

@@ -12,12 +12,29 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 from tests.frozen import lines
 
 FOLDER = Path(__file__).parent
 #: File -> frozen line -> (the line that took its place, or None; why). CHANGELOG says the same.
+_SENSORS = "smvae train | --model.modalities NAME:SIDE[:SOME+OF+THEM] Sensor channels, declared in"
+_FOLDER = (
+    "smvae train | A preset gives every setting; each can be overridden by its flag below. The run "
+    "folder gets config.json, weights.safetensors,"
+)
+_RESUME = (
+    "Ctrl-C finishes the step and writes a checkpoint; --resume goes on exactly from there, with "
+    "the run's own settings."
+)
+_TYPE = 'modalities.force.message_type: str = "" in [None, None]'
+_TYPE_MEANS = "changes while unconfigured | What its topic carries; empty = the first one."
 CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
+    "parameters.txt": {
+        f"{_TYPE} ['', 'geometry_msgs/msg/WrenchStamped'], {_TYPE_MEANS}": (
+            f"{_TYPE} [], {_TYPE_MEANS}",
+            "a signal is read from any message that has its fields",
+        )
+    },
     "executables.txt": {
         f"smvae_ros {name}": (f"smvae_tools {name}", "a robot need not install smvae_tools")
         for name in (
@@ -25,7 +42,33 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
             *("shared_autonomy_demo", "imperfect_operator"),
         )
     },
+    "help_ros.txt": {
+        "security_policy | --topic MODALITY=TOPIC topic of any modality; may be repeated": (
+            "security_policy | --topic MODALITY=TOPIC,..., --topics MODALITY=TOPIC,... topics of "
+            "any modalities, as in the launch file; may be repeated",
+            "topics are given as everywhere else",
+        )
+    },
+    "launch.txt": {
+        "replay_bag.launch.py topics = INPUTS in any | 'What is played, parted by spaces.'": (
+            "replay_bag.launch.py topics = '' in any | \"Topics of the bundle's sensors where the "
+            "defaults are not those of the bag, e.g. rgb=/camera/image,force=/ft/wrench: what the "
+            'node listens to is played. Or what is played, parted by spaces."',
+            "no launch file names a sensor",
+        )
+    },
     "help.txt": {
+        f"{_FOLDER} metrics.jsonl and tensorboard/. {_RESUME}".replace(
+            "safetensors,", "safetensors, checkpoints/last.ckpt,"
+        ): (
+            f"{_FOLDER} metrics.jsonl, tensorboard/ and checkpoints/: last.ckpt, and previous.ckpt "
+            f"in case that is damaged. {_RESUME}",
+            "a damaged checkpoint has a predecessor",
+        ),
+        f"{_SENSORS} `smvae_core.modality`. (default: vision_touch:64)": (
+            f"{_SENSORS} `smvae_core/presets.py`. (default: vision_touch:64)",
+            "declared sets have a file of their own",
+        ),
         "smvae | readout fit hole offset and contact to the latent": (
             "smvae | readout fit the targets of the data to the latent",
             "offset and contact are two of any number of targets",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from smvae_core.modality import all_subsets, vision_touch
+from smvae_core.modality import all_subsets
 from smvae_core.model import SMVAE, ModelConfig
 from smvae_core.model.set_encoder import SetEncoder
 from smvae_core.preprocessing import Statistics
+from smvae_core.presets import vision_touch
 
 #: Every non-empty subset of four modalities.
 PRESENT = torch.tensor([[n in s for n in "abcd"] for s in all_subsets("abcd")])

@@ -15,7 +15,7 @@ from smvae_core.modality import Modality
 from smvae_core.model import SMVAE, Posterior
 from smvae_core.model.config import Covariance, ModelConfig
 from smvae_core.model.export import PARITY_TOLERANCE, export_bundle
-from smvae_core.model.networks import EMBEDDINGS
+from smvae_core.model.networks import embedding as embedding_of
 from smvae_core.model.objective import elbo
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.set_encoder import SetEncoder
@@ -187,7 +187,7 @@ def test_a_full_posterior_is_exact_where_a_diagonal_one_stays_a_known_distance_a
         modalities=(modality,), latent_dim=2, embedding_dim=32, pooling="evidence_attention",
         covariance=covariance,
     )  # fmt: skip
-    embedding, encoder = EMBEDDINGS["vector"](modality, config), SetEncoder(config)
+    embedding, encoder = embedding_of(modality, config), SetEncoder(config)
     optimizer = torch.optim.Adam([*embedding.parameters(), *encoder.parameters()], 3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1500)
     rows = torch.ones(256, 1, dtype=torch.bool)

@@ -15,9 +15,10 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from smvae_core.modality import CELEBA, MNIST, Modality
+from smvae_core.modality import Modality
 from smvae_core.model import Posterior
 from smvae_core.model.distributions import likelihood_mean, log_likelihood
+from smvae_core.presets import CELEBA, MNIST
 
 
 def test_kl_equals_torch_distributions():
@@ -39,7 +40,7 @@ def test_gaussian_log_likelihood_equals_torch_distributions():
 
 def test_a_decoded_noise_scale_multiplies_the_shared_one_and_leaves_the_mean():
     torch.manual_seed(1)
-    modality = Modality(name="a", kind="force_window", shape=(6, 32), unit="N")
+    modality = Modality(name="a", kind="signal", shape=(6, 32), unit="N")
     x, mean, log_scale = torch.randn(4, 6, 32), torch.randn(5, 4, 6, 32), torch.tensor(-0.7)
     log_noise = torch.randn(5, 4)
     output = torch.cat([mean, log_noise[..., None, None].expand(5, 4, 1, 32)], dim=-2)

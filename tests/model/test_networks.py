@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import CELEBA, VISION_TOUCH, all_subsets, vision_touch
+from smvae_core.modality import all_subsets
 from smvae_core.model import SMVAE, ModelConfig
-from smvae_core.model.image_set_networks import RowNorm
-from smvae_core.model.networks import CausalConv1d, ForceEmbedding, ImageEmbedding
+from smvae_core.model.networks.attributes import RowNorm
+from smvae_core.model.networks.image import ImageEmbedding
+from smvae_core.model.networks.signal import CausalConv1d, SignalEmbedding
+from smvae_core.presets import CELEBA, VISION_TOUCH, vision_touch
 from tests.model.conftest import example_batch, presence, small_config
 
 
@@ -18,7 +20,7 @@ def test_the_robot_model_has_the_papers_feature_sizes():
     rgb, _, force, _ = VISION_TOUCH
     image = torch.nn.Sequential(*list(ImageEmbedding(rgb, config))[:-3])
     assert image(torch.zeros(2, *rgb.shape)).shape == (2, 256, 5, 5)
-    causal = torch.nn.Sequential(*list(ForceEmbedding(force, config))[:-2])
+    causal = torch.nn.Sequential(*list(SignalEmbedding(force, config))[:-2])
     assert causal(torch.zeros(2, *force.shape)).shape == (2, 128, 2)
 
 

@@ -11,17 +11,12 @@ import pytest
 
 from benchmarks.messages import build, images
 from smvae_core.errors import ConfigError
-from smvae_core.messages import (
-    CONVERTERS,
-    MESSAGE_TYPES,
-    REASONS,
-    ConversionError,
-    ConversionOptions,
-    converter,
-    require_converters,
-)
-from smvae_core.messages.color_image import ACCEPTED
-from smvae_core.modality import MNIST, VISION_TOUCH
+from smvae_core.kinds import kinds
+from smvae_core.kinds.color_image import ACCEPTED
+from smvae_core.messages import REASONS, ConversionError, ConversionOptions
+from smvae_core.modality import require_messages
+from smvae_core.presets import MNIST, VISION_TOUCH
+from tests.declared import EVERY_KIND
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH
 OPTIONS = ConversionOptions()
@@ -29,7 +24,7 @@ PATTERNS = ("rggb", "bggr", "gbrg", "grbg")
 
 
 def convert(modality: Any, message: Any, options: ConversionOptions = OPTIONS) -> Any:
-    return CONVERTERS[modality.kind].to_array(modality, message, options)
+    return modality.converter().to_array(modality, message, options)
 
 
 def pixels(
@@ -189,7 +184,7 @@ def test_only_documented_reasons_exist() -> None:
 def test_an_image_survives_the_way_there_and_back(modality: Any) -> None:
     sample = modality.example_sample()
     empty = SimpleNamespace(header=build.header())
-    message = CONVERTERS[modality.kind].fill(
+    message = modality.converter().fill(
         modality, empty, sample, 7_000_000_009, "camera_optical", OPTIONS
     )
     assert isinstance(message.data, array)
@@ -207,23 +202,26 @@ def test_impossible_options_are_refused(option: dict[str, Any]) -> None:
 
 
 def test_every_kind_has_a_conversion_for_every_type_it_names() -> None:
-    assert {m.kind for m in VISION_TOUCH} == set(CONVERTERS) == set(MESSAGE_TYPES)
-    for kind, types in MESSAGE_TYPES.items():
-        assert converter(kind) is CONVERTERS[kind] is converter(kind, types[0])
-        assert [converter(kind, t).message_type for t in types] == list(types)
+    assert {m.kind for m in EVERY_KIND} == {kind.name for kind in kinds()}
+    carried = [m for m in EVERY_KIND if m.message_types]
+    assert carried == [*VISION_TOUCH, *EVERY_KIND[4:7]]
+    for modality in carried:
+        types = modality.message_types
+        assert modality.converter() == modality.converter(types[0])
+        assert [modality.converter(t).message_type for t in types] == list(types)
 
 
 def test_a_type_that_a_kind_is_not_read_from_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"read from sensor_msgs/msg/Image, .* Did you mean"):
-        converter("color_image", "sensor_msgs/Image")
-    with pytest.raises(ConfigError, match="no sensor message carries a label; a robot's"):
-        converter("label")
+        RGB.converter("sensor_msgs/Image")
+    with pytest.raises(ConfigError, match="no sensor message carries a label"):
+        MNIST[1].converter()
 
 
 def test_a_model_whose_modality_no_message_carries_is_refused() -> None:
-    require_converters(VISION_TOUCH)
+    require_messages(VISION_TOUCH)
     with pytest.raises(ConfigError, match="'label': no sensor message carries a label"):
-        require_converters((RGB, MNIST[1]))
+        require_messages((RGB, MNIST[1]))
 
 
 def test_every_encoding_of_a_colour_camera_is_tested_here() -> None:

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks.messages import build
-from smvae_core.messages import ConversionError, ConversionOptions, converter, organised_cloud
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.messages import ConversionError, ConversionOptions, organised_cloud
+from smvae_core.presets import VISION_TOUCH
 
 DEPTH = VISION_TOUCH[1]
 OPTIONS = ConversionOptions()
 
 
 def convert(message: Any, options: ConversionOptions = OPTIONS) -> Any:
-    to_array = converter("depth_image", "sensor_msgs/msg/PointCloud2").to_array
+    to_array = DEPTH.converter("sensor_msgs/msg/PointCloud2").to_array
     return to_array(DEPTH, message, options)
 
 

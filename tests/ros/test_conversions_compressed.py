@@ -14,9 +14,9 @@ import pytest
 
 from benchmarks.messages import build, files, images
 from smvae_core.errors import ConfigError
-from smvae_core.messages import ConversionError, ConversionOptions, converter
+from smvae_core.messages import ConversionError, ConversionOptions
 from smvae_core.messages.image_file import MAX_PIXELS
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 RGB, DEPTH, _, _ = VISION_TOUCH
 OPTIONS = ConversionOptions()
@@ -24,7 +24,7 @@ TYPE = "sensor_msgs/msg/CompressedImage"
 
 
 def convert(modality: Any, message: Any, options: ConversionOptions = OPTIONS) -> Any:
-    return converter(modality.kind, TYPE).to_array(modality, message, options)
+    return modality.converter(TYPE).to_array(modality, message, options)
 
 
 def reason(modality: Any, message: Any) -> str:
@@ -136,7 +136,7 @@ def test_inverse_depth_of_known_levels_is_known() -> None:
 def test_a_filled_message_comes_back(modality: Any) -> None:
     sample = modality.example_sample()
     empty = SimpleNamespace(header=build.header())
-    convert_type = converter(modality.kind, TYPE)
+    convert_type = modality.converter(TYPE)
     message = convert_type.fill(modality, empty, sample, 5_000_000_001, "optical", OPTIONS)
     assert message.header.stamp.nanosec == 1
     got = convert(modality, message)
@@ -232,6 +232,6 @@ def test_a_missing_compressed_depth_header_is_refused_and_the_png_format_suggest
 
 
 def test_point_clouds_are_not_written() -> None:
-    cloud = converter("depth_image", "sensor_msgs/msg/PointCloud2")
+    cloud = DEPTH.converter("sensor_msgs/msg/PointCloud2")
     with pytest.raises(ConfigError, match="read, not written; write sensor_msgs/msg/Image"):
         cloud.fill(DEPTH, SimpleNamespace(), DEPTH.example_sample(), 0, "", OPTIONS)

@@ -19,10 +19,10 @@ import pytest
 
 from benchmarks.messages import build, images
 from smvae_core.errors import ConfigError, MissingDependency
-from smvae_core.messages import CONVERTERS, ConversionOptions, decoder, decoders, image_data
-from smvae_core.messages.color_image import ACCEPTED
-from smvae_core.messages.depth_image import METRES_PER_UNIT
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.kinds.color_image import ACCEPTED
+from smvae_core.kinds.depth_image import METRES_PER_UNIT
+from smvae_core.messages import ConversionOptions, decoder, decoders, image_data
+from smvae_core.presets import VISION_TOUCH
 
 RGB, DEPTH, _, _ = VISION_TOUCH
 HAS_CV_BRIDGE = importlib.util.find_spec("cv_bridge") is not None
@@ -88,9 +88,7 @@ def converted() -> dict[str, Any]:
     """Return the array of every encoding by the decoder in use."""
     options = ConversionOptions()
     return {
-        f"{modality.name} {encoding}": CONVERTERS[modality.kind].to_array(
-            modality, message, options
-        )
+        f"{modality.name} {encoding}": modality.converter().to_array(modality, message, options)
         for modality, encoding, message in every_image()
     }
 
@@ -216,7 +214,7 @@ def test_every_encoding_is_converted_the_same_with_and_without_cv_bridge(
 def test_cv_bridge_takes_the_ros_message_itself() -> None:
     message_module = pytest.importorskip("sensor_msgs.msg")
     sample = RGB.example_sample()
-    message = CONVERTERS["color_image"].fill(
+    message = RGB.converter().fill(
         RGB, message_module.Image(), sample, 1, "camera", ConversionOptions()
     )
     got = decoders.load_cv_bridge()(message, "rgb8")

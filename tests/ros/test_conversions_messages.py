@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.messages import corpus
 from benchmarks.messages.wire import message_class, to_ros
-from smvae_core.messages import ConversionError, ConversionOptions, converter, stamp_ns
+from smvae_core.messages import ConversionError, ConversionOptions, stamp_ns
 
 pytest.importorskip("rclpy.serialization", reason="no ROS 2 in this environment")
 pytest.importorskip("rosbags.typesys")
@@ -43,7 +43,7 @@ def read_by_rosbags(store: Any, wire: bytes, message_type: str) -> Any:
 
 def result(sample: corpus.Sample, message: Any) -> Any:
     """Return the array of a message, or the reason for its refusal."""
-    convert = converter(sample.modality.kind, sample.message_type).to_array
+    convert = sample.modality.converter(sample.message_type).to_array
     try:
         return convert(sample.modality, message, sample.options)
     except ConversionError as err:
@@ -79,9 +79,9 @@ def test_messages_of_rclpy_and_of_rosbags_convert_alike(index: int) -> None:
 @pytest.mark.parametrize("index", [i for i in ALL if "Cloud" not in corpus.MAKERS[i][1]], ids=name)
 def test_what_is_written_into_an_rclpy_message_is_read_again(index: int) -> None:
     modality, message_type, _ = corpus.MAKERS[index]
-    chosen = converter(modality.kind, message_type)
+    chosen = modality.converter(message_type)
     sample = modality.example_sample()
-    if modality.kind == "force_window":
+    if modality.family.is_window:
         sample = sample[-1]
     options = ConversionOptions()
     message = chosen.fill(

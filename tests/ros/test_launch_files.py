@@ -157,12 +157,15 @@ def test_arguments_become_parameters_that_the_parameter_file_has() -> None:
 
 
 def test_message_types_offered_are_those_that_the_conversions_accept() -> None:
-    from smvae_core.messages import MESSAGE_TYPES
+    from smvae_core.modality import find
+    from smvae_core.presets import VISION_TOUCH
 
-    kinds = {"rgb": "color_image", "depth": "depth_image", "action": "vector"}
-    for argument, kind in kinds.items():
+    for argument in ("rgb", "depth", "action"):
         options = declared(PERCEPTION)[f"{argument}_message_type"]
-        assert literal(options["choices"], PERCEPTION) == ["", *MESSAGE_TYPES[kind]]
+        assert literal(options["choices"], PERCEPTION) == [
+            "",
+            *find(VISION_TOUCH, argument).message_types,
+        ]
 
 
 def test_the_package_installs_what_its_launch_file_names() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from smvae_core.modality import Modality, vision_touch
+from smvae_core.modality import Modality
+from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig

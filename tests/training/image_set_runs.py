@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smvae_core.modality import Modality, vision_tasks
+from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
+from smvae_core.presets import vision_tasks
 from smvae_datasets.dataset import ImageRecords
 from smvae_datasets.image_sets.idx import write_idx
 from smvae_datasets.image_sets.places import IDX_FILES

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from smvae_core.modality import MNIST, Modality
+from smvae_core.modality import Modality
 from smvae_core.model.distributions import log_likelihood
+from smvae_core.presets import MNIST
 from smvae_training.evaluate.likelihood.method import CannotEncode
 from smvae_training.evaluate.likelihood.mixture import Mixture
 

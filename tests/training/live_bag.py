@@ -13,7 +13,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import Observation
-from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
 from smvae_training.evaluate.live.bag import (
@@ -103,7 +103,7 @@ class BagMaker:
         begin, self.now_ns = self.now_ns, self.now_ns + STEP_NS
         for modality in self.modalities:
             on = sensor_of(modality) in enabled
-            if modality.kind == "force_window":
+            if modality.family.is_window:
                 for stamp in range(begin + 2 * MS, self.now_ns + 1, 2 * MS):
                     self.sense(modality, stamp, on)
             else:
@@ -116,7 +116,7 @@ class BagMaker:
         if modality.is_image:
             sample = sample[:32, :32]
             self.image(truth_topic(modality), modality, sample, stamp_ns, stamp_ns + 3 * MS)
-        elif modality.kind == "force_window":
+        elif modality.family.is_window:
             sample = sample[0]
         if not on:
             return
@@ -124,7 +124,7 @@ class BagMaker:
             self.image(input_topic(modality), modality, sample, stamp_ns, stamp_ns + 3 * MS)
         else:
             self.vector(modality, sample, stamp_ns)
-            if modality.kind == "vector":  # what a listener gets after a twist and back
+            if modality.kind == "command":  # what a listener gets after a twist and back
                 sample = (sample.astype(np.float64) / 0.05 * 0.05).astype(np.float32)
         self.collector.add(modality.name, stamp_ns, sample, stamp_ns * 1e-9)
 
@@ -146,13 +146,13 @@ class BagMaker:
         vector3 = self.type("geometry_msgs/msg/Vector3")
         zeros = [vector3(x=0.0, y=0.0, z=0.0) for _ in range(2)]
         header = self.header(stamp_ns)
-        if modality.kind == "force_window":
+        if modality.family.is_window:
             wrench = self.type("geometry_msgs/msg/Wrench")(force=zeros[0], torque=zeros[1])
             message = self.type("geometry_msgs/msg/WrenchStamped")(header=header, wrench=wrench)
         else:
             twist = self.type("geometry_msgs/msg/Twist")(linear=zeros[0], angular=zeros[1])
             message = self.type("geometry_msgs/msg/TwistStamped")(header=header, twist=twist)
-        converter = CONVERTERS[modality.kind]
+        converter = modality.converter()
         converter.fill(modality, message, sample, stamp_ns, "", ConversionOptions())
         self.write(input_topic(modality), converter.message_type, message, stamp_ns + MS)
 

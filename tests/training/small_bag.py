@@ -11,11 +11,12 @@ import numpy as np
 from live_bag import BagMaker
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from smvae_core.modality import Modality, vision_touch
+from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import measure_statistics, prepare
+from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.inputs import Input
 from smvae_training.evaluate.live.bag import sensor_of

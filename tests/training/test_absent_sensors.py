@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import vision_touch
 from smvae_core.model.objective import elbo
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
+from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import ArrayDataset, DataSetError, Target, conditions, holding
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig

@@ -20,7 +20,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 from small_bag import SmallBag
 
 from smvae_core.errors import ConfigError, UnknownModality
-from smvae_core.modality import vision_touch
+from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.options import BagOptions
 from smvae_training.bag_evaluation.parameter_files import read_parameters

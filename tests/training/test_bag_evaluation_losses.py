@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("rosbags")
 from small_bag import SmallBag, untrained_bundle
 
-from smvae_core.modality import vision_touch
+from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.evaluate import LATENTS, REPORT, SHEET, SUMMARY
 from smvae_training.cli import main

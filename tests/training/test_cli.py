@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError, UnknownModality
-from smvae_core.modality import find, vision_touch
+from smvae_core.modality import find
+from smvae_core.presets import vision_touch
 from smvae_datasets.image_sets.idx import write_idx
 from smvae_datasets.image_sets.places import IDX_FILES
 from smvae_datasets.vision_touch import FIELDS, file_path, write_file

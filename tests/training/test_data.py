@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import vision_touch
 from smvae_core.preprocessing import Statistics, measure_statistics, normalise
+from smvae_core.presets import vision_touch
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.data import StepStream, batch_order, fingerprint, loader
 from smvae_training.normalise import BatchNormaliser
@@ -83,7 +83,7 @@ def test_missing_or_misfit_statistics_are_refused() -> None:
     with pytest.raises(ConfigError, match="no statistics for modality 'rgb'"):
         BatchNormaliser(modalities, {})
     statistics = {m.name: Statistics() for m in modalities}
-    with pytest.raises(ConfigError, match="statistics of 1 channels for 6"):
+    with pytest.raises(ConfigError, match="1 statistics for 6 channels"):
         BatchNormaliser(modalities, statistics)
 
 

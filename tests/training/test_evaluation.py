@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smvae_core.modality import all_subsets, subset_name, vision_touch
+from smvae_core.kinds.base import field_groups
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import Target
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.figures import choose_moments
-from smvae_training.evaluate.measures import errors, field_groups, squared_error
+from smvae_training.evaluate.measures import errors, squared_error
 from smvae_training.evaluate.ratios import checks, paired_ratio
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.evaluate.results import jsonable

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import MNIST
+from smvae_core.presets import MNIST
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.commands.figures import data_of, figures, write_figures
 from smvae_training.evaluate.images.evaluate import evaluate_image_run

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from smvae_core.modality import CELEBA
 from smvae_core.model.smvae import SMVAE
+from smvae_core.presets import CELEBA
 from smvae_training.evaluate.images.errors import subset_errors
 from smvae_training.evaluate.images.evaluate import evaluate_image_run
 from smvae_training.evaluate.images.items import read_items

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality
-from smvae_core.modality import MNIST
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
+from smvae_core.presets import MNIST
 from smvae_training.evaluate.likelihood.checks import SanityError, sanity_checks
 from smvae_training.evaluate.likelihood.estimate import EstimateConfig, Estimates, estimate
 from smvae_training.evaluate.likelihood.method import SMVAEMethod

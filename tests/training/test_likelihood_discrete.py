@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import CELEBA, MNIST
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
+from smvae_core.presets import CELEBA, MNIST
 from smvae_training.evaluate.likelihood.calibration import (
     CalibrationConfig,
     calibrate,

@@ -18,11 +18,12 @@ pytest.importorskip("rosbags")
 from live_bag import LATENCY_NS, BagMaker
 
 from smvae_core.fusion.rules import FusionState
-from smvae_core.modality import all_subsets, subset_name, vision_touch
+from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import measure_statistics, prepare
+from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 from smvae_training.evaluate.live.bag import LiveRun, Track, read_bag, shrunk
 from smvae_training.evaluate.live.checks import live_checks

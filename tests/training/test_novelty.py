@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from smvae_core.bundle import Bundle
+from smvae_core.kinds.signal import slowed
 from smvae_core.modality import all_subsets, subset_name
+from smvae_core.preprocessing import raw_sample
 from smvae_core.runtime import Runtime
 from smvae_training.cli import main
 from smvae_training.evaluate.predict import Predictor
-from smvae_training.novelty import HeldOut, NotCalibrated, calibrate, slowed, statistics_of
-from smvae_training.readout import raw_sample
+from smvae_training.novelty import HeldOut, NotCalibrated, calibrate, statistics_of
 from smvae_training.run import load_run
 from tests.training.told_runs import STEPS, TRIALS, write_episodes
 

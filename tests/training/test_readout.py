@@ -12,13 +12,14 @@ import pytest
 from smvae_core.bundle import Bundle
 from smvae_core.errors import BundleError
 from smvae_core.modality import find
+from smvae_core.preprocessing import raw_sample
 from smvae_core.runtime import Runtime
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.cli import main
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.exporting import export_run
 from smvae_training.novelty import HeldOut
-from smvae_training.readout import fit_readout, raw_sample
+from smvae_training.readout import fit_readout
 from smvae_training.run import RunError, load_run
 from tests.training.told_runs import write_episodes
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
-from smvae_core.preprocessing import Statistics, is_standardised
+from smvae_core.preprocessing import Statistics, affine
 
 
 class BatchNormaliser(nn.Module):
@@ -40,32 +40,26 @@ class BatchNormaliser(nn.Module):
             self._register(modality, statistics[modality.name])
 
     def _register(self, modality: Modality, statistics: Statistics) -> None:
-        if not is_standardised(modality):
+        found = affine(modality, statistics)
+        if found is None or modality.name in self._tanh:
             return
-        channels = modality.shape[0]
-        if len(statistics.mean) != channels:
-            raise ConfigError(
-                f"modality '{modality.name}': statistics of {len(statistics.mean)} channels "
-                f"for {channels}"
-            )
-        shape = (-1,) + (1,) * (len(modality.shape) - 1)
-        for what, values in (("mean", statistics.mean), ("scale", statistics.scale)):
-            buffer = torch.tensor(values, dtype=torch.float32).reshape(shape)
-            self.register_buffer(f"{modality.name}_{what}", buffer, persistent=False)
+        for what, values in zip(("offset", "scale"), found, strict=True):
+            if what == "scale" or values.any():
+                buffer = torch.from_numpy(values.copy())
+                self.register_buffer(f"{modality.name}_{what}", buffer, persistent=False)
 
     def forward(self, prepared: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self._one(name, x) for name, x in prepared.items()}
 
     def _one(self, name: str, x: Tensor) -> Tensor:
-        modality = self._modalities[name]
         x = x.to(torch.float32)
-        if modality.kind in ("color_image", "grey_image"):
-            x = x / 255.0
-        elif name in self._tanh:
+        if name in self._tanh:
             return torch.tanh(x)
-        elif is_standardised(modality):
-            mean: Tensor = self.get_buffer(f"{name}_mean")
-            return (x - mean) / self.get_buffer(f"{name}_scale")
-        if modality.is_image and self._channels_last:
+        offset, scale = (getattr(self, f"{name}_{what}", None) for what in ("offset", "scale"))
+        if offset is not None:
+            x = x - offset
+        if scale is not None:
+            x = x / scale
+        if self._modalities[name].is_image and self._channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return x

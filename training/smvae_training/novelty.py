@@ -124,21 +124,8 @@ def _energies(modality: Modality, x: NDArray[np.float32]) -> Values | None:
     Episodes hold one reading per ms; live, a slower sensor's are joined by straight lines, which is
     smoother and not to be taken for a fault.
     """
-    factors = SLOWER if modality.kind == "force_window" else (1,)
-    found = [texture(modality, slowed(x, factor)) for factor in factors]
+    found = [texture(modality, slowed) for slowed in modality.family.slowed(modality, x)]
     return None if found[0] is None else np.stack([f for f in found if f is not None])
-
-
-def slowed(x: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """Return windows (N, C, T) that keep every `factor`-th reading, the newest among them."""
-    if factor == 1:
-        return x
-    time = np.arange(x.shape[-1])
-    kept = time[::-1][::factor][::-1]
-    before = np.clip(np.searchsorted(kept, time, side="right") - 1, 0, len(kept) - 2)
-    share = np.clip((time - kept[before]) / factor, 0.0, 1.0)
-    low, high = x[..., kept[before]], x[..., kept[before + 1]]
-    return np.asarray(low + share * (high - low), np.float32)
 
 
 def _drawn(model: SMVAE, posterior: Posterior, name: str) -> NDArray[np.float32]:

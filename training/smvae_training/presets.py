@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smvae_core.errors import ConfigError, did_you_mean
-from smvae_core.modality import CELEBA, FASHION, MNIST
-from smvae_core.modality import vision_tasks as vision_tasks_modalities
-from smvae_core.modality import vision_touch as vision_touch_modalities
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.objective_config import ObjectiveConfig
+from smvae_core.presets import CELEBA, FASHION, MNIST
+from smvae_core.presets import vision_tasks as vision_tasks_modalities
+from smvae_core.presets import vision_touch as vision_touch_modalities
 from smvae_training.config import (
     DataConfig,
     HardwareConfig,

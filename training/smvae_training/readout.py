@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from smvae_core.bundle import MANIFEST, Bundle, add_readout, sha256_of
 from smvae_core.errors import BundleError
-from smvae_core.modality import Modality, subset_name
+from smvae_core.modality import subset_name
+from smvae_core.preprocessing import raw_sample
 from smvae_core.readout import READOUT, LinearMap, Quantity, Readout
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
@@ -177,15 +178,6 @@ class _BundleLatents:
                 if {m.name for m in held}.issuperset(subset):
                     found[subset][row] = runtime.posterior(subset).mean
         return found
-
-
-def raw_sample(modality: Modality, prepared: NDArray[Any]) -> NDArray[Any]:
-    """Return a prepared sample (*shape) in the raw layout that a sensor gives; see RAW_SAMPLE."""
-    if modality.kind == "color_image":
-        return prepared.transpose(1, 2, 0)
-    if modality.is_image:
-        return prepared[0]
-    return prepared.T if modality.kind == "force_window" else prepared
 
 
 def _data_of_run(run: Run, data: Path | None) -> Dataset:

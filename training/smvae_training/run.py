@@ -23,7 +23,7 @@ from torch import nn
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_core.preprocessing import Statistics, is_standardised, measure_statistics
+from smvae_core.preprocessing import Statistics, measure_statistics
 from smvae_datasets.dataset import Dataset, holding
 from smvae_datasets.splits import Split, split
 from smvae_training.config import TrainConfig
@@ -278,7 +278,7 @@ def training_statistics(
             raise ConfigError(
                 f"no training record holds '{m.name}': leave it out of model.modalities"
             )
-        rows = rows if is_standardised(m) else rows[:0]
+        rows = rows if m.family.is_standardised else rows[:0]
         found[m.name] = measure_statistics(
             m, episodes.arrays[m.name][rows], config.data.force_scaling
         )

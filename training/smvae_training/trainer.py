@@ -70,7 +70,8 @@ def binarised_modalities(config: TrainConfig) -> tuple[str, ...]:
     """Return the modalities whose training pixels are drawn anew at every step."""
     if not config.data.binarised:
         return ()
-    return tuple(m.name for m in config.model.modalities if m.kind == "grey_image")
+    drawn = (m for m in config.model.modalities if m.is_image and m.likelihood == "bernoulli")
+    return tuple(m.name for m in drawn)
 
 
 def prepare_data(config: TrainConfig, data: Path | None) -> Dataset:

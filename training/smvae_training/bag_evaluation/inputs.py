@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from smvae_core.bags import Bag, BagError
 from smvae_core.fusion.source import Source
-from smvae_core.messages import MESSAGE_TYPES, converter
 from smvae_core.modality import Modality
 from smvae_core.settings import Settings
 
@@ -42,7 +41,7 @@ def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) 
                 raise BagError(bag.path, problem)
         elif topic in bag.topics and bag.topics[topic].messages:
             there = bag.topics[topic]
-            conversion = converter(modality.kind, there.message_type)
+            conversion = modality.converter(there.message_type)
             found[topic] = Input(
                 modality=modality,
                 topic=topic,
@@ -66,8 +65,8 @@ def _problem(bag: Bag, modality: Modality, settings: Settings, taken: dict[str, 
         return f"nothing on {topic}, it has {bag.listed()}" if name in settings.asked else ""
     if topic in taken:
         return f"{taken[topic].modality.name} and {name} cannot both be read from {topic}"
-    accepted = MESSAGE_TYPES[modality.kind]
-    if there.message_type not in accepted:
+    accepted = modality.message_types
+    if there.message_type not in accepted and not modality.family.any_message:
         return (
             f"{topic} holds {there.message_type}, {name} ({modality.kind}) takes "
             f"{' or '.join(accepted)}; name another topic by --topics {name}=TOPIC"

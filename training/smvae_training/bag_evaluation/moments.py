@@ -18,7 +18,7 @@ from smvae_core.subsets import evaluated_subsets
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.bag_evaluation.scores import Array, Pair
 from smvae_training.evaluate.live.images import as_network
-from smvae_training.evaluate.measures import errors, images, measured, squared_error
+from smvae_training.evaluate.measures import errors, images, squared_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def _mean_image(modality: Modality, moments: Sequence[Kept]) -> Array | None:
     if not images:
         return None
     stack = np.concatenate(images)
-    seen = measured(modality, stack)
+    seen = modality.family.measured(modality, stack)
     total = np.where(seen, stack, 0).sum(axis=0, dtype=np.float64)
     mean: Array = (total / np.maximum(seen.sum(axis=0), 1))[None].astype(np.float32)
     return mean

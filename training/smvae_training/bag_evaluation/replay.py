@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from smvae_core.bags import Bag
 from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.rules import Observation
-from smvae_core.messages import require_converters
+from smvae_core.modality import require_messages
 from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
@@ -63,7 +63,7 @@ class BagReplay:
         Raises:
             ConfigError: If a modality has no messages, or the trigger cannot be.
         """
-        require_converters(runtime.modalities)
+        require_messages(runtime.modalities)
         self.runtime = runtime
         self.settings = settings
         self._bag, self._inputs = bag, dict(inputs)

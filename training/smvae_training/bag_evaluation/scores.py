@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import SampleError
+from smvae_core.kinds.base import field_groups
 from smvae_core.messages import ConversionError
 from smvae_core.modality import Modality
 from smvae_core.perceiver import Perceiver
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.evaluate.live.images import as_network
-from smvae_training.evaluate.measures import errors, field_groups, images, squared_error
+from smvae_training.evaluate.measures import errors, images, squared_error
 
 Array = NDArray[np.float32]
 #: A raw sample, and the same as (1, *shape) in SI units, colour in [0, 1].

@@ -9,15 +9,8 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from smvae_core.errors import ConfigError, did_you_mean
-from smvae_core.modality import (
-    CELEBA,
-    FASHION,
-    MNIST,
-    Modality,
-    find,
-    vision_tasks,
-    vision_touch,
-)
+from smvae_core.modality import Modality, find
+from smvae_core.presets import CELEBA, FASHION, MNIST, vision_tasks, vision_touch
 
 #: Declared sets of modalities, by name; each takes the side of its images.
 MODALITY_SETS: dict[str, Callable[[int], tuple[Modality, ...]]] = {

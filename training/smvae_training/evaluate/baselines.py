@@ -18,8 +18,6 @@ from smvae_training.evaluate.records import Array, Records, in_si, thin
 
 #: Share of the pixels that count as varying: those of the largest variance over training images.
 VARYING_SHARE = 0.2
-#: Images are compared at this side, force windows at this many moments.
-FEATURE_SIDE, FEATURE_MOMENTS = 8, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ def training_mean(
     total, squares, count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for part in np.array_split(index[rows], max(1, len(rows) // 500)):
         x = in_si(modality, array[part])
-        valid = x > 0 if modality.kind == "depth_image" else np.ones(x.shape, bool)
+        valid = modality.family.measured(modality, x)
         total += np.where(valid, x, 0).sum(axis=0, dtype=np.float64)
         squares += np.where(valid, x * x, 0).sum(axis=0, dtype=np.float64)
         count += valid.sum(axis=0)
@@ -57,14 +55,7 @@ def training_mean(
 
 def features(modality: Modality, statistics: Statistics, records: Records) -> Array:
     """Return (N, F) low-dimensional features: averaged pixels, averaged moments, or the vector."""
-    x = records.inputs(modality, statistics)
-    if modality.is_image:
-        channels, side, _ = modality.shape
-        cell = side // FEATURE_SIDE
-        x = x.reshape(-1, channels, FEATURE_SIDE, cell, FEATURE_SIDE, cell).mean(axis=(3, 5))
-    elif modality.kind == "force_window" and modality.shape[1] % FEATURE_MOMENTS == 0:
-        x = x.reshape(len(x), modality.shape[0], FEATURE_MOMENTS, -1).mean(axis=-1)
-    return x.reshape(len(x), -1)
+    return modality.family.features(modality, records.inputs(modality, statistics))
 
 
 class NearestRecord:

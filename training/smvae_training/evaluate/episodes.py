@@ -18,7 +18,7 @@ from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset, conditions
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.baselines import NearestRecord, training_mean
-from smvae_training.evaluate.measures import errors, squared_error, ssim
+from smvae_training.evaluate.measures import errors, in_levels, squared_error, ssim
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.probe import probe
 from smvae_training.evaluate.ratios import (
@@ -200,7 +200,7 @@ class Evaluation:
         nothing = np.full((1, *modality.shape), np.nan, np.float32)
         scored = (truth[held], predicted[held]) if held.any() else (nothing, nothing)
         found = errors(modality, *scored)
-        if modality.kind == "color_image":
+        if in_levels(modality):
             found["ssim"] = ssim(truth[few], predicted[few]) if len(few) else math.nan
         return found
 

@@ -58,7 +58,7 @@ def figure_7(
         subsets: One group of reconstructed images each.
     """
     images = [m for m in modalities if m.is_image]
-    windows = [m for m in modalities if m.kind == "force_window"]
+    windows = [m for m in modalities if m.family.is_window]
     records = pick(episodes, index, len(index))
     drawn = {
         (s, m.name): predictor.reconstruct(m.name, predictor.posterior(s).mean)
@@ -100,7 +100,7 @@ def _short(subset: tuple[str, ...], modalities: Sequence[Modality]) -> str:
 def _draw_image(
     axis: Any, modality: Modality, image: Array, truth: Array, row: int, title: str
 ) -> None:
-    if modality.kind == "color_image":
+    if modality.family.shown_range(modality) is None:
         axis.imshow(np.clip(image.transpose(1, 2, 0), 0.0, 1.0))
     else:
         valid = truth[truth > 0]

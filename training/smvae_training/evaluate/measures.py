@@ -1,20 +1,17 @@
-"""All that evaluation decides by the kind of a sensor: errors, what counts, how it is shown.
+"""What evaluation asks of a kind: errors, what counts, how it is shown.
 
-Nowhere else in evaluation is a kind asked for. N records; arrays (N, *shape) in SI units, channels
-first, colour in [0, 1].
+N records; arrays (N, *shape) in SI units, channels first, colour in [0, 1].
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.image import (
-    peak_signal_noise_ratio,
     structural_similarity_index_measure,
 )
 
@@ -34,7 +31,7 @@ def blind(modalities: Iterable[Modality]) -> tuple[str, ...]:
 
 def windows(modalities: Iterable[Modality]) -> tuple[Modality, ...]:
     """Return the modalities whose samples are made of many readings."""
-    return tuple(m for m in modalities if m.kind == "force_window")
+    return tuple(m for m in modalities if m.family.is_window)
 
 
 def descriptions(modalities: Iterable[Modality]) -> tuple[Modality, ...]:
@@ -55,28 +52,14 @@ def is_exclusive(modality: Modality) -> bool:
 
 def in_levels(modality: Modality) -> bool:
     """Return whether samples are pictures of levels between 0 and 1, kept as 0 to 255."""
-    return modality.is_image and modality.kind != "depth_image"
-
-
-def measured(modality: Modality, si: Array) -> NDArray[np.bool_]:
-    """Return which elements of samples (N, *shape) were measured: of depth, those with a return."""
-    return si > 0 if modality.kind == "depth_image" else np.ones(si.shape, bool)
-
-
-def raw_layout(modality: Modality, prepared: NDArray[Any]) -> NDArray[Any]:
-    """Return a prepared sample (*shape) in the raw layout that a sensor gives; see RAW_SAMPLE."""
-    if modality.kind == "color_image":
-        return prepared.transpose(1, 2, 0)
-    if modality.is_image:
-        return prepared[0]
-    return prepared.T if modality.kind == "force_window" else prepared
+    return modality.is_image and modality.family.shown_range(modality) is None
 
 
 def shown_range(modality: Modality, truth: Array) -> tuple[float, float] | None:
     """Return the values of the first and last colour, from true images; None: shown as they are."""
-    if modality.kind != "depth_image":
+    if modality.family.shown_range(modality) is None:
         return None
-    seen = truth[truth > 0]
+    seen = truth[modality.family.measured(modality, truth)]
     if not seen.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(seen, (1, 99)))
@@ -91,38 +74,18 @@ def picture(modality: Modality, image: Array, limits: tuple[float, float] | None
         return np.asarray(np.broadcast_to(shown, (*shown.shape[:2], 3)), np.float32)
     level = np.clip((image[0] - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
     colours = cv2.applyColorMap(np.rint(255 * level).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-    seen = measured(modality, image)[0][..., None]
+    seen = modality.family.measured(modality, image)[0][..., None]
     return np.asarray(np.where(seen, colours[..., ::-1] / np.float32(255.0), 0.0), np.float32)
 
 
 def similarity(modality: Modality, truth: Array, predicted: Array) -> dict[str, float]:
     """Return the structural similarity of colour images, which costs too much for all records."""
-    return {"ssim": ssim(truth, predicted)} if modality.kind == "color_image" else {}
+    return {"ssim": ssim(truth, predicted)} if in_levels(modality) else {}
 
 
 def errors(modality: Modality, truth: Array, predicted: Array) -> dict[str, float]:
     """Return the errors of a kind: PSNR, MAE over valid pixels, or RMSE per group of fields."""
-    if modality.kind == "color_image":
-        return {"psnr_db": psnr_db(truth, predicted)}
-    if modality.kind == "depth_image":
-        valid = truth > 0
-        return {"mae_m": float(np.abs(predicted - truth)[valid].mean()) if valid.any() else np.nan}
-    return {
-        f"rmse_{name}": float(np.sqrt(np.square(predicted[:, rows] - truth[:, rows]).mean()))
-        for name, rows in field_groups(modality).items()
-    }
-
-
-def psnr_db(truth: Array, predicted: Array) -> float:
-    """Return the mean over images of 10 log10(1 / mean squared error)."""
-    value = peak_signal_noise_ratio(
-        torch.from_numpy(predicted),
-        torch.from_numpy(truth),
-        data_range=1.0,
-        dim=(1, 2, 3),
-        reduction="elementwise_mean",
-    )
-    return float(value)
+    return modality.family.errors(modality, truth, predicted)
 
 
 def ssim(truth: Array, predicted: Array) -> float:
@@ -132,23 +95,6 @@ def ssim(truth: Array, predicted: Array) -> float:
     )
     assert isinstance(value, torch.Tensor)
     return float(value)
-
-
-def field_groups(modality: Modality) -> dict[str, list[int]]:
-    """Return the channels of each unit, e.g. {'force_N': [0, 1, 2], 'torque_Nm': [3, 4, 5]}.
-
-    Fields are named 'group.axis'; the n-th word of the modality's unit belongs to the n-th group.
-    """
-    units = [unit.replace(" ", "") for unit in modality.unit.split(",")]
-    channels = modality.shape[0]
-    names = [field.partition(".")[0] for field in modality.fields] or ["all"] * channels
-    groups = list(dict.fromkeys(names))
-    if len(groups) != len(units):
-        return {f"all_{'_'.join(units)}": list(range(channels))}
-    return {
-        f"{group}_{unit}": [i for i, name in enumerate(names) if name == group]
-        for group, unit in zip(groups, units, strict=True)
-    }
 
 
 def squared_error(
@@ -169,7 +115,7 @@ def squared_error(
     """
     difference = predicted - truth
     error = np.einsum("nchw,nchw->nhw", difference, difference) / truth.shape[1]
-    valid = measured(modality, truth)[:, 0].astype(np.float32)
+    valid = modality.family.measured(modality, truth)[:, 0].astype(np.float32)
     error = error * valid
     found = []
     for region in regions:

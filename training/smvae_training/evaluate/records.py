@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
-from smvae_core.preprocessing import Statistics, normalise
+from smvae_core.preprocessing import Statistics, in_si, normalise
 from smvae_datasets.dataset import Dataset, Target
 
 Array = NDArray[np.float32]
@@ -91,13 +91,6 @@ class Records:
             targets={name: t.take(rows) for name, t in self.targets.items()},
             every=every,
         )
-
-
-def in_si(modality: Modality, prepared: NDArray[Any]) -> Array:
-    """Return prepared samples as float32 in SI units, channels first, colour in [0, 1]."""
-    if modality.kind == "color_image":
-        return prepared.astype(np.float32) / np.float32(255.0)
-    return np.asarray(prepared, np.float32)
 
 
 def thin(count: int, limit: int) -> tuple[NDArray[np.int64], int]:

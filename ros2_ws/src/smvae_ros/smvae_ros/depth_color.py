@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.preprocessing import DEPTH_RANGE_M
-
 #: Near to far: yellow, green, blue, dark violet (nine points of viridis, reversed).
 _ANCHORS = (
     (253, 231, 37),
@@ -33,14 +31,17 @@ def _table() -> NDArray[np.uint8]:
 _COLORS = _table()
 
 
-def limits_m(near_m: float = 0.0, far_m: float = 0.0) -> tuple[float, float]:
+def limits_m(
+    shown_m: tuple[float, float], near_m: float = 0.0, far_m: float = 0.0
+) -> tuple[float, float]:
     """Return the depths [m] of the first and the last colour.
 
     Args:
+        shown_m: Range that the model knows, see `Kind.shown_range`.
         near_m: From parameters.
-        far_m: From parameters; 0 = both ends of the range that models know.
+        far_m: From parameters; 0 = both ends of that range.
     """
-    return (near_m, far_m) if far_m > 0.0 else (0.0, DEPTH_RANGE_M[1])
+    return (near_m, far_m) if far_m > 0.0 else shown_m
 
 
 def colored(depth_m: NDArray[np.float32], near_m: float, far_m: float) -> NDArray[np.uint8]:

@@ -12,8 +12,8 @@ from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventType
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
-from smvae_core.fusion import traits
 from smvae_core.fusion.source import Source
+from smvae_core.messages import has_stamp
 from smvae_core.modality import Modality
 from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
@@ -70,8 +70,8 @@ class Inputs:
         self.errors = 0
         for modality in self._modalities:
             name, topic = modality.name, topics[modality.name]
-            profile = partial(qos.sensor, modality.kind)
-            store = self._store_burst if traits.is_window(modality) else self._store
+            profile = partial(qos.sensor, modality.family.queue_depth)
+            store = self._store_burst if modality.family.is_window else self._store
             self.statistics[name] = TopicStatistics()
             cls = message_class(self._sources[name].converter.message_type)
             matched = partial(self._matched, name)
@@ -210,7 +210,7 @@ class Inputs:
         if verdict.reason:
             why = verdict.text or verdict.reason
             self._warn(name, verdict.reason, f"{name}: message rejected: {why}")
-        elif modality.is_image and self._sources[name].converter.stamped:
+        elif modality.is_image and has_stamp(message):
             self.frame_ids[name] = message.header.frame_id
 
     def _store_burst(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:

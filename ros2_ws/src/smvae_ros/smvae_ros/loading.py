@@ -9,8 +9,7 @@ import numpy as np
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
-from smvae_core.messages import require_converters
-from smvae_core.modality import subset_name
+from smvae_core.modality import require_messages, subset_name
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
 from smvae_ros.bundle_path import resolve
@@ -36,7 +35,7 @@ def verified(path: str, sha256: str) -> Bundle:
             conversion for one of its modalities.
     """
     bundle = Bundle.load(resolve(path))
-    require_converters(bundle.manifest.modalities)
+    require_messages(bundle.manifest.modalities)
     if sha256 and sha256 != bundle.sha256:
         raise ConfigError(
             f"bundle {bundle.path} has SHA-256 {bundle.sha256}, expected {sha256}: give its own as "

@@ -15,19 +15,9 @@ from smvae_msgs.msg import LatentState, ModalityInfo, ModalityStatus, ModelInfo,
 from smvae_core.fusion.engine import Taken
 from smvae_core.fusion.rules import FusionState, Observation
 from smvae_core.fusion.rules import ModalityStatus as Status
-from smvae_core.messages import CONVERTERS
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.runtime import Posterior, Runtime
-
-#: Conventions that no message carries, by kind.
-NOTES = {
-    "color_image": "RGB, whole frame resized",
-    "depth_image": "metres along the optical axis, 0 = no return",
-    "force_window": "one reading per ms, oldest first, in the sensor's own frame; "
-    "sign, gravity and bias as in the training data",
-    "vector": "displacement of one control step = twist x step time",
-}
 
 
 def to_time(stamp_ns: int) -> Time:
@@ -197,9 +187,9 @@ def _modality_info(runtime: Runtime, modality: Modality) -> ModalityInfo:
         shape=list(modality.shape),
         unit=modality.unit,
         fields=list(modality.fields),
-        encoding=CONVERTERS[modality.kind].encoding,
+        encoding=modality.converter().encoding,
         scale=[float(s) for s in runtime.manifest.statistics[modality.name].scale],
-        notes=NOTES[modality.kind],
+        notes=modality.family.notes(modality),
     )
 
 

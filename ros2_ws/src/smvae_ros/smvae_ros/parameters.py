@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from smvae_core.errors import ConfigError
-from smvae_core.settings import Parameter, WrongType, choices_text
+from smvae_core.parameter import Parameter
+from smvae_core.settings import WrongType, choices_text
 
 
 def declare(node: Any, parameters: Iterable[Parameter]) -> None:

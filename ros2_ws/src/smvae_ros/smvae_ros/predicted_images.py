@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
-from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.messages import ConversionOptions
 from smvae_core.messages.base import set_header
 from smvae_core.messages.image_data import fill
 from smvae_core.modality import Modality
@@ -58,7 +58,7 @@ class PredictedImages:
             self._created.append(publisher)
             return publisher
 
-        depth = modality.kind == "depth_image"
+        depth = modality.family.shown_range(modality) is not None
         return _Publishers(
             create(Image, "image"),
             create(CameraInfo, "camera_info"),
@@ -120,7 +120,7 @@ class PredictedImages:
         message = self._empty(stamp_ns, frame_id)
         if publishers.image in wanted:
             options = ConversionOptions()
-            message = CONVERTERS[modality.kind].fill(
+            message = modality.converter().fill(
                 modality, message, sample, stamp_ns, frame_id, options
             )
             publishers.image.publish(message)

@@ -5,17 +5,12 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from smvae_core.modality import Kind
 
-#: Messages kept per kind: an image queue only adds latency, readings make a window.
-SENSOR_DEPTH: dict[Kind, int] = {"force_window": 50}
-
-
-def sensor(kind: Kind) -> QoSProfile:
-    """Best effort matches every publisher; depth 1 so that latency cannot pile up."""
+def sensor(depth: int) -> QoSProfile:
+    """Best effort matches every publisher; `depth` messages are queued, see `Kind.queue_depth`."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=SENSOR_DEPTH.get(kind, 1),
+        depth=depth,
         reliability=ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.VOLATILE,
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smvae_core.messages import Converter, decoder, organised_cloud
+from smvae_core.kinds import Converter
+from smvae_core.messages import decoder, organised_cloud
 
 #: The message type that the cloud reader is for.
 CLOUD = "sensor_msgs/msg/PointCloud2"

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality, find
-from smvae_core.settings import default_topic
 from smvae_ros import topics as table
 from smvae_ros.bundle_path import resolve
 
@@ -96,7 +95,7 @@ def chosen_topics(
     for sensor in chosen:
         find(modalities, sensor)
     for modality in modalities:
-        single = arguments.get(f"{default_topic(modality).partition('/')[0]}_topic")
+        single = arguments.get(f"{modality.default_topic.partition('/')[0]}_topic")
         if single:
             chosen.setdefault(modality.name, single)
     return chosen

@@ -91,10 +91,11 @@ class Session:
         images.mode = values["publish_predicted"]
         images.color_limits_m = {
             m.name: depth_color.limits_m(
+                shown,
                 values[f"modalities.{m.name}.color_min_m"],
                 values[f"modalities.{m.name}.color_max_m"],
             )
             for m in modalities
-            if m.kind == "depth_image"
+            if (shown := m.family.shown_range(m)) is not None
         }
         self.inference.configure(settings.sources, pace.max_rate_hz)

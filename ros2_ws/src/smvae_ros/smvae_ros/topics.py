@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from smvae_core.messages import CONVERTERS, MESSAGE_TYPES
-from smvae_core.modality import Kind, Modality
-from smvae_core.settings import default_topic
+from smvae_core.modality import Modality
 
 Direction = Literal["subscribe", "publish"]
 
@@ -48,18 +46,9 @@ class Service:
 
 
 BEST_EFFORT_1 = "best effort, volatile, depth 1"
-BEST_EFFORT_50 = "best effort, volatile, depth 50"
 RELIABLE = "reliable, volatile, depth 1"
 LATCHED = "reliable, transient local, depth 1"
 KEPT_RELIABLE = "reliable, volatile, depth 1000"
-
-#: What a message of each kind carries, with units.
-INPUT_CONTENT: dict[Kind, str] = {
-    "color_image": "colour image, any encoding of the conversion",
-    "depth_image": "depth along the optical axis: 32FC1 in m, 16 bit in mm, 0 = no return",
-    "force_window": "force [N] and torque [N m]; a window of 32 ms is one sample",
-    "vector": "commanded velocity [m/s, rad/s]; displacement = velocity x `step_time_s`",
-}
 
 OUTPUTS: tuple[Topic, ...] = (
     Topic(
@@ -191,17 +180,16 @@ def inputs(modalities: Iterable[Modality], chosen: dict[str, str] | None = None)
     """
     found = []
     for modality in modalities:
-        topic = (chosen or {}).get(modality.name) or default_topic(modality)
-        window = modality.kind == "force_window"
+        topic = (chosen or {}).get(modality.name) or modality.default_topic
         found.append(
             Topic(
                 name=topic,
-                message_type=MESSAGE_TYPES[modality.kind][0],
-                alternatives=MESSAGE_TYPES[modality.kind][1:],
+                message_type=modality.message_types[0],
+                alternatives=modality.message_types[1:],
                 direction="subscribe",
-                content=INPUT_CONTENT[modality.kind],
-                rate="100 Hz or more" if window else "as it comes",
-                qos=BEST_EFFORT_50 if window else BEST_EFFORT_1,
+                content=modality.family.content(modality),
+                rate=modality.family.rate,
+                qos=f"best effort, volatile, depth {modality.family.queue_depth}",
             )
         )
         if modality.is_image:
@@ -224,12 +212,12 @@ def outputs(modalities: Iterable[Modality]) -> list[Topic]:
     for modality in modalities:
         if not modality.is_image:
             continue
-        encoding = CONVERTERS[modality.kind].encoding
+        encoding = modality.converter().encoding
         images = [
             ("image", "Image", f"prediction of {modality.name}, {encoding} [{modality.unit}]"),
             ("camera_info", "CameraInfo", "calibration of the input, rescaled"),
         ]
-        if modality.kind == "depth_image":
+        if modality.family.shown_range(modality) is not None:
             images.append(("color/image", "Image", "the same in colours, rgb8, fixed limits in m"))
         for name, message, content in images:
             found.append(

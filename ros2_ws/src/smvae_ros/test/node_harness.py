@@ -23,8 +23,8 @@ from smvae_msgs.msg import LatentState, ModelInfo
 from smvae_ros.service_client import connect
 
 from smvae_core.fusion.rules import FusionState
-from smvae_core.fusion.window import resample_window
-from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.kinds.window import resample_window
+from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
 
@@ -36,8 +36,8 @@ WITHOUT_TORCH = (
 MESSAGES = {
     "color_image": Image,
     "depth_image": Image,
-    "force_window": WrenchStamped,
-    "vector": TwistStamped,
+    "signal": WrenchStamped,
+    "command": TwistStamped,
 }
 TOPICS = {
     "rgb": "rgb/image",
@@ -174,7 +174,7 @@ class Client(Listener):
             return
         self._seed += 1
         sample = modality.example_sample(self._seed)
-        if modality.kind != "force_window":
+        if not modality.family.is_window:
             self.sent[name][stamp_ns] = sample
             self._send(modality, sample, stamp_ns)
             return
@@ -187,7 +187,7 @@ class Client(Listener):
 
     def message(self, name: str, sample: Any, stamp_ns: int) -> Any:
         modality = self.modalities[name]
-        return CONVERTERS[modality.kind].fill(
+        return modality.converter().fill(
             modality,
             MESSAGES[modality.kind](),
             sample,
@@ -230,7 +230,7 @@ class Client(Listener):
     def _sample(self, name: str, stamp: int) -> Any:
         modality = self.modalities[name]
         sent = self.sent[name]
-        if modality.kind != "force_window":
+        if not modality.family.is_window:
             return self._as_received(modality, sent[stamp], stamp)
         stamps = np.array(sorted(sent), np.int64)
         readings = np.stack([sent[int(s)] for s in stamps])
@@ -238,7 +238,7 @@ class Client(Listener):
 
     def _as_received(self, modality: Modality, sample: Any, stamp: int) -> Any:
         message = self.message(modality.name, sample, stamp)
-        return CONVERTERS[modality.kind].to_array(modality, message, ConversionOptions())
+        return modality.converter().to_array(modality, message, ConversionOptions())
 
 
 def status_of(latent: LatentState, name: str) -> Any:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 from smvae_core.settings import check, conversion_options, fusion_rule, table
 
 pytest.importorskip("smvae_training", reason="the offline evaluation is not installed")

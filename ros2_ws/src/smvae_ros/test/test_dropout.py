@@ -18,7 +18,7 @@ from node_harness import (
 )
 from smvae_msgs.msg import LatentState, ModalityStatus
 
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 NAMES = tuple(m.name for m in VISION_TOUCH)
 pytestmark = pytest.mark.dds

@@ -15,8 +15,7 @@ from smvae_ros.mailbox import Mailbox
 from smvae_core.fusion.engine import Taken
 from smvae_core.fusion.rules import FusionRule, FusionState, Observation, Pace
 from smvae_core.fusion.source import Source
-from smvae_core.messages import CONVERTERS
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 MS = 1_000_000
 T0 = 1_000_000 * MS
@@ -46,8 +45,8 @@ class Play:
         self.hands = Hands()
         every = {m.name: rules.get(m.name, FusionRule()) for m in VISION_TOUCH}
         pace = Pace(trigger=trigger, max_rate_hz=1000.0, collect_timeout_s=FOR_EVER_S)
-        sources = {m.name: Source(converter=CONVERTERS[m.kind]) for m in VISION_TOUCH}
-        zeros = replace(CONVERTERS["force_window"], to_array=lambda *_: np.zeros(6, np.float32))
+        sources = {m.name: Source(converter=m.converter()) for m in VISION_TOUCH}
+        zeros = replace(VISION_TOUCH[2].converter(), to_array=lambda *_: np.zeros(6, np.float32))
         self.every, self.pace = every, pace
         self.sources = sources | {"force": Source(converter=zeros)}
         self.mailbox = Mailbox(VISION_TOUCH, every, pace, self.sources, clock=self.hands)

@@ -16,7 +16,7 @@ from smvae_msgs.msg import LatentState, ModalityStatus
 from smvae_ros.inputs import message_class
 from smvae_ros.topics import camera_info_topic
 
-from smvae_core.messages import ConversionOptions, converter
+from smvae_core.messages import ConversionOptions
 
 #: The action's fields under the names that this robot's joints have.
 JOINTS = ("slide_x", "slide_y", "slide_z", "wrist")
@@ -36,7 +36,7 @@ def send(client: Client, name: str, carried: str, publisher: Any) -> tuple[Any, 
     """Publish one sample as that; return it as the node must read it, and its stamp."""
     modality = client.modalities[name]
     message_type = JPEG if carried == "jpeg" else carried
-    carrier = converter(modality.kind, message_type)
+    carrier = modality.converter(message_type)
     options = ConversionOptions(joint_names=JOINTS if message_type.endswith("JointState") else ())
     stamp = client.now_ns()
     sample = modality.example_sample(3)
@@ -169,13 +169,18 @@ def test_a_covered_depth_camera_is_rejected_and_the_others_make_the_latent(
     assert "depth" not in fused(latent)
 
 
-def test_implausible_depth_is_used_and_reported(start_node, client, bundle, strict) -> None:
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_depth_in_another_unit_is_reported_and_refused_where_nothing_is_left(
+    start_node, client, bundle, strict, share: float
+) -> None:
     """32FC1 in millimetres, as some drivers send: nothing in the message says so."""
     process = start_node(bundle=bundle, parameters=strict, diagnostics_period_s=0.1)
     diagnostics = client.listen(DiagnosticArray, "/diagnostics")
     client.activate()
     depth = client.modalities["depth"]
-    message = client.message("depth", depth.example_sample(1) * 1000.0, client.now_ns())
+    sample = depth.example_sample(1)
+    sample[: round(share * len(sample))] *= 1000.0
+    message = client.message("depth", sample, client.now_ns())
     message.data = array("B", bytes(message.data))
 
     def reported() -> list[DiagnosticStatus]:
@@ -187,8 +192,11 @@ def test_implausible_depth_is_used_and_reported(start_node, client, bundle, stri
         return [s for s in entries if "millimetres" in s.message]
 
     assert client.until(reported, 30.0)[0].level == DiagnosticStatus.WARN
-    assert [m for m in client.latents if fused(m) == ("depth",)]
-    assert "depth: median depth" in process.log.read_text()
+    assert bool([m for m in client.latents if fused(m) == ("depth",)]) == (share < 1.0)
+    log = process.log.read_text()
+    assert "depth: median depth" in log
+    refused = "depth: empty: expected a pixel between 1e-07 and 2 m"
+    assert (refused in log) == (share == 1.0)
 
 
 def test_rates_and_transport_delay_are_measured_per_topic(

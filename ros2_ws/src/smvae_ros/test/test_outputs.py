@@ -20,9 +20,10 @@ from smvae_ros.depth_color import colored, limits_m
 from smvae_ros.latencies import WINDOW_S, Latencies
 
 from smvae_core.messages.image_data import fill
-from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
+from smvae_core.modality import all_subsets, subset_name
 from smvae_core.novelty import Novelty, Tail, component
 from smvae_core.preprocessing import DEPTH_RANGE_M, measure_statistics, prepare
+from smvae_core.presets import VISION_TOUCH
 
 COLOR = "/smvae/predicted/depth/color/image"
 

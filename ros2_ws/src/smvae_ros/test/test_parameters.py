@@ -10,11 +10,10 @@ from node_harness import fused
 from smvae_ros.bundle_path import resolve
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 from smvae_core.settings import (
     check,
     conversion_options,
-    default_topic,
     fusion_rule,
     message_converter,
     table,
@@ -109,7 +108,7 @@ def test_when_a_parameter_may_change_is_one_of_three() -> None:
 
 
 def test_topics_follow_kind_and_name() -> None:
-    assert [default_topic(m) for m in VISION_TOUCH] == [
+    assert [m.default_topic for m in VISION_TOUCH] == [
         "rgb/image",
         "depth/image",
         "wrench",

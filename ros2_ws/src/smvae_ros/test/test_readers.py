@@ -11,7 +11,8 @@ from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
 from smvae_ros import readers
 
-from smvae_core.messages import CONVERTERS, MESSAGE_TYPES, decoder, organised_cloud
+from smvae_core.messages import decoder, organised_cloud
+from smvae_core.presets import VISION_TOUCH
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 WHY = "cv_bridge is not used: ends its process by signal 11 (is it built for numpy 1?)"
@@ -58,6 +59,6 @@ def test_the_cloud_reader_is_found_at_configure_where_a_cloud_is_read(
 
 
 def test_without_a_cloud_its_reader_is_not_tried(fresh) -> None:
-    assert readers.CLOUD in MESSAGE_TYPES["depth_image"]
-    assert readers.find_readers(list(CONVERTERS.values())).cloud == ""
+    assert readers.CLOUD in VISION_TOUCH[1].message_types
+    assert readers.find_readers([m.converter() for m in VISION_TOUCH]).cloud == ""
     assert organised_cloud.reader.cache_info().currsize == 0

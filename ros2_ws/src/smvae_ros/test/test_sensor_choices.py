@@ -8,7 +8,7 @@ import pytest
 from smvae_ros.sensor_choices import choices, chosen_topics, listened_to, parameters_of
 
 from smvae_core.errors import ConfigError, UnknownModality
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 
 def test_a_list_names_values_by_sensor() -> None:

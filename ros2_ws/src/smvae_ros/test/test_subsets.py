@@ -10,7 +10,8 @@ import pytest
 from node_harness import BEST_EFFORT, RELIABLE, Client, NodeProcess, free_domain, fused
 from smvae_msgs.msg import LatentState
 
-from smvae_core.modality import VISION_TOUCH, all_subsets, subset_name
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.presets import VISION_TOUCH
 
 NAMES = tuple(m.name for m in VISION_TOUCH)
 pytestmark = pytest.mark.dds

@@ -204,7 +204,7 @@ def test_two_nodes_in_two_namespaces_hear_only_their_own_sensors(
                 assert listener.call(ChangeState, f"{name}/change_state", request).success
         wrench = listener.node.create_publisher(WrenchStamped, "/left/wrench", 100)
         command = listener.node.create_publisher(TwistStamped, "/arm/command", 10)
-        assert MESSAGES["force_window"] is WrenchStamped
+        assert MESSAGES["signal"] is WrenchStamped
         listener.until(lambda: wrench.get_subscription_count() == 1)
         listener.until(lambda: command.get_subscription_count() == 1)
 

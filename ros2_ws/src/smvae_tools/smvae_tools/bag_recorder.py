@@ -29,7 +29,8 @@ from smvae_ros import topics
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
-from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_core.modality import Modality
+from smvae_core.presets import VISION_TOUCH
 from smvae_tools.bag_writer import BagWriter
 
 #: Of every session: outputs but what people alone look at, truth, and the marks of the schedule.

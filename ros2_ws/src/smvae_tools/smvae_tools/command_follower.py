@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.messages import CONVERTERS, ConversionError, ConversionOptions
+from smvae_core.messages import ConversionError, ConversionOptions
 from smvae_core.modality import Modality
 from smvae_datasets.simulation.scripted_operator import STEP_LIMIT
 
@@ -53,7 +53,9 @@ class CommandFollower:
         if frame_id not in ("", self._frame_id):
             return f"frame_id: expected '{self._frame_id}' or '', got '{frame_id}'"
         try:
-            displacement = CONVERTERS["vector"].to_array(self._modality, message, self._options)
+            displacement = self._modality.converter().to_array(
+                self._modality, message, self._options
+            )
         except ConversionError as err:
             return str(err)
         with self._lock:

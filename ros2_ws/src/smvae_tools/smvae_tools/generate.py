@@ -11,7 +11,7 @@ from smvae_ros.sensor_choices import chosen_topics
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 from smvae_tools import parameter_file, security_policy
 from smvae_tools.layouts import LAYOUTS, Shown
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from smvae_ros import topics
 
-from smvae_core.modality import VISION_TOUCH, Modality
-from smvae_core.settings import MODALITY_PARAMETERS, PARAMETERS, Parameter, default_topic
+from smvae_core.modality import Modality
+from smvae_core.parameter import Parameter
+from smvae_core.presets import VISION_TOUCH
+from smvae_core.settings import MODALITY_PARAMETERS, PARAMETERS
 from smvae_tools import message_definitions
 
 _OPENING = """# Interfaces of `perception_node`
@@ -92,15 +94,21 @@ def _parameters(entries: Iterable[Parameter]) -> str:
 
 
 def _modality_parameters(modalities: Sequence[Modality]) -> str:
-    defaults = ", ".join(f"`{default_topic(m)}`" for m in modalities)
+    defaults = ", ".join(f"`{m.default_topic}`" for m in modalities)
     head = ("parameter", "type", "default", "allowed", "may change while", "meaning", "kinds")
     rows = []
-    for parameter in MODALITY_PARAMETERS:
+    own: dict[Parameter, list[str]] = {}
+    for kind in dict.fromkeys(m.family for m in modalities):
+        for parameter in kind.parameters:
+            own.setdefault(parameter, []).append(kind.name)
+    every = len({m.kind for m in modalities})
+    for parameter in (*MODALITY_PARAMETERS, *own):
         shown = defaults if parameter.name == "topic" else _shown(parameter.default)
         row = _row(parameter, shown)
         if parameter.name == "message_type":
             row[3] = "a type of the table of topics it subscribes to"
-        rows.append([*row, ", ".join(parameter.kinds) or "all"])
+        of = own.get(parameter, ())
+        rows.append([*row, "all" if len(of) in (0, every) else ", ".join(of)])
     return _table(head, rows)
 
 

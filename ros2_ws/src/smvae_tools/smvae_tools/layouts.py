@@ -57,11 +57,6 @@ class Shown:
         return found
 
 
-def _is_depth(modality: Modality) -> bool:
-    """Whether its images hold metres, which viewers are to show on fixed limits."""
-    return modality.is_image and modality.unit == "m"
-
-
 def rviz(shown: Shown) -> str:
     """Return RViz's file: each sensor it can show, and what is predicted of it.
 
@@ -91,8 +86,8 @@ Visualization Manager:
 
 def _display(modality: Modality, plugin: str, name: str, topic: str, reliability: str) -> str:
     limits = ""
-    if _is_depth(modality):
-        low, high = limits_m()
+    if (shown := modality.family.shown_range(modality)) is not None:
+        low, high = limits_m(shown)
         limits = f"""\
       Normalize Range: false
       Min Value: {low:g}
@@ -182,8 +177,8 @@ def _image_panel(modality: Modality, topic: str, suffix: str) -> dict[str, Any]:
         "calibrationTopic": topics.camera_info_topic(topic),
     }
     title = modality.name
-    if _is_depth(modality):
-        low, high = limits_m()
+    if (shown := modality.family.shown_range(modality)) is not None:
+        low, high = limits_m(shown)
         mode |= {"colorMode": "colormap", "colorMap": "turbo", "minValue": low, "maxValue": high}
         suffix += f", {low:g} to {high:g} m"
     return {

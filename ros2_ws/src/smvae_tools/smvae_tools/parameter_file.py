@@ -9,8 +9,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from smvae_core.modality import VISION_TOUCH, Modality
-from smvae_core.settings import PARAMETERS, Parameter, of_modality
+from smvae_core.modality import Modality
+from smvae_core.parameter import Parameter
+from smvae_core.presets import VISION_TOUCH
+from smvae_core.settings import PARAMETERS, of_modality
 
 
 def to_yaml(modalities: Iterable[Modality], chosen: Mapping[str, str] | None = None) -> str:

@@ -15,12 +15,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_core.modality import VISION_TOUCH
-from smvae_core.settings import default_topic
+from smvae_core.presets import VISION_TOUCH
 from smvae_datasets.simulation.cell import Variation, variation_range
 
 #: Switchable sensors, named after the first part of their topics.
-SENSORS = tuple(default_topic(modality).partition("/")[0] for modality in VISION_TOUCH)
+SENSORS = tuple(modality.default_topic.partition("/")[0] for modality in VISION_TOUCH)
 _PREFIX, _SUFFIX = "sensors.", ".enabled"
 
 

@@ -13,9 +13,10 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.messages import ConversionOptions
 from smvae_core.messages.base import set_header
-from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_core.modality import Modality
+from smvae_core.presets import VISION_TOUCH
 
 CAMERA_FRAME = "camera_optical_frame"
 WRIST_FRAME = "wrist"
@@ -63,9 +64,7 @@ class RobotPublishers:
 
     def _fill(self, kind: str, message: Any, sample: Any, stamp_ns: int, frame: str) -> Any:
         modality = self._modality[kind]
-        return CONVERTERS[modality.kind].fill(
-            modality, message, sample, stamp_ns, frame, self._options
-        )
+        return modality.converter().fill(modality, message, sample, stamp_ns, frame, self._options)
 
     def publish_rgb(self, image: NDArray[np.uint8], stamp_ns: int) -> None:
         """Send colour (H, W, 3) uint8 RGB and its calibration."""
@@ -84,14 +83,12 @@ class RobotPublishers:
 
     def publish_wrench(self, reading: NDArray[np.float64], stamp_ns: int) -> None:
         """Send one reading (6,) in N and N m."""
-        self._wrench.publish(
-            self._fill("force_window", WrenchStamped(), reading, stamp_ns, WRIST_FRAME)
-        )
+        self._wrench.publish(self._fill("signal", WrenchStamped(), reading, stamp_ns, WRIST_FRAME))
 
     def publish_action(self, displacement: NDArray[np.float64], stamp_ns: int) -> None:
         """Send the command (4,) [m, m, m, rad] of the next 50 ms as a twist."""
         self._action.publish(
-            self._fill("vector", TwistStamped(), displacement, stamp_ns, BASE_FRAME)
+            self._fill("command", TwistStamped(), displacement, stamp_ns, BASE_FRAME)
         )
 
     @property

@@ -19,7 +19,8 @@ from smvae_ros.sensor_choices import choices
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_core.modality import Modality
+from smvae_core.presets import VISION_TOUCH
 
 #: Where the node's keys are expected in a keystore: `enclaves/smvae/perception`.
 ENCLAVE = "/smvae/perception"

@@ -25,7 +25,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from smvae_core.errors import SMVAEError
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 from smvae_datasets.simulation.robot import STEP_MS, SimulatedRobot
 from smvae_tools.command_follower import CommandFollower
 from smvae_tools.pacing import DeadlineClock
@@ -74,7 +74,7 @@ class SimulatedRobotNode(Node):
         if not topic:
             return None
         follower = CommandFollower(
-            next(m for m in VISION_TOUCH if m.kind == "vector"),
+            next(m for m in VISION_TOUCH if m.kind == "command"),
             frame_id=BASE_FRAME,
             timeout_s=self._settings.command_timeout_s,
             step_time_s=STEP_TIME_S,

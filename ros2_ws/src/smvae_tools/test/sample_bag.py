@@ -11,7 +11,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from smvae_tools.bag_writer import BagWriter
 
-from smvae_core.messages import CONVERTERS, ConversionOptions
+from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
 
 START_NS = 1_700_000_000 * 10**9
@@ -20,8 +20,8 @@ MS = 10**6
 SENSORS: dict[str, tuple[Any, int, int]] = {
     "color_image": (Image, 100, 6),
     "depth_image": (Image, 100, 9),
-    "force_window": (WrenchStamped, 4, 1),
-    "vector": (TwistStamped, 50, 2),
+    "signal": (WrenchStamped, 4, 1),
+    "command": (TwistStamped, 50, 2),
 }
 TOPICS = {"rgb": "/rgb/image", "depth": "/depth/image", "force": "/wrench", "action": "/action"}
 
@@ -41,13 +41,13 @@ def write_bag(
     rows: list[tuple[int, str, bytes]] = []
     for modality in modalities:
         cls, period_ms, delay_ms = SENSORS[modality.kind]
-        topic, converter = TOPICS[modality.name], CONVERTERS[modality.kind]
+        topic, converter = TOPICS[modality.name], modality.converter()
         writer.add_topic(topic, converter.message_type)
         for number in range(round(seconds * 1000 / period_ms)):
             stamp = START_NS + number * period_ms * MS
             stamp += round(silence_s * 1e9) if number * period_ms >= 1000 else 0
             sample = modality.example_sample(number)
-            if modality.kind == "force_window":
+            if modality.family.is_window:
                 sample = np.asarray(sample[0])
             message = converter.fill(
                 modality, cls(), sample, stamp, f"{modality.name}_frame", ConversionOptions()

@@ -25,8 +25,8 @@ from sample_bag import TOPICS, write_bag
 from smvae_msgs.msg import LatentState
 
 from smvae_core.bags import Bag
-from smvae_core.fusion.window import resample_window
-from smvae_core.messages import CONVERTERS, ConversionOptions, stamp_ns
+from smvae_core.kinds.window import resample_window
+from smvae_core.messages import ConversionOptions, stamp_ns
 from smvae_core.runtime import Runtime
 
 pytest.importorskip("smvae_training", reason="the offline evaluation is not installed")
@@ -48,7 +48,7 @@ def samples_of(bag: Path, modalities: Any) -> dict[str, dict[int, Any]]:
     with Bag(bag) as reader:
         for topic, _, data in reader.messages(list(by_topic)):
             modality, message = by_topic[topic], reader.decode(topic, data)
-            array = CONVERTERS[modality.kind].to_array(modality, message, ConversionOptions())
+            array = modality.converter().to_array(modality, message, ConversionOptions())
             found[modality.name][stamp_ns(message)] = array
     return found
 
@@ -58,7 +58,7 @@ def by_hand(runtime: Runtime, samples: dict[str, dict[int, Any]], latent: Latent
     chosen = {}
     for name, stamp_of in sources(latent).items():
         modality, held = runtime.modality(name), samples[name]
-        if modality.kind != "force_window":
+        if not modality.family.is_window:
             chosen[name] = held[stamp_of]
             continue
         stamps = np.array(sorted(held), np.int64)

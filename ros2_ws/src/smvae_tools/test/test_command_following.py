@@ -13,7 +13,8 @@ from geometry_msgs.msg import TwistStamped
 from robot_harness import Listener, Program
 from smvae_tools.command_follower import STEP_LIMIT, CommandFollower
 
-from smvae_core.modality import VISION_TOUCH, find
+from smvae_core.modality import find
+from smvae_core.presets import VISION_TOUCH
 
 pytest.importorskip("mujoco")
 

@@ -12,7 +12,7 @@ from smvae_tools import generate
 from smvae_tools.layouts import Shown
 from smvae_tools.parameter_file import to_yaml
 
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 from smvae_core.settings import table
 
 PACKAGE = Path(__file__).parents[2] / "smvae_ros"

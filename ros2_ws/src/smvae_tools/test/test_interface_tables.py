@@ -8,7 +8,7 @@ import pytest
 from smvae_ros.inputs import message_class
 from smvae_tools import interface_tables, message_definitions
 
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 from smvae_core.settings import MODALITY_PARAMETERS, PARAMETERS
 
 ROOT = Path(__file__).parents[4]

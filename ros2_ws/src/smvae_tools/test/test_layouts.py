@@ -17,7 +17,8 @@ from smvae_ros.inputs import message_class
 from smvae_ros.sensor_choices import viewer_remappings
 from smvae_tools.layouts import LAYOUTS, Shown
 
-from smvae_core.modality import VISION_TOUCH, Modality
+from smvae_core.modality import Modality
+from smvae_core.presets import VISION_TOUCH
 
 SHIPPED = Path(__file__).parents[2] / "smvae_ros"
 #: Of another robot: two cameras and a motion, none of them called as those of the shipped files.
@@ -25,7 +26,7 @@ OTHER = (
     Modality(name="left", kind="color_image", shape=(3, 32, 32), unit="1"),
     Modality(name="range", kind="depth_image", shape=(1, 32, 32), unit="m"),
     Modality(name="right", kind="color_image", shape=(3, 32, 32), unit="1"),
-    Modality(name="arm", kind="vector", shape=(2,), unit="m", fields=("linear.x", "linear.y")),
+    Modality(name="arm", kind="command", shape=(2,), unit="m", fields=("linear.x", "linear.y")),
 )
 NAMED = {"left": "/cameras/left/image_raw", "arm": "arm/command"}
 

@@ -21,8 +21,7 @@ from smvae_ros import topics
 from smvae_tools import security_policy
 
 from smvae_core.errors import ConfigError
-from smvae_core.modality import VISION_TOUCH
-from smvae_core.settings import default_topic
+from smvae_core.presets import VISION_TOUCH
 
 SHIPPED = Path(__file__).parents[2] / "smvae_ros/security/smvae.policy.xml"
 RULE = "ALLOW|DENY"
@@ -145,7 +144,7 @@ def test_modalities_may_come_from_a_bundle(
 ) -> None:
     assert security_policy.main(["--bundle", str(bundle)]) == 0
     heard = names(capsys.readouterr().out, "topics", "subscribe")
-    assert {f"/{default_topic(m)}" for m in VISION_TOUCH} <= heard
+    assert {f"/{m.default_topic}" for m in VISION_TOUCH} <= heard
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from smvae_tools.schedule_walker import MARKS_TOPIC, awaits_recording
 from smvae_tools.sensor_schedule import parse, schedule
 from std_msgs.msg import String
 
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 #: Stands where a robot stands until it is asked for its sensors.
 MORTAL_ROBOT = """

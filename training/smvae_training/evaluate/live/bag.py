@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import MissingDependency
 from smvae_core.fusion.rules import FusionState
-from smvae_core.messages import CONVERTERS, ConversionOptions, stamp_ns
+from smvae_core.messages import ConversionOptions, stamp_ns
 from smvae_core.modality import Modality
-from smvae_core.preprocessing import prepare
-from smvae_core.settings import default_topic
+from smvae_core.preprocessing import prepare, raw_sample
 from smvae_training.evaluate.live.errors import LiveRunError
-from smvae_training.evaluate.measures import images, raw_layout
+from smvae_training.evaluate.measures import images
 
 LATENT = "/smvae/latent"
 MARKS = "/demo/schedule"
@@ -31,7 +30,7 @@ MODEL_INFO = "/smvae/model_info"
 
 def input_topic(modality: Modality) -> str:
     """Return where the node listens for a modality unless told otherwise."""
-    return f"/{default_topic(modality)}"
+    return f"/{modality.default_topic}"
 
 
 def sensor_of(modality: Modality) -> str:
@@ -149,7 +148,7 @@ def shrunk(modality: Modality, sample: NDArray[Any]) -> NDArray[Any]:
     """
     if not images([modality]):
         return sample
-    return raw_layout(modality, prepare(modality, sample))
+    return raw_sample(modality, prepare(modality, sample))
 
 
 class _Tracks:
@@ -160,7 +159,7 @@ class _Tracks:
         self._rows: list[tuple[int, int, NDArray[Any]]] = []
 
     def add(self, message: Any, received_ns: int) -> None:
-        convert = CONVERTERS[self.modality.kind].to_array
+        convert = self.modality.converter().to_array
         sample = convert(self.modality, message, ConversionOptions())
         self._rows.append((stamp_ns(message), received_ns, shrunk(self.modality, sample)))
 

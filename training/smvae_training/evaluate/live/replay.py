@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import SampleError
-from smvae_core.fusion.window import resample_window
+from smvae_core.kinds.window import resample_window
 from smvae_core.modality import Modality
 from smvae_core.runtime import Runtime
 from smvae_training.evaluate.live.bag import Latent, LiveRun, Track

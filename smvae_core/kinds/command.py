@@ -1,4 +1,4 @@
-"""Commanded velocities <-> displacement (C,) float32 in m and rad.
+"""`command`: commanded velocities <-> displacement (C,) float32 in m and rad.
 
 The model knows displacements per control step, robots command velocities: displacement = velocity
 x step time, whichever message carries them. `modality.fields` name the components.
@@ -11,15 +11,16 @@ x step time, whichever message carries them. `modality.fields` name the componen
 from __future__ import annotations
 
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.kinds.base import Converter, Kind, beyond
+from smvae_core.kinds.registry import register
 from smvae_core.messages.base import (
     ConversionError,
     ConversionOptions,
-    Converter,
     finite,
     read_fields,
     read_list,
@@ -29,7 +30,54 @@ from smvae_core.messages.base import (
     set_header,
     write_fields,
 )
-from smvae_core.modality import Modality
+from smvae_core.parameter import FRAME_ID, HOLD_LAST, Parameter
+
+if TYPE_CHECKING:
+    from smvae_core.modality import Modality
+
+#: A displacement per step [m, rad] beyond this is taken for another unit.
+LIMIT = 3.2
+
+
+class Command(Kind):
+    """What the robot was told to do, as a displacement of one control step."""
+
+    name = "command"
+    raw_sample = "(C,) float32, m and rad per control step"
+    is_standardised = True
+    floor = 1e-5
+    parameters = (
+        HOLD_LAST,
+        FRAME_ID,
+        Parameter(
+            name="step_time_s",
+            default=0.05,
+            low=0.0001,
+            high=10.0,
+            live=True,
+            description="Displacement of one control step = commanded twist x this time.",
+        ),
+        Parameter(
+            name="joint_names",
+            default="",
+            live=True,
+            description="Joints of a JointState in the modality's order, separated by commas; "
+            "empty = named as its fields.",
+        ),
+    )
+
+    def content(self, modality: Modality) -> str:
+        return "commanded velocity [m/s, rad/s]; displacement = velocity x `step_time_s`"
+
+    def notes(self, modality: Modality) -> str:
+        return "displacement of one control step = twist x step time"
+
+    def converters(self, modality: Modality) -> tuple[Converter, ...]:
+        return TWIST, JOINTS, NUMBERS
+
+    def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
+        """Say when a displacement is in another unit."""
+        return beyond(sample, LIMIT, f"{' or '.join(modality.unit.split(', '))} per step")
 
 
 def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:
@@ -153,6 +201,7 @@ def _velocity(sample: NDArray[Any], options: ConversionOptions) -> NDArray[np.fl
     return np.asarray(sample, np.float64) / options.step_time_s
 
 
-CONVERTER = Converter("geometry_msgs/msg/TwistStamped", to_array, fill)
+TWIST = Converter("geometry_msgs/msg/TwistStamped", to_array, fill)
 JOINTS = Converter("sensor_msgs/msg/JointState", joints_to_array, fill_joints)
-NUMBERS = Converter("std_msgs/msg/Float32MultiArray", numbers_to_array, fill_numbers, stamped=False)
+NUMBERS = Converter("std_msgs/msg/Float32MultiArray", numbers_to_array, fill_numbers)
+register(Command())

@@ -1,19 +1,54 @@
-"""sensor_msgs/Image and CompressedImage <-> (H, W, 3) uint8 RGB."""
+"""`color_image`: sensor_msgs/Image and CompressedImage <-> (H, W, 3) uint8 RGB."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.kinds.base import Converter
+from smvae_core.kinds.image import LevelImage, seen
+from smvae_core.kinds.registry import register
 from smvae_core.messages import compressed_image, image_data, image_file
-from smvae_core.messages.base import ConversionOptions, Converter, set_header
-from smvae_core.modality import Modality
+from smvae_core.messages.base import ConversionOptions, set_header
+
+if TYPE_CHECKING:
+    from smvae_core.modality import Modality
 
 ENCODING = "rgb8"
 #: 8UC1 can only be grey; 8UC3 does not say which channel is red, 16UC1 is what depth has.
 ACCEPTED = tuple(e for e in image_data.ENCODINGS if e not in ("16UC1", "32FC1"))
+
+
+class ColorImage(LevelImage):
+    """A camera's picture."""
+
+    name = "color_image"
+    raw_sample = "(H, W, 3) uint8, RGB"
+    channels = 3
+
+    def example_sample(self, modality: Modality, rng: np.random.Generator) -> NDArray[Any]:
+        return rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+
+    def content(self, modality: Modality) -> str:
+        return "colour image, any encoding of the conversion"
+
+    def notes(self, modality: Modality) -> str:
+        return f"RGB, {seen(modality)}"
+
+    def layout(self, modality: Modality, si: NDArray[Any]) -> NDArray[np.uint8]:
+        return np.rint(si.transpose(1, 2, 0) * 255.0).astype(np.uint8)
+
+    def converters(self, modality: Modality) -> tuple[Converter, ...]:
+        return IMAGE, COMPRESSED
+
+    def errors(
+        self, modality: Modality, truth: NDArray[Any], predicted: NDArray[Any]
+    ) -> dict[str, float]:
+        """Return the mean over images of 10 log10(1 / mean squared error)."""
+        squared = np.square(predicted - truth, dtype=np.float64).reshape(len(truth), -1).mean(1)
+        return {"psnr_db": float(np.mean(-10.0 * np.log10(np.maximum(squared, 1e-12))))}
 
 
 def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.uint8]:
@@ -65,7 +100,8 @@ def fill_compressed(
     return message
 
 
-CONVERTER = Converter("sensor_msgs/msg/Image", to_array, fill, ENCODING)
+IMAGE = Converter("sensor_msgs/msg/Image", to_array, fill, ENCODING)
 COMPRESSED = Converter(
     "sensor_msgs/msg/CompressedImage", compressed_to_array, fill_compressed, "png"
 )
+register(ColorImage())

@@ -1,0 +1,203 @@
+"""What kinds of images share: sizes that networks take, and which part of a camera's view is seen.
+
+H, W height and width of the network's input; a camera's image may have any size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError, SampleError
+from smvae_core.kinds.base import Kind
+
+if TYPE_CHECKING:
+    from smvae_core.modality import Modality
+
+Fit = Literal["crop", "pad", "stretch"]
+#: Shorter side of an image -> halvings before the last convolution: every network ends at 5 rows.
+HALVINGS = {32: 2, 64: 3, 128: 4}
+#: The longest side that a network is built for.
+LONGEST_SIDE = 512
+#: Side of the features that images are compared by.
+_FEATURE_SIDE = 8
+
+
+class View(NamedTuple):
+    """A rectangle of a camera's image, in its pixels; it may reach beyond it where `fit` pads."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """What is declared of an image beside the size of the network's input."""
+
+    fit: Fit = "crop"
+    """How a view of another shape is brought to the network's: 'crop' cuts the longer side at both
+    ends, 'pad' adds an empty margin, 'stretch' distorts."""
+    crop: tuple[int, int, int, int] | None = None
+    """Top, left, bottom, right [px] of the part that is looked at, before `fit`; None = all."""
+
+    def __post_init__(self) -> None:
+        if self.fit not in get_args(Fit):
+            raise ConfigError(f"fit must be one of {', '.join(get_args(Fit))}, got '{self.fit}'")
+        if self.crop is not None:
+            object.__setattr__(self, "crop", tuple(self.crop))
+            box = self.crop
+            whole = len(box) == 4 and all(isinstance(v, int) for v in box)
+            if not (whole and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+                raise ConfigError(
+                    f"crop must be top, left, bottom, right in pixels, the first two smaller than "
+                    f"the last two, got {list(box)}"
+                )
+
+
+class ImageKind(Kind):
+    """A picture (C, H, W)."""
+
+    rank = 3
+    is_image = True
+    kept = 8  # 133 ms at 60 Hz: a reference of a camera that is slow to deliver
+    may_follow = True  # an image a little later shows the same scene
+    options: ClassVar[type[Any]] = ImageOptions
+    channels: ClassVar[int]
+    small: ClassVar[bool] = False
+    """Whether there are networks for 28 x 28."""
+
+    def check(self, modality: Modality) -> None:
+        """Refuse a number of channels or a size that no network takes."""
+        channels, height, width = modality.shape
+        if channels != self.channels:
+            raise ConfigError(
+                f"modality '{modality.name}': {self.name} has {self.channels} channels, "
+                f"got {channels}"
+            )
+        if self.small and (height, width) == (28, 28):
+            return
+        step = 2 ** HALVINGS.get(min(height, width), 0)  # 1 of a side that no network has
+        if step == 1 or max(height, width) > LONGEST_SIDE or height % step or width % step:
+            sides = "28 or " if self.small else ""
+            raise ConfigError(
+                f"modality '{modality.name}': images are {sides}32 or 64 or 128 square, or that "
+                f"long on the shorter side and a multiple of {_steps()} on the longer one, at most "
+                f"{LONGEST_SIDE}; got {height} x {width}"
+            )
+
+    def example(self, modality: Modality, batch: int, rng: np.random.Generator) -> NDArray[Any]:
+        return rng.random((batch, *modality.shape), dtype=np.float32)
+
+    def default_topic(self, modality: Modality) -> str:
+        return f"{modality.name}/image"
+
+    def view(self, modality: Modality, height: int, width: int) -> View:
+        """Return the part of a camera's image (height, width) that fills the network's input.
+
+        Raises:
+            SampleError: If the image is smaller than the declared crop.
+        """
+        options: ImageOptions = modality.options
+        view = View(*(options.crop or (0, 0, height, width)))
+        if view.bottom > height or view.right > width:
+            raise SampleError(
+                modality.name,
+                "image",
+                expected=f"at least {view.bottom} x {view.right} pixels for the declared crop",
+                got=f"{height} x {width}",
+                reason="size",
+            )
+        if options.fit == "stretch":
+            return view
+        _, rows, columns = modality.shape
+        tall, wide = view.bottom - view.top, view.right - view.left
+        larger = max if options.fit == "pad" else min
+        unit = larger(tall / rows, wide / columns)
+        extra_y, extra_x = round(unit * rows) - tall, round(unit * columns) - wide
+        top, left = view.top - extra_y // 2, view.left - extra_x // 2
+        return View(top, left, top + tall + extra_y, left + wide + extra_x)
+
+    def cut(self, modality: Modality, image: NDArray[Any]) -> NDArray[Any]:
+        """Return the view of an image (H', W') or (H', W', C), zeros where it reaches beyond."""
+        height, width = image.shape[:2]
+        if (
+            modality.options.crop is None
+            and height * modality.shape[2] == width * modality.shape[1]
+        ):
+            return image  # the whole of it, whatever the fit
+        view = self.view(modality, height, width)
+        inside = image[
+            max(view.top, 0) : min(view.bottom, height), max(view.left, 0) : min(view.right, width)
+        ]
+        margins = (
+            max(-view.top, 0),
+            max(view.bottom - height, 0),
+            max(-view.left, 0),
+            max(view.right - width, 0),
+        )
+        if not any(margins):
+            return inside
+        return cv2.copyMakeBorder(inside, *margins, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+
+    def second_differences(self, modality: Modality, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the Laplacian, over both axes."""
+        inner = 4.0 * x[:, :, 1:-1, 1:-1]
+        around = x[:, :, :-2, 1:-1] + x[:, :, 2:, 1:-1] + x[:, :, 1:-1, :-2] + x[:, :, 1:-1, 2:]
+        return np.asarray(inner - around)
+
+    def features(self, modality: Modality, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return pixels averaged over cells."""
+        channels, height, width = modality.shape
+        rows, columns = (_FEATURE_SIDE if s % _FEATURE_SIDE == 0 else 4 for s in (height, width))
+        cells = x.reshape(-1, channels, rows, height // rows, columns, width // columns)
+        return cells.mean(axis=(3, 5)).reshape(len(x), -1)
+
+
+def _steps() -> str:
+    """Return in words what a longer side must be a multiple of."""
+    return ", ".join(f"{2**halvings} (at {side})" for side, halvings in HALVINGS.items())
+
+
+def seen(modality: Modality) -> str:
+    """Return in words which part of a camera's image the network sees."""
+    crop, fit = modality.options.crop, modality.options.fit
+    part = "whole frame" if crop is None else "rows {0} to {2}, columns {1} to {3}".format(*crop)
+    return f"{part} resized" if fit == "stretch" else f"{part}, {fit} to the network's shape"
+
+
+class LevelImage(ImageKind):
+    """An image of 8-bit levels, [0, 1] in the network."""
+
+    likelihoods = ("gaussian", "bernoulli")
+
+    def prepare(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return (C, H, W) uint8, area-averaged to the network's size."""
+        _, height, width = modality.shape
+        colors = sample.shape[2:] == ((self.channels,) if self.channels > 1 else ())
+        if sample.ndim < 2 or not colors or sample.dtype != np.uint8 or 0 in sample.shape:
+            got = f"{sample.shape} {sample.dtype}"
+            raise SampleError(modality.name, "image", expected=self.raw_sample, got=got)
+        seen = self.cut(modality, sample)
+        if seen.shape[:2] != (height, width):
+            seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(seen.transpose(2, 0, 1) if self.channels > 1 else seen[None])
+
+    def constants(self, modality: Modality) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return np.zeros(1, np.float32), np.full(1, 255.0, np.float32)
+
+    def clip(self, modality: Modality, si: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.clip(si, 0.0, 1.0)
+
+    def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
+        """Say when every value is the same: a covered lens."""
+        flat = sample.reshape(-1)
+        step = max(1, flat.size // 4096)  # enough to find a difference nearly always
+        if (flat[::step] != flat[0]).any() or (flat != flat[0]).any():
+            return ""
+        return f"every value of every pixel is {flat[0]}"

@@ -1,0 +1,137 @@
+"""`joint_state`: sensor_msgs/JointState <-> position, velocity, effort (C,) of declared joints."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError
+from smvae_core.kinds.base import Converter, Kind
+from smvae_core.kinds.registry import register
+from smvae_core.messages.base import (
+    ConversionError,
+    ConversionOptions,
+    finite,
+    read_list,
+    read_member,
+    read_numbers,
+    set_header,
+)
+
+if TYPE_CHECKING:
+    from smvae_core.modality import Modality
+
+#: What a JointState may hold of each joint, and its SI unit for a turning one.
+QUANTITIES = {"position": "rad", "velocity": "rad/s", "effort": "N m"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointOptions:
+    """Which joints, and what of them; the sample's order is that of `select`, then of `joints`."""
+
+    joints: tuple[str, ...] = ()
+    """Names; empty = the first ones of a message, by index."""
+    select: tuple[str, ...] = ("position",)
+    """Of position, velocity and effort."""
+
+    def __post_init__(self) -> None:
+        for name in ("joints", "select"):
+            values = tuple(getattr(self, name))
+            object.__setattr__(self, name, values)
+            if len(set(values)) != len(values):
+                raise ConfigError(f"{name} must differ, got {', '.join(values)}")
+        unknown = [s for s in self.select if s not in QUANTITIES]
+        if unknown or not self.select:
+            raise ConfigError(
+                f"select must be some of {', '.join(QUANTITIES)}, got {', '.join(self.select)}"
+            )
+
+
+class JointState(Kind):
+    """What a robot's joints say of themselves."""
+
+    name = "joint_state"
+    raw_sample = "(C,) float32 rad, rad/s, N m (m, m/s, N of a sliding joint)"
+    options = JointOptions
+    is_standardised = True
+    floor = 1e-4
+
+    def check(self, modality: Modality) -> None:
+        """Refuse a number of channels that joints and quantities do not give."""
+        options: JointOptions = modality.options
+        channels, quantities = modality.shape[0], len(options.select)
+        expected = len(options.joints) * quantities
+        if channels % quantities or (expected and channels != expected):
+            raise ConfigError(
+                f"modality '{modality.name}': {len(options.joints) or 'unnamed'} joints with "
+                f"{', '.join(options.select)} each, got {channels} channels"
+            )
+
+    def content(self, modality: Modality) -> str:
+        return "position, velocity or effort of joints, found by name (by index where unnamed)"
+
+    def notes(self, modality: Modality) -> str:
+        joints = ", ".join(modality.options.joints) or "joints by index"
+        return f"{', '.join(modality.options.select)} of {joints}"
+
+    def converters(self, modality: Modality) -> tuple[Converter, ...]:
+        return (JOINTS,)
+
+
+def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:
+    """Return the selected quantities (C,).
+
+    Raises:
+        ConversionError: If a joint is missing or named twice, the message lacks a quantity, or a
+            number is not finite.
+    """
+    name, declared = modality.name, modality.options
+    count = modality.shape[0] // len(declared.select)
+    names = read_list(name, message, "name")
+    if names and declared.joints:
+        for joint in declared.joints:
+            if names.count(joint) != 1:
+                listed = ", ".join(map(str, names))
+                raise ConversionError(name, "field", expected=f"joint '{joint}' once", got=listed)
+        rows = [names.index(joint) for joint in declared.joints]
+    else:
+        rows = list(range(count))
+    values = []
+    for quantity in declared.select:
+        held = read_numbers(name, read_member(name, message, quantity), quantity)
+        wanted = len(names) if names else None
+        if len(held) < count or (wanted is not None and len(held) != wanted):
+            expected = f"{wanted or count} values of {quantity}, one per joint"
+            raise ConversionError(name, "size", expected=expected, got=len(held))
+        values.append(held[rows])
+    labels = modality.fields or [f"value {i}" for i in range(modality.shape[0])]
+    return finite(modality, np.concatenate(values), labels)
+
+
+def fill(
+    modality: Modality,
+    message: Any,
+    sample: NDArray[Any],
+    stamp_ns: int,
+    frame_id: str,
+    options: ConversionOptions,
+) -> Any:
+    """Write a sample (C,) into an empty JointState and return it."""
+    set_header(message, stamp_ns, frame_id)
+    declared = modality.options
+    message.name = list(declared.joints)
+    for quantity, values in zip(
+        declared.select,
+        np.asarray(sample, np.float64).reshape(len(declared.select), -1),
+        strict=True,
+    ):
+        setattr(message, quantity, array("d", values))
+    return message
+
+
+JOINTS = Converter("sensor_msgs/msg/JointState", to_array, fill)
+register(JointState())

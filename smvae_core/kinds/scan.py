@@ -1,0 +1,202 @@
+"""`scan`: sensor_msgs/LaserScan <-> ranges [m] of beams, some of which have no return.
+
+A beam without a return is missing: it enters no likelihood of range, and whether there is a return
+is predicted with its probability (likelihood `hurdle`). B beams of the network, N of the sensor.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError, SampleError
+from smvae_core.kinds.base import HURDLE, Converter, Kind
+from smvae_core.kinds.registry import register
+from smvae_core.messages.base import (
+    ConversionError,
+    ConversionOptions,
+    read_member,
+    read_numbers,
+    set_header,
+)
+
+if TYPE_CHECKING:
+    from smvae_core.modality import Modality
+
+#: Halvings of the convolutions: the number of beams is a multiple of 2 to this power.
+HALVINGS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """What is declared of a scan beside its number of beams."""
+
+    range_m: tuple[float, float] = (0.05, 10.0)
+    """Ranges outside this open interval [m] count as no return."""
+    angles_rad: tuple[float, float] = (-math.pi, math.pi)
+    """Angle of the first and the last beam [rad]; for predicted scans."""
+
+    def __post_init__(self) -> None:
+        for name in ("range_m", "angles_rad"):
+            values = tuple(float(v) for v in getattr(self, name))
+            object.__setattr__(self, name, values)
+            if len(values) != 2 or not all(map(math.isfinite, values)) or values[0] >= values[1]:
+                raise ConfigError(f"{name} must be two rising numbers, got {list(values)}")
+        if self.range_m[0] < 0:
+            raise ConfigError(f"range_m must not be negative, got {list(self.range_m)}")
+
+
+class Scan(Kind):
+    """Ranges of a turning laser; a prepared sample is (2, B): range and 1 where it returned."""
+
+    name = "scan"
+    raw_sample = (
+        "(N,) float32 m, inf or NaN = no return; or (2, N): range and probability of return"
+    )
+    rank = 2
+    likelihoods = (HURDLE,)
+    options = ScanOptions
+    kept = 32
+    may_follow = True
+
+    def check(self, modality: Modality) -> None:
+        """Refuse a shape that is not (2, beams), or a number of beams that cannot be halved."""
+        planes, beams = modality.shape
+        if planes != 2 or beams % 2**HALVINGS:
+            raise ConfigError(
+                f"modality '{modality.name}': a scan is (2, beams), beams a multiple of "
+                f"{2**HALVINGS}, got {modality.shape}"
+            )
+
+    def example(self, modality: Modality, batch: int, rng: np.random.Generator) -> NDArray[Any]:
+        returned = rng.random((batch, modality.shape[1])) < 0.8
+        ranges = rng.random((batch, modality.shape[1])) * returned
+        return np.stack([ranges, returned], axis=1).astype(np.float32)
+
+    def example_sample(self, modality: Modality, rng: np.random.Generator) -> NDArray[Any]:
+        near, far = modality.options.range_m
+        beams = modality.shape[1] * 2
+        ranges = rng.uniform(near + 0.1 * (far - near), far - 0.1 * (far - near), beams)
+        ranges[rng.random(beams) < 0.2] = np.inf
+        return ranges.astype(np.float32)
+
+    def prepare(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.float32]:
+        """Return (2, B) float32: mean range over the returns of a beam [m], 1 where one is."""
+        beams = modality.shape[1]
+        flagged = sample.ndim == 2 and sample.shape[0] == 2
+        ranges = sample[0] if flagged else sample
+        if ranges.ndim != 1 or ranges.dtype.kind != "f" or len(ranges) < beams:
+            got = f"{sample.shape} {sample.dtype}"
+            expected = f"at least {beams} beams, {self.raw_sample}"
+            raise SampleError(modality.name, "scan", expected=expected, got=got)
+        near, far = modality.options.range_m
+        inside = (ranges > near) & (ranges < far)  # NaN compares False
+        if flagged:
+            inside &= sample[1] >= 0.5
+        starts = np.arange(beams) * len(ranges) // beams
+        count = np.add.reduceat(inside.astype(np.float32), starts)
+        total = np.add.reduceat(np.where(inside, ranges, 0.0).astype(np.float32), starts)
+        returned = count > 0
+        return np.stack([total / np.maximum(count, 1.0), returned]).astype(np.float32)
+
+    def constants(self, modality: Modality) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what brings ranges to [0, 1]; the flag stays."""
+        scale = np.array([[modality.options.range_m[1]], [1.0]], np.float32)
+        return np.zeros_like(scale), scale
+
+    def clip(self, modality: Modality, si: NDArray[np.float32]) -> NDArray[np.float32]:
+        ranges, chance = np.split(si, 2, axis=-2)
+        return np.concatenate([np.maximum(ranges, 0.0), np.clip(chance, 0.0, 1.0)], axis=-2)
+
+    def measured(self, modality: Modality, si: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where a range was measured, and every flag."""
+        returned = si[..., 1:2, :] > 0.5
+        return np.concatenate([returned, np.ones_like(returned)], axis=-2)
+
+    def layout(self, modality: Modality, si: NDArray[Any]) -> NDArray[np.float32]:
+        return np.ascontiguousarray(si, np.float32)
+
+    def content(self, modality: Modality) -> str:
+        return "ranges in m; no return: infinite, NaN, or outside the declared range"
+
+    def notes(self, modality: Modality) -> str:
+        return "beams in the order of the message; predicted intensities are chances of a return"
+
+    def converters(self, modality: Modality) -> tuple[Converter, ...]:
+        return (SCAN,)
+
+    def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
+        """Say when no beam returns within the declared range."""
+        ranges = sample[0] if sample.ndim == 2 else sample
+        near, far = modality.options.range_m
+        if ((ranges > near) & (ranges < far)).any():
+            return ""
+        return f"no beam has a return between {near:g} and {far:g} m: covered, or another unit?"
+
+    def errors(
+        self, modality: Modality, truth: NDArray[Any], predicted: NDArray[Any]
+    ) -> dict[str, float]:
+        """Return the mean absolute error over returns, and how often "a return" is right."""
+        returned = truth[:, 1] > 0.5
+        difference = np.abs(predicted[:, 0] - truth[:, 0])[returned]
+        right = (predicted[:, 1] >= 0.5) == returned
+        return {
+            "mae_m": float(difference.mean()) if returned.any() else np.nan,
+            "return_accuracy": float(right.mean()),
+        }
+
+    def second_differences(self, modality: Modality, x: NDArray[Any]) -> NDArray[Any] | None:
+        """Return those of neighbouring ranges."""
+        ranges = x[:, :1]
+        return np.asarray(ranges[:, :, 2:] - 2.0 * ranges[:, :, 1:-1] + ranges[:, :, :-2])
+
+
+def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:
+    """Return the ranges (N,) of a LaserScan [m]; what the sensor calls no return is infinite.
+
+    Raises:
+        ConversionError: If ranges are no numbers, or fewer than the declared beams.
+    """
+    name, beams = modality.name, modality.shape[1]
+    ranges = read_numbers(name, read_member(name, message, "ranges"), "ranges")
+    if len(ranges) < beams:
+        raise ConversionError(name, "size", expected=f"at least {beams} beams", got=len(ranges))
+    low, high = (float(read_member(name, message, f"range_{end}")) for end in ("min", "max"))
+    if high > low:  # REP 117: beyond the sensor's own limits there is no measurement
+        ranges = np.where((ranges >= low) & (ranges <= high), ranges, np.inf)
+    return ranges.astype(np.float32)
+
+
+def fill(
+    modality: Modality,
+    message: Any,
+    sample: NDArray[Any],
+    stamp_ns: int,
+    frame_id: str,
+    options: ConversionOptions,
+) -> Any:
+    """Write a scan, (N,) or (2, N), into an empty LaserScan and return it.
+
+    A beam whose return is less likely than not is infinite (REP 117). `intensities` holds the
+    probability of a return.
+    """
+    set_header(message, stamp_ns, frame_id)
+    values = np.asarray(sample, np.float32)
+    ranges = values[0] if values.ndim == 2 else values
+    chance = values[1] if values.ndim == 2 else np.isfinite(values).astype(np.float32)
+    (near, far), (first, last) = modality.options.range_m, modality.options.angles_rad
+    message.angle_min, message.angle_max = first, last
+    message.angle_increment = (last - first) / max(len(ranges) - 1, 1)
+    message.range_min, message.range_max = near, far
+    message.ranges = array("f", np.where(chance >= 0.5, ranges, np.float32(np.inf)))
+    message.intensities = array("f", chance)
+    return message
+
+
+SCAN = Converter("sensor_msgs/msg/LaserScan", to_array, fill)
+register(Scan())

@@ -1,0 +1,231 @@
+"""`signal`: a window of readings (C, T) of numeric fields of any message, at their native rate.
+
+A wrench, an IMU, efforts, a load cell. A window is made of readings (`kinds.window`). Frame, sign,
+gravity and bias are the driver's: they must be those of the training data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError, SampleError
+from smvae_core.kinds.base import Converter, Kind, beyond, finite_floats
+from smvae_core.kinds.registry import register
+from smvae_core.kinds.window import resample_window
+from smvae_core.messages.base import (
+    ConversionOptions,
+    finite,
+    read_below,
+    read_fields,
+    set_header,
+    write_fields,
+)
+from smvae_core.parameter import FRAME_ID, Parameter
+
+if TYPE_CHECKING:
+    from smvae_core.modality import Modality
+
+#: A reading beyond this, in SI units, is taken for another unit: no robot has 10 kN at its wrist.
+LIMIT = 10_000.0
+#: Halvings of the causal convolutions: a window's length is a multiple of 2 to this power.
+HALVINGS = 4
+#: Readings between those that a second difference takes: 10 ms at 1 kHz.
+_LAG = 10
+#: Moments that windows are compared at.
+_MOMENTS = 8
+#: Every how many of the grid's readings slower sensors give.
+_SLOWER = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalOptions:
+    """What is declared of a window beside its shape (C, T)."""
+
+    rate_hz: float = 1000.0
+    """Readings per second of the window's grid; a window lasts T / rate_hz seconds."""
+    below: str = ""
+    """Member of the message that the fields stand below, e.g. 'wrench'; '' = the message itself."""
+
+    def __post_init__(self) -> None:
+        if not (self.rate_hz > 0 and math.isfinite(self.rate_hz)):
+            raise ConfigError(f"rate_hz must be positive, got {self.rate_hz}")
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two readings of the grid."""
+        return round(1e9 / self.rate_hz)
+
+
+class Signal(Kind):
+    """Readings at their native rate; the newest ones make a sample."""
+
+    name = "signal"
+    raw_sample = "(T, C) float32 in SI units, oldest first, one reading per grid period"
+    rank = 2
+    options = SignalOptions
+    is_window = True
+    is_standardised = True
+    any_message = True
+    queue_depth = 50  # readings make a window: none may be lost
+    rate = "100 Hz or more"
+    parameters = (
+        FRAME_ID,
+        Parameter(
+            name="min_samples",
+            default=3,
+            low=2,
+            high=1000,
+            live=True,
+            description="Readings that a window needs at least.",
+        ),
+    )
+
+    def check(self, modality: Modality) -> None:
+        """Refuse a length that the causal convolutions cannot halve four times."""
+        length = modality.shape[1]
+        if length % 2**HALVINGS:
+            raise ConfigError(
+                f"modality '{modality.name}': a window has a multiple of {2**HALVINGS} readings, "
+                f"got {length}; at {modality.options.rate_hz:g} Hz these are "
+                f"{1e3 * 2**HALVINGS / modality.options.rate_hz:g} ms each"
+            )
+
+    def example_sample(self, modality: Modality, rng: np.random.Generator) -> NDArray[Any]:
+        return rng.normal(0.0, 3.0, modality.shape[::-1]).astype(np.float32)
+
+    def prepare(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the last T readings, (C, T) float32."""
+        channels, length = modality.shape
+        if sample.dtype.kind not in "fiu":
+            raise SampleError(modality.name, "dtype", expected="a number", got=sample.dtype)
+        if sample.ndim != 2 or sample.shape[0] < length or sample.shape[1] != channels:
+            expected = f"(at least {length}, {channels})"
+            raise SampleError(modality.name, "shape", expected=expected, got=sample.shape)
+        return finite_floats(modality, sample[-length:].T)
+
+    def layout(self, modality: Modality, si: NDArray[Any]) -> NDArray[Any]:
+        return si.T.copy()
+
+    def content(self, modality: Modality) -> str:
+        units = modality.unit.split(", ")
+        named = zip(_groups(modality), units, strict=False)
+        groups = " and ".join(f"{group} [{unit}]" for group, unit in named)
+        return (
+            f"{groups or 'readings'}; a window of {1e3 * self.span_s(modality):g} ms is one sample"
+        )
+
+    def notes(self, modality: Modality) -> str:
+        period_ms = modality.options.period_ns * 1e-6
+        every = "ms" if period_ms == 1.0 else f"{period_ms:g} ms"
+        return (
+            f"one reading per {every}, oldest first, in the sensor's own frame; sign, gravity and "
+            "bias as in the training data"
+        )
+
+    def converters(self, modality: Modality) -> tuple[Converter, ...]:
+        return (_converter(modality.message_type or WRENCH),)
+
+    def converter(self, modality: Modality, message_type: str = "") -> Converter:
+        """Return the conversion of any message type that has the fields."""
+        return _converter(message_type or modality.message_type or WRENCH)
+
+    def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
+        """Say when all readings are exactly 0, or one is in another unit."""
+        if sample.size and not sample.any():
+            groups = " and ".join(_groups(modality)) or "value"
+            return f"every {groups} is exactly 0: is the sensor sending?"
+        return beyond(sample, LIMIT, " or ".join(modality.unit.split(", ")))
+
+    def span_s(self, modality: Modality) -> float:
+        return float(modality.shape[1] * modality.options.period_ns * 1e-9)
+
+    def assemble(
+        self,
+        modality: Modality,
+        stamps_ns: NDArray[np.int64],
+        values: Sequence[Any],
+        min_samples: int,
+    ) -> NDArray[np.float32]:
+        """Return the window (T, C) that ends with the last reading."""
+        return resample_window(
+            stamps_ns,
+            np.asarray(values),
+            int(stamps_ns[-1]),
+            length=modality.shape[1],
+            period_ns=modality.options.period_ns,
+            min_samples=min_samples,
+            name=modality.name,
+        )
+
+    def second_differences(self, modality: Modality, x: NDArray[Any]) -> NDArray[Any] | None:
+        """Return them over time, 10 readings apart: slow sensors are joined by straight lines."""
+        if x.shape[2] <= 2:
+            return None
+        lag = min(_LAG, (x.shape[2] - 1) // 2)
+        return np.asarray(x[:, :, 2 * lag :] - 2.0 * x[:, :, lag:-lag] + x[:, :, : -2 * lag])
+
+    def slowed(self, modality: Modality, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Return windows that keep every k-th reading, joined by straight lines, for several k."""
+        return [slowed(x, factor) for factor in _SLOWER]
+
+    def features(self, modality: Modality, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return readings averaged over moments."""
+        moments = x.reshape(len(x), modality.shape[0], _MOMENTS, -1)
+        return moments.mean(axis=-1).reshape(len(x), -1)
+
+
+def _groups(modality: Modality) -> list[str]:
+    return list(dict.fromkeys(field.partition(".")[0] for field in modality.fields))
+
+
+def slowed(x: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Return windows (N, C, T) that keep every `factor`-th reading, the newest among them."""
+    if factor == 1:
+        return x
+    time = np.arange(x.shape[-1])
+    kept = time[::-1][::factor][::-1]
+    before = np.clip(np.searchsorted(kept, time, side="right") - 1, 0, len(kept) - 2)
+    share = np.clip((time - kept[before]) / factor, 0.0, 1.0)
+    low, high = x[..., kept[before]], x[..., kept[before + 1]]
+    return np.asarray(low + share * (high - low), np.float32)
+
+
+def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:
+    """Return one reading (C,) in the order of `modality.fields`.
+
+    Raises:
+        ConversionError: If a field is missing or not finite.
+    """
+    root = read_below(modality.name, message, modality.options.below)
+    return finite(modality, read_fields(modality, root, modality.fields), modality.fields)
+
+
+def fill(
+    modality: Modality,
+    message: Any,
+    sample: NDArray[Any],
+    stamp_ns: int,
+    frame_id: str,
+    options: ConversionOptions,
+) -> Any:
+    """Write a reading (C,), or the newest of a window (T, C), into an empty message."""
+    set_header(message, stamp_ns, frame_id)
+    root = read_below(modality.name, message, modality.options.below)
+    write_fields(root, modality.fields, np.asarray(sample).reshape(-1, len(modality.fields))[-1])
+    return message
+
+
+WRENCH = "geometry_msgs/msg/WrenchStamped"
+
+
+def _converter(message_type: str) -> Converter:
+    return Converter(message_type, to_array, fill)
+
+
+register(Signal())

@@ -1,0 +1,83 @@
+"""`vector`: any numeric fields of any message, as they are.
+
+`modality.fields` are paths from the message, e.g. 'pose.position.x' or 'data[3]'.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError
+from smvae_core.kinds.base import Converter, Kind
+from smvae_core.kinds.registry import register
+from smvae_core.messages.base import (
+    ConversionOptions,
+    finite,
+    read_fields,
+    set_header,
+    write_fields,
+)
+
+if TYPE_CHECKING:
+    from smvae_core.modality import Modality
+
+
+class Vector(Kind):
+    """Numbers of one message."""
+
+    name = "vector"
+    raw_sample = "(C,) float32, in the declared units"
+    is_standardised = True
+    any_message = True
+
+    def content(self, modality: Modality) -> str:
+        return "numeric fields of the declared message type, as they are"
+
+    def notes(self, modality: Modality) -> str:
+        return "numbers as the message holds them"
+
+    def converters(self, modality: Modality) -> tuple[Converter, ...]:
+        return (self.converter(modality),)
+
+    def converter(self, modality: Modality, message_type: str = "") -> Converter:
+        """Return the conversion of any message type that has the fields.
+
+        Raises:
+            ConfigError: If neither the caller nor the declaration names a type.
+        """
+        found = message_type or modality.message_type
+        if not found:
+            raise ConfigError(
+                f"modality '{modality.name}': a vector has no message type of its own; declare "
+                "one, e.g. geometry_msgs/msg/PoseStamped"
+            )
+        return Converter(found, to_array, fill)
+
+
+def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:
+    """Return the numbers (C,) in the order of `modality.fields`.
+
+    Raises:
+        ConversionError: If a field is missing or not finite.
+    """
+    return finite(modality, read_fields(modality, message, modality.fields), modality.fields)
+
+
+def fill(
+    modality: Modality,
+    message: Any,
+    sample: NDArray[Any],
+    stamp_ns: int,
+    frame_id: str,
+    options: ConversionOptions,
+) -> Any:
+    """Write numbers (C,) into an empty message and return it."""
+    set_header(message, stamp_ns, frame_id)
+    write_fields(message, modality.fields, sample)
+    return message
+
+
+register(Vector())
