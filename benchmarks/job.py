@@ -68,7 +68,7 @@ class Job:
     @property
     def tuning(self) -> Path:
         """The chosen learning rate, shared by the seeds of a method."""
-        return self.results / f"{self.experiment.name}.{self.method.name}.tuning.json"
+        return self._folder("tuning.json")
 
     @property
     def done(self) -> bool:

@@ -53,6 +53,7 @@ def job(episodes: Path, tmp_path: Path) -> Job:
 
 
 def tuned(job: Job, scores: dict[str, float | None]) -> None:
+    job.tuning.parent.mkdir(parents=True)
     job.tuning.write_text(json.dumps({"scores": scores}))
 
 
@@ -89,7 +90,7 @@ def test_a_resumed_job_does_not_train_again_what_diverged(job: Job, caplog):
 def test_a_job_that_fails_is_named_and_does_not_stop_the_others(job: Job, caplog):
     tuned(job, {"1e+30": 1.0})
     other = Job(EXPERIMENT, METHODS["smvae-paper"], 0, job.runs, job.data, job.results)
-    other.tuning.write_text(json.dumps({"scores": {"0.001": 1.0}}))
+    tuned(other, {"0.001": 1.0})
     assert run_all([job, other]) == 2
     assert other.done
     assert not job.done

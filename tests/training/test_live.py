@@ -25,9 +25,8 @@ from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
-from smvae_training.evaluate.live.bag import LiveRun, Track, read_bag, shrunk
+from smvae_training.evaluate.live.bag import LiveRun, LiveRunError, Track, read_bag, shrunk
 from smvae_training.evaluate.live.checks import live_checks
-from smvae_training.evaluate.live.errors import LiveRunError
 from smvae_training.evaluate.live.evaluate import (
     LiveEvaluation,
     evaluate_live,
@@ -36,11 +35,17 @@ from smvae_training.evaluate.live.evaluate import (
     numbers,
     subset_numbers,
 )
-from smvae_training.evaluate.live.fusion import check_fusion, exceptions
+from smvae_training.evaluate.live.fusion import (
+    MARGIN_S,
+    check_fusion,
+    exceptions,
+    published,
+    settled,
+    windows,
+)
 from smvae_training.evaluate.live.images import image_errors
 from smvae_training.evaluate.live.replay import Replay, window
 from smvae_training.evaluate.live.section import live_sections
-from smvae_training.evaluate.live.windows import MARGIN_S, published, settled, windows
 
 
 @pytest.fixture(scope="module")

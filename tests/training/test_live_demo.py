@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from demo_live import Processes, torch_facts, without_torch
 from demo_stages import Stage, StageFailed, StageRunner, command
 
+from smvae_training.evaluate.live.bag import LiveRunError
 from smvae_training.evaluate.live.demo_report import (
     DemoPaths,
     held_out_checks,
@@ -27,7 +28,6 @@ from smvae_training.evaluate.live.demo_report import (
     stage_seconds,
     with_nan,
 )
-from smvae_training.evaluate.live.errors import LiveRunError
 from smvae_training.evaluate.results import jsonable
 
 WAIT = "import time; print('up', flush=True); time.sleep(60)"

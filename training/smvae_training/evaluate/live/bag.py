@@ -15,17 +15,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.errors import MissingDependency
+from smvae_core.bags import Bag, BagError
+from smvae_core.errors import SMVAEError
 from smvae_core.fusion.rules import FusionState
 from smvae_core.messages import ConversionOptions, stamp_ns
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare, raw_sample
-from smvae_training.evaluate.live.errors import LiveRunError
 from smvae_training.evaluate.measures import images
 
 LATENT = "/smvae/latent"
 MARKS = "/demo/schedule"
 MODEL_INFO = "/smvae/model_info"
+
+
+class LiveRunError(SMVAEError, ValueError):
+    """A recorded live run that cannot be evaluated."""
+
+    def __init__(self, path: Path | str, what: str) -> None:
+        super().__init__(f"bag {path}: {what}")
 
 
 def input_topic(modality: Modality) -> str:
@@ -184,17 +191,12 @@ def read_bag(path: Path, modalities: tuple[Modality, ...]) -> LiveRun:
         ConversionError: If a recorded message is not what its modality declares.
         MissingDependency: If rosbags is not installed.
     """
-    try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.typesys import Stores, get_typestore
-    except ImportError as err:
-        raise MissingDependency("rosbags", "bags") from err
     if not (path / "metadata.yaml").is_file():
         raise LiveRunError(path, "no metadata.yaml; a recording that was cut short has none")
     try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            run = _gather(path, modalities, reader)
-    except AnyReaderError as err:
+        with Bag(path) as bag:
+            run = _gather(path, modalities, bag)
+    except BagError as err:
         raise LiveRunError(path, f"cannot be read: {err}") from err
     if not run.latents:
         raise LiveRunError(path, f"no message on {LATENT}")
@@ -203,7 +205,7 @@ def read_bag(path: Path, modalities: tuple[Modality, ...]) -> LiveRun:
     return run
 
 
-def _gather(path: Path, modalities: tuple[Modality, ...], reader: Any) -> LiveRun:
+def _gather(path: Path, modalities: tuple[Modality, ...], bag: Bag) -> LiveRun:
     pictured = images(modalities)
     inputs = {input_topic(m): _Tracks(m) for m in modalities}
     predicted = {predicted_topic(m): _Tracks(m) for m in pictured}
@@ -213,12 +215,11 @@ def _gather(path: Path, modalities: tuple[Modality, ...], reader: Any) -> LiveRu
     marks: list[Mark] = []
     model: dict[str, str] = {}
     counts: dict[str, int] = defaultdict(int)
-    for connection, received_ns, data in reader.messages():
-        topic = connection.topic
+    for topic, received_ns, data in bag.messages():
         counts[topic] += 1
         if topic not in tracks and topic not in (LATENT, MARKS, MODEL_INFO):
             continue
-        message = reader.deserialize(data, connection.msgtype)
+        message = bag.decode(topic, data)
         if topic in tracks:
             tracks[topic].add(message, received_ns)
         elif topic == LATENT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smvae_training.evaluate.live.evaluate import EQUAL_SHARE, FUSED_SHARE, IMAGE_MARGIN
-from smvae_training.evaluate.live.windows import NONE
+from smvae_training.evaluate.live.fusion import NONE
 
 #: Latents of a subset that are enough to say something of it.
 ENOUGH = 10

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from smvae_core.errors import SMVAEError
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.episodes import Evaluation
+from smvae_training.evaluate.live.bag import LiveRunError
 from smvae_training.evaluate.live.checks import check, live_checks
-from smvae_training.evaluate.live.errors import LiveRunError
 from smvae_training.evaluate.live.evaluate import LiveEvaluation, evaluate_live, numbers
+from smvae_training.evaluate.live.fusion import NONE
 from smvae_training.evaluate.live.section import checks_section, live_sections
-from smvae_training.evaluate.live.windows import NONE
 from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.evaluate.report import Section, render_report, table_html

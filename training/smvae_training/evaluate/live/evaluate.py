@@ -16,10 +16,16 @@ from smvae_core.modality import subset_name
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.evaluate.live.bag import Latent, LiveRun, read_bag
-from smvae_training.evaluate.live.fusion import FusionCheck, check_fusion, exceptions
+from smvae_training.evaluate.live.fusion import (
+    MARGIN_S,
+    NONE,
+    FusionCheck,
+    check_fusion,
+    exceptions,
+    settled,
+)
 from smvae_training.evaluate.live.images import ImageErrors, image_errors
 from smvae_training.evaluate.live.replay import TOLERANCE, Replay, Replayed
-from smvae_training.evaluate.live.windows import MARGIN_S, NONE, settled
 from smvae_training.evaluate.measures import images
 
 #: What the live run must reach.
@@ -68,7 +74,7 @@ def evaluate_live(
         LiveRunError: If the bag cannot be evaluated, or another bundle made its latents.
         BundleError: If the bundle cannot be used.
     """
-    from smvae_training.evaluate.live.errors import LiveRunError
+    from smvae_training.evaluate.live.bag import LiveRunError
 
     runtime = Runtime(bundle)
     run = read_bag(bag, runtime.modalities)

@@ -7,7 +7,7 @@ from typing import Any
 
 from smvae_training.evaluate.live.evaluate import LiveEvaluation
 from smvae_training.evaluate.live.figures import latency_figure, prediction_figure, timeline_figure
-from smvae_training.evaluate.live.windows import NONE
+from smvae_training.evaluate.live.fusion import NONE
 from smvae_training.evaluate.report import Section, figure_html, table_html, text_html
 
 
