@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import jinja2
@@ -19,6 +19,8 @@ from smvae_training.run import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,40 @@ def table_html(
         f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def columns_html(
+    first: str,
+    rows: Mapping[str, T],
+    columns: Mapping[str, Callable[[T], Any]],
+    *,
+    caption: str = "",
+) -> str:
+    """Return a table with a row for each named item, what is shown of it by column title.
+
+    Args:
+        first: Title of the column of names.
+        rows: Name -> item.
+        columns: Title -> cell of an item.
+        caption: A line above.
+    """
+    cells = [[name, *(cell(item) for cell in columns.values())] for name, item in rows.items()]
+    return table_html([first, *columns], cells, caption=caption)
+
+
+def with_error(value: Mapping[str, Any], digits: int = 2, scale: float = 1.0) -> str:
+    """Return 'mean ± standard error'; without the error where a single item leaves none."""
+    mean, error = value["mean"], value["standard_error"]
+    if mean is None:
+        return "–"
+    text = f"{scale * mean:.{digits}f}"
+    return text if error is None else f"{text} ± {scale * error:.{digits}f}"
+
+
+def percent(value: Mapping[str, Any] | float) -> str:
+    """Return a share, or a mean of shares with its error, in per cent."""
+    shares = value if isinstance(value, Mapping) else {"mean": value, "standard_error": None}
+    return f"{with_error(shares, scale=100.0)} %"
 
 
 def cell_text(value: Any) -> str:

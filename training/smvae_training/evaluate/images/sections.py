@@ -10,10 +10,13 @@ from smvae_training.evaluate.images.pictures import pictures
 from smvae_training.evaluate.images.reliability import reliability_figure
 from smvae_training.evaluate.report import (
     Section,
+    columns_html,
     figure_html,
+    percent,
     render_report,
     table_html,
     text_html,
+    with_error,
 )
 from smvae_training.evaluate.results import TITLE, subtitle
 from smvae_training.evaluate.sections import curves_section, setup_section
@@ -21,6 +24,8 @@ from smvae_training.run import RunPaths
 
 if TYPE_CHECKING:
     from smvae_training.evaluate.images.evaluate import ImageEvaluation
+
+LIKELIHOODS = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log p(x|y)"}
 
 
 def write_report(out: Path, evaluation: ImageEvaluation, results: dict[str, Any]) -> Path:
@@ -56,19 +61,12 @@ def pictures_section(evaluation: ImageEvaluation) -> Section:
 def likelihood_section(results: dict[str, Any]) -> Section:
     """Return the paper's Table 1 for this run."""
     found, data = results["likelihoods"], results["data"]
-    rows = []
-    for name, values in found["proposals"].items():
-        numbers = [with_error(values[k]) for k in ("joint", "marginal", "conditional")]
-        sizes = [values[k] for k in ("ess_joint", "ess_marginal")]
-        rows.append([f"q(z|{name})", *numbers, *(f"{s['median']:.1f}" for s in sizes)])
-    header = [
-        "proposal",
-        "log p(x,y)",
-        "log p(x)",
-        "log p(x|y)",
-        "ESS of log p(x,y)",
-        "ESS of log p(x)",
-    ]
+    rows = {f"q(z|{name})": values for name, values in found["proposals"].items()}
+    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+        **{title: _cell(key) for key, title in LIKELIHOODS.items()},
+        "ESS of log p(x,y)": lambda v: f"{v['ess_joint']['median']:.1f}",
+        "ESS of log p(x)": lambda v: f"{v['ess_marginal']['median']:.1f}",
+    }
     settings = found["settings"]
     text = (
         f"x is the {found['x']}, y the {found['y']}. Nats per item, mean ± standard error over "
@@ -77,9 +75,12 @@ def likelihood_section(results: dict[str, Any]) -> Section:
         f"effectively count (median). log p(y) = {with_error(found['log_p_y'])} from "
         f"{settings['prior_samples']} draws of the prior. No training weights in any number."
     )
-    return Section(
-        "Likelihoods", text_html(f"{text}\n\n{_pixels(results)}") + table_html(header, rows)
-    )
+    table = columns_html("proposal", rows, columns)
+    return Section("Likelihoods", text_html(f"{text}\n\n{_pixels(results)}") + table)
+
+
+def _cell(key: str) -> Callable[[dict[str, Any]], str]:
+    return lambda values: with_error(values[key])
 
 
 def _pixels(results: dict[str, Any]) -> str:
@@ -103,14 +104,19 @@ def label_section(results: dict[str, Any]) -> Section:
         f"posterior, {found['items']} held-out items. Expected calibration error over "
         f"{found['bins']} bins; log score: mean log p of the truth, nats."
     )
-    header = ["", "accuracy", "calibration error", "log score"]
-    accuracy = _percent(found["accuracy"])
-    error = f"{100 * found['calibration_error']:.2f} %"
-    rows: list[list[Any]] = [[found["y"], accuracy, error, with_error(found["log_score"])]]
-    for field, values in found.get("by_attribute", {}).items():
-        error = f"{100 * values['calibration_error']:.2f} %"
-        rows.append([field.replace("_", " "), f"{100 * values['accuracy']:.2f} %", error, None])
-    return Section(LABELS, text + table_html(header, rows))
+    rows = {found["y"]: found} | {
+        field.replace("_", " "): values for field, values in found.get("by_attribute", {}).items()
+    }
+    table = columns_html(
+        "",
+        rows,
+        {
+            "accuracy": lambda v: percent(v["accuracy"]),
+            "calibration error": lambda v: percent(v["calibration_error"]),
+            "log score": lambda v: with_error(v["log_score"]) if "log_score" in v else None,
+        },
+    )
+    return Section(LABELS, text + table)
 
 
 def coherence_section(results: dict[str, Any]) -> Section:
@@ -120,13 +126,13 @@ def coherence_section(results: dict[str, Any]) -> Section:
         return Section("Coherence", text_html(f"Not measured: {found['missing']}."))
     text = text_html(
         "Images decoded from samples, judged by a classifier of real images that is right for "
-        f"{100 * found['classifier_accuracy']:.2f} % of {found['classifier_tested_on']}. Label to "
+        f"{percent(found['classifier_accuracy'])} of {found['classifier_tested_on']}. Label to "
         f"image: how many of {found['samples_per_class']} images drawn from each class show it. "
         "From the prior: how often image and label decoded from one latent agree."
     )
     rows = [
-        ["label to image", _percent(found["label_to_image"])],
-        ["image and label from the prior", _percent(found["joint_from_prior"])],
+        ["label to image", percent(found["label_to_image"])],
+        ["image and label from the prior", percent(found["joint_from_prior"])],
     ]
     each = found["label_to_image_by_class"]
     share = found["labels_from_prior"]
@@ -146,10 +152,10 @@ def entropy_section(results: dict[str, Any]) -> Section:
     share = found["share_not_rising"]
     text = text_html(
         f"Entropy of q(z given a subset), nats, {found['items']} held-out items. It falls or stays "
-        f"when a modality is added in {100 * share:.2f} % of all items and pairs (subset, subset "
+        f"when a modality is added in {percent(share)} of all items and pairs (subset, subset "
         f"and one more); largest rise {found['largest_rise']:.3g} nats."
     )
-    pairs = [[p, f"{100 * v:.2f} %"] for p, v in found["pairs_not_rising"].items()]
+    pairs = [[p, percent(v)] for p, v in found["pairs_not_rising"].items()]
     tables = [table_html(["observed", "entropy"], rows[:MOST_ROWS])]
     if len(rows) > MOST_ROWS:
         tables = [table_html(["modalities observed", "entropy, mean over subsets"], by_count)]
@@ -168,11 +174,15 @@ def subset_section(results: dict[str, Any]) -> Section:
     settings = found["settings"]
     scored = {name: values for name, values in found["subsets"].items() if values}
     names = list(next(iter(scored.values()))["each"])
-    rows = []
-    for subset, values in scored.items():
-        each = (values["expected"][n]["mean"] for n in names)
-        total = [with_error(values[k]) for k in ("predictive", "evidence")]
-        rows.append([_shorten(subset, names), *total, *(f"{v:.1f}" for v in each)])
+    table = columns_html(
+        "observed",
+        {_shorten(subset, names): values for subset, values in scored.items()},
+        {
+            "predictive": _cell("predictive"),
+            "evidence": _cell("evidence"),
+            **{f"E log p({n}|z)": _expected(n) for n in names},
+        },
+    )
     text = text_html(
         f"Nats per item, {found['items']} held-out items, evenly spaced, {settings['samples']} "
         "samples of each subset's posterior, no training weights. 'predictive' is log p of all "
@@ -180,8 +190,11 @@ def subset_section(results: dict[str, Any]) -> Section:
         "sampling; both rest on the best few samples, so only equal sample sizes compare. The "
         "rest: mean of log p(x_m given z)."
     )
-    header = ["observed", "predictive", "evidence", *(f"E log p({n}|z)" for n in names)]
-    return Section("Likelihoods of subsets", text + table_html(header, rows))
+    return Section("Likelihoods of subsets", text + table)
+
+
+def _expected(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda values: f"{values['expected'][name]['mean']:.1f}"
 
 
 def error_section(results: dict[str, Any]) -> Section:
@@ -220,35 +233,21 @@ def checks_section(results: dict[str, Any]) -> Section:
     return Section("Sanity checks", text + table_html(header, rows, marks=marks))
 
 
-def with_error(value: dict[str, Any]) -> str:
-    """Return 'mean ± standard error'; without the error where a single item leaves none."""
-    mean, error = value["mean"], value["standard_error"]
-    if mean is None:
-        return "–"
-    return f"{mean:.2f}" if error is None else f"{mean:.2f} ± {error:.2f}"
-
-
-def _percent(value: dict[str, Any]) -> str:
-    mean, error = value["mean"], value["standard_error"]
-    return f"{100 * mean:.2f} %" if error is None else f"{100 * mean:.2f} ± {100 * error:.2f} %"
-
-
 def score_lines(results: dict[str, Any]) -> list[str]:
     """Return the most important numbers, a line each, for the terminal."""
     found, lines = results["likelihoods"], []
     if "proposals" in found:
         for name, values in found["proposals"].items():
-            titles = {"joint": "log p(x,y)", "marginal": "log p(x)", "conditional": "log p(x|y)"}
-            numbers = (f"{title} {with_error(values[key])}" for key, title in titles.items())
+            numbers = (f"{title} {with_error(values[k])}" for k, title in LIKELIHOODS.items())
             lines.append(f"q(z|{name}): {', '.join(numbers)}")
         labels = results["calibration"]
-        error = f"calibration error {100 * labels['calibration_error']:.2f} %"
-        lines.append(f"{labels['y']} from {labels['x']}: {_percent(labels['accuracy'])}, {error}")
+        error = f"calibration error {percent(labels['calibration_error'])}"
+        lines.append(f"{labels['y']} from {labels['x']}: {percent(labels['accuracy'])}, {error}")
     else:
         for subset, values in found["subsets"].items():
             if values is not None:
                 lines.append(f"log p(all|{subset}): {with_error(values['predictive'])}")
     share = results["entropy"]["share_not_rising"]
-    lines.append(f"entropy falls or stays with a further modality: {100 * share:.2f} %")
+    lines.append(f"entropy falls or stays with a further modality: {percent(share)}")
     passed = sum(check["passed"] for check in results["checks"])
     return [*lines, f"sanity checks that hold: {passed} of {len(results['checks'])}"]

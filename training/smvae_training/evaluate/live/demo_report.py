@@ -34,52 +34,29 @@ from smvae_training.hardware import versions
 from smvae_training.run import RunPaths, load_run
 
 
+def _below(name: str) -> Any:
+    return property(lambda self: self.root / name)
+
+
 @dataclass(frozen=True)
 class DemoPaths:
     """Where everything of a demo lies."""
 
     root: Path
-
-    @property
-    def episodes(self) -> Path:
-        return self.root / "episodes"
-
-    @property
-    def run(self) -> Path:
-        return self.root / "run"
-
-    @property
-    def bundle(self) -> Path:
-        return self.root / "bundle"
-
-    @property
-    def bag(self) -> Path:
-        return self.root / "bag"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
-
-    @property
-    def live(self) -> Path:
-        """What the live stage notes of its processes."""
-        return self.root / "live.json"
-
-    @property
-    def stages(self) -> Path:
-        return self.root / ".stages"
+    episodes = _below("episodes")
+    run = _below("run")
+    bundle = _below("bundle")
+    bag = _below("bag")
+    logs = _below("logs")
+    live = _below("live.json")
+    """What the live stage notes of its processes."""
+    stages = _below(".stages")
+    report = _below("report.html")
+    summary = _below("summary.json")
 
     @property
     def results(self) -> Path:
         return RunPaths(self.run).evaluation / RESULTS
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
-
-    @property
-    def summary(self) -> Path:
-        return self.root / "summary.json"
 
 
 def write_demo_report(paths: DemoPaths) -> dict[str, Any]:

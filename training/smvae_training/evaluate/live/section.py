@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from smvae_training.evaluate.live.evaluate import LiveEvaluation
 from smvae_training.evaluate.live.figures import latency_figure, prediction_figure, timeline_figure
 from smvae_training.evaluate.live.fusion import NONE
-from smvae_training.evaluate.report import Section, figure_html, table_html, text_html
+from smvae_training.evaluate.report import Section, columns_html, figure_html, table_html, text_html
 
 
 def live_sections(
@@ -59,31 +61,19 @@ def _pictures(found: LiveEvaluation) -> str:
 
 
 def _subset_table(live: dict[str, Any]) -> str:
-    rows = []
-    for name, subset in live["subsets"].items():
-        latency = subset["stamp_to_received_ms"]
-        rows.append(
-            [
-                name,
-                subset["latents"],
-                f"{subset['fused_equals_published']:.4f}",
-                subset["exceptions"],
-                latency["p50"],
-                latency["p99"],
-                f"{subset['equal_to_offline']:.4f}",
-                subset["largest_difference"],
-            ]
-        )
-    header = [
+    table = columns_html(
         "sensors on",
-        "latents",
-        "fused = published",
-        "exceptions",
-        "stamp to received p50 [ms]",
-        "p99 [ms]",
-        f"offline within {live['tolerance']:g}",
-        "largest difference",
-    ]
+        live["subsets"],
+        {
+            "latents": itemgetter("latents"),
+            "fused = published": lambda s: f"{s['fused_equals_published']:.4f}",
+            "exceptions": itemgetter("exceptions"),
+            "stamp to received p50 [ms]": lambda s: s["stamp_to_received_ms"]["p50"],
+            "p99 [ms]": lambda s: s["stamp_to_received_ms"]["p99"],
+            f"offline within {live['tolerance']:g}": lambda s: f"{s['equal_to_offline']:.4f}",
+            "largest difference": itemgetter("largest_difference"),
+        },
+    )
     none = live[NONE]
     text = text_html(
         f"Latents at least {live['margin_s']:g} s away from a switch. Published: a message of the "
@@ -92,45 +82,34 @@ def _subset_table(live: dict[str, Any]) -> str:
         f"With every sensor off: {none['messages']} messages at {none['rate_hz']:.1f} per second, "
         f"{none['no_input']} NO_INPUT, {none['valid']} valid, {none['empty_mean']} with empty mean."
     )
-    return text + table_html(header, rows)
+    return text + table
 
 
 def _image_table(live: dict[str, Any], held_out: Mapping[str, Any]) -> str:
     parts = []
     subsets = live["subsets"]
     for image in next(iter(subsets.values()))["images"]:
-        rows = []
-        for name, subset in subsets.items():
-            found = subset["images"][image]
-            rows.append(
-                [
-                    name,
-                    found["images"],
-                    found["live"],
-                    found["offline"],
-                    f"{found['live_over_offline']:.4f}",
-                    found["ratio_to_mean_image"],
-                    held_out_ratio(held_out, name, image),
-                    found["max_apart_s"] * 1e3,
-                ]
-            )
-        header = [
-            "fused",
-            "images",
-            "live error",
-            "offline error",
-            "live / offline",
-            "live / mean image",
-            "held out / mean image",
-            "furthest truth [ms]",
-        ]
-        parts.append(table_html(header, rows, caption=f"target: {image}"))
+        found = {name: s["images"][image] | {"subset": name} for name, s in subsets.items()}
+        columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "images": itemgetter("images"),
+            "live error": itemgetter("live"),
+            "offline error": itemgetter("offline"),
+            "live / offline": lambda f: f"{f['live_over_offline']:.4f}",
+            "live / mean image": itemgetter("ratio_to_mean_image"),
+            "held out / mean image": partial(_held_out, held_out, image),
+            "furthest truth [ms]": lambda f: f["max_apart_s"] * 1e3,
+        }
+        parts.append(columns_html("fused", found, columns, caption=f"target: {image}"))
     text = text_html(
         "Mean squared error against the rendered truth nearest in time (colour in [0, 1], depth in "
         "m over pixels with a return). Offline: the recorded inputs through `Runtime`, same truth. "
         "The last but one column is the evaluation on held-out episodes, all steps, whole image."
     )
     return text + "".join(parts)
+
+
+def _held_out(results: Mapping[str, Any], image: str, found: Mapping[str, Any]) -> float | None:
+    return held_out_ratio(results, found["subset"], image)
 
 
 def held_out_ratio(results: Mapping[str, Any], subset: str, image: str) -> float | None:
