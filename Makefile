@@ -7,6 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MUJOCO_GL ?= egl
 
+# Said by make itself, before anything is set up: the message generator of ROS and the shebangs of a
+# virtual environment break below such a path, after a minute and with a page of errors.
+ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(shell LC_ALL=C; case "$$(pwd -P)" in (*[!-A-Za-z0-9/._+@~,=]*) echo odd;; esac),)
+$(error The path of this folder has a space, or a letter beyond ASCII, below which ROS packages cannot be built: move the clone, e.g. to ~/smvae)
+endif
+endif
+
 .PHONY: help setup ros demo test test-cv-bridge lint clean
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -236,3 +236,15 @@ def test_the_package_declares_every_ros_package_that_it_imports() -> None:
     ros |= imported & {"rclpy", "launch", "launch_ros", "smvae_core", "ament_index_python"}
     assert ros
     assert not ros - declared
+
+
+def test_the_page_of_encodings_lists_what_is_read_and_nothing_else() -> None:
+    from smvae_core.kinds.color_image import ACCEPTED
+    from smvae_core.kinds.depth_image import METRES_PER_UNIT
+
+    text = (ROOT / "docs/encodings.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "`" in line]
+    colour = {e for row in rows for e in re.findall(r"`(\w+)`", row.split("|")[2])}
+    depth = {e for row in rows for e in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert colour - {"depth_scale"} == set(ACCEPTED)
+    assert depth == set(METRES_PER_UNIT)

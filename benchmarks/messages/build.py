@@ -40,6 +40,21 @@ def image(
     )
 
 
+def planar_image(
+    yuv: NDArray[np.uint8], encoding: str, *, padding: int = 0, big_endian: bool = False
+) -> SimpleNamespace:
+    """Return a sensor_msgs/Image in nv12, nv21 or nv24 of pixels (H, W, 3) of Y, U and V.
+
+    Of pixels that share a colour the upper left one's is taken.
+    """
+    share = 1 if encoding == "nv24" else 2
+    colour = yuv[::share, ::share, 2:0:-1] if encoding == "nv21" else yuv[::share, ::share, 1:]
+    message = image(yuv[:, :, 0], encoding, padding=padding, big_endian=big_endian)
+    plane = image(colour, encoding, padding=2 * message.step // share - 2 * colour.shape[1])
+    message.data += plane.data
+    return message
+
+
 def compressed(data: bytes, text: str) -> SimpleNamespace:
     """Return a sensor_msgs/CompressedImage."""
     return SimpleNamespace(header=header(), format=text, data=array("B", data))

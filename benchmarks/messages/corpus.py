@@ -27,6 +27,7 @@ COLOR_ENCODINGS = (
     *("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "8UC1", "yuv422", "uyvy", "yuyv", "yuv422_yuy2"),
     *("rgb16", "bgr16", "rgba16", "bgra16", "mono16"),
     *(f"bayer_{p}{b}" for b in (8, 16) for p in ("rggb", "bggr", "gbrg", "grbg")),
+    *("nv12", "nv21", "nv24"),
 )
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 #: What may stand where a format should.
@@ -41,7 +42,7 @@ FORMATS = (
 WORDS = (
     *COLOR_ENCODINGS,
     *DEPTH_ENCODINGS,
-    *("", "8UC3", "16UC3", "64FC1", "RGB8", "rgb8 ", "nv12", "bayer_rggb12", "z", "y"),
+    *("", "8UC3", "16UC3", "64FC1", "RGB8", "rgb8 ", "yv12", "bayer_rggb12", "z", "y"),
 )
 NUMBERS = (0.0, -1.0, 1e38, 1e300, -1e300, float("nan"), float("inf"), -float("inf"), 5e-324)
 
@@ -214,6 +215,10 @@ def _image(encodings: tuple[str, ...]) -> Callable[..., SimpleNamespace]:
         encoding = str(rng.choice(encodings))
         padding, big_endian = int(rng.choice([0, 0, 1, 4])), bool(rng.random() < 0.3)
         pixels = _levels(rng, encoding)
+        if encoding.startswith("nv"):
+            even = pixels[: len(pixels) // 2 * 2, : pixels.shape[1] // 2 * 2]
+            padding += padding % 2
+            return build.planar_image(even, encoding, padding=padding, big_endian=big_endian)
         return build.image(pixels, encoding, padding=padding, big_endian=big_endian)
 
     return make

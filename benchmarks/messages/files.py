@@ -19,14 +19,14 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def jpeg(data: Any) -> Meaning:
-    """Return what OpenCV makes of a JPEG that ends as one does.
+    """Return what OpenCV makes of a JPEG that has an end, whatever stands behind it.
 
     There is no checksum: a damaged one may be refused, or mean what OpenCV makes of it.
     """
     raw = bytes(data)
     if not raw.startswith(b"\xff\xd8"):
         return refused("format", "decode")
-    if not raw.rstrip(b"\0").endswith(b"\xff\xd9"):
+    if b"\xff\xd9" not in raw:
         return refused("decode")
     for frame in re.finditer(
         rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]...(....)", raw, re.DOTALL

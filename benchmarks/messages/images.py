@@ -19,6 +19,8 @@ from benchmarks.messages.meaning import Meaning, refused
 _COLOR = {"rgb8": "RGB", "bgr8": "BGR", "rgba8": "RGBA", "bgra8": "BGRA", "mono8": "G", "8UC1": "G"}
 _COLOR |= {"rgb16": "RGB", "bgr16": "BGR", "rgba16": "RGBA", "bgra16": "BGRA", "mono16": "G"}
 _YUV = {"yuv422": "UYVY", "uyvy": "UYVY", "yuyv": "YUYV", "yuv422_yuy2": "YUYV"}
+#: Encodings with a plane of colour of their own -> pixels that share one, and its order.
+_PLANES = {"nv12": (2, "UV"), "nv21": (2, "VU"), "nv24": (1, "UV")}
 _DEPTH = {"16UC1": ("H", 0.001), "mono16": ("H", 0.001), "32FC1": ("f", 1.0)}
 
 
@@ -57,6 +59,8 @@ def color(message: Any) -> Meaning:
         if message.width % 2:
             faults.add("size")
         return refused(*faults) if faults else Meaning(_from_yuv(rows, _YUV[encoding]), set(), 1.0)
+    if encoding in _PLANES:
+        return _from_planes(message, *_PLANES[encoding])
     bayer = encoding.startswith("bayer_") and encoding[6:10] in ("rggb", "bggr", "gbrg", "grbg")
     bits = encoding[10:] if bayer else ("16" if encoding.endswith("16") else "8")
     if encoding not in _COLOR and not (bayer and bits in ("8", "16")):
@@ -89,13 +93,39 @@ def _from_yuv(rows: list[list[list[float]]], order: str) -> NDArray[np.uint8]:
         for x in range(width):
             left = x - x % 2
             u, v = rows[y][left][first] - 128, rows[y][left + 1][first] - 128
-            grey = max(rows[y][x][luma] - 16, 0) * 255 / 219
-            image[y, x] = (
-                grey + 1.402 * 255 / 224 * v,
-                grey - (0.344136 * u + 0.714136 * v) * 255 / 224,
-                grey + 1.772 * 255 / 224 * u,
-            )
+            image[y, x] = _bt601(rows[y][x][luma], u, v)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def _bt601(luma: float, u: float, v: float) -> tuple[float, float, float]:
+    """Return RGB of Y from 16 to 235, and U and V that are 0 without colour."""
+    grey = max(luma - 16, 0) * 255 / 219
+    return (
+        grey + 1.402 * 255 / 224 * v,
+        grey - (0.344136 * u + 0.714136 * v) * 255 / 224,
+        grey + 1.772 * 255 / 224 * u,
+    )
+
+
+def _from_planes(message: Any, share: int, order: str) -> Meaning:
+    """Return RGB of rows of Y, and behind them rows of pairs of U and V (V4L2's formats)."""
+    width, height, step, data = message.width, message.height, message.step, bytes(message.data)
+    faults = set()
+    if width < 1 or height < 1 or width % share or height % share:
+        faults.add("size")
+    if step < width:
+        faults.add("step")
+    if not faults and len(data) != step * height + (2 * step // share) * (height // share):
+        faults.add("size")
+    if faults:
+        return refused(*faults, "size")
+    image = np.zeros((height, width, 3))
+    for y in range(height):
+        for x in range(width):
+            at = step * height + (y // share) * (2 * step // share) + 2 * (x // share)
+            u, v = (data[at + order.index(c)] - 128 for c in "UV")
+            image[y, x] = _bt601(data[y * step + x], u, v)
+    return Meaning(np.clip(np.rint(image), 0, 255).astype(np.uint8), set(), 1.0)
 
 
 def demosaic(mosaic: NDArray[np.int64], pattern: str) -> NDArray[np.int64]:

@@ -127,8 +127,11 @@ def joint_states(draw: Any) -> Any:
 
 multi_arrays = st.builds(
     build.multi_array,
-    st.lists(st.floats(width=32), max_size=7),
-    st.lists(wide, max_size=3),
+    st.one_of(
+        st.lists(st.floats(-1000.0, 1000.0, width=32), min_size=4, max_size=4),
+        st.lists(st.floats(width=32), max_size=7),
+    ),
+    st.one_of(st.just([]), st.lists(wide, max_size=3)),
     st.one_of(st.just(0), small, wide),
 )
 scales = st.sampled_from([0.0, 0.001])

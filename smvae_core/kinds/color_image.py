@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from smvae_core.kinds.base import Converter
 from smvae_core.kinds.image import LevelImage, seen
 from smvae_core.kinds.registry import register
-from smvae_core.messages import compressed_image, image_data, image_file
+from smvae_core.messages import compressed_image, image_data, image_file, planar
 from smvae_core.messages.base import ConversionOptions, set_header
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ENCODING = "rgb8"
 #: 8UC1 can only be grey; 8UC3 does not say which channel is red, 16UC1 is what depth has.
-ACCEPTED = tuple(e for e in image_data.ENCODINGS if e not in ("16UC1", "32FC1"))
+ACCEPTED = (*(e for e in image_data.ENCODINGS if e not in ("16UC1", "32FC1")), *planar.PLANAR)
 
 
 class ColorImage(LevelImage):

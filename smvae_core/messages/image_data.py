@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.messages import planar
 from smvae_core.messages.base import (
     ConversionError,
     read_bytes,
@@ -33,7 +34,8 @@ class Encoding(NamedTuple):
     """What every decoder calls it, where that is another name for the same pixels."""
 
 
-#: Every encoding that is read; which of them a modality takes is its own module's matter.
+#: Every packed encoding that is read (planar.py has the others); which of them a modality takes is
+#: its own module's matter.
 ENCODINGS: dict[str, Encoding] = {
     "rgb8": Encoding("u1", 3),
     "bgr8": Encoding("u1", 3),
@@ -153,6 +155,9 @@ def decode_rgb(name: str, message: Any, encodings: tuple[str, ...]) -> NDArray[n
         ConversionError: See `plain`.
         MissingDependency: If no decoder is installed.
     """
+    encoding = read_text(name, message, "encoding")
+    if encoding in planar.PLANAR and encoding in encodings:
+        return planar.decode_rgb(name, message, encoding)
     return rgb(plain(name, message, encodings))
 
 

@@ -1,12 +1,14 @@
 """JPEG and PNG data: what the file says of itself is checked first, then OpenCV decodes it.
 
 OpenCV fills what a truncated JPEG lacks with grey and says nothing, and takes a header's word for
-the size of the image to allocate. So ends, checksums and sizes are looked at here. A JPEG carries
-no checksum: flipped bits between its markers give another picture that nobody can tell.
+the size of the image to allocate. So ends, checksums and sizes are looked at here; bytes behind the
+end are ignored. A JPEG carries no checksum: flipped bits between its markers give another picture
+that nobody can tell.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Any
 
@@ -15,12 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.messages.base import ConversionError
+from smvae_core.messages.decoder_words import quiet
 
 #: Larger images than this are refused before memory is asked for (8192 x 8192).
 MAX_PIXELS = 2**26
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+#: A marker in a JPEG: neither a stuffed zero nor a restart, which belong to the pixels.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+#: Markers without a length behind them: TEM and a second start.
+_ALONE = (0x01, JPEG_START[1])
 #: Start-of-frame markers, which hold the size: C0 to CF without DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -32,7 +39,7 @@ def decode(name: str, data: NDArray[np.uint8], codec: str) -> NDArray[Any]:
 
     Args:
         name: Modality, for the error.
-        data: (N,) bytes of the file.
+        data: (N,) bytes of the file, and what a camera left behind it.
         codec: 'jpeg' or 'png', as the message's format says.
 
     Raises:
@@ -46,13 +53,14 @@ def decode(name: str, data: NDArray[np.uint8], codec: str) -> NDArray[Any]:
         got = f"{len(raw)} bytes that start with {raw[:8].hex(' ') or 'nothing'}"
         reason = "decode" if damaged else "format"
         raise ConversionError(name, reason, expected=f"a {codec} file", got=got)
-    width, height = _jpeg_size(name, raw) if codec == "jpeg" else _png_size(name, raw)
+    width, height, end = _jpeg_size(name, raw) if codec == "jpeg" else _png_size(name, raw)
     if not 0 < width * height <= MAX_PIXELS:
         raise ConversionError(
             name, "size", expected=f"1 to {MAX_PIXELS} pixels", got=f"{width} x {height}"
         )
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        with quiet(name):
+            image = cv2.imdecode(data[:end], cv2.IMREAD_UNCHANGED)
     except cv2.error as err:
         raise _broken(name, codec, str(err).strip().splitlines()[-1]) from err
     if image is None:
@@ -71,29 +79,29 @@ def _broken(name: str, codec: str, got: str) -> ConversionError:
     return ConversionError(name, "decode", expected=f"a whole {codec} file", got=got)
 
 
-def _jpeg_size(name: str, raw: bytes) -> tuple[int, int]:
-    """Return width and height of a JPEG that ends as one does (cameras may add zeros behind)."""
-    if not raw.rstrip(b"\0").endswith(JPEG_END):
-        raise _broken(name, "jpeg", f"{len(raw)} bytes without an end marker")
-    at = 2
-    while at + 4 <= len(raw):
-        if raw[at] != 0xFF:
-            break
-        marker = raw[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
+def _jpeg_size(name: str, raw: bytes) -> tuple[int, int, int]:
+    """Return width, height and length of a JPEG up to its end marker.
+
+    Whatever cameras leave behind it is not looked at, nor what stands between two segments: a
+    decoder skips both.
+    """
+    at, size = len(JPEG_START), (0, 0)
+    while found := _MARKER.search(raw, at):
+        at, marker = found.end(), raw[found.end() - 1]
+        if marker == JPEG_END[1] and size != (0, 0):
+            return *size, at
+        if marker in (JPEG_END[1], *_ALONE):
             continue
-        if marker in _FRAMES:
-            if at + 9 > len(raw):
-                break
-            height, width = raw[at + 5] << 8 | raw[at + 6], raw[at + 7] << 8 | raw[at + 8]
-            return width, height
-        at += 2 + (raw[at + 2] << 8 | raw[at + 3])
-    raise _broken(name, "jpeg", f"no frame header within {len(raw)} bytes")
+        if marker in _FRAMES and at + 7 <= len(raw):
+            size = (int.from_bytes(raw[at + 5 : at + 7], "big"),
+                    int.from_bytes(raw[at + 3 : at + 5], "big"))  # fmt: skip
+        at += int.from_bytes(raw[at : at + 2], "big")
+    lack = "an end marker" if size != (0, 0) else "a frame header"
+    raise _broken(name, "jpeg", f"{len(raw)} bytes without {lack}")
 
 
-def _png_size(name: str, raw: bytes) -> tuple[int, int]:
-    """Return width and height of a PNG whose chunks are all there and have the right checksum."""
+def _png_size(name: str, raw: bytes) -> tuple[int, int, int]:
+    """Return width, height and length of a PNG whose chunks are there and have their checksum."""
     at, size = len(PNG_START), (0, 0)
     while at + 12 <= len(raw):
         length = int.from_bytes(raw[at : at + 4], "big")
@@ -109,6 +117,6 @@ def _png_size(name: str, raw: bytes) -> tuple[int, int]:
             head = raw[at + 8 : end]
             size = (int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big"))
         elif kind == b"IEND":
-            return size
+            return *size, end + 4
         at = end + 4
     raise _broken(name, "png", f"{len(raw)} bytes without an end chunk")

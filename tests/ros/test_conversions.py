@@ -97,6 +97,53 @@ def test_yuv_pairs_become_known_colours(encoding: str, order: str) -> None:
         np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("encoding", ["nv12", "nv21", "nv24"])
+def test_planes_of_brightness_and_colour_become_known_colours(encoding: str, padding: int) -> None:
+    known = {  # BT.601: (Y, U, V) -> RGB
+        (16, 128, 128): (0, 0, 0),
+        (126, 128, 128): (128, 128, 128),
+        (81, 90, 240): (254, 0, 0),
+        (145, 54, 34): (0, 255, 1),
+        (41, 240, 110): (0, 0, 255),
+    }
+    yuv = np.array([list(known)], np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    got = convert(RGB, build.planar_image(yuv, encoding, padding=padding))
+    assert got.dtype == np.uint8
+    expected = np.array([list(known.values())]).repeat(2, axis=0).repeat(2, axis=1)
+    assert np.abs(got.astype(int) - expected).max() <= 1
+
+
+def test_every_pixel_of_nv24_has_its_own_colour() -> None:
+    yuv = pixels(3, 4, 7)
+    got = convert(RGB, build.planar_image(yuv, "nv24"))
+    for y, x in np.ndindex(4, 7):
+        alone = build.planar_image(yuv[y : y + 1, x : x + 1], "nv24")
+        np.testing.assert_array_equal(got[y, x], convert(RGB, alone)[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "change", "reason"),
+    [
+        ("nv12", {"width": 3}, "size"),
+        ("nv21", {"height": 3}, "size"),
+        ("nv24", {"width": 0}, "size"),
+        ("nv12", {"step": 3}, "step"),
+        ("nv12", {"step": 6}, "size"),
+        ("nv24", {"data": bytes(47)}, "size"),
+        ("nv21", {"data": None}, "field"),
+    ],
+)
+def test_a_malformed_planar_image_is_refused_with_its_reason(
+    encoding: str, change: dict[str, Any], reason: str
+) -> None:
+    message = build.planar_image(pixels(3, 4, 4), encoding)
+    vars(message).update(change)
+    with pytest.raises(ConversionError) as bad:
+        convert(RGB, message)
+    assert bad.value.reason == reason
+
+
 def test_generic_encodings_are_read_where_they_can_mean_one_thing_only() -> None:
     grey = pixels(1)
     np.testing.assert_array_equal(
@@ -227,4 +274,6 @@ def test_a_model_whose_modality_no_message_carries_is_refused() -> None:
 def test_every_encoding_of_a_colour_camera_is_tested_here() -> None:
     packed = {f"{o}{b}" for o in ("rgb", "bgr", "rgba", "bgra", "mono") for b in (8, 16)}
     bayer = {f"bayer_{p}{b}" for p in PATTERNS for b in (8, 16)}
-    assert set(ACCEPTED) == packed | bayer | {"8UC1", "yuv422", "uyvy", "yuyv", "yuv422_yuy2"}
+    planar = {"nv12", "nv21", "nv24"}
+    pairs = {"yuv422", "uyvy", "yuyv", "yuv422_yuy2"}
+    assert set(ACCEPTED) == packed | bayer | planar | pairs | {"8UC1"}

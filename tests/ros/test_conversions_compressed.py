@@ -5,16 +5,18 @@ PNGs and compressedDepth come from writers of the tests' own, made from the publ
 
 from __future__ import annotations
 
+import os
 import zlib
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from benchmarks.messages import build, files, images
 from smvae_core.errors import ConfigError
-from smvae_core.messages import ConversionError, ConversionOptions
+from smvae_core.messages import ConversionError, ConversionOptions, decoder_words
 from smvae_core.messages.image_file import MAX_PIXELS
 from smvae_core.presets import VISION_TOUCH
 
@@ -179,6 +181,59 @@ def test_a_truncated_file_is_refused_wherever_it_ends(codec: str) -> None:
     for length in range(len(data)):
         assert reason(RGB, build.compressed(data[:length], codec)) == "decode", length
     assert convert(RGB, build.compressed(data + b"\0" * 7, codec)).shape == (9, 11, 3)
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\r\n", bytes(range(1, 97)), b"\xff" * 16, b"\xff\xd9", b"\0\0x"]
+)
+@pytest.mark.parametrize("codec", ["jpeg", "png", "compressedDepth"])
+def test_what_a_camera_leaves_behind_the_end_of_a_file_is_ignored(codec: str, tail: bytes) -> None:
+    rgb = levels(np.uint8, 9, 11, 3)
+    modality, said, data = RGB, codec, build.write_jpeg(rgb)
+    if codec == "png":
+        data = files.write_png(rgb)
+    elif codec == "compressedDepth":
+        modality, said = DEPTH, "16UC1; compressedDepth png"
+        data = bytes(12) + files.write_png(levels(np.uint16, 9, 11))
+    expected = convert(modality, build.compressed(data, said))
+    found = convert(modality, build.compressed(data + tail, said))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_jpeg_ends_where_its_own_end_is_and_not_in_a_thumbnail_or_between_scans() -> None:
+    """EXIF holds a whole small JPEG, a progressive one has several scans, fill bytes may come."""
+    rgb = levels(np.uint8, 24, 40, 3)
+    thumb = build.write_jpeg(levels(np.uint8, 8, 8, 3))
+    flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 1]
+    plain = bytes(cv2.imencode(".jpg", rgb, flags)[1])
+    assert plain.count(b"\xff\xda") > 3
+    assert b"\xff\xd0" in plain
+    exif = b"\xff\xe1" + (2 + len(thumb)).to_bytes(2, "big") + thumb
+    data = plain[:2] + exif + b"\xff\xff" + plain[2:]
+    expected = convert(RGB, build.compressed(plain, "jpeg"))
+    np.testing.assert_array_equal(convert(RGB, build.compressed(data, "jpeg")), expected)
+    for length in range(2, len(data)):
+        assert reason(RGB, build.compressed(data[:length], "jpeg")) == "decode", length
+
+
+def test_what_the_decoder_prints_is_counted_and_not_repeated(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Libjpeg writes to standard error by itself, once per image; others' lines still arrive."""
+    jpeg = build.write_jpeg(levels(np.uint8, 24, 40, 3))
+    odd = build.compressed(jpeg[:-2] + bytes(16) + jpeg[-2:], "jpeg")
+    decoder_words.counts.clear()
+    for _ in range(30):
+        convert(RGB, odd)
+    with decoder_words.quiet("rgb"):
+        os.write(2, b"somebody else\n")
+    assert capfd.readouterr().err == "somebody else\n"
+    assert list(decoder_words.counts.values()) == [30]
+    assert [r.getMessage() for r in caplog.records] == [
+        "rgb: the decoder says 'Corrupt JPEG data: 15 extraneous bytes before marker 0xd9' "
+        f"(image {number} of this kind)"
+        for number in (1, 10)
+    ]
 
 
 def test_a_flipped_bit_in_a_png_is_noticed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,33 @@ def test_conversions_import_no_ros_and_no_torch() -> None:
         "bad = {'rclpy', 'torch', 'sensor_msgs'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+
+
+@pytest.mark.parametrize("name", ["with space", "k\u00fchl", "a#b", "it's"])
+def test_make_refuses_at_once_a_path_below_which_ros_packages_cannot_be_built(
+    name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    for goals in (["setup", "ros"], ["demo"], ["test"]):
+        begin = time.monotonic()
+        made = subprocess.run(["make", *goals], cwd=folder, capture_output=True, text=True)
+        assert made.returncode == 2
+        assert made.stdout == ""
+        (line,) = made.stderr.splitlines()
+        assert "has a space, or a letter beyond ASCII" in line
+        assert time.monotonic() - begin < 5.0
+        assert [p.name for p in folder.iterdir()] == ["Makefile"]
+    for goals in ([], ["help"]):
+        subprocess.run(["make", *goals], cwd=folder, check=True, capture_output=True)
+
+
+def test_make_takes_a_plain_path(tmp_path: Path) -> None:
+    folder = tmp_path / "Plain-1.2_x+y"
+    folder.mkdir()
+    (folder / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    goals = ["make", "-n", "clean", "ros"]
+    made = subprocess.run(goals, cwd=folder, capture_output=True, text=True)
+    assert "beyond ASCII" not in made.stderr
+    assert "No rule to make target 'setup.py'" in made.stderr, "only the sources are missing"

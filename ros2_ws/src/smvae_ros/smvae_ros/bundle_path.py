@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from smvae_core.errors import ConfigError
 
@@ -11,15 +14,21 @@ def resolve(bundle: str) -> Path:
     """Return the folder a bundle parameter names; a node has no working directory to rely on.
 
     Raises:
-        ConfigError: If it is empty, relative, or names an unknown package.
+        ConfigError: If it is empty, relative, another kind of URI, or names an unknown package.
     """
     if not bundle:
         raise ConfigError("parameter bundle is empty: give the absolute path of an exported bundle")
-    if bundle.startswith("file://"):
-        bundle = bundle.removeprefix("file://")
-    elif bundle.startswith("package://"):
-        return _in_package(*bundle.removeprefix("package://").split("/", 1))
     path = Path(bundle).expanduser()
+    if re.match(r"[a-z][a-z0-9+.-]+:", bundle, re.IGNORECASE):
+        uri = urlsplit(bundle)
+        if uri.scheme not in ("file", "package") or uri.query or uri.fragment:
+            raise ConfigError(
+                f"parameter bundle must be absolute, file:// or package://, got '{bundle}'; "
+                "in a URI '#' is written %23 and '?' %3F"
+            )
+        if uri.scheme == "package":
+            return _in_package(uri.netloc, url2pathname(uri.path).lstrip("/"))
+        path = Path(url2pathname(uri.path if uri.netloc in ("", "localhost") else ""))
     if not path.is_absolute():
         raise ConfigError(
             f"parameter bundle must be absolute, file:// or package://, got '{bundle}'; "

@@ -118,6 +118,14 @@ def test_topics_follow_kind_and_name() -> None:
 
 def test_a_bundle_must_be_absolute() -> None:
     assert resolve("file:///a/b") == Path("/a/b")
+    for path in ("/my models/peg 7%", "/models/k\u00fchl#1?", "/a/b"):
+        uri = Path(path).as_uri()
+        assert resolve(uri) == resolve(path) == Path(path)
+        assert resolve(uri.replace("file://", "file://localhost")) == Path(path)
+    assert resolve("FILE:/a%20b") == Path("/a b")
+    for uri, said in (("http://robot/b", "absolute, file:// or"), ("file:///a#1", "written %23")):
+        with pytest.raises(ConfigError, match=said):
+            resolve(uri)
     with pytest.raises(ConfigError, match="must be absolute"):
         resolve("a/b")
     with pytest.raises(ConfigError, match="is empty"):
