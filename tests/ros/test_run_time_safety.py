@@ -26,6 +26,8 @@ NETWORK = {
     *("socket", "ssl", "http", "urllib", "urllib3", "ftplib", "smtplib", "xmlrpc", "telnetlib"),
     *("requests", "httpx", "aiohttp", "websocket", "websockets", "grpc", "huggingface_hub"),
 }
+#: A module of a network package that only reads text.
+TEXT = {"urllib.parse"}
 CODE = {"eval", "exec", "compile", "__import__"}
 #: Calls that load code, run a shell, or depend on where the process was started.
 CALLS = {
@@ -38,7 +40,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module not in TEXT:
             yield str(node.module).split(".")[0]
 
 
@@ -68,6 +70,8 @@ def test_no_pickle_no_eval_no_network_no_working_folder(path: Path) -> None:
     "source",
     [
         "import pickle",
+        "from urllib.request import urlopen",
+        "from urllib import request",
         "from urllib.request import urlopen",
         "import numpy as np\nnp.load('x', allow_pickle=True)",
         "eval('1')",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from smvae_core.errors import ConfigError
 
@@ -27,8 +26,8 @@ def resolve(bundle: str) -> Path:
                 "in a URI '#' is written %23 and '?' %3F"
             )
         if uri.scheme == "package":
-            return _in_package(uri.netloc, url2pathname(uri.path).lstrip("/"))
-        path = Path(url2pathname(uri.path if uri.netloc in ("", "localhost") else ""))
+            return _in_package(uri.netloc, unquote(uri.path).lstrip("/"))
+        path = Path(unquote(uri.path if uri.netloc in ("", "localhost") else ""))
     if not path.is_absolute():
         raise ConfigError(
             f"parameter bundle must be absolute, file:// or package://, got '{bundle}'; "
