@@ -72,7 +72,6 @@ def test_no_pickle_no_eval_no_network_no_working_folder(path: Path) -> None:
         "import pickle",
         "from urllib.request import urlopen",
         "from urllib import request",
-        "from urllib.request import urlopen",
         "import numpy as np\nnp.load('x', allow_pickle=True)",
         "eval('1')",
         "import subprocess\nsubprocess.run('x', shell=True)",
