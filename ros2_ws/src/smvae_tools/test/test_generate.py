@@ -43,7 +43,7 @@ def test_everything_that_is_generated_is_installed_and_nothing_else_of_its_folde
     setup = (PACKAGE / "setup.py").read_text(encoding="utf-8")
     for folder in {name.partition("/")[0] for name in FILES}:
         assert f"share/{{NAME}}/{folder}" in setup
-    by_hand = {"config/fastdds_large_images.xml"}
+    by_hand = {"config/fastdds_large_images.xml", "config/nav2_lifecycle_manager.yaml"}
     folders = {Path(name).parent for name in FILES}
     there = {str(p.relative_to(PACKAGE)) for f in folders for p in (PACKAGE / f).iterdir()}
     assert there - by_hand == set(FILES)
