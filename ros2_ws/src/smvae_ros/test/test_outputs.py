@@ -20,9 +20,9 @@ from smvae_ros.depth_color import colored, limits_m
 from smvae_ros.latencies import WINDOW_S, Latencies
 
 from smvae_core.messages.image_data import fill
-from smvae_core.modality import all_subsets, subset_name
+from smvae_core.modality import all_subsets, find, subset_name
 from smvae_core.novelty import Novelty, Tail, component
-from smvae_core.preprocessing import DEPTH_RANGE_M, measure_statistics, prepare
+from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.presets import VISION_TOUCH
 
 COLOR = "/smvae/predicted/depth/color/image"
@@ -210,8 +210,10 @@ def test_colours_are_of_fixed_limits_and_no_return_is_black() -> None:
 
 
 def test_colour_limits_come_from_parameters_or_are_the_models_range() -> None:
-    assert limits_m() == limits_m(0.5, 0.0) == (0.0, DEPTH_RANGE_M[1]) == (0.0, 2.0)
-    assert limits_m(0.2, 1.5) == (0.2, 1.5)
+    depth = find(VISION_TOUCH, "depth")
+    shown = depth.family.shown_range(depth)
+    assert limits_m(shown) == limits_m(shown, 0.5, 0.0) == (0.0, 2.0)
+    assert limits_m(shown, 0.2, 1.5) == (0.2, 1.5)
 
 
 def test_training_data_say_nothing_about_the_limits_of_depth() -> None:
