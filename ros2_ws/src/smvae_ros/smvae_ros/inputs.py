@@ -24,8 +24,8 @@ from smvae_ros.topics import camera_info_topic
 
 def message_class(message_type: str) -> Any:
     """Return the class of a ROS type, e.g. of 'sensor_msgs/msg/Image'."""
-    package, _, name = message_type.split("/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
+    package, folder, name = message_type.split("/")
+    return getattr(importlib.import_module(f"{package}.{folder}"), name)
 
 
 class Inputs:

@@ -25,11 +25,11 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
+from smvae_ros.inputs import message_class
 from std_srvs.srv import SetBool
 
 from smvae_core.bags import CDR, Bag, BagError, BagTopic
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_tools.bag_recorder import message_class
 from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments
 
 CLOCK = "/clock"

@@ -9,7 +9,6 @@ what is being measured.
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 import signal
 import sys
@@ -26,6 +25,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from smvae_ros import topics
+from smvae_ros.inputs import message_class
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
@@ -54,12 +54,6 @@ DEFAULT_TOPICS = topics_of(VISION_TOUCH)
 DISCOVERY_PERIOD_S = 0.1
 #: Time between two batches.
 FETCH_PERIOD_S = 0.02
-
-
-def message_class(type_name: str) -> Any:
-    """Return the Python class of a type such as 'sensor_msgs/msg/Image'."""
-    package, folder, name = type_name.split("/")
-    return getattr(importlib.import_module(f"{package}.{folder}"), name)
 
 
 def matching_qos(offers: list[QoSProfile], depth: int) -> QoSProfile:
