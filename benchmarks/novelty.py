@@ -28,19 +28,20 @@ from smvae_core.novelty import Novelty
 from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.predict import Predictor
+from smvae_training.evaluate.records import Records
 from smvae_training.exporting import calibrate_run
-from smvae_training.novelty import HeldOut, statistics_of
+from smvae_training.novelty import statistics_of
 from smvae_training.run import Run, load_run, write_text
 
 RESULTS = Path(__file__).parent / "results" / "novelty.json"
 Array = NDArray[Any]
-Change = Callable[[HeldOut, Array, np.random.Generator], Array]
+Change = Callable[[Records, Array, np.random.Generator], Array]
 
 
 def _covered(value: float) -> Change:
     """Cover a square of a quarter of the image with a constant."""
 
-    def change(_: HeldOut, x: Array, __: np.random.Generator) -> Array:
+    def change(_: Records, x: Array, __: np.random.Generator) -> Array:
         side = x.shape[-1]
         square = slice(side // 4, side // 4 + side // 2)
         x[:, :, square, square] = value
@@ -50,7 +51,7 @@ def _covered(value: float) -> Change:
 
 
 def _noisy(scale: float) -> Change:
-    def change(_: HeldOut, x: Array, rng: np.random.Generator) -> Array:
+    def change(_: Records, x: Array, rng: np.random.Generator) -> Array:
         noisy = x + rng.normal(0.0, scale, x.shape)
         return noisy.clip(0, 255) if x.dtype == np.uint8 else noisy
 
@@ -62,7 +63,7 @@ def _biased(*newtons: float) -> Change:
     return lambda _, x, __: x + bias
 
 
-def _frozen(records: HeldOut, x: Array, _: np.random.Generator) -> Array:
+def _frozen(records: Records, x: Array, _: np.random.Generator) -> Array:
     """Repeat what the sensor showed `DELAY` records ago in the same episode."""
     rows = np.arange(len(x))
     before = np.maximum(rows - records_of(2.0), 0)
@@ -70,7 +71,7 @@ def _frozen(records: HeldOut, x: Array, _: np.random.Generator) -> Array:
     return x[np.where(same, before, rows)]
 
 
-def _elsewhere(records: HeldOut, x: Array, rng: np.random.Generator) -> Array:
+def _elsewhere(records: Records, x: Array, rng: np.random.Generator) -> Array:
     """Show what the same sensor saw in another episode: a swapped cable."""
     rows = [rng.choice(np.flatnonzero(records.group != g)) for g in records.group]
     return x[np.array(rows)]
@@ -117,7 +118,7 @@ def records_of(seconds: float) -> int:
     return round(seconds / STEP_S / EVERY)
 
 
-def faulty(records: HeldOut, name: str, change: Change, seed: int) -> HeldOut:
+def faulty(records: Records, name: str, change: Change, seed: int) -> Records:
     """Return the records with one sensor's samples changed, in their own dtype."""
     x = records.prepared[name]
     changed = change(records, x.copy(), np.random.default_rng(seed)).astype(x.dtype)
@@ -131,19 +132,19 @@ class Bench:
         self.run, self.novelty = run, novelty
         self.subsets = evaluated_subsets(run.model.names)
 
-    def records(self, folder: Path) -> HeldOut:
+    def records(self, folder: Path) -> Records:
         """Return every other record of a folder of episodes."""
         config = self.run.config
         episodes = prepare_episodes(folder, config.model.modalities, action=config.data.action)
         index = np.arange(0, len(episodes), EVERY, dtype=np.int64)
-        return HeldOut.of(episodes, index, len(index))
+        return Records.of(episodes, index, len(index))
 
-    def scores(self, records: HeldOut) -> dict[str, NDArray[np.float64]]:
+    def scores(self, records: Records) -> dict[str, NDArray[np.float64]]:
         """Return the novelty (N,) of every subset."""
         found = statistics_of(Predictor(self.run.model, self.run.statistics, records))
         return {subset_name(s): self.novelty.score(s, found[subset_name(s)]) for s in self.subsets}
 
-    def worst_trajectory(self, records: HeldOut) -> dict[str, float]:
+    def worst_trajectory(self, records: Records) -> dict[str, float]:
         """Return, per subset, the largest share above `error` within one trajectory."""
         groups = [records.group == g for g in np.unique(records.group)]
         return {
@@ -151,7 +152,7 @@ class Bench:
             for subset, values in self.scores(records).items()
         }
 
-    def shares(self, records: HeldOut, name: str = "") -> dict[str, dict[str, float]]:
+    def shares(self, records: Records, name: str = "") -> dict[str, dict[str, float]]:
         """Return the share above both thresholds, of subsets that hold the sensor `name`."""
         limits = {"warn": self.novelty.warn, "error": self.novelty.error}
         return {

@@ -20,17 +20,17 @@ from benchmarks.novelty import (
 )
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.presets import vision_touch
-from smvae_training.novelty import HeldOut
+from smvae_training.evaluate.records import Records
 from smvae_training.run import load_run
 from tests.training.told_runs import folder, trained  # noqa: F401
 
 GROUP = np.repeat(np.arange(2, dtype=np.int32), 30)
 
 
-def records() -> HeldOut:
+def records() -> Records:
     prepared = {m.name: m.example(len(GROUP)) for m in vision_touch(32)}
     prepared["rgb"] = (255 * prepared["rgb"]).astype(np.uint8)
-    return HeldOut(prepared=prepared, group=GROUP)
+    return Records(prepared=prepared, group=GROUP)
 
 
 @pytest.mark.parametrize(("name", "fault"), [(n, f) for n, fs in FAULTS.items() for f in fs])

@@ -22,7 +22,7 @@ from smvae_training.data import StepStream, batch_order, fingerprint
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.probe import probe
-from smvae_training.evaluate.records import EvaluateConfig, pick
+from smvae_training.evaluate.records import EvaluateConfig, Records
 from smvae_training.evaluate.results import jsonable
 from smvae_training.normalise import BatchNormaliser
 from smvae_training.run import RunPaths, load_run, training_statistics
@@ -210,8 +210,9 @@ def test_a_posterior_is_given_where_the_whole_subset_was_recorded(
     model = SMVAE(config.model)
     statistics = training_statistics(config, data, np.arange(len(data)))
     train = np.arange(len(data))
-    whole = Predictor(model, statistics, pick(episodes, train, 100)).posterior(("rgb", "action"))
-    records = pick(data, train, 100)
+    complete = Records.of(episodes, train, 100)
+    whole = Predictor(model, statistics, complete).posterior(("rgb", "action"))
+    records = Records.of(data, train, 100)
     found = Predictor(model, statistics, records).posterior(("rgb", "action"))
     held = records.holding(["rgb", "action"])
     assert torch.isnan(found.mean[~held]).all()

@@ -16,19 +16,20 @@ from smvae_core.readout import LinearMap, Quantity, Readout
 from smvae_core.subsets import evaluated_subsets
 from smvae_training import novelty as calibration
 from smvae_training.evaluate.predict import Predictor
-from smvae_training.novelty import HeldOut, calibrate, statistics_of
+from smvae_training.evaluate.records import Records
+from smvae_training.novelty import calibrate, statistics_of
 
 SENSORS = tuple(Modality(name=f"s{i}", kind="vector", shape=(3,), unit="1") for i in range(16))
 NAMES = tuple(m.name for m in SENSORS)
 
 
-def records(count: int, seed: int) -> HeldOut:
+def records(count: int, seed: int) -> Records:
     """Return readings of one hidden state by 16 noisy sensors."""
     rng = np.random.default_rng(seed)
     state = rng.normal(size=(count, 3))
     noisy = {n: state + 0.5 * rng.normal(size=(count, 3)) for n in NAMES}
     prepared = {name: x.astype(np.float32) for name, x in noisy.items()}
-    return HeldOut(prepared=prepared, group=(np.arange(count) // 200).astype(np.int32))
+    return Records(prepared=prepared, group=(np.arange(count) // 200).astype(np.int32))
 
 
 @pytest.fixture(scope="module")

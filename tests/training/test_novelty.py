@@ -15,12 +15,13 @@ from smvae_core.preprocessing import raw_sample
 from smvae_core.runtime import Runtime
 from smvae_training.cli import main
 from smvae_training.evaluate.predict import Predictor
-from smvae_training.novelty import HeldOut, NotCalibrated, calibrate, statistics_of
+from smvae_training.evaluate.records import Records
+from smvae_training.novelty import NotCalibrated, calibrate, statistics_of
 from smvae_training.run import load_run
 from tests.training.told_runs import STEPS, TRIALS, write_episodes
 
 
-def observe(runtime: Runtime, records: HeldOut, row: int, **instead: np.ndarray) -> None:
+def observe(runtime: Runtime, records: Records, row: int, **instead: np.ndarray) -> None:
     for m in runtime.modalities:
         sample = instead.get(m.name, raw_sample(m, records.prepared[m.name][row]))
         runtime.observe(m.name, sample)
@@ -40,7 +41,7 @@ def test_export_calibrates_on_the_runs_held_out_trajectories(exported: Path) -> 
     assert set(novelty.subsets) == {subset_name(s) for s in all_subsets(names)}
 
 
-def test_a_score_means_the_same_for_every_subset(trained: Path, held_out: HeldOut) -> None:
+def test_a_score_means_the_same_for_every_subset(trained: Path, held_out: Records) -> None:
     run = load_run(trained)
     novelty = calibrate(run.model, run.statistics, held_out)
     found = statistics_of(Predictor(run.model, run.statistics, held_out))
@@ -52,7 +53,7 @@ def test_a_score_means_the_same_for_every_subset(trained: Path, held_out: HeldOu
 
 
 def test_live_scores_are_those_of_the_calibration(
-    trained: Path, exported: Path, held_out: HeldOut
+    trained: Path, exported: Path, held_out: Records
 ) -> None:
     run, runtime = load_run(trained), Runtime(exported)
     found = statistics_of(Predictor(run.model, run.statistics, held_out))
@@ -72,7 +73,7 @@ def test_live_scores_are_those_of_the_calibration(
             assert report.surprises[report.worst] == max(report.surprises.values())
 
 
-def test_the_nll_is_that_of_the_gaussian_likelihood(exported: Path, held_out: HeldOut) -> None:
+def test_the_nll_is_that_of_the_gaussian_likelihood(exported: Path, held_out: Records) -> None:
     runtime = Runtime(exported)
     observe(runtime, held_out, 3)
     posterior = runtime.posterior(("action",))
@@ -86,7 +87,7 @@ def test_the_nll_is_that_of_the_gaussian_likelihood(exported: Path, held_out: He
 
 
 def test_a_dead_sensor_is_out_of_distribution_and_a_new_sample_is_not(
-    exported: Path, held_out: HeldOut
+    exported: Path, held_out: Records
 ) -> None:
     runtime = Runtime(exported)
     names = runtime.manifest.names
@@ -103,7 +104,7 @@ def test_a_dead_sensor_is_out_of_distribution_and_a_new_sample_is_not(
     assert score(runtime, names) == pytest.approx(before)
 
 
-def test_a_slower_force_sensor_is_no_fault(exported: Path, held_out: HeldOut) -> None:
+def test_a_slower_force_sensor_is_no_fault(exported: Path, held_out: Records) -> None:
     runtime = Runtime(exported)
     window = held_out.prepared["force"][9]
     for factor in (1, 2, 5, 10):
@@ -123,8 +124,8 @@ def test_slowed_windows_lie_on_lines_between_the_readings_that_are_kept() -> Non
     np.testing.assert_allclose(slow[..., 28], 0.6 * window[..., 26] + 0.4 * window[..., 31], 1e-4)
 
 
-def test_too_few_records_do_not_calibrate(trained: Path, held_out: HeldOut) -> None:
-    few = HeldOut(
+def test_too_few_records_do_not_calibrate(trained: Path, held_out: Records) -> None:
+    few = Records(
         prepared={k: v[:30] for k, v in held_out.prepared.items()}, group=held_out.group[:30]
     )
     run = load_run(trained)

@@ -17,8 +17,8 @@ from smvae_core.runtime import Runtime
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.cli import main
 from smvae_training.evaluate.predict import Predictor
+from smvae_training.evaluate.records import Records
 from smvae_training.exporting import export_run
-from smvae_training.novelty import HeldOut
 from smvae_training.readout import fit_readout
 from smvae_training.run import RunError, load_run
 from tests.training.told_runs import write_episodes
@@ -50,7 +50,7 @@ def test_a_readout_predicts_what_it_was_scored_on(run: Path, folder: Path) -> No
         folder, loaded.model_config.modalities, progress=False
     )
     index = loaded.split(episodes).held_out
-    records = HeldOut.of(episodes, index, len(index))
+    records = Records.of(episodes, index, len(index))
     posterior = Predictor(loaded.model, loaded.statistics, records).posterior(("rgb", "force"))
     means, variances = posterior.mean.numpy(), posterior.log_var.exp().numpy()
     found = [readout.apply(("rgb", "force"), z, v) for z, v in zip(means, variances, strict=True)]
@@ -115,7 +115,7 @@ def test_the_readout_command_prints_its_scores_and_names_what_is_wrong(
     assert "does not say which trajectories trained it" in capsys.readouterr().err
 
 
-def test_raw_samples_are_what_sensors_give(exported: Path, held_out: HeldOut) -> None:
+def test_raw_samples_are_what_sensors_give(exported: Path, held_out: Records) -> None:
     runtime = Runtime(exported)
     for m in runtime.modalities:
         runtime.observe(m.name, raw_sample(m, held_out.prepared[m.name][0]))

@@ -11,8 +11,8 @@ import pytest
 from smvae_datasets.prepared import prepare_episodes
 from smvae_datasets.vision_touch import FIELDS, file_path, write_file
 from smvae_training.cli import main
+from smvae_training.evaluate.records import Records
 from smvae_training.exporting import export_run
-from smvae_training.novelty import HeldOut
 from smvae_training.run import load_run
 
 TRIALS, STEPS = 6, 50
@@ -65,7 +65,7 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def held_out(trained: Path, folder: Path) -> HeldOut:
+def held_out(trained: Path, folder: Path) -> Records:
     run = load_run(trained)
     episodes = prepare_episodes(folder, run.model_config.modalities, progress=False)
-    return HeldOut.of(episodes, run.split(episodes).held_out, 1000)
+    return Records.of(episodes, run.split(episodes).held_out, 1000)

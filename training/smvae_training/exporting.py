@@ -13,7 +13,8 @@ from smvae_core.model.export import export_bundle
 from smvae_core.novelty import Novelty
 from smvae_core.readout import READOUT, Readout
 from smvae_datasets.sources import prepare_source
-from smvae_training.novelty import MAX_RECORDS, HeldOut, NotCalibrated, calibrate
+from smvae_training.evaluate.records import Records
+from smvae_training.novelty import MAX_RECORDS, NotCalibrated, calibrate
 from smvae_training.run import Run, RunError, RunPaths, load_run
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def calibrate_run(run: Run, data: Path | None = None) -> Novelty:
     return calibrate(
         copy.deepcopy(run.model),  # evaluation lays weights out anew
         run.statistics,
-        HeldOut.of(records, held_out, MAX_RECORDS),
+        Records.of(records, held_out, MAX_RECORDS),
         data={"data": folder.name, "fingerprint": run.record.data_fingerprint},
     )
 

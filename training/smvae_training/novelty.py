@@ -12,8 +12,7 @@ N records, M modality, Z latent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -38,11 +37,10 @@ from smvae_core.novelty import (
     reconstruction,
     texture,
 )
-from smvae_core.preprocessing import Statistics, normalise
+from smvae_core.preprocessing import Statistics
 from smvae_core.subsets import evaluated_subsets
-from smvae_datasets.dataset import Dataset
 from smvae_training.evaluate.predict import CHUNK, Predictor
-from smvae_training.evaluate.records import thin
+from smvae_training.evaluate.records import Records
 
 #: Held-out records that are used at most, every k-th; fewer than the least calibrate nothing.
 MAX_RECORDS, LEAST_RECORDS = 1500, 100
@@ -54,42 +52,6 @@ FOLDS = 5
 
 class NotCalibrated(SMVAEError, ValueError):
     """The novelty score cannot be calibrated; says why and what would be right."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """Prepared records in memory, with the group that each belongs to."""
-
-    prepared: Mapping[str, NDArray[Any]]
-    """Modality -> (N, *shape), as `preprocessing.prepare` returns."""
-    group: NDArray[np.int32]
-    """(N,) trajectory, or part of a data set."""
-    recorded: NDArray[np.bool_] | None = None
-    """(N, M) True where the record holds the modality, in the order of `prepared`; None: all."""
-
-    def __len__(self) -> int:
-        return len(self.group)
-
-    def inputs(self, modality: Modality, statistics: Statistics) -> NDArray[np.float32]:
-        """Return network inputs (N, *shape)."""
-        return normalise(modality, statistics, self.prepared[modality.name])
-
-    def holding(self, names: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which records (N,) hold all of these modalities."""
-        if self.recorded is None:
-            return np.ones(len(self), bool)
-        columns = [list(self.prepared).index(name) for name in names]
-        return np.asarray(self.recorded[:, columns].all(axis=1))
-
-    @classmethod
-    def of(cls, records: Dataset, index: NDArray[np.int64], limit: int) -> HeldOut:
-        """Return every k-th of the records `index`, at most `limit`."""
-        chosen = index[thin(len(index), limit)[0]]
-        return cls(
-            prepared={m.name: np.asarray(records.arrays[m.name][chosen]) for m in records.sensors},
-            group=records.group[chosen],
-            recorded=records.recorded[chosen],
-        )
 
 
 def statistics_of(predictor: Predictor) -> dict[str, dict[str, Values]]:
@@ -139,7 +101,7 @@ def _drawn(model: SMVAE, posterior: Posterior, name: str) -> NDArray[np.float32]
 def calibrate(
     model: SMVAE,
     statistics: Mapping[str, Statistics],
-    held_out: HeldOut,
+    held_out: Records,
     *,
     warn: float = WARN,
     error: float = ERROR,

@@ -27,7 +27,7 @@ from smvae_datasets.sources import WITH_TARGETS, prepare_source
 from smvae_training.data import fingerprint
 from smvae_training.evaluate import probe
 from smvae_training.evaluate.predict import Predictor
-from smvae_training.evaluate.records import Array, Records, pick
+from smvae_training.evaluate.records import Array, Records
 from smvae_training.run import Run, RunError, RunPaths, load_run
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,8 @@ def fit(
     Raises:
         RunError: If that leaves no target.
     """
-    fitting, asking = pick(data, train, MAX_TRAIN), pick(data, held_out, MAX_HELD_OUT)
+    fitting = Records.of(data, train, MAX_TRAIN)
+    asking = Records.of(data, held_out, MAX_HELD_OUT)
     train_z, test_z = latents.means(fitting), latents.means(asking)
     maps: dict[str, dict[str, LinearMap]] = {}
     scores: dict[str, dict[str, Any]] = {}
@@ -119,7 +120,7 @@ def fit(
             "fingerprint": fingerprint(data),
             "train_records": len(fitting),
             "held_out_records": len(asking),
-            "held_out_trajectories": len(np.unique(asking.trajectory)),
+            "held_out_trajectories": len(np.unique(asking.group)),
         },
     )
 
@@ -170,8 +171,9 @@ class _BundleLatents:
         subsets = evaluated_subsets(runtime.manifest.names)
         shape = (len(records), runtime.manifest.latent_dim)
         found = {s: np.full(shape, np.nan, np.float32) for s in subsets}
+        recorded = {m.name: records.holding([m.name]) for m in runtime.modalities}
         for row in range(len(records)):
-            held = [m for m, r in zip(runtime.modalities, records.recorded[row], strict=True) if r]
+            held = [m for m in runtime.modalities if recorded[m.name][row]]
             for m in held:
                 runtime.observe(m.name, raw_sample(m, records.prepared[m.name][row]))
             for subset in subsets:

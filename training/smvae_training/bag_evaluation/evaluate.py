@@ -23,6 +23,7 @@ from smvae_training.bag_evaluation.replay import BagReplay
 from smvae_training.bag_evaluation.scores import Scores, Truth
 from smvae_training.bag_evaluation.sections import bag_sections
 from smvae_training.bag_evaluation.settings import node_settings
+from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.progress import Stages
 from smvae_training.evaluate.report import render_report
 from smvae_training.evaluate.results import write_json
@@ -84,7 +85,7 @@ def _evaluate(
     twin = Runtime(runtime.bundle) if options.subsets == "all" else None
     moments, scores = Moments(options.moments, twin), Scores(runtime, truth)
     _make_folder(out)
-    pictured = any(m.is_image for m in runtime.modalities)
+    pictured = bool(images(runtime.modalities))
     video = Video(out / VIDEO) if options.video and pictured else None
     gatherer = Gatherer(scores, moments, truth, begin_ns=bag.begin_ns, video=video)
     with stages.stage("replay", sum(i.messages for i in inputs.values())) as advance:

@@ -17,6 +17,7 @@ from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.bag_evaluation.scores import Array, Pair
+from smvae_training.evaluate.baselines import mean_and_variance
 from smvae_training.evaluate.live.images import as_network
 from smvae_training.evaluate.measures import errors, images, squared_error
 
@@ -146,8 +147,4 @@ def _mean_image(modality: Modality, moments: Sequence[Kept]) -> Array | None:
     images = [k.truths[modality.name] for k in moments if modality.name in k.truths]
     if not images:
         return None
-    stack = np.concatenate(images)
-    seen = modality.family.measured(modality, stack)
-    total = np.where(seen, stack, 0).sum(axis=0, dtype=np.float64)
-    mean: Array = (total / np.maximum(seen.sum(axis=0), 1))[None].astype(np.float32)
-    return mean
+    return mean_and_variance(modality, images)[0][None].astype(np.float32)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from smvae_core.modality import Modality, subset_name
 from smvae_training.bag_evaluation.moments import Kept
 from smvae_training.bag_evaluation.scores import Array
-from smvae_training.evaluate.measures import images, picture, shown_range
+from smvae_training.evaluate.measures import images, measured, picture, shown_range
 
 Picture = NDArray[np.uint8]
 
@@ -40,7 +40,7 @@ class Strips:
             truth = truths.get(modality.name)
             if truth is None or modality.name in self._limits:
                 continue
-            if modality.family.measured(modality, truth).any():
+            if measured(modality, truth).any():
                 self._limits[modality.name] = shown_range(modality, truth)
 
     def draw(

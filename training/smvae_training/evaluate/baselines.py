@@ -5,7 +5,7 @@ N scored records, T training records, F features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import Statistics
 from smvae_datasets.dataset import Dataset, holding
+from smvae_training.evaluate.measures import features_of, images, measured
 from smvae_training.evaluate.records import Array, Records, in_si, thin
 
 #: Share of the pixels that count as varying: those of the largest variance over training images.
@@ -37,25 +38,33 @@ def training_mean(
     """Measure mean and variance over at most `limit` training records that hold it, every k-th."""
     index = holding(episodes, index, [modality.name])
     rows, _ = thin(len(index), limit)
-    array, shape = episodes.arrays[modality.name], modality.shape
-    total, squares, count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for part in np.array_split(index[rows], max(1, len(rows) // 500)):
-        x = in_si(modality, array[part])
-        valid = modality.family.measured(modality, x)
-        total += np.where(valid, x, 0).sum(axis=0, dtype=np.float64)
-        squares += np.where(valid, x * x, 0).sum(axis=0, dtype=np.float64)
-        count += valid.sum(axis=0)
-    mean = total / np.maximum(count, 1)
+    array = episodes.arrays[modality.name]
+    parts = np.array_split(index[rows], max(1, len(rows) // 500))
+    mean, variance = mean_and_variance(modality, (in_si(modality, array[part]) for part in parts))
     varying = None
-    if modality.is_image:
-        variance = (squares / np.maximum(count, 1) - mean**2).sum(axis=0)
-        varying = variance >= np.quantile(variance, 1.0 - VARYING_SHARE)
+    if images([modality]):
+        spread = variance.sum(axis=0)
+        varying = spread >= np.quantile(spread, 1.0 - VARYING_SHARE)
     return TrainingMean(mean=mean[None].astype(np.float32), varying=varying, records=len(rows))
+
+
+def mean_and_variance(
+    modality: Modality, parts: Iterable[Array]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return both (*shape) over samples in SI units, part by part, of what was measured."""
+    total, squares, count = (np.zeros(modality.shape) for _ in range(3))
+    for x in parts:
+        seen = measured(modality, x)
+        total += np.where(seen, x, 0).sum(axis=0, dtype=np.float64)
+        squares += np.where(seen, x * x, 0).sum(axis=0, dtype=np.float64)
+        count += seen.sum(axis=0)
+    mean = total / np.maximum(count, 1)
+    return mean, squares / np.maximum(count, 1) - mean**2
 
 
 def features(modality: Modality, statistics: Statistics, records: Records) -> Array:
     """Return (N, F) low-dimensional features: averaged pixels, averaged moments, or the vector."""
-    return modality.family.features(modality, records.inputs(modality, statistics))
+    return features_of(modality, records.inputs(modality, statistics))
 
 
 class NearestRecord:
@@ -75,6 +84,7 @@ class NearestRecord:
         """Measure the distances of each modality, (N, T) each."""
         self._train, self._count = train, len(scored)
         self._distance: dict[str, Array] = {}
+        self._summed: tuple[tuple[str, ...], Array] = (), np.zeros((0, 0), np.float32)
         for modality in modalities:
             known = features(modality, statistics[modality.name], train)
             asked = features(modality, statistics[modality.name], scored)
@@ -92,5 +102,11 @@ class NearestRecord:
         known = np.flatnonzero(self._train.holding([*subset, modality.name]))
         if not len(known):
             return np.full((self._count, *modality.shape), np.nan, np.float32)
-        total = np.asarray(sum(self._distance[name][:, known] for name in subset))
-        return in_si(modality, self._train.prepared[modality.name][known[total.argmin(axis=1)]])
+        rows = known[self._total(tuple(subset))[:, known].argmin(axis=1)]
+        return in_si(modality, self._train.prepared[modality.name][rows])
+
+    def _total(self, subset: tuple[str, ...]) -> Array:
+        """Return the distances (N, T) of a subset, kept until another one is asked for."""
+        if self._summed[0] != subset:
+            self._summed = subset, np.asarray(sum(self._distance[name] for name in subset))
+        return self._summed[1]

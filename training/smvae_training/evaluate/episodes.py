@@ -18,7 +18,7 @@ from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset, conditions
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.baselines import NearestRecord, training_mean
-from smvae_training.evaluate.measures import errors, in_levels, squared_error, ssim
+from smvae_training.evaluate.measures import errors, images, similarity, squared_error
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.probe import probe
 from smvae_training.evaluate.ratios import (
@@ -27,7 +27,7 @@ from smvae_training.evaluate.ratios import (
     checks,
     paired_ratio,
 )
-from smvae_training.evaluate.records import Array, EvaluateConfig, Records, pick, thin
+from smvae_training.evaluate.records import Array, EvaluateConfig, Records, thin
 from smvae_training.evaluate.results import REPORT, RESULTS, about_run, write_json
 from smvae_training.run import Run, RunPaths, load_run
 
@@ -78,8 +78,8 @@ class Evaluation:
         parts = run.split(episodes)
         self.leaks = parts.leaks
         self.held_out = parts.held_out
-        self.records = pick(episodes, parts.held_out, config.max_records)
-        self.train = pick(episodes, parts.train, config.train_records)
+        self.records = Records.of(episodes, parts.held_out, config.max_records)
+        self.train = Records.of(episodes, parts.train, config.train_records)
         rows, every = thin(len(self.records), config.likelihood_records)
         self.few_rows = rows
         self.few = self.records.take(rows, every * self.records.every)
@@ -89,7 +89,7 @@ class Evaluation:
         }
         self.predictor = self.predict(self.records)
         self.truth = {m.name: self.records.truth(m) for m in self.modalities}
-        self.reference = {m.name: self._errors_of_mean(m) for m in self.modalities if m.is_image}
+        self.reference = {m.name: self._errors_of_mean(m) for m in images(self.modalities)}
         self.nearest = NearestRecord(self.modalities, run.statistics, self.train, self.records)
 
     def predict(self, records: Records) -> Predictor:
@@ -187,7 +187,7 @@ class Evaluation:
         for modality in self.modalities:
             name = modality.name
             scores[name] = self._errors(modality, predicted[name], subset)
-            if modality.is_image:
+            if name in self.reference:
                 ratios[name] = self._ratios(modality, predicted[name])
         return scores, ratios
 
@@ -200,9 +200,7 @@ class Evaluation:
         nothing = np.full((1, *modality.shape), np.nan, np.float32)
         scored = (truth[held], predicted[held]) if held.any() else (nothing, nothing)
         found = errors(modality, *scored)
-        if in_levels(modality):
-            found["ssim"] = ssim(truth[few], predicted[few]) if len(few) else math.nan
-        return found
+        return found | similarity(modality, truth[few], predicted[few])
 
     def _errors_of_mean(self, modality: Modality) -> list[NDArray[np.float64]]:
         baseline = self.means[modality.name]
@@ -216,7 +214,7 @@ class Evaluation:
         measured = squared_error(modality, self.truth[name], predicted, regions)
         for region, error, reference in zip(REGIONS, measured, self.reference[name], strict=True):
             for condition, rows in conditions(self.records.targets, len(self.records)).items():
-                ratio = paired_ratio(error, reference, self.records.trajectory, rows)
+                ratio = paired_ratio(error, reference, self.records.group, rows)
                 found.setdefault(condition, {})[region] = ratio
         return found
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
 from smvae_datasets.dataset import Dataset, conditions
+from smvae_training.evaluate.draw import new_figure
+from smvae_training.evaluate.measures import images, picture, shown_range, windows
 from smvae_training.evaluate.predict import Predictor
-from smvae_training.evaluate.records import Array, pick
+from smvae_training.evaluate.records import Array, Records
 
 #: Rows of the picture.
 MOMENTS = 6
@@ -57,59 +55,40 @@ def figure_7(
         modalities: Of the model.
         subsets: One group of reconstructed images each.
     """
-    images = [m for m in modalities if m.is_image]
-    windows = [m for m in modalities if m.family.is_window]
-    records = pick(episodes, index, len(index))
-    drawn = {
-        (s, m.name): predictor.reconstruct(m.name, predictor.posterior(s).mean)
-        for s in subsets
-        for m in images
-    }
-    width = len(images) * (1 + len(subsets)) + 1.6 * len(windows)
-    ratio = [1.0] * len(images) + [1.6] * len(windows) + [1.0] * (len(images) * len(subsets))
-    figure, axes = plt.subplots(
+    cameras, signals = images(modalities), windows(modalities)
+    records = Records.of(episodes, index, len(index))
+    means = {s: predictor.posterior(s).mean for s in subsets}
+    widths = [1.0] * len(cameras) + [1.6] * len(signals) + [1.0] * (len(cameras) * len(subsets))
+    figure, axes = new_figure(
         len(index),
-        len(ratio),
-        figsize=(1.5 * width, 1.5 * len(index)),
-        gridspec_kw={"width_ratios": ratio, "wspace": 0.08, "hspace": 0.08},
-        squeeze=False,
+        len(widths),
+        size=(1.5 * sum(widths), 1.5 * len(index)),
+        gridspec_kw={"width_ratios": widths, "wspace": 0.08, "hspace": 0.08},
     )
-    truth = {m.name: records.truth(m) for m in (*images, *windows)}
+    truth = {m.name: records.truth(m) for m in (*cameras, *signals)}
+    limits = {m.name: shown_range(m, truth[m.name]) for m in cameras}
+    columns = [(m, m.name, truth[m.name]) for m in (*cameras, *signals)]
+    for s in subsets:
+        drawn = ((m, predictor.reconstruct(m.name, means[s])) for m in cameras)
+        columns += [(m, f"{m.name} from\n{_short(s, modalities)}", image) for m, image in drawn]
     event, shown = next(iter(conditions(records.targets, len(records)).items()))
-    steps = index - [int(np.argmax(episodes.group == g)) for g in records.trajectory]
+    steps = index - [int(np.argmax(episodes.group == g)) for g in records.group]
     for row, line in enumerate(axes):
-        cells = iter(line)
-        for m in images:
-            _draw_image(next(cells), m, truth[m.name][row], truth[m.name], row, m.name)
-        for m in windows:
-            _draw_window(next(cells), m, truth[m.name], row)
-        for s in subsets:
-            for m in images:
-                label = f"{m.name} from\n{_short(s, modalities)}"
-                _draw_image(next(cells), m, drawn[s, m.name][row], truth[m.name], row, label)
+        for axis, (m, title, samples) in zip(line, columns, strict=True):
+            if m in cameras:
+                axis.imshow(picture(m, samples[row], limits[m.name]))
+                axis.set(xticks=[], yticks=[])
+            else:
+                _draw_window(axis, m, samples, row)
+            if row == 0:
+                axis.set_title(title if m in cameras else axis.get_title(), fontsize=8)
         said = f" {event}" if event != "all" and shown[row] else ""
         line[0].set_ylabel(f"step {steps[row]}{said}", fontsize=8)
-    plt.close(figure)
     return figure
 
 
 def _short(subset: tuple[str, ...], modalities: Sequence[Modality]) -> str:
     return "all" if len(subset) == len(modalities) else subset_name(subset)
-
-
-def _draw_image(
-    axis: Any, modality: Modality, image: Array, truth: Array, row: int, title: str
-) -> None:
-    if modality.family.shown_range(modality) is None:
-        axis.imshow(np.clip(image.transpose(1, 2, 0), 0.0, 1.0))
-    else:
-        valid = truth[truth > 0]
-        low, high = np.percentile(valid, [1, 99]) if valid.size else (0.0, 1.0)
-        axis.imshow(image[0], cmap="viridis_r", vmin=low, vmax=high)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    if row == 0:
-        axis.set_title(title, fontsize=8)
 
 
 def _draw_window(axis: Any, modality: Modality, truth: Array, row: int) -> None:
@@ -133,7 +112,7 @@ def curves(rows: Sequence[dict[str, Any]]) -> Figure | None:
     if len(rows) < 2:
         return None
     steps = [row["step"] for row in rows]
-    figure, axes = plt.subplots(1, 4, figsize=(15, 3.2), constrained_layout=True)
+    figure, (axes,) = new_figure(1, 4, size=(15, 3.2), layout="constrained")
     axes[0].plot(steps, [row["elbo"] for row in rows])
     axes[0].set_title("ELBO of random subsets, beta 1 [nats]")
     axes[1].plot(steps, [row["kl"] for row in rows])
@@ -154,5 +133,4 @@ def curves(rows: Sequence[dict[str, Any]]) -> Figure | None:
     for axis in axes:
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
-    plt.close(figure)
     return figure

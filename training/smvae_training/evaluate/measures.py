@@ -55,11 +55,21 @@ def in_levels(modality: Modality) -> bool:
     return modality.is_image and modality.family.shown_range(modality) is None
 
 
+def measured(modality: Modality, si: Array) -> NDArray[np.bool_]:
+    """Return which elements of samples (N, *shape) were measured: of depth, those with a return."""
+    return modality.family.measured(modality, si)
+
+
+def features_of(modality: Modality, x: Array) -> Array:
+    """Return low-dimensional features (N, F) of network inputs, for nearest neighbours."""
+    return modality.family.features(modality, x)
+
+
 def shown_range(modality: Modality, truth: Array) -> tuple[float, float] | None:
     """Return the values of the first and last colour, from true images; None: shown as they are."""
     if modality.family.shown_range(modality) is None:
         return None
-    seen = truth[modality.family.measured(modality, truth)]
+    seen = truth[measured(modality, truth)]
     if not seen.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(seen, (1, 99)))
@@ -72,15 +82,19 @@ def picture(modality: Modality, image: Array, limits: tuple[float, float] | None
     if limits is None:
         shown = np.clip(image, 0.0, 1.0).transpose(1, 2, 0)
         return np.asarray(np.broadcast_to(shown, (*shown.shape[:2], 3)), np.float32)
-    level = np.clip((image[0] - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
-    colours = cv2.applyColorMap(np.rint(255 * level).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-    seen = modality.family.measured(modality, image)[0][..., None]
+    level = (np.nan_to_num(image[0]) - limits[0]) / (limits[1] - limits[0])
+    colours = cv2.applyColorMap(
+        np.rint(255 * np.clip(level, 0.0, 1.0)).astype(np.uint8), cv2.COLORMAP_VIRIDIS
+    )
+    seen = measured(modality, image)[0][..., None]
     return np.asarray(np.where(seen, colours[..., ::-1] / np.float32(255.0), 0.0), np.float32)
 
 
 def similarity(modality: Modality, truth: Array, predicted: Array) -> dict[str, float]:
     """Return the structural similarity of colour images, which costs too much for all records."""
-    return {"ssim": ssim(truth, predicted)} if in_levels(modality) else {}
+    if not in_levels(modality):
+        return {}
+    return {"ssim": ssim(truth, predicted) if len(truth) else np.nan}
 
 
 def errors(modality: Modality, truth: Array, predicted: Array) -> dict[str, float]:
@@ -115,7 +129,7 @@ def squared_error(
     """
     difference = predicted - truth
     error = np.einsum("nchw,nchw->nhw", difference, difference) / truth.shape[1]
-    valid = modality.family.measured(modality, truth)[:, 0].astype(np.float32)
+    valid = measured(modality, truth)[:, 0].astype(np.float32)
     error = error * valid
     found = []
     for region in regions:

@@ -7,38 +7,26 @@ subset, a likelihood where it holds the modality; elsewhere they are NaN.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from smvae_core.modality import Modality, find
+from smvae_core.modality import find
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics, restore
-from smvae_training.evaluate.records import Array
+from smvae_training.evaluate.records import Array, Records
 
 CHUNK = 128
-
-
-class Inputs(Protocol):
-    """N records that can be embedded; `Records` and others."""
-
-    def __len__(self) -> int: ...
-
-    def inputs(self, modality: Modality, statistics: Statistics) -> Array:
-        """Return network inputs (N, *shape); absent rows may hold anything."""
-
-    def holding(self, names: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which records (N,) hold all of these modalities."""
 
 
 class Predictor:
     """Embeds each record once; every subset then costs one pooling and the decoders."""
 
-    def __init__(self, model: SMVAE, statistics: Mapping[str, Statistics], records: Inputs) -> None:
+    def __init__(
+        self, model: SMVAE, statistics: Mapping[str, Statistics], records: Records
+    ) -> None:
         """Embed what each record holds."""
         # twice as fast on a CPU, same numbers up to rounding
         self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
+from smvae_training.evaluate.measures import images
 
 REGIONS = ("whole", "varying")
 
@@ -72,7 +73,7 @@ def checks(
         modalities: Of the model.
         ratios: subset -> target -> condition -> region -> Ratio.
     """
-    cameras = {m.name for m in modalities if m.is_image}
+    cameras = {m.name for m in images(modalities)}
     found = []
     for subset, targets in ratios.items():
         seen = set(subset.split("+")) & cameras

@@ -6,7 +6,7 @@ N records, M modality. What a record does not hold is NaN, and no score counts i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,20 +47,31 @@ class EvaluateConfig:
 class Records:
     """Some records of a data set, in memory."""
 
-    index: NDArray[np.int64]
-    """(N,) of the data set."""
-    prepared: dict[str, NDArray[Any]]
+    prepared: Mapping[str, NDArray[Any]]
     """Modality -> (N, *shape), as `preprocessing.prepare` returns."""
-    recorded: NDArray[np.bool_]
-    """(N, M) True where the record holds the modality, in the order of `prepared`."""
-    trajectory: NDArray[np.int32]
-    """(N,) group of each record."""
-    targets: Mapping[str, Target]
-    every: int
+    group: NDArray[np.int32]
+    """(N,) trajectory, or part of a data set."""
+    recorded: NDArray[np.bool_] | None = None
+    """(N, M) True where the record holds the modality, in the order of `prepared`; None: all."""
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    every: int = 1
     """Every how many records one was taken."""
 
+    @classmethod
+    def of(cls, data: Dataset, index: NDArray[np.int64], limit: int) -> Records:
+        """Return every k-th of the records `index` of a data set, at most `limit`."""
+        rows, every = thin(len(index), limit)
+        chosen = index[rows]
+        return cls(
+            prepared={m.name: np.asarray(data.arrays[m.name][chosen]) for m in data.sensors},
+            group=data.group[chosen],
+            recorded=data.recorded[chosen],
+            targets={name: t.take(chosen) for name, t in data.targets.items()},
+            every=every,
+        )
+
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.group)
 
     def inputs(self, modality: Modality, statistics: Statistics) -> Array:
         """Return network inputs (N, *shape)."""
@@ -72,6 +83,8 @@ class Records:
 
     def holding(self, names: Sequence[str]) -> NDArray[np.bool_]:
         """Return which records (N,) hold all of these modalities."""
+        if self.recorded is None:
+            return np.ones(len(self), bool)
         columns = [list(self.prepared).index(name) for name in names]
         return np.asarray(self.recorded[:, columns].all(axis=1))
 
@@ -84,10 +97,9 @@ class Records:
 
     def take(self, rows: NDArray[np.int64], every: int) -> Records:
         return Records(
-            index=self.index[rows],
             prepared={name: a[rows] for name, a in self.prepared.items()},
-            recorded=self.recorded[rows],
-            trajectory=self.trajectory[rows],
+            group=self.group[rows],
+            recorded=None if self.recorded is None else self.recorded[rows],
             targets={name: t.take(rows) for name, t in self.targets.items()},
             every=every,
         )
@@ -97,17 +109,3 @@ def thin(count: int, limit: int) -> tuple[NDArray[np.int64], int]:
     """Return every k-th of `count` rows, k the smallest that leaves at most `limit`, and k."""
     every = max(1, -(-count // limit))
     return np.arange(0, count, every, dtype=np.int64), every
-
-
-def pick(data: Dataset, index: NDArray[np.int64], limit: int) -> Records:
-    """Return every k-th of the records `index`, at most `limit`."""
-    rows, every = thin(len(index), limit)
-    chosen = index[rows]
-    return Records(
-        index=chosen,
-        prepared={m.name: np.asarray(data.arrays[m.name][chosen]) for m in data.sensors},
-        recorded=data.recorded[chosen],
-        trajectory=data.group[chosen],
-        targets={name: t.take(chosen) for name, t in data.targets.items()},
-        every=every,
-    )

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 from smvae_core.modality import Modality
 from smvae_training.callbacks import read_metrics
 from smvae_training.evaluate.figures import choose_moments, curves, figure_7
+from smvae_training.evaluate.measures import blind
 from smvae_training.evaluate.ratios import REGIONS
-from smvae_training.evaluate.records import pick
+from smvae_training.evaluate.records import Records
 from smvae_training.evaluate.report import (
     Section,
     figure_html,
     render_report,
     table_html,
     text_html,
+    with_error,
 )
 from smvae_training.evaluate.results import TITLE, subtitle
 from smvae_training.run import RunPaths
@@ -56,9 +58,8 @@ def evaluation_sections(
 def pictures_section(evaluation: Evaluation, picture: Path | None = None) -> Section:
     """Return Figure 7 of the paper for this model; with `picture`, save it as a PNG too."""
     index = choose_moments(evaluation.episodes, evaluation.held_out)
-    predictor = evaluation.predict(pick(evaluation.episodes, index, len(index)))
-    blind = tuple(m.name for m in evaluation.modalities if not m.is_image)
-    subsets = [s for s in (blind, evaluation.names) if s]
+    predictor = evaluation.predict(Records.of(evaluation.episodes, index, len(index)))
+    subsets = [s for s in (blind(evaluation.modalities), evaluation.names) if s]
     figure = figure_7(predictor, evaluation.episodes, index, evaluation.modalities, subsets)
     if picture is not None:
         figure.savefig(picture, dpi=80, bbox_inches="tight")
@@ -109,7 +110,7 @@ def ratio_section(results: dict[str, Any]) -> Section:
         for subset, found in results["ratios"].items():
             near = results["nearest_record_ratios"][subset][target]["all"]["whole"]
             cells = [found[target][c][r] for c, r in columns]
-            rows.append([subset, *map(_with_error, cells), _with_error(near)])
+            rows.append([subset, *(with_error(ratio, 3) for ratio in (*cells, near))])
             marks.append([None, *(verdict[subset, target, c, r] for c, r in columns), None])
         header = ["observed", *(f"{c}, {r}" for c, r in columns), "nearest record: all, whole"]
         parts.append(table_html(header, rows, caption=f"target: {target}", marks=marks))
@@ -120,10 +121,6 @@ def ratio_section(results: dict[str, Any]) -> Section:
     return Section("Ratios to the mean image", text + "".join(parts))
 
 
-def _with_error(ratio: dict[str, Any]) -> str:
-    return f"{ratio['mean']:.3f} ± {ratio['standard_error']:.3f}"
-
-
 def subset_section(results: dict[str, Any], modalities: Sequence[Modality]) -> Section:
     """Return all scores of the 15 subsets, one table per target."""
     parts = []
@@ -132,9 +129,9 @@ def subset_section(results: dict[str, Any], modalities: Sequence[Modality]) -> S
         keys = [k for k in next(iter(scores.values())) if "log_likelihood" not in k]
         rows = []
         for subset, found in scores.items():
-            mean = found["log_likelihood_per_dim"]
-            error = found["log_likelihood_per_dim_standard_error"]
-            rows.append([subset, f"{mean:.3f} ± {error:.3f}", *(found[k] for k in keys)])
+            keys_of = {"mean": "", "standard_error": "_standard_error"}
+            each = {k: found[f"log_likelihood_per_dim{v}"] for k, v in keys_of.items()}
+            rows.append([subset, with_error(each, 3), *(found[k] for k in keys)])
         header = ["observed", "E[log p(x|z)] per dimension [nats]", *map(_heading, keys)]
         parts.append(table_html(header, rows, caption=f"target: {modality.name}"))
     n, samples = results["data"]["likelihood_records"], results["settings"]["samples"]

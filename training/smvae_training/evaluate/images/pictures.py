@@ -18,7 +18,7 @@ from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.images.tsne import tsne_figure
 from smvae_training.evaluate.measures import blind, is_described_image, is_exclusive
 from smvae_training.evaluate.predict import Predictor
-from smvae_training.evaluate.records import pick
+from smvae_training.evaluate.records import Records
 from smvae_training.run import Run, RunError
 
 #: Families of figures, as `smvae figures --only` names them.
@@ -154,7 +154,7 @@ def _figure_7(run: Run, episodes: PreparedEpisodes, held_out: np.ndarray, count:
     without = blind(modalities)
 
     def draw() -> Figure:
-        predictor = Predictor(run.model, run.statistics, pick(episodes, index, len(index)))
+        predictor = Predictor(run.model, run.statistics, Records.of(episodes, index, len(index)))
         subsets = [s for s in (without, names) if s]
         return figure_7(predictor, episodes, index, modalities, subsets)
 
