@@ -8,6 +8,7 @@ its process.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from benchmarks.job import Job
 from benchmarks.variants import METHODS
 from smvae_core.errors import SMVAEError
 from smvae_training.cli import configure_logging, quiet_lightning
+from smvae_training.threads import use_cores, wait_passively
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +104,7 @@ def main() -> int:
             for job in todo:
                 print(f"{'done' if job.done else 'open'}  {job.name}")
             return 0
+        use_cores()
         return run_all(todo)
     except SMVAEError as err:
         print(f"run_queue: error: {' '.join(str(err).split())}", file=sys.stderr)
@@ -146,4 +149,6 @@ def run_all(todo: list[Job]) -> int:
 
 
 if __name__ == "__main__":
+    if wait_passively():  # what was loaded with torch has read the environment already
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.run_queue", *sys.argv[1:]])
     sys.exit(main())

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
+from smvae_training.threads import wait_passively
 
 #: Exit statuses: bad input, and stopped by Ctrl-C as shells report it.
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -84,6 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0 if arguments else BAD_INPUT
     name, *rest = arguments
     configure_logging(verbose)
+    wait_passively()
     prog = f"smvae {name}"
     try:
         if name not in COMMANDS:

@@ -10,6 +10,7 @@ import tyro
 from smvae_training.commands.arguments import parse
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.records import EvaluateConfig
+from smvae_training.threads import use_cores
 
 EVALUATE_HELP = """Score a run on held-out data; write results.json and report.html with pictures.
 
@@ -48,6 +49,7 @@ def evaluate(arguments: list[str], prog: str) -> int:
     from smvae_training.evaluate.results import REPORT, RESULTS
     from smvae_training.run import RunPaths, load_run
 
+    use_cores()
     loaded = load_run(run)
     found = data_of(loaded, data)
     if loaded.config.data.source == "episodes":

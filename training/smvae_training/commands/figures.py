@@ -11,6 +11,7 @@ import tyro
 from smvae_core.errors import ConfigError
 from smvae_training.commands.arguments import parse
 from smvae_training.run import Run, RunError
+from smvae_training.threads import use_cores
 
 FIGURES_HELP = """Draw the paper's figures from a run, as PNG files, and print where they are.
 
@@ -58,6 +59,7 @@ def figures(arguments: list[str], prog: str) -> int:
     given = parse(FiguresArguments, arguments, prog, description=FIGURES_HELP)
     from smvae_training.run import load_run
 
+    use_cores()
     run = load_run(given.run)
     for path in write_figures(run, given):
         print(path)

@@ -14,6 +14,7 @@ from smvae_training.commands.arguments import parse, peek
 from smvae_training.commands.evaluate import evaluate
 from smvae_training.config import TrainConfig
 from smvae_training.presets import PRESETS, preset
+from smvae_training.threads import use_cores
 
 DEFAULT_PRESET = "vision_touch"
 
@@ -87,6 +88,7 @@ def train(arguments: list[str], prog: str) -> int:
     from smvae_training.trainer import train as train_run
 
     quiet_lightning()
+    use_cores(given.config.hardware.devices)
     data = ["--data", str(given.data)] if given.data else []
     out = given.out or default_out(given.preset)
     try:
@@ -148,5 +150,6 @@ def export(arguments: list[str], prog: str) -> int:
     run_path, bundle_path, name, data = parse(options, arguments, prog, description=EXPORT_HELP)
     from smvae_training.exporting import export_run
 
+    use_cores()
     print(export_run(run_path, bundle_path, name, data))
     return 0

@@ -8,6 +8,7 @@ import tyro
 
 from smvae_core.readout import Readout
 from smvae_training.commands.arguments import parse
+from smvae_training.threads import use_cores
 
 READOUT_HELP = """Fit a linear readout of the latent: the data's targets, as offset [m] and contact.
 
@@ -38,6 +39,7 @@ def readout(arguments: list[str], prog: str) -> int:
     target, data = parse(options, arguments, prog, description=READOUT_HELP)
     from smvae_training.readout import fit_readout
 
+    use_cores()
     fitted, path = fit_readout(target, data)
     print_scores(fitted)
     print(path)
