@@ -72,6 +72,16 @@ def choose_hardware(precision: Precision = "auto", accelerator: Accelerator = "a
     return Hardware(accelerator=device, precision="32", reason="this CPU has no native bf16")
 
 
+#: By these launchers of jobs tell a process among how many it is.
+LAUNCHERS = ("SLURM_NTASKS", "WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "JSM_NAMESPACE_SIZE")
+
+
+def launcher() -> str:
+    """Return the variable by which a job launcher says that this is one of several processes."""
+    several = [f"{k}={v}" for k in LAUNCHERS if (v := os.environ.get(k, "1")) != "1"]
+    return several[0] if several else ""
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a number in a report depends on."""
     from smvae_core import __version__

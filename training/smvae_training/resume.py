@@ -21,16 +21,19 @@ logger = logging.getLogger(__name__)
 CHANGEABLE = ("hardware", "log")
 
 
-def is_helper() -> bool:
-    """Return whether Lightning started this process as a further device of a DDP run."""
-    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+def is_helper(config: TrainConfig) -> bool:
+    """Return whether Lightning started this process as a further device of a DDP run.
+
+    One device is one process, whatever a job launcher's variables say.
+    """
+    return config.hardware.devices > 1 and os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def check_folder(
     paths: RunPaths, config: TrainConfig, resume: bool, overwrite: bool
 ) -> RunRecord | None:
     """Return the record of the run to continue, or None for a new run; writes nothing yet."""
-    if is_helper():  # rank zero has checked, and may have begun to write
+    if is_helper(config):  # rank zero has checked, and may have begun to write
         return RunRecord.read(paths.config) if resume else None
     exists = paths.config.is_file()
     if resume and overwrite:

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from smvae_core.model.objective import Objective, elbo
@@ -22,7 +24,7 @@ from smvae_datasets.splits import Split
 from smvae_training.callbacks import Checkpoint, MetricsFile, StepBar, StopOnInterrupt
 from smvae_training.config import TrainConfig
 from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
-from smvae_training.hardware import Hardware, choose_hardware
+from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.module import SMVAETraining
 from smvae_training.resume import check_folder, find_checkpoint, is_helper
 from smvae_training.run import (
@@ -139,6 +141,13 @@ def train_on(
     logger.info(
         "training on %s in %s: %s", hardware.accelerator, hardware.precision, hardware.reason
     )
+    if not is_helper(config) and (told := launcher()):
+        logger.info(
+            "%s of a job launcher is not followed: this process trains on %d device%s",
+            told,
+            config.hardware.devices,
+            "s, and starts those it needs" if config.hardware.devices > 1 else "",
+        )
     parts = split_episodes(config, episodes)
     order = batch_order(parts.train, config.batch_size, config.seed)
     about = {
@@ -150,12 +159,12 @@ def train_on(
     found = None
     if old is not None:
         found = find_checkpoint(paths)
-        if found.passed_over and not is_helper():
+        if found.passed_over and not is_helper(config):
             logger.warning(
                 "%s: resuming from %s of step %d", found.passed_over, found.path.name, found.step
             )
         record = replace(record, step=found.step, seconds=old.seconds, statistics=old.statistics)
-    if not is_helper():
+    if not is_helper(config):
         if old is None:
             paths.clear()  # only now: bad data or settings must not cost an older run
             paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -249,7 +258,11 @@ class _Session:
         board = config.log.tensorboard and TensorBoardLogger(
             self.paths.root, name=self.paths.tensorboard.name, version=""
         )
+        if config.hardware.devices == 1:
+            # Lightning takes it from any launcher's variables, at import
+            rank_zero_only.rank = 0  # type: ignore[attr-defined]
         return Trainer(
+            plugins=LightningEnvironment(),
             accelerator=self.hardware.accelerator,
             devices=config.hardware.devices,
             strategy="ddp_find_unused_parameters_true" if config.hardware.devices > 1 else "auto",

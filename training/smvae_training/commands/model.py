@@ -97,7 +97,7 @@ def train(arguments: list[str], prog: str) -> int:
         again = shlex.join(["smvae", "train", *data, "--out", str(out), "--resume"])
         raise KeyboardInterrupt(f"resume with: {again}") from stop
     print(f"{run}: finished")
-    if is_helper():
+    if is_helper(given.config):
         return 0  # a further device of a DDP run; the first one reports
     if not given.report:
         print(f"next: {shlex.join(['smvae', 'evaluate', str(run), *data])}")
