@@ -34,6 +34,8 @@ Arrays = dict[str, NDArray[Any]]
 Block = Mapping[str, NDArray[Any]]
 """Array name -> (k, *shape), the next k records."""
 
+#: Environment variable that moves the cache.
+CACHE_VARIABLE = "SMVAE_CACHE"
 _MANIFEST = "prepared.json"
 #: What may change between two prepared sets of which the later one replaces the earlier.
 _CHANGING = ("format", "set", "files", "code", "preprocessing_sha256", "modalities")
@@ -70,7 +72,7 @@ def prepare_once(
     """
     wanted = json.loads(json.dumps(manifest))
     key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
-    folder, expected = cache / key, tuple(names)
+    folder, expected = _place(cache, key), tuple(names)
     problem = ""
     for attempt in range(_TRIES):
         if os.path.lexists(folder):
@@ -92,6 +94,24 @@ def prepare_once(
             shutil.rmtree(temporary, ignore_errors=True)
         _remove_outdated(folder, wanted)
     raise DataSetError(folder, f"is damaged each time that it is written ({problem})")
+
+
+def _place(cache: Path, key: str) -> Path:
+    """Return where a set is kept: beside the data, or elsewhere where that cannot be written."""
+    folder, above = cache / key, cache
+    while not above.exists():
+        above = above.parent
+    if folder.exists() or os.access(above, os.W_OK):
+        return folder
+    elsewhere = cache_folder() / "prepared"
+    logger.info("%s cannot be written: prepared sets are kept in %s", cache, elsewhere)
+    return elsewhere / key
+
+
+def cache_folder() -> Path:
+    """Return where fetched and prepared data sets are kept: SMVAE_CACHE or ~/.cache/smvae."""
+    given = os.environ.get(CACHE_VARIABLE, "")
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "smvae"
 
 
 def files_sha256(files: Sequence[Path]) -> str:

@@ -111,7 +111,8 @@ def write_file(
         arrays[field.name] = _checked(path, field, np.asarray(fields[field.name]))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with h5py.File(temporary, "w") as file:
+        # in memory first: on a full disk HDF5 ends the process instead of raising an error
+        with h5py.File(temporary, "w", driver="core", backing_store=False) as file:
             for field in FIELDS:
                 file.create_dataset(
                     field.name,
@@ -122,6 +123,9 @@ def write_file(
                 file[field.name].attrs["unit"] = field.unit
             for key, value in (attributes or {}).items():
                 file.attrs[key] = value
+            file.flush()
+            content = file.id.get_file_image()
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

