@@ -36,7 +36,7 @@ BAGS = [
     "zstandard>=0.20",  # compressed messages and files of bags (mcap needs it anyway)
 ]
 DEV = [
-    "pytest>=8",
+    "pytest>=8.2",  # importorskip(exc_type)
     "pytest-timeout>=2.3",  # a hanging DDS test ends with a name
     "hypothesis>=6.100",  # malformed messages
     "ruff>=0.6",

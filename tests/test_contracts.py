@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENTS = {".venv", ".venv-peers", ".venv-cv-bridge"}
+ENVIRONMENTS = {".venv", ".venv-peers", ".venv-cv-bridge", ".venv-oldest"}
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 PACKAGES = ("smvae_core", "smvae_datasets", "smvae_training")
 
