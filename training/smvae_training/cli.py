@@ -72,8 +72,8 @@ def help_text() -> str:
         "usage: smvae [-v] [--cache DIR] COMMAND ...\n\n"
         "Set Multimodal VAE: perception that keeps working when sensors don't.\n\n"
         f"commands:\n{listed}\n\n{EXAMPLE}\n\n"
-        "`smvae COMMAND --help` explains one command; -v shows more of what happens. --cache DIR,\n"
-        "or SMVAE_CACHE, is where prepared data go that cannot be kept beside read-only episodes."
+        "`smvae COMMAND --help` explains one command; -v shows more of what happens.\n"
+        "--cache DIR (or SMVAE_CACHE) keeps the prepared sets of data that are read-only."
     )
 
 
