@@ -33,6 +33,8 @@ FORMAT_VERSION = 1
 #: A decoded noise scale stays within a factor of e^3 = 20 of the one at z = 0.
 LARGEST_LOG_NOISE = 3.0
 MANIFEST = "manifest.json"
+#: Forms of a posterior's covariance; manifests of before say nothing, and mean the first.
+DIAGONAL, FULL = "diagonal", "full"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class Manifest:
     """Learned standard deviation of p(x_m given z), in normalised units; at z = 0 if decoded."""
     decoded_noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Where the standard deviation is decoded: the weights w of `scale`, Z numbers."""
+    covariance: str = DIAGONAL
+    """Of the posterior, see `ModelConfig.covariance`; a runtime gives the variances alone."""
     version: str = ""
     """Version of the code that wrote it."""
     created: str = ""
@@ -99,6 +103,8 @@ class Manifest:
             data.pop(name)
         if not self.decoded_noise:
             data.pop("decoded_noise")
+        if self.covariance == DIAGONAL:
+            data.pop("covariance")
         if self.novelty is not None:
             data["novelty"] = self.novelty.to_json()
         if self.readout is not None:
@@ -119,6 +125,10 @@ class Manifest:
                     f"decoded_noise of {name} has {len(weights)} weights, latent_dim is "
                     f"{values['latent_dim']}"
                 )
+        if values.get("covariance", DIAGONAL) not in (DIAGONAL, FULL):
+            raise ConfigError(
+                f"covariance must be {DIAGONAL} or {FULL}, got '{values['covariance']}'"
+            )
         if values.get("novelty") is not None:
             values["novelty"] = Novelty.from_json(values["novelty"])
         if values.get("readout") is not None:

@@ -222,6 +222,7 @@ def _judge(
         first_rejection=channel.first_rejection,
     )
     if not enabled:
+        status.reason = "switched off (enabled)"
         return status, None
     if doubt is not None:
         status.reason, status.suggested_offset_s = doubt.text, doubt.offset_s

@@ -24,6 +24,7 @@ class FusionState(IntEnum):
     STALE = 2
     REJECTED = 3
     DISABLED = 4
+    REMEMBERED = 5
 
 
 @dataclass(frozen=True, kw_only=True)

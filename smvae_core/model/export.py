@@ -66,6 +66,7 @@ def export_bundle(
         graphs={},
         noise_scale=model.noise_scale(),
         decoded_noise=model.decoded_noise(),
+        covariance=model.config.covariance,
         version=smvae_core.__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         training=dict(training or {}),

@@ -41,6 +41,31 @@ def test_the_recorded_latents_are_those_of_the_runtime(found: LiveEvaluation) ->
     assert all(r.equal for r in found.replayed)
 
 
+def test_messages_only_grew_at_their_end() -> None:
+    """A field of the frozen bag keeps its type and its place."""
+    from rosbags.typesys import get_types_from_msg
+
+    new: dict[str, Any] = {}
+    for path in sorted((lines.SOURCES / "smvae_msgs/msg").glob("*.msg")):
+        text = path.read_text(encoding="utf-8")
+        new |= get_types_from_msg(text, f"smvae_msgs/msg/{path.stem}")
+    recorded = recorded_types()
+    assert len(recorded) == 5
+    for name, (constants, fields) in recorded.items():
+        now_constants, now_fields = new[name]
+        assert set(constants) <= set(now_constants), name
+        assert now_fields[: len(fields)] == fields, name
+
+
+def recorded_types() -> dict[str, Any]:
+    """Return the definitions of our messages that the bag holds."""
+    from rosbags.highlevel import AnyReader
+
+    with AnyReader([BAG]) as reader:
+        types = reader.typestore.fielddefs
+        return {name: found for name, found in types.items() if name.startswith("smvae_msgs/")}
+
+
 def test_the_bag_offline_gives_the_frozen_latents() -> None:
     """The same moments, the same sets, the same posteriors."""
     now, then = frozen.bag_latents(BAG, BUNDLE), frozen.load("bag_latents.npz")

@@ -146,6 +146,7 @@ def test_a_bundle_gives_mean_and_variance_of_each_dimension_by_itself(tmp_path: 
     model = SMVAE(small_config(**changes))
     model.set_encoder = example_encoder(**changes)
     runtime = Runtime(export_bundle(model, example_statistics(model), tmp_path / "bundle"))
+    assert runtime.manifest.covariance == "full"
     assert 0.0 < runtime.manifest.parity["max_difference"] < PARITY_TOLERANCE
     samples = {m.name: m.example_sample(seed=5) for m in runtime.modalities}
     found = runtime.infer(samples)

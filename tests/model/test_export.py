@@ -324,3 +324,18 @@ def test_the_robots_half_imports_no_torch(exported):
         "assert not any(m.split('.')[0] == 'torch' and sys.modules[m] for m in list(sys.modules))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_manifest_of_before_is_diagonal_and_what_is_no_covariance_is_refused(tmp_path: Path):
+    model = SMVAE(small_config())
+    path = export_bundle(model, example_statistics(model), tmp_path / "bundle") / "manifest.json"
+    data = json.loads(path.read_text())
+    assert "covariance" not in data  # so that runtimes of before still read it
+    assert Bundle.load(path.parent).manifest.covariance == "diagonal"
+    for value, accepted in (("full", True), ("banded", False)):
+        path.write_text(json.dumps(data | {"covariance": value}))
+        if accepted:
+            assert Bundle.load(path.parent).manifest.to_json()["covariance"] == value
+        else:
+            with pytest.raises(BundleError, match="covariance must be diagonal or full, got 'ban"):
+                Bundle.load(path.parent)

@@ -172,6 +172,12 @@ class BagMaker:
                 rejected=0,
                 nll=float("nan"),
                 held=observation.status[m.name].held,
+                elements=int(m.name in observation.samples),
+                folded=0,
+                oldest=self.stamp(observation.status[m.name].stamp_ns),
+                suspect=False,
+                suspicion=float("nan"),
+                reason=observation.status[m.name].reason,
             )
             for m in self.modalities
         ]
@@ -189,6 +195,8 @@ class BagMaker:
             modalities=statuses,
             inference_time=duration,
             node_latency=duration,
+            covariance=0,
+            memory=duration,
         )
         self.sequence += 1
         self.write(LATENT, "smvae_msgs/msg/LatentState", message, reference + LATENCY_NS)
@@ -213,5 +221,8 @@ class BagMaker:
             novelty_error=0.0,
             provider=self.runtime.provider,
             runtime_version=self.runtime.version,
+            robot="",
+            targets=[],
+            settings=[],
         )
         self.write(MODEL_INFO, "smvae_msgs/msg/ModelInfo", message, self.now_ns)

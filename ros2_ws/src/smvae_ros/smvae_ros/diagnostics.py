@@ -21,6 +21,7 @@ _LEVELS = {
     FusionState.ABSENT: WARN,
     FusionState.STALE: WARN,
     FusionState.REJECTED: ERROR,
+    FusionState.REMEMBERED: WARN,
 }
 _LATENTS = {
     LatentState.OK: (OK, "every enabled modality is fused"),

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import CameraInfo
-from smvae_msgs.msg import LatentState, ModalityInfo, ModalityStatus, ModelInfo, Timing
+from smvae_msgs.msg import (
+    LatentState,
+    ModalityInfo,
+    ModalityStatus,
+    ModelInfo,
+    Setting,
+    Timing,
+)
 
+from smvae_core.bundle import DIAGONAL
 from smvae_core.fusion.engine import Taken
 from smvae_core.fusion.rules import FusionState, Observation
 from smvae_core.fusion.rules import ModalityStatus as Status
@@ -50,6 +58,10 @@ def statuses(
             received=status.received,
             rejected=status.rejected,
             nll=nll.get(name, math.nan),
+            elements=int(status.state == FusionState.FUSED),
+            oldest=to_time(status.stamp_ns if status.state == FusionState.FUSED else 0),
+            suspicion=math.nan,
+            reason=status.reason,
         )
         for name, status in found.items()
     ]
@@ -62,6 +74,7 @@ def latent(
     *,
     novelty: NoveltyReport | None = None,
     novelty_error: float = math.nan,
+    covariance: int = LatentState.DIAGONAL,
 ) -> LatentState:
     """Return a valid LatentState; the sequence, epoch and durations are the publisher's.
 
@@ -71,6 +84,7 @@ def latent(
         kinds: Kind of each modality.
         novelty: See `Runtime.novelty_report`; None = not available.
         novelty_error: Above it the status is OUT_OF_DISTRIBUTION; NaN = never.
+        covariance: See `covariance_form`.
     """
     enabled = [s for s in observation.status.values() if s.state != FusionState.DISABLED]
     complete = all(s.state == FusionState.FUSED for s in enabled)
@@ -86,6 +100,7 @@ def latent(
         kl=posterior.kl,
         novelty=score,
         modalities=statuses(observation.status, kinds, novelty.nll if novelty is not None else {}),
+        covariance=covariance,
     )
     message.header.stamp = to_time(observation.reference_ns)
     return message
@@ -133,6 +148,12 @@ def novelty_thresholds(runtime: Runtime) -> tuple[float, float]:
     return (novelty.warn, novelty.error) if novelty is not None else (math.nan, math.nan)
 
 
+def covariance_form(runtime: Runtime) -> int:
+    """Return what the variances of a model's latents are: LatentState.DIAGONAL or MARGINALS."""
+    diagonal = runtime.manifest.covariance == DIAGONAL
+    return int(LatentState.DIAGONAL if diagonal else LatentState.MARGINALS)
+
+
 def blind(
     status: int, stamp_ns: int, found: Mapping[str, Status], kinds: Mapping[str, str]
 ) -> LatentState:
@@ -146,7 +167,9 @@ def blind(
         kinds: Kind of each modality.
     """
     unfused = {
-        name: replace(s, state=FusionState.STALE, held=False) if s.state == FusionState.FUSED else s
+        name: replace(s, state=FusionState.STALE, held=False, reason="no latent was made of it")
+        if s.state == FusionState.FUSED
+        else s
         for name, s in found.items()
     }
     message = LatentState(
@@ -160,8 +183,10 @@ def blind(
     return message
 
 
-def model_info(runtime: Runtime, generation: int, stamp_ns: int) -> ModelInfo:
-    """Return the latched description of the loaded model."""
+def model_info(
+    runtime: Runtime, generation: int, stamp_ns: int, settings: Sequence[Setting] = ()
+) -> ModelInfo:
+    """Return the latched description of the loaded model, with the node's settings."""
     manifest = runtime.manifest
     warn, error = novelty_thresholds(runtime)
     message = ModelInfo(
@@ -175,6 +200,7 @@ def model_info(runtime: Runtime, generation: int, stamp_ns: int) -> ModelInfo:
         novelty_error=error,
         provider=runtime.provider,
         runtime_version=runtime.version,
+        settings=list(settings),
     )
     message.header.stamp = to_time(stamp_ns)
     return message
@@ -190,6 +216,8 @@ def _modality_info(runtime: Runtime, modality: Modality) -> ModalityInfo:
         encoding=modality.converter().encoding,
         scale=[float(s) for s in runtime.manifest.statistics[modality.name].scale],
         notes=modality.family.notes(modality),
+        rate_hz=float(getattr(modality.options, "rate_hz", 0.0)),
+        window_s=modality.family.span_s(modality),
     )
 
 

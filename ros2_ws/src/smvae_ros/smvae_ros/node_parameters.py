@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter as RosParameter
 from smvae_core import settings
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.runtime import Runtime
-from smvae_ros import loading
+from smvae_ros import loading, setting_sources
 from smvae_ros.lifecycle_guards import surviving
 from smvae_ros.parameters import declare
 from smvae_ros.process import stop_requested
@@ -124,8 +124,7 @@ class NodeParameters:
 
     def ignored(self) -> dict[str, str]:
         """Return given parameters that nothing reads, and why, see `settings.unknown`."""
-        given = getattr(self._node, "_parameter_overrides", {})  # rclpy has no other way to them
-        return settings.unknown(given, self.table)
+        return settings.unknown(setting_sources.given(self._node), self.table)
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
         """Refuse a change that cannot be, with the reason (called before it is made)."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from smvae_msgs.msg import LatentState, ModelInfo, Timing
+from smvae_msgs.msg import LatentState, ModelInfo, Setting, Timing
 
 from smvae_core.fusion.rules import ModalityStatus
 from smvae_core.runtime import Runtime
@@ -25,7 +25,14 @@ _LONGEST_WAIT_S = 1.0
 class Outputs:
     """The publishers of one loaded model."""
 
-    def __init__(self, node: Any, runtime: Runtime, generation: int, epoch: int) -> None:
+    def __init__(
+        self,
+        node: Any,
+        runtime: Runtime,
+        generation: int,
+        epoch: int,
+        settings: Sequence[Setting] = (),
+    ) -> None:
         """Create the publishers and latch the description of the model.
 
         Args:
@@ -33,12 +40,14 @@ class Outputs:
             runtime: The loaded model; used by the inference thread alone once that runs.
             generation: Number of this model within the process.
             epoch: To begin with; what was made in an earlier one is not published.
+            settings: Of the node, for the model's description.
 
         Raises:
             Exception: What rclpy raises where a publisher cannot be had; then none is left behind.
         """
         self._node = node
         self._runtime = runtime
+        self._covariance = messages.covariance_form(runtime)
         self.generation = generation
         self._lock = threading.Lock()
         self._epoch = epoch
@@ -58,12 +67,12 @@ class Outputs:
         self.images = PredictedImages(node, runtime)
         self._publishers: list[Any] = []
         try:
-            self._create()
+            self._create(settings)
         except BaseException:
             self.destroy()
             raise
 
-    def _create(self) -> None:
+    def _create(self, settings: Sequence[Setting]) -> None:
         """Create the publishers; those that `destroy` must remove are noted one by one."""
         create = self._node.create_lifecycle_publisher
         self._latent = create(LatentState, "~/latent", qos.output())
@@ -75,7 +84,8 @@ class Outputs:
         model_info = self._node.create_publisher(ModelInfo, "~/model_info", qos.latched())
         self._publishers.append(model_info)
         stamp = self._node.get_clock().now().nanoseconds
-        model_info.publish(messages.model_info(self._runtime, self.generation, stamp))
+        info = messages.model_info(self._runtime, self.generation, stamp, settings)
+        model_info.publish(info)
 
     def destroy(self) -> None:
         """Remove all publishers from the node."""
@@ -118,6 +128,7 @@ class Outputs:
             self.kinds,
             novelty=novelty,
             novelty_error=messages.novelty_thresholds(self._runtime)[1],
+            covariance=self._covariance,
         )
         message.inference_time = messages.to_duration(result.inference_s)
         if not self._send(message, taken.epoch, taken.arrival_s):

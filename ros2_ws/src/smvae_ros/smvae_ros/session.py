@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from smvae_core.runtime import Runtime
-from smvae_core.settings import Settings
-from smvae_ros import depth_color
+from smvae_core.settings import Settings, table
+from smvae_ros import depth_color, setting_sources
 from smvae_ros.inference import Inference
 from smvae_ros.inputs import Inputs
 from smvae_ros.mailbox import Mailbox
@@ -64,7 +64,8 @@ class Session:
         mailbox = Mailbox(modalities, settings.rules, settings.pace, settings.sources, epoch=epoch)
         inputs = Inputs(node, modalities, mailbox, restarted)
         readers = find_readers([source.converter for source in settings.sources.values()])
-        outputs = Outputs(node, runtime, generation, epoch)
+        told = setting_sources.settings(table(modalities), values, setting_sources.given(node))
+        outputs = Outputs(node, runtime, generation, epoch, told)
         inference = Inference(
             runtime,
             mailbox,

@@ -33,6 +33,8 @@ from smvae_core.errors import ConfigError, SMVAEError
 from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments
 
 CLOCK = "/clock"
+#: Of these an older bag may hold other definitions than those that are installed.
+OURS = "smvae_msgs/"
 #: Messages kept for a subscriber that is slow; a force sensor sends hundreds per second.
 DEPTH = 1000
 #: While nothing is published: how often a stop is noticed, and how far /clock goes on at most.
@@ -66,6 +68,26 @@ def profile(latched: bool) -> QoSProfile:
         reliability=ReliabilityPolicy.RELIABLE,
         durability=durability,
     )
+
+
+def refilled(cls: Any, recorded: Any) -> Any:
+    """Return a message of a class, field by field from one of another definition.
+
+    Fields that only one of the two has are left out, or keep their defaults.
+    """
+    message = cls()
+    for name, kind in cls.get_fields_and_field_types().items():
+        if not hasattr(recorded, name):
+            continue
+        value = getattr(recorded, name)
+        value = value.tolist() if hasattr(value, "tolist") else value
+        if "/" in kind:
+            package, _, inner = kind.removeprefix("sequence<").rstrip(">").partition("/")
+            nested = message_class(f"{package}/msg/{inner}")
+            many = kind.startswith("sequence<")
+            value = [refilled(nested, v) for v in value] if many else refilled(nested, value)
+        setattr(message, name, value)
+    return message
 
 
 class BagPlayer(Node):
@@ -174,10 +196,17 @@ class BagPlayer(Node):
             if stop.is_set():
                 return
             self._tick(received_ns)
-            self._topics[topic].publish(data)
+            self._topics[topic].publish(self._playable(topic, data))
             self.counts[topic] += 1
             if self.counts[topic] % 50 == 0:  # late all the time: still hear `~/pause`
                 executor.spin_once(timeout_sec=0.0)
+
+    def _playable(self, topic: str, data: bytes) -> Any:
+        """Return a message as it was recorded; one of ours as its definition is today."""
+        if not self._bag.topics[topic].message_type.startswith(OURS):
+            return data
+        cls = message_class(self._bag.topics[topic].message_type)
+        return refilled(cls, self._bag.decode(topic, data))
 
     def _tick(self, now_ns: int) -> None:
         if self._clock_publisher is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +16,14 @@ from robot_harness import Listener, Program, stamp
 from rosgraph_msgs.msg import Clock
 from sample_bag import START_NS, write_bag
 from sensor_msgs.msg import Image
+from smvae_msgs.msg import LatentState, ModelInfo
 from std_srvs.srv import SetBool
 
+from smvae_core.bags import Bag
+
 pytestmark = pytest.mark.dds
+#: Recorded before messages had all of their fields.
+FROZEN_BAG = Path(__file__).parents[4] / "tests/frozen/bag"
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +198,34 @@ def test_what_is_no_ros_message_is_left_out_and_named(
         program.end()
     assert len(audience.wrenches) == 3
     assert "no ROS messages, left out: /events (json)" in program.text()
+
+
+def test_latents_of_older_definitions_play_as_those_of_today(
+    audience: Audience, domain: int, tmp_path: Path
+) -> None:
+    """What the frozen bag's messages lack has its default."""
+    latents = audience.listen(LatentState, "/smvae/latent")
+    infos = audience.listen(ModelInfo, "/smvae/model_info")
+    arguments = ("--topics", "/smvae/latent", "/smvae/model_info", "--wait", "30", "--rate", "4")
+    path = tmp_path / "log"
+    program = Program("smvae_tools.bag_player", domain, path, str(FROZEN_BAG), *arguments)
+    try:
+        assert ended(audience, program) == 0, program.text()
+    finally:
+        program.end()
+    with Bag(FROZEN_BAG) as bag:
+        recorded = [bag.decode(t, d) for t, _, d in bag.messages(["/smvae/latent"])]
+    assert len(latents) == len(recorded) > 20
+    assert not hasattr(recorded[0].modalities[0], "elements")
+    for played, was in zip(latents, recorded, strict=True):
+        assert (played.epoch, played.sequence) == (was.epoch, was.sequence)
+        assert stamp(played) == stamp(was)
+        assert list(played.mean) == was.mean.tolist()
+        assert [m.name for m in played.modalities] == [m.name for m in was.modalities]
+        assert [m.state for m in played.modalities] == [m.state for m in was.modalities]
+        assert {m.elements for m in played.modalities} == {0}
+        assert math.isnan(played.modalities[0].nll) == math.isnan(was.modalities[0].nll)
+    assert [m.name for m in infos[0].modalities] == ["rgb", "depth", "force", "action"]
 
 
 def test_fewer_messages_than_are_counted_are_said(
