@@ -29,7 +29,7 @@ from smvae_core.readout import READOUT, Readout
 logger = logging.getLogger(__name__)
 
 #: Raised whenever an older runtime could misread a bundle.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: A decoded noise scale stays within a factor of e^3 = 20 of the one at z = 0.
 LARGEST_LOG_NOISE = 3.0
 MANIFEST = "manifest.json"
@@ -113,7 +113,8 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
-        values = dict(data)
+        """Rebuild a manifest, also one of an older format, which is of the newest from here on."""
+        values = {**data, "format_version": FORMAT_VERSION}
         values["modalities"] = tuple(Modality.from_json(m) for m in values["modalities"])
         values["statistics"] = {k: Statistics.from_json(s) for k, s in values["statistics"].items()}
         values["graphs"] = {k: Graph(**g) for k, g in values["graphs"].items()}

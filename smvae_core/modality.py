@@ -18,21 +18,10 @@ from numpy.typing import NDArray
 from smvae_core import kinds
 from smvae_core.errors import ConfigError, UnknownModality, did_you_mean
 from smvae_core.kinds import Kind
+from smvae_core.kinds.format_1 import FORMAT_1
 
 #: A name is also a part of topics, parameters and file names.
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-#: What a declaration without options was before kinds had any (bundles and runs of format 1).
-_FORMAT_1: dict[str, dict[str, Any]] = {
-    "color_image": {"options": {"fit": "stretch"}},
-    "grey_image": {"options": {"fit": "stretch"}},
-    "depth_image": {"options": {"fit": "stretch", "range_m": [1e-7, 2.0]}},
-    "force_window": {
-        "kind": "signal",
-        "options": {"rate_hz": 1000.0, "below": "wrench"},
-        "topic": "wrench",
-    },
-    "vector": {"kind": "command"},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +146,7 @@ class Modality:
         """Rebuild a declaration, also one of format 1, which had no options."""
         values = dict(data)
         if "options" not in values:
-            values |= _FORMAT_1.get(values["kind"], {})
+            values |= FORMAT_1.get(values["kind"], {})
         values["shape"] = tuple(values["shape"])
         values["fields"] = tuple(values.get("fields", ()))
         return cls(**values)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from smvae_core import kinds
+
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {".venv", ".venv-peers", ".venv-cv-bridge", ".venv-oldest"}
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
@@ -80,6 +82,70 @@ def test_numpy_is_told_nothing_that_its_oldest_version_stores_as_an_array():
     ]
     assert calls
     assert not [call for call in calls if "allow_pickle" in call[2]]
+
+
+#: Where code may know kinds and sensors by name.
+KNOWING = (
+    *("smvae_core/kinds", "smvae_core/model/networks", "smvae_core/presets.py"),
+    *("training/smvae_training/presets.py", "datasets", "ros2_ws/src/smvae_tools", "benchmarks"),
+)
+SENSOR_NAMES = {"rgb", "depth", "force", "wrench"}  # "action" is a setting of episodes too
+
+
+def named(source: str, names: set[str]) -> list[str]:
+    """Return where code compares with one of the names, or looks it up."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        tried: list[ast.AST] = []
+        if isinstance(node, ast.Compare):
+            tried = [node.left, *node.comparators]
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            tried = [node.slice]
+        elif isinstance(node, ast.MatchValue):
+            tried = [node.value]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            tried = list(node.args) if node.func.attr in ("get", "index", "kind") else []
+        texts = [
+            inner.value
+            for each in tried
+            for inner in (each.elts if isinstance(each, ast.Tuple | ast.List | ast.Set) else [each])
+            if isinstance(inner, ast.Constant)
+        ]
+        found += [f"line {node.lineno}: '{text}'" for text in texts if text in names]
+    return found
+
+
+def test_no_code_outside_the_kinds_knows_a_kind_or_a_sensor_by_name():
+    names = {kind.name for kind in kinds.kinds()} - {"label"} | SENSOR_NAMES | {"force_window"}
+    folders = ("smvae_core", "training", "ros2_ws/src/smvae_ros", "launch", "scripts")
+    files = [
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        if "test" not in path.parts
+        and not any(path.is_relative_to(ROOT / known) for known in KNOWING)
+    ]
+    assert len(files) > 100
+    found = {
+        str(path.relative_to(ROOT)): where
+        for path in files
+        if (where := named(path.read_text(encoding="utf-8"), names))
+    }
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "m.kind == 'signal'",
+        "m.name in ('rgb', 'x')",
+        "TABLE['depth_image']",
+        "topics.get('force')",
+        "match m.kind:\n    case 'scan': pass",
+    ],
+)
+def test_the_search_for_names_finds_each_way_of_asking(source: str):
+    assert named(source, SENSOR_NAMES | {"signal", "depth_image", "scan"})
 
 
 def test_only_the_declaration_and_its_users_by_name_know_the_modalities():

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from smvae_core.errors import EpisodeError
+from smvae_core.kinds.depth_image import CUT_SHARE
 from smvae_core.presets import VISION_TOUCH_RANGE_M as DEPTH_RANGE_M
 from smvae_datasets.vision_touch import (
     FIELDS,
@@ -47,6 +48,8 @@ class FieldSummary:
     minimum: float = np.inf
     maximum: float = -np.inf
     total: float = 0.0
+    channels: tuple[NDArray[Any], NDArray[Any]] | None = None
+    """Smallest and largest value of each channel, the last axis."""
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     """What was counted, see `CHECKS`."""
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -168,6 +171,11 @@ def _accumulate(summary: FieldSummary, values: NDArray[Any]) -> None:
     summary.steps += len(values)
     summary.minimum = min(summary.minimum, float(values.min()))
     summary.maximum = max(summary.maximum, float(values.max()))
+    every = values.reshape(-1, values.shape[-1])
+    low, high = every.min(axis=0), every.max(axis=0)
+    if summary.channels is not None:
+        low, high = np.minimum(low, summary.channels[0]), np.maximum(high, summary.channels[1])
+    summary.channels = low, high
     summary.total += float(values.sum(dtype=np.float64))
     count = CHECKS.get(summary.field.name)
     if count is not None:
@@ -182,7 +190,12 @@ def _count_image(values: NDArray[Any]) -> dict[str, int]:
 def _count_depth(values: NDArray[Any]) -> dict[str, int]:
     near, far = DEPTH_RANGE_M
     outside = (values <= near) | (values >= far)
-    return {"outside": int(outside.sum()), "blind": int(outside.all(axis=(1, 2, 3)).sum())}
+    return {
+        "outside": int(outside.sum()),
+        "blind": int(outside.all(axis=(1, 2, 3)).sum()),
+        "far": int((values >= far).sum()),
+        "returns": int((values > near).sum()),
+    }
 
 
 def _count_force(values: NDArray[Any]) -> dict[str, int]:
@@ -227,6 +240,11 @@ def _conclude(summary: FieldSummary) -> None:
         summary.notes.append(
             f"{counts['outside'] / values:.1%} outside (0, {DEPTH_RANGE_M[1]:g}) m"
         )
+        if counts["far"] > CUT_SHARE * counts["returns"]:
+            share = counts["far"] / counts["returns"]
+            summary.warnings.append(
+                f"{share:.0%} of the returns lie beyond {DEPTH_RANGE_M[1]:g} m: another unit?"
+            )
         if counts["blind"]:
             summary.warnings.append(f"no return at all in {counts['blind']} of {steps} steps")
     if name == "ee_forces_continuous":
@@ -242,3 +260,8 @@ def _conclude(summary: FieldSummary) -> None:
         summary.warnings.append(f"not unit length in {counts['not unit']} of {steps} steps")
     if name != "contact" and summary.minimum == summary.maximum:
         summary.warnings.append(f"constant {summary.minimum:g} everywhere")
+    elif name != "contact" and summary.channels is not None:
+        low, high = summary.channels
+        still = ", ".join(map(str, np.flatnonzero(low == high)))
+        if still:
+            summary.warnings.append(f"channel {still} never changes")

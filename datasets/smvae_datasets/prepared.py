@@ -6,6 +6,7 @@ as the settings, the preparing code and the episode files (name, size, time of c
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ from smvae_datasets.dataset import ArrayDataset, Target
 from smvae_datasets.prepared_steps import ActionPairing
 from smvae_datasets.vision_touch import FIELD, STEP_RATE_HZ, Trajectory, list_trajectories
 
-_FORMAT = 2
+logger = logging.getLogger(__name__)
+
+_FORMAT = 3
 #: What is prepared beside the sensors, by array.
-_LABELS = ("trajectory", "step", "contact", "offset_m", "position_m")
+_LABELS = ("trajectory", "step", "recorded", "contact", "offset_m", "position_m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,11 @@ class PreparedEpisodes(ArrayDataset):
         action: ActionPairing = "newest",
         path: Path | None = None,
     ) -> PreparedEpisodes:
-        """Return the episodes of arrays by name: the sensors', and those of `_LABELS`."""
-        labels = {name: np.array(arrays[name]) for name in _LABELS}
+        """Return the episodes of arrays by name: the sensors', and those of `_LABELS`.
+
+        Without `recorded` nothing is missing.
+        """
+        labels = {name: np.array(arrays[name]) for name in _LABELS if name in arrays}
         contact = labels["contact"][:, None].astype(np.float32)
         step = labels["step"]
         return cls(
@@ -79,6 +85,7 @@ class PreparedEpisodes(ArrayDataset):
             arrays={m.name: arrays[m.name] for m in sensors},
             group=labels["trajectory"],
             group_names=trajectory_names,
+            recorded=labels.get("recorded"),  # type: ignore[arg-type]
             stamp_ns=step * np.int64(1e9 / STEP_RATE_HZ),
             targets={
                 "offset": Target(values=labels["offset_m"], unit="m", fields=("x", "y", "z")),
@@ -130,6 +137,17 @@ def prepare_episodes(
         sum(t.steps - (action == "next") for t in trajectories),
         progress=progress,
     )
+    for modality, held in zip(chosen, np.asarray(arrays["recorded"]).T, strict=True):
+        if not held.all():
+            logger.warning(
+                "%s: %d of %d samples are empty within its range and count as not recorded, the "
+                "first in step %d of trajectory %s",
+                modality.name,
+                int((~held).sum()),
+                len(held),
+                int(arrays["step"][held.argmin()]),
+                trajectories[int(arrays["trajectory"][held.argmin()])].name,
+            )
     return PreparedEpisodes.of(
         chosen,
         arrays,

@@ -42,7 +42,9 @@ def prepared_steps(
             raw = {**raw, "action": np.concatenate([raw["action"][1:], ahead])}
         if action == "next" and k + 1 == len(trajectory.files):
             count -= 1
-        block = {m.name: _prepare_field(path, m, raw[m.source], count) for m in modalities}
+        prepared = {m.name: _prepare_field(path, m, raw[m.source], count) for m in modalities}
+        block = {name: values for name, (values, _) in prepared.items()}
+        block["recorded"] = np.stack([held for _, held in prepared.values()], axis=1)
         position = raw["ee_pos"][:count]
         block["trajectory"] = np.full(count, index, np.int32)
         block["step"] = np.arange(count, dtype=np.int32) + STEPS_PER_FILE * k
@@ -55,15 +57,32 @@ def prepared_steps(
 
 def _prepare_field(
     path: Path, modality: Modality, values: NDArray[Any], count: int
-) -> NDArray[Any]:
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the prepared samples (count, *shape) and which of them (count,) hold anything.
+
+    A sample that is empty once it is prepared, as depth that lies outside its range, is none.
+    """
     step = 0
-    prepared = []
+    prepared: list[NDArray[Any] | None] = []
     try:
         for step in range(count):
-            prepared.append(preprocessing.prepare(modality, values[step]))
+            prepared.append(_prepare(modality, values[step]))
     except SampleError as err:
         raise EpisodeError(path, str(err), field=modality.source, step=step) from err
-    return np.stack(prepared)
+    held = np.array([p is not None for p in prepared], np.bool_)
+    dtype = next((p.dtype for p in prepared if p is not None), np.dtype(np.float32))
+    nothing = np.zeros(modality.shape, dtype)
+    return np.stack([nothing if p is None else p for p in prepared]), held
+
+
+def _prepare(modality: Modality, sample: NDArray[Any]) -> NDArray[Any] | None:
+    """Return a prepared sample, or None of one that is empty once it is prepared."""
+    try:
+        return preprocessing.prepare(modality, sample)
+    except SampleError as err:
+        if err.reason != "empty":
+            raise
+        return None
 
 
 def _hole_position(path: Path) -> NDArray[np.float32]:

@@ -32,6 +32,9 @@ class Attributes(Kind):
     def prepare(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.uint8]:
         return whole_numbers(modality, sample, modality.shape, 2).astype(np.uint8)
 
+    def layout(self, modality: Modality, si: NDArray[Any]) -> NDArray[np.uint8]:
+        return np.rint(si).astype(np.uint8)
+
     def clip(self, modality: Modality, si: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.clip(si, 0.0, 1.0)
 

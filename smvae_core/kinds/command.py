@@ -45,7 +45,7 @@ class Command(Kind):
     name = "command"
     raw_sample = "(C,) float32, m and rad per control step"
     is_standardised = True
-    floor = 1e-5
+    floor = 1e-3  # 2 cm/s at 20 commands a second
     parameters = (
         HOLD_LAST,
         FRAME_ID,

@@ -58,7 +58,7 @@ class JointState(Kind):
     raw_sample = "(C,) float32 rad, rad/s, N m (m, m/s, N of a sliding joint)"
     options = JointOptions
     is_standardised = True
-    floor = 1e-4
+    floor = 1e-3
 
     def check(self, modality: Modality) -> None:
         """Refuse a number of channels that joints and quantities do not give."""

@@ -71,6 +71,7 @@ class Signal(Kind):
     options = SignalOptions
     is_window = True
     is_standardised = True
+    floor = 0.01  # of a wrench: below what sensors resolve
     any_message = True
     queue_depth = 50  # readings make a window: none may be lost
     rate = "100 Hz or more"

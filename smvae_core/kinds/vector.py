@@ -31,6 +31,7 @@ class Vector(Kind):
     name = "vector"
     raw_sample = "(C,) float32, in the declared units"
     is_standardised = True
+    floor = 1e-3
     any_message = True
 
     def content(self, modality: Modality) -> str:

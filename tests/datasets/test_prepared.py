@@ -291,3 +291,17 @@ def test_settings_that_cannot_be_used_are_refused(make_episodes):
         prepare_episodes(root, ())
     with pytest.raises(ConfigError, match="must differ"):
         prepare_episodes(root, (force, force))
+
+
+def test_depth_that_is_empty_within_its_range_is_not_recorded(
+    tmp_path, fields, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = fields["depth_data"].copy()
+    far[7] = 3.0  # beyond the 2 m of the declaration
+    write_file(file_path(tmp_path, "a", 0), fields | {"depth_data": far})
+    prepared = prepare_episodes(tmp_path, VISION_TOUCH, progress=False)
+    missing = np.argwhere(~prepared.recorded)
+    assert missing.tolist() == [[7, 1]]
+    assert not prepared.arrays["depth"][7].any()
+    assert "depth: 1 of 50 samples are empty" in caplog.text
+    assert "step 7 of trajectory a" in caplog.text

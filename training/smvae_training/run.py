@@ -7,6 +7,7 @@ folder is pickled code.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,12 +24,14 @@ from torch import nn
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_core.preprocessing import Statistics, measure_statistics
+from smvae_core.preprocessing import Statistics, constant_channels, measure_statistics
 from smvae_datasets.dataset import Dataset, holding
 from smvae_datasets.splits import Split, split
 from smvae_training.config import TrainConfig
 from smvae_training.data import fingerprint
 from smvae_training.hardware import versions
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -282,6 +285,14 @@ def training_statistics(
         found[m.name] = measure_statistics(
             m, episodes.arrays[m.name][rows], config.data.force_scaling
         )
+        if still := constant_channels(m, found[m.name]):
+            logger.warning(
+                "%s: %s hardly moved in the training records; the scale is the smallest that is "
+                "taken, %g in SI units. Live values that move will look unusual.",
+                m.name,
+                ", ".join(still),
+                m.family.floor,
+            )
     return found
 
 
