@@ -190,7 +190,7 @@ def test_what_is_no_ros_message_is_left_out_and_named(
             writer.add_message(topics[1], START_NS + n, b"{}", START_NS)
         writer.finish()
     program = Program(
-        "smvae_tools.bag_player", domain, tmp_path / "log", str(path), "--wait", "1", "--no-clock"
+        "smvae_tools.bag_player", domain, tmp_path / "log", str(path), "--wait", "30", "--no-clock"
     )
     try:
         assert ended(audience, program) == 0, program.text()
