@@ -29,22 +29,3 @@ class Parameter:
         if self.live:
             return "any"
         return "inactive" if self.reloads else "unconfigured"
-
-
-#: Of every kind.
-FRAME_ID = Parameter(
-    name="frame_id",
-    default="",
-    live=True,
-    description="Expected frame of its messages, others are rejected; empty = any.",
-)
-#: Of every kind whose newest message is the sample.
-HOLD_LAST = Parameter(
-    name="hold_last_s",
-    default=0.0,
-    low=0.0,
-    high=60.0,
-    live=True,
-    description="Use the last sample for this long beside fresh ones of others, flagged as "
-    "held; 0 = never. For commands that come rarely.",
-)

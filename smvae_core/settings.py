@@ -15,7 +15,7 @@ from typing import Any
 from smvae_core.errors import ConfigError, nearest
 from smvae_core.fusion.rules import TRIGGERS, FusionRule, Pace
 from smvae_core.fusion.source import Source
-from smvae_core.kinds import Converter
+from smvae_core.kinds import Converter, Kind
 from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
 from smvae_core.parameter import Parameter
@@ -168,6 +168,30 @@ MODALITY_PARAMETERS: tuple[Parameter, ...] = (
 )
 
 
+#: Of every kind whose newest message is the sample.
+_HOLD_LAST = Parameter(
+    name="hold_last_s",
+    default=0.0,
+    low=0.0,
+    high=60.0,
+    live=True,
+    description="Use the last sample for this long beside fresh ones of others, flagged as "
+    "held; 0 = never. For commands that come rarely.",
+)
+_FRAME_ID = Parameter(
+    name="frame_id",
+    default="",
+    live=True,
+    description="Expected frame of its messages, others are rejected; empty = any.",
+)
+
+
+def of_kind(kind: Kind) -> tuple[Parameter, ...]:
+    """Return the parameters of a sensor of a kind, without prefix."""
+    held = () if kind.is_window else (_HOLD_LAST,)
+    return (*MODALITY_PARAMETERS, *held, _FRAME_ID, *kind.parameters)
+
+
 def of_modality(modality: Modality) -> tuple[Parameter, ...]:
     """Return the parameters of one modality under their full names."""
     prefix = f"modalities.{modality.name}."
@@ -181,7 +205,7 @@ def of_modality(modality: Modality) -> tuple[Parameter, ...]:
             default=defaults.get(p.name, p.default),
             choices=choices.get(p.name, p.choices),
         )
-        for p in (*MODALITY_PARAMETERS, *modality.family.parameters)
+        for p in of_kind(modality.family)
     )
 
 
@@ -356,6 +380,7 @@ def conversion_options(values: Mapping[str, Any], modality: Modality) -> Convers
         depth_scale=values.get(prefix + "depth_scale", default.depth_scale),
         step_time_s=values.get(prefix + "step_time_s", default.step_time_s),
         joint_names=joint_names(values.get(prefix + "joint_names", "")),
+        own={p.name: values[prefix + p.name] for p in modality.family.parameters},
     )
 
 

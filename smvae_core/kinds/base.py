@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError, SampleError, did_you_mean
-from smvae_core.parameter import FRAME_ID, HOLD_LAST, Parameter
+from smvae_core.parameter import Parameter
 
 if TYPE_CHECKING:
     from smvae_core.messages.base import ConversionOptions
@@ -59,8 +59,8 @@ class Kind:
     """Likelihoods that it can have, the default first."""
     options: ClassVar[type[Any]] = NoOptions
     """Frozen dataclass of what is declared of a sensor beside its shape, kept in the manifest."""
-    parameters: ClassVar[tuple[Parameter, ...]] = (HOLD_LAST, FRAME_ID)
-    """Parameters of the node that sensors of this kind have, behind those of all."""
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    """Parameters of the node that only sensors of this kind have."""
 
     is_image: ClassVar[bool] = False
     """Whether samples are pictures (C, H, W) that a person can look at."""

@@ -30,7 +30,7 @@ from smvae_core.messages.base import (
     set_header,
     write_fields,
 )
-from smvae_core.parameter import FRAME_ID, HOLD_LAST, Parameter
+from smvae_core.parameter import Parameter
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -47,8 +47,6 @@ class Command(Kind):
     is_standardised = True
     floor = 1e-3  # 2 cm/s at 20 commands a second
     parameters = (
-        HOLD_LAST,
-        FRAME_ID,
         Parameter(
             name="step_time_s",
             default=0.05,

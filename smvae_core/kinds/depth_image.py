@@ -19,7 +19,7 @@ from smvae_core.kinds.image import ImageKind, ImageOptions
 from smvae_core.kinds.registry import register
 from smvae_core.messages import compressed_depth, compressed_image, image_data, organised_cloud
 from smvae_core.messages.base import ConversionError, ConversionOptions, set_header
-from smvae_core.parameter import FRAME_ID, HOLD_LAST, Parameter
+from smvae_core.parameter import Parameter
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -59,8 +59,6 @@ class DepthImage(ImageKind):
     channels = 1
     options = DepthOptions
     parameters = (
-        HOLD_LAST,
-        FRAME_ID,
         Parameter(
             name="depth_scale",
             default=0.0,

@@ -26,7 +26,7 @@ from smvae_core.messages.base import (
     set_header,
     write_fields,
 )
-from smvae_core.parameter import FRAME_ID, Parameter
+from smvae_core.parameter import Parameter
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -76,7 +76,6 @@ class Signal(Kind):
     queue_depth = 50  # readings make a window: none may be lost
     rate = "100 Hz or more"
     parameters = (
-        FRAME_ID,
         Parameter(
             name="min_samples",
             default=3,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,8 @@ class ConversionOptions:
     """Time that one commanded displacement takes: displacement = twist x step time."""
     joint_names: tuple[str, ...] = ()
     """Joints of a JointState in the modality's order; empty = they are named as its fields are."""
+    own: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Values of the kind's own parameters, by name."""
 
     def __post_init__(self) -> None:
         if not (self.depth_scale >= 0 and math.isfinite(self.depth_scale)):

@@ -21,6 +21,7 @@ from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.networks import base as networks
 from smvae_core.model.networks import register as register_networks
+from smvae_core.parameter import Parameter
 from smvae_core.runtime import Runtime
 from smvae_datasets.dataset import ArrayDataset
 from smvae_training.config import HardwareConfig, LogConfig, OptimizerConfig, TrainConfig
@@ -37,6 +38,7 @@ class Smell(Kind):
     name = "smell"
     raw_sample = "(1,) float32, 0 to 1"
     is_standardised = True
+    parameters = (Parameter(name="gain", default=1.0, description="Of the nose.", live=True),)
 
     def example_sample(self, modality: Modality, rng: np.random.Generator) -> NDArray[Any]:
         return rng.random(1, dtype=np.float32)
@@ -50,7 +52,8 @@ class Smell(Kind):
         return (Converter("sensor_msgs/msg/RelativeHumidity", self.read, self.fill),)
 
     def read(self, modality: Modality, message: Any, options: Any) -> NDArray[np.float32]:
-        return finite(modality, read_fields(modality, message, modality.fields), modality.fields)
+        raw = read_fields(modality, message, modality.fields) * options.own["gain"]
+        return finite(modality, raw, modality.fields)
 
     def fill(
         self, modality: Modality, message: Any, sample: Any, stamp_ns: int, frame: str, options: Any
@@ -116,7 +119,8 @@ def test_a_made_up_kind_is_trained_exported_and_run_live(
     runtime = Runtime(smelling)
     posterior = runtime.infer({"nose_0": np.array([0.8], np.float32)})
     assert abs(float(runtime.reconstruct("nose_1", posterior.mean)[0]) - 0.8) < 0.15
-    with InProcess(domain, bundle=str(smelling)):
+    gain = {"modalities.nose_0.gain": 2.0}
+    with InProcess(domain, bundle=str(smelling), **gain):
         client = Client(domain, ())
         publisher = client.node.create_publisher(RelativeHumidity, "nose_0", 5)
         try:
@@ -124,7 +128,7 @@ def test_a_made_up_kind_is_trained_exported_and_run_live(
 
             def latent() -> Any:
                 message = RelativeHumidity()
-                noses[0].converter().fill(noses[0], message, [0.8], client.now_ns(), "", None)
+                noses[0].converter().fill(noses[0], message, [0.4], client.now_ns(), "", None)
                 publisher.publish(message)
                 client.spin(0.05)
                 return [m for m in client.latents if fused(m) == ("nose_0",)]

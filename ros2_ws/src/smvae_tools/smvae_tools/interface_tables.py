@@ -14,7 +14,7 @@ from smvae_ros import topics
 from smvae_core.modality import Modality
 from smvae_core.parameter import Parameter
 from smvae_core.presets import VISION_TOUCH
-from smvae_core.settings import MODALITY_PARAMETERS, PARAMETERS
+from smvae_core.settings import PARAMETERS, of_kind
 from smvae_tools import message_definitions
 
 _OPENING = """# Interfaces of `perception_node`
@@ -99,16 +99,15 @@ def _modality_parameters(modalities: Sequence[Modality]) -> str:
     rows = []
     own: dict[Parameter, list[str]] = {}
     for kind in dict.fromkeys(m.family for m in modalities):
-        for parameter in kind.parameters:
+        for parameter in of_kind(kind):
             own.setdefault(parameter, []).append(kind.name)
     every = len({m.kind for m in modalities})
-    for parameter in (*MODALITY_PARAMETERS, *own):
+    for parameter, of in own.items():
         shown = defaults if parameter.name == "topic" else _shown(parameter.default)
         row = _row(parameter, shown)
         if parameter.name == "message_type":
             row[3] = "a type of the table of topics it subscribes to"
-        of = own.get(parameter, ())
-        rows.append([*row, "all" if len(of) in (0, every) else ", ".join(of)])
+        rows.append([*row, "all" if len(of) == every else ", ".join(of)])
     return _table(head, rows)
 
 
