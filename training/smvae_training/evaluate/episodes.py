@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
-from smvae_core.subsets import evaluated_subsets
+from smvae_core.subsets import FEW_SENSORS, evaluated_subsets
 from smvae_datasets.dataset import Dataset, conditions
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.baselines import NearestRecord, training_mean
@@ -32,6 +32,10 @@ from smvae_training.evaluate.results import REPORT, RESULTS, about_run, write_js
 from smvae_training.run import Run, RunPaths, load_run
 
 logger = logging.getLogger(__name__)
+
+#: Decoders times subsets of four sensors.
+FOUR_SENSORS = 4 * 15
+LEAST_LIKELIHOODS = 10
 
 
 def evaluate(
@@ -80,7 +84,7 @@ class Evaluation:
         self.held_out = parts.held_out
         self.records = Records.of(episodes, parts.held_out, config.max_records)
         self.train = Records.of(episodes, parts.train, config.train_records)
-        rows, every = thin(len(self.records), config.likelihood_records)
+        rows, every = thin(len(self.records), self._likelihood_records())
         self.few_rows = rows
         self.few = self.records.take(rows, every * self.records.every)
         self.means = {
@@ -91,6 +95,17 @@ class Evaluation:
         self.truth = {m.name: self.records.truth(m) for m in self.modalities}
         self.reference = {m.name: self._errors_of_mean(m) for m in images(self.modalities)}
         self.nearest = NearestRecord(self.modalities, run.statistics, self.train, self.records)
+
+    def _likelihood_records(self) -> int:
+        """Return how many records are decoded `samples` times for every subset.
+
+        Of more sensors than have all their subsets scored only as many as keep the time that four
+        sensors take, but no fewer than `LEAST_LIKELIHOODS`.
+        """
+        limit, decoded = self.config.likelihood_records, len(self.subsets) * len(self.names)
+        if len(self.names) <= FEW_SENSORS:
+            return limit
+        return min(limit, max(LEAST_LIKELIHOODS, limit * FOUR_SENSORS // decoded))
 
     def predict(self, records: Records) -> Predictor:
         return Predictor(self.run.model, self.run.statistics, records)

@@ -76,14 +76,13 @@ class Predictor:
         The same standard normal draws serve every subset, so that subsets are compared paired.
         """
         draws = torch.Generator().manual_seed(seed)
+        z = torch.cat([posterior.rsample(draws) for _ in range(samples)])
         totals = {name: torch.zeros(self.count) for name in self.model.names}
-        for _ in range(samples):
-            z = posterior.rsample(draws)
-            for start in range(0, self.count, CHUNK):
-                rows = slice(start, start + CHUNK)
-                for name, output in self.model.decode(z[rows]).items():
-                    x = self.inputs[name][rows]
-                    totals[name][rows] += self.model.log_likelihood(name, x, output)
+        for part in torch.arange(len(z)).split(CHUNK):
+            rows = part % self.count
+            for name, output in self.model.decode(z[part]).items():
+                value = self.model.log_likelihood(name, self.inputs[name][rows], output)
+                totals[name].index_add_(0, rows, value)
         for name, total in totals.items():
             total[~self.holding([name])] = torch.nan
         return {name: total / samples for name, total in totals.items()}
