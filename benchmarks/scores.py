@@ -24,8 +24,11 @@ from smvae_datasets.splits import Split
 from smvae_training.evaluate.images.items import read_items, spread
 from smvae_training.evaluate.likelihood.calibration import calibrate
 from smvae_training.evaluate.likelihood.checks import sanity_checks
-from smvae_training.evaluate.likelihood.classifier import Classifier, train_classifier
-from smvae_training.evaluate.likelihood.coherence import measure_coherence
+from smvae_training.evaluate.likelihood.coherence import (
+    Classifier,
+    measure_coherence,
+    train_classifier,
+)
 from smvae_training.evaluate.likelihood.entropy import posterior_entropies
 from smvae_training.evaluate.likelihood.estimate import EstimateConfig, estimate
 from smvae_training.evaluate.likelihood.method import Method

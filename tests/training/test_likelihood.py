@@ -16,10 +16,14 @@ from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.presets import MNIST
 from smvae_training.evaluate.likelihood.checks import SanityError, sanity_checks
-from smvae_training.evaluate.likelihood.estimate import EstimateConfig, Estimates, estimate
+from smvae_training.evaluate.likelihood.estimate import (
+    EstimateConfig,
+    Estimates,
+    estimate,
+    log_prior_predictive,
+)
 from smvae_training.evaluate.likelihood.method import SMVAEMethod
 from smvae_training.evaluate.likelihood.mixture import Mixture, log_standard_normal
-from smvae_training.evaluate.likelihood.prior import log_prior_predictive
 from smvae_training.evaluate.likelihood.summary import mean_and_error
 from tests.training.likelihood_toys import LinearGaussian, Q, shifted, true_and_far
 

@@ -20,12 +20,12 @@ from smvae_training.evaluate.likelihood.calibration import (
     calibrate,
     calibration_error,
 )
-from smvae_training.evaluate.likelihood.classifier import (
+from smvae_training.evaluate.likelihood.coherence import (
     Classifier,
     ClassifierConfig,
+    measure_coherence,
     train_classifier,
 )
-from smvae_training.evaluate.likelihood.coherence import measure_coherence
 from smvae_training.evaluate.likelihood.method import SMVAEMethod
 from smvae_training.evaluate.likelihood.mixture import Mixture
 from tests.training.likelihood_toys import Labelled, LinearGaussian, Painter, bars

@@ -21,8 +21,11 @@ from smvae_training.evaluate.images.items import Items, read_items, spread
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.likelihood.calibration import Calibration, CalibrationConfig, calibrate
 from smvae_training.evaluate.likelihood.checks import sanity_checks, subset_checks
-from smvae_training.evaluate.likelihood.classifier import ClassifierConfig, train_classifier
-from smvae_training.evaluate.likelihood.coherence import measure_coherence
+from smvae_training.evaluate.likelihood.coherence import (
+    ClassifierConfig,
+    measure_coherence,
+    train_classifier,
+)
 from smvae_training.evaluate.likelihood.entropy import posterior_entropies
 from smvae_training.evaluate.likelihood.estimate import EstimateConfig, estimate
 from smvae_training.evaluate.likelihood.method import Method, SMVAEMethod
