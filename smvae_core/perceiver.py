@@ -6,7 +6,6 @@ the same in both.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,8 +57,6 @@ class Perceiver:
         self._rejected, self._judged = rejected, judged
         self._sources: dict[str, Source] = {}
         self._embedded: dict[str, Any] = {}
-        self.used: Counter[str] = Counter()
-        """Samples of each modality that entered a latent, each counted once."""
 
     def configure(self, sources: Mapping[str, Source]) -> None:
         """Say how the messages of each modality are read, also while another thread perceives."""
@@ -122,7 +119,6 @@ class Perceiver:
                     self._rejected(name, str(err))
             else:
                 self._embedded[name] = key
-                self.used[name] += 1
         return bad
 
     def _embed_one(self, name: str, value: Any) -> None:

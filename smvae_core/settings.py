@@ -8,7 +8,7 @@ evaluate-bag` reads them from the same file; `Settings` is what they mean to bot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -238,12 +238,18 @@ def complete(parameters: Mapping[str, Parameter], given: Mapping[str, Any]) -> d
     return values
 
 
-def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> str:
+def check(
+    parameters: Mapping[str, Parameter],
+    values: Mapping[str, Any],
+    resolve: Callable[[str], str] | None = None,
+) -> str:
     """Return why these values cannot be used together, or an empty string.
 
     Args:
         parameters: See `table`.
         values: Value of every one of them.
+        resolve: Gives the full name of a topic, by which two sensors of one are found; None = that
+            is not looked at.
     """
     for name, parameter in parameters.items():
         value = values[name]
@@ -261,7 +267,25 @@ def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> str
     trigger = values["trigger"]
     if trigger not in (*TRIGGERS, *enabled):
         return f"trigger must be one of {', '.join((*TRIGGERS, *enabled))}, got '{trigger}'"
-    return next(filter(None, (_check_modality(name, values) for name in names)), "")
+    if reason := next(filter(None, (_check_modality(name, values) for name in names)), ""):
+        return reason
+    if resolve is None:
+        return ""
+    taken: dict[str, str] = {}
+    for name in enabled:
+        topic = resolve(values[f"modalities.{name}.topic"])
+        if topic in taken:
+            return shared_topic(topic, taken[topic], name)
+        taken[topic] = name
+    return ""
+
+
+def shared_topic(topic: str, first: str, second: str) -> str:
+    """Return why two modalities cannot have one topic."""
+    return (
+        f"{first} and {second} cannot both be read from {topic}: one message would count as two; "
+        "give one of them another topic, or disable it"
+    )
 
 
 def choices_text(parameter: Parameter) -> str:

@@ -17,7 +17,7 @@ class Doubt(NamedTuple):
     offset_s: float
     """Suggested for its `stamp_offset_s`, on top of the present one."""
     left_out: bool
-    """Whether it is not fused: it alone runs ahead of a majority that agrees."""
+    """Whether it is not fused: it differs from a majority that agrees."""
 
 
 def doubts(leads_s: Mapping[str, float], keep: str = "") -> dict[str, Doubt]:
@@ -25,7 +25,7 @@ def doubts(leads_s: Mapping[str, float], keep: str = "") -> dict[str, Doubt]:
 
     No message comes before it was stamped: where stamps lie ahead of the clock at their arrival,
     and `LONGEST_LAG_S` ahead of another's, clocks differ. A majority that agrees is believed, and
-    whoever runs ahead of it is left out. Without one all are named, and none is left out.
+    whoever differs from it is left out. Without one all are named, and none is left out.
 
     Args:
         leads_s: Stamp minus the clock at arrival, of each modality that sends [s].
@@ -44,7 +44,7 @@ def doubts(leads_s: Mapping[str, float], keep: str = "") -> dict[str, Doubt]:
         return {name: _unresolved(name, lead, ordered) for lead, name in ordered}
     middle_s = sorted(leads_s[n] for n in agreeing)[len(agreeing) // 2]
     return {
-        name: _odd(lead - middle_s, agreeing, left_out=lead > middle_s and name != keep)
+        name: _odd(lead - middle_s, agreeing, left_out=name != keep)
         for lead, name in ordered
         if name not in agreeing
     }
@@ -72,4 +72,5 @@ def _unresolved(name: str, lead_s: float, ordered: list[tuple[float, str]]) -> D
 
 
 def _listed(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    *first, last = sorted(names)
+    return " and ".join(filter(None, (", ".join(first), last)))

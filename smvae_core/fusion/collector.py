@@ -16,7 +16,7 @@ The rules, per modality (`FusionRule`) at a reference time, which is a stamp cor
   sample accompanies fresh ones; alone it is STALE, so that no old sample ever makes a latent.
 - ABSENT: nothing received, or nobody publishes any more.
 - REJECTED: the newest message was refused.
-- STALE: everything else, also whose clock runs ahead of a majority's (`clocks`).
+- STALE: everything else, also whose clock differs from a majority's (`clocks`).
 
 A state other than FUSED carries its reason in words.
 """

@@ -113,6 +113,18 @@ class ModalityStatus:
     """What its `stamp_offset_s` seems to lack, see `clocks`; 0 = nothing."""
 
 
+def none_used(status: ModalityStatus, used: int) -> str:
+    """Return what to warn of where every message of a modality was refused so far; '' = not so.
+
+    Args:
+        status: Of the modality.
+        used: How many of its samples entered a latent.
+    """
+    if used or not status.rejected:
+        return ""
+    return f"{status.rejected} messages rejected, none used; the first: {status.first_rejection}"
+
+
 @dataclass(kw_only=True)
 class Observation:
     """The samples that belong to one reference time."""

@@ -59,8 +59,8 @@ def resample_window(
     inside = last - int(np.searchsorted(stamps_ns[:last], start, side="left"))
     if inside < min_samples:
         reason = (
-            f"{inside} readings in the window, {min_samples} needed: a higher rate, a longer "
-            "window_ms, or a smaller min_samples"
+            f"{inside} reading{'s' * (inside != 1)} in the window, {min_samples} needed: a higher "
+            "rate, a longer window_ms, or a smaller min_samples"
         )
         expected = f"at least {min_samples} readings"
         raise SampleError(name, "window", expected=expected, got=inside, reason=reason)

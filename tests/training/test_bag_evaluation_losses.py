@@ -122,3 +122,51 @@ def test_lost_messages_are_counted_by_sensor_with_the_first_reason(
     strict = (bag, bundle, tmp_path / "out", "--no-video", "--strict")
     assert run(*strict)[0] == 1
     assert run(*strict, "--drop", "rgb")[0] == 0
+
+
+class SlowWrench(SmallBag):
+    """Every sixteenth reading alone is recorded: 62.5 Hz of the simulated robot's 1 kHz."""
+
+    count = 0
+
+    def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+        self.count += topic == "/wrench"
+        if topic != "/wrench" or self.count % 8 == 0:
+            super().write(topic, type_name, message, received_ns)
+
+
+class CameraAhead(SmallBag):
+    """The colour camera's clock is 0.3 s fast."""
+
+    def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+        if topic == "/rgb/image":
+            stamp = message.header.stamp
+            nanoseconds = stamp.sec * 10**9 + stamp.nanosec + 300_000_000
+            stamp.sec, stamp.nanosec = divmod(nanoseconds, 10**9)
+        super().write(topic, type_name, message, received_ns)
+
+
+def test_a_sensor_that_is_never_fused_is_named_with_the_reason(
+    runtime: Runtime, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = SlowWrench(tmp_path / "bag", runtime).play((EVERY, 12))
+    code, summary = run(bag, bundle, tmp_path / "out", "--no-video", "--strict")
+    (line,) = warned(capsys)
+    assert code == 1
+    assert summary["warnings"] == [line]
+    assert line.startswith("force: never fused: 2 readings in the window, 3 needed")
+    assert summary["modalities"]["force"]["states"]["stale"] > 0.9
+
+
+def test_a_camera_whose_clock_is_ahead_is_named_and_the_others_are_fused(
+    runtime: Runtime, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = CameraAhead(tmp_path / "bag", runtime).play((EVERY, 20))
+    code, summary = run(bag, bundle, tmp_path / "out", "--no-video", "--strict")
+    (line,) = warned(capsys)
+    assert code == 1
+    assert line.startswith("rgb: its clock is 0.30 s ahead of action, depth and force, left out")
+    assert line.endswith("add 0.30 to its stamp_offset_s")
+    fused = {n: found["states"]["fused"] for n, found in summary["modalities"].items()}
+    assert min(fused["depth"], fused["force"], fused["action"]) > 0.85
+    assert fused["rgb"] < 0.1

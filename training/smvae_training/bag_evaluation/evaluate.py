@@ -139,6 +139,8 @@ def _numbers(
         for i in inputs.values()
     }
     manifest, modalities = runtime.manifest, runtime.modalities
+    of_modalities = numbers.modality_numbers(columns, modalities, statuses, counts)
+    fused = {name: found["states"]["fused"] for name, found in of_modalities.items()}
     return {
         "format": FORMAT,
         "bag": {
@@ -160,8 +162,8 @@ def _numbers(
         },
         "latents": numbers.latent_numbers(columns, manifest.names)
         | {"not_finite": replay.not_finite},
-        "warnings": numbers.losses(list(inputs.values()), replay.settings, statuses),
-        "modalities": numbers.modality_numbers(columns, modalities, statuses, counts),
+        "warnings": numbers.losses(inputs.values(), replay.settings, statuses, fused),
+        "modalities": of_modalities,
         "errors": numbers.error_numbers(columns, modalities),
         "uncertainty": numbers.uncertainty_numbers(columns),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from smvae_core.bags import Bag, BagError
 from smvae_core.fusion.source import Source
 from smvae_core.modality import Modality
-from smvae_core.settings import Settings
+from smvae_core.settings import Settings, shared_topic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +63,12 @@ def _problem(bag: Bag, modality: Modality, settings: Settings, taken: dict[str, 
     there = bag.topics.get(topic)
     if there is None or not there.messages:
         return f"nothing on {topic}, it has {bag.listed()}" if name in settings.asked else ""
-    if topic in taken:
-        return f"{taken[topic].modality.name} and {name} cannot both be read from {topic}"
     accepted = modality.message_types
     if there.message_type not in accepted and not modality.family.any_message:
         return (
             f"{topic} holds {there.message_type}, {name} ({modality.kind}) takes "
             f"{' or '.join(accepted)}; name another topic by --topics {name}=TOPIC"
         )
+    if topic in taken:
+        return shared_topic(topic, taken[topic].modality.name, name)
     return ""

@@ -72,13 +72,17 @@ def losses(
     inputs: Collection[Input],
     settings: Settings,
     statuses: Mapping[str, ModalityStatus],
+    fused: Mapping[str, float],
 ) -> list[str]:
-    """Return a line for each modality that is missing or lost messages; dropped ones have none.
+    """Return a line for each modality in whose data something is wrong; dropped ones have none.
+
+    Its topic is missing, messages were refused, its clock differs, or it was never fused.
 
     Args:
         inputs: That the bag has.
         settings: Of the node.
         statuses: At the bag's end.
+        fused: Share of the latents that each modality is in.
     """
     messages = {i.modality.name: i.messages for i in inputs}
     found = []
@@ -91,6 +95,10 @@ def losses(
             reasons = ", ".join(f"{n} x {reason}" for reason, n in status.reject_reasons.items())
             lost = f"{status.rejected} of {messages[name]} messages rejected"
             found.append(f"{name}: {lost} ({reasons}); the first: {status.first_rejection}")
+        if status.suggested_offset_s:
+            found.append(f"{name}: {status.reason}")
+        elif status.received and not fused[name]:
+            found.append(f"{name}: never fused: {status.reason}")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from smvae_msgs.msg import LatentState
 
-from smvae_core.fusion.rules import FusionState, ModalityStatus
+from smvae_core.fusion.rules import FusionState, ModalityStatus, none_used
 from smvae_ros import messages, resources
 from smvae_ros.inputs import Inputs
 from smvae_ros.session import Session
@@ -83,14 +83,19 @@ def model(
 
 
 def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) -> DiagnosticStatus:
-    """Describe one modality: state, rate, delay, limits in force, rejections by reason, QoS.
+    """Describe one modality: state and why, rate, delay, limits in force, rejections, QoS.
 
     Of an inactive node nothing is wrong with it: nobody subscribes.
     """
     statistics = inputs.statistics[name]
-    level, text = (_LEVELS[status.state], status.state.name) if active else (OK, "not active")
-    if active and level == OK and statistics.implausible:
-        level, text = WARN, statistics.implausible
+    level, text = OK, "not active"
+    if active:
+        level = _LEVELS[status.state]
+        text = ": ".join(filter(None, (status.state.name, status.reason)))
+        if level == OK and (status.reason or statistics.implausible):
+            level, text = WARN, status.reason or statistics.implausible
+        if lost := none_used(status, statistics.used):
+            level, text = ERROR, lost
     mismatch = inputs.mismatch(name)
     if mismatch:
         level, text = ERROR, mismatch
@@ -99,6 +104,8 @@ def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) ->
         f"modality {name}",
         text,
         state=status.state.name,
+        reason=status.reason,
+        suggested_stamp_offset_s=status.suggested_offset_s,
         topic=inputs.topics.get(name, ""),
         publishers=inputs.publishers(name),
         rate_hz=inputs.rate_hz(name),

@@ -12,6 +12,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventType
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
+from smvae_core.fusion.rules import none_used
 from smvae_core.fusion.source import Source
 from smvae_core.messages import has_stamp
 from smvae_core.modality import Modality
@@ -118,6 +119,14 @@ class Inputs:
         if text:
             self._warn(name, "implausible", f"{name}: {text}")
 
+    def rejected(self, name: str, text: str) -> None:
+        """Tell of a message that was refused, and of a sensor all of whose messages are."""
+        self._warn(name, "rejected", f"message rejected: {text}")
+        statistics = self.statistics[name]
+        if not statistics.used and statistics.may_warn("none used", time.monotonic()):
+            lost = none_used(self._mailbox.observe().status[name], statistics.used)
+            self._node.get_logger().warning(f"{name}: {lost}")
+
     def _subscribe(
         self,
         name: str,
@@ -208,8 +217,7 @@ class Inputs:
         if verdict.restarted:
             self._on_restart(f"stamps of {name} jumped back")
         if verdict.reason:
-            why = verdict.text or verdict.reason
-            self._warn(name, verdict.reason, f"{name}: message rejected: {why}")
+            self.rejected(name, verdict.text or f"{name}: {verdict.reason}")
         elif modality.is_image and has_stamp(message):
             self.frame_ids[name] = message.header.frame_id
 

@@ -105,11 +105,15 @@ class NodeParameters:
         values = {name: self._node.get_parameter(name).value for name in table} | {
             name: value for name, value in changes.items() if name in table
         }
-        reason = settings.check(table, values)
+        reason = self._contradiction(table, values)
         if reason:
             raise ConfigError(reason)
         self._node.get_logger().info(f"loading {bundle.path} on {values['provider']}")
         return Prepared(loading.load(bundle, values, stop_requested), table, values)
+
+    def _contradiction(self, table: Table, values: dict[str, Any]) -> str:
+        """Return why values cannot be used together, remapped topics included; '' = they can."""
+        return settings.check(table, values, self._node.resolve_topic_name)
 
     def adopt(self, table: Table) -> None:
         """Make a prepared table the node's, and forget the modalities of another bundle."""
@@ -136,7 +140,7 @@ class NodeParameters:
         if not reason and self._host.phase == "inactive" and "bundle" in known:
             reason = self._load(known)
         elif not reason:
-            reason = settings.check(self.table, self.values() | known)
+            reason = self._contradiction(self.table, self.values() | known)
         return SetParametersResult(successful=not reason, reason=reason)
 
     def _refuse_now(self, known: dict[str, Any]) -> str:

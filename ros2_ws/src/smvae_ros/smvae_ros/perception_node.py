@@ -192,7 +192,6 @@ class PerceptionNode(LifecycleNode):
             prepared.values,
             generation=self._generation + 1,
             epoch=self._epoch if old is None else old.mailbox.epoch,
-            rejected=self._rejected,
             restarted=self._restarted,
         )
         self._session = session
@@ -234,9 +233,6 @@ class PerceptionNode(LifecycleNode):
             self._session.apply(values)
 
     # --- while active ----------------------------------------------------------------------------
-
-    def _rejected(self, name: str, text: str) -> None:
-        self.get_logger().warning(f"message rejected: {text}", throttle_duration_sec=5.0)
 
     def _clock_jumped(self, _: Any) -> None:
         self._time_jumped("the clock jumped")

@@ -39,7 +39,6 @@ class Session:
         *,
         generation: int,
         epoch: int,
-        rejected: Callable[[str, str], None],
         restarted: Callable[[str], None],
     ) -> Session:
         """Wire the parts around a loaded model; latches its description.
@@ -53,7 +52,6 @@ class Session:
             values: Every parameter of the table.
             generation: Number of this model within the process.
             epoch: Of the model before it.
-            rejected: Takes modality and reason of a bad message, in the inference thread.
             restarted: Takes the reason when stamps jump back.
 
         Raises:
@@ -70,7 +68,7 @@ class Session:
             runtime,
             mailbox,
             lambda result: outputs.publish(result, inputs, mailbox.statuses),
-            rejected,
+            inputs.rejected,
             implausible=inputs.implausible,
         )
         session = cls(generation, runtime, mailbox, inputs, outputs, inference, readers)

@@ -25,6 +25,8 @@ class TopicStatistics:
         self.implausible = ""
         """What is odd about the newest sample, though it is valid; '' = nothing."""
         self.implausible_samples = 0
+        self.used = 0
+        """Samples that entered a latent."""
 
     def arrived(self, now_s: float, info: Mapping[str, Any]) -> None:
         """Note a message.
@@ -40,7 +42,8 @@ class TopicStatistics:
             self._delays_s.append((received - source) * 1e-9)
 
     def judged(self, text: str) -> None:
-        """Note whether the newest sample is plausible ('')."""
+        """Note that a sample entered a latent, and what is implausible about it ('' = nothing)."""
+        self.used += 1
         self.implausible = text
         self.implausible_samples += bool(text)
 

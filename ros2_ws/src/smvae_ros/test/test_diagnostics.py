@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import platform
 import time
 from array import array
@@ -158,6 +160,58 @@ def test_depth_that_looks_like_millimetres_is_a_warning(
     status = board.newest()["modality depth"]
     assert status.level == DiagnosticStatus.WARN
     assert int({v.key: v.value for v in status.values}["implausible"]) > 0
+
+
+def test_a_force_sensor_that_is_too_slow_for_its_window_says_so(
+    start_node, client, board, bundle
+) -> None:
+    patient = {"modalities.force.max_age_s": 5.0}  # of a test that may be held up
+    start_node(bundle=bundle, diagnostics_period_s=PERIOD_S, parameters=patient)
+    client.activate()
+    seen: set[str] = set()
+    reason = "STALE: 2 readings in the window, 3 needed: a higher rate"
+    stamps = itertools.count(client.now_ns(), 16_000_000)
+
+    def told() -> bool:
+        while (stamp := next(stamps)) < client.now_ns():
+            client.publish("force", stamp, client.message("force", np.zeros(6, np.float32), stamp))
+        status = board.newest().get("modality force")
+        seen.add(status.message if status is not None else "")
+        return status is not None and reason in status.message
+
+    with contextlib.suppress(AssertionError):
+        client.until(told, 20.0)
+    status = board.newest()["modality force"]
+    assert reason in status.message, seen
+    assert status.level == DiagnosticStatus.WARN
+    assert {v.key: v.value for v in status.values}["state"] == "STALE"
+
+
+def test_a_sensor_all_of_whose_messages_are_refused_is_an_error_with_the_first_reason(
+    start_node, client, board, bundle, strict
+) -> None:
+    process = start_node(bundle=bundle, parameters=strict, diagnostics_period_s=PERIOD_S)
+    client.activate()
+    lost = "messages rejected, none used; the first: rgb: encoding: "
+
+    def told() -> bool:
+        stamp = client.now_ns()
+        message = client.message("rgb", client.modalities["rgb"].example_sample(1), stamp)
+        message.encoding = "ultraviolet8"
+        client.publish("rgb", stamp, message)
+        client.spin(0.05)
+        status = board.newest().get("modality rgb")
+        return status is not None and lost in status.message
+
+    client.until(told, 20.0)
+    assert board.newest()["modality rgb"].level == DiagnosticStatus.ERROR
+    assert f"rgb: 1 {lost}" in process.log.read_text(encoding="utf-8")
+    shown = client.play_until(
+        ("rgb", "action"),
+        lambda: [s for s in [board.newest()["modality rgb"]] if s.message == "FUSED"],
+        20.0,
+    )
+    assert shown[0].level == DiagnosticStatus.OK
 
 
 def test_diagnostics_come_while_the_clock_stands_still(start_node, client, board, bundle) -> None:

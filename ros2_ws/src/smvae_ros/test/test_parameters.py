@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lifecycle_msgs.msg import Transition
 from node_harness import fused
 from smvae_ros.bundle_path import resolve
 
@@ -191,6 +192,21 @@ def test_a_mistyped_parameter_is_warned_of_at_configure(start_node, client, bund
     said = "parameter modalities.rgb.max_age is ignored: did you mean modalities.rgb.max_age_s?"
     assert process.log.read_text(encoding="utf-8").count(said) == 1
     assert process.log.read_text(encoding="utf-8").count("is ignored") == 1
+
+
+def test_two_sensors_of_one_topic_are_refused(start_node, client, bundle) -> None:
+    """One message would count as two pieces of evidence; a disabled one counts as none."""
+    given = {"modalities.depth.topic": "/rgb/image", "modalities.depth.enabled": False}
+    process = start_node(bundle=bundle, parameters=given)
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+    refused = client.set_parameter("modalities.depth.enabled", True)
+    assert not refused.successful
+    reason = "rgb and depth cannot both be read from /rgb/image: one message would count as two"
+    assert refused.reason.startswith(reason)
+    assert client.change(Transition.TRANSITION_CLEANUP)
+    assert client.set_parameter("modalities.depth.enabled", True).successful
+    assert not client.change(Transition.TRANSITION_CONFIGURE)
+    assert reason in process.log.read_text(encoding="utf-8")
 
 
 def test_a_value_of_the_wrong_type_ends_the_start_with_one_line(start_node) -> None:
