@@ -8,7 +8,7 @@ import pytest
 from smvae_core.fusion.clocks import doubts
 from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.rules import FusionRule, FusionState, Pace
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 START_NS = 10**18
 RATES_HZ = {"rgb": 30.0, "depth": 20.0, "force": 500.0, "action": 20.0}

@@ -7,7 +7,7 @@ import pytest
 
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionRule, FusionState, ModalityStatus, none_used
-from smvae_core.modality import VISION_TOUCH
+from smvae_core.presets import VISION_TOUCH
 
 MS = 1_000_000
 T0 = 10**15
