@@ -84,6 +84,8 @@ class Perceiver:
         while bad := self._embed(epoch, observation):
             for name, err in bad.items():
                 drop(name, observation.status[name].stamp_ns, err.reason, str(err))
+                if self._rejected is not None:
+                    self._rejected(name, str(err))
             observation = observe(observation.reference_ns)
         if not observation.samples:
             return None
@@ -115,8 +117,6 @@ class Perceiver:
                 self._embed_one(name, value)
             except REFUSALS as err:
                 bad[name] = err
-                if self._rejected is not None:
-                    self._rejected(name, str(err))
             else:
                 self._embedded[name] = key
         return bad

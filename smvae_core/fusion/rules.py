@@ -122,7 +122,8 @@ def none_used(status: ModalityStatus, used: int) -> str:
     """
     if used or not status.rejected:
         return ""
-    return f"{status.rejected} messages rejected, none used; the first: {status.first_rejection}"
+    messages = f"{status.rejected} message{'s' * (status.rejected != 1)}"
+    return f"{messages} rejected, none used; the first: {status.first_rejection}"
 
 
 @dataclass(kw_only=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import platform
 import time
 from array import array
@@ -168,21 +166,19 @@ def test_a_force_sensor_that_is_too_slow_for_its_window_says_so(
     patient = {"modalities.force.max_age_s": 5.0}  # of a test that may be held up
     start_node(bundle=bundle, diagnostics_period_s=PERIOD_S, parameters=patient)
     client.activate()
-    seen: set[str] = set()
     reason = "STALE: 2 readings in the window, 3 needed: a higher rate"
-    stamps = itertools.count(client.now_ns(), 16_000_000)
+    stamps = [client.now_ns()]
 
     def told() -> bool:
-        while (stamp := next(stamps)) < client.now_ns():
-            client.publish("force", stamp, client.message("force", np.zeros(6, np.float32), stamp))
+        while stamps[-1] < client.now_ns():
+            reading = client.message("force", np.zeros(6, np.float32), stamps[-1])
+            client.publish("force", stamps[-1], reading)
+            stamps.append(stamps[-1] + 16_000_000)
         status = board.newest().get("modality force")
-        seen.add(status.message if status is not None else "")
         return status is not None and reason in status.message
 
-    with contextlib.suppress(AssertionError):
-        client.until(told, 20.0)
+    client.until(told, 20.0)
     status = board.newest()["modality force"]
-    assert reason in status.message, seen
     assert status.level == DiagnosticStatus.WARN
     assert {v.key: v.value for v in status.values}["state"] == "STALE"
 
@@ -192,7 +188,7 @@ def test_a_sensor_all_of_whose_messages_are_refused_is_an_error_with_the_first_r
 ) -> None:
     process = start_node(bundle=bundle, parameters=strict, diagnostics_period_s=PERIOD_S)
     client.activate()
-    lost = "messages rejected, none used; the first: rgb: encoding: "
+    lost = "rejected, none used; the first: rgb: encoding: "
 
     def told() -> bool:
         stamp = client.now_ns()
@@ -205,7 +201,7 @@ def test_a_sensor_all_of_whose_messages_are_refused_is_an_error_with_the_first_r
 
     client.until(told, 20.0)
     assert board.newest()["modality rgb"].level == DiagnosticStatus.ERROR
-    assert f"rgb: 1 {lost}" in process.log.read_text(encoding="utf-8")
+    assert f"rgb: 1 message {lost}" in process.log.read_text(encoding="utf-8")
     shown = client.play_until(
         ("rgb", "action"),
         lambda: [s for s in [board.newest()["modality rgb"]] if s.message == "FUSED"],

@@ -196,17 +196,15 @@ def test_a_mistyped_parameter_is_warned_of_at_configure(start_node, client, bund
 
 def test_two_sensors_of_one_topic_are_refused(start_node, client, bundle) -> None:
     """One message would count as two pieces of evidence; a disabled one counts as none."""
-    given = {"modalities.depth.topic": "/rgb/image", "modalities.depth.enabled": False}
-    process = start_node(bundle=bundle, parameters=given)
+    process = start_node(bundle=bundle, parameters={"modalities.depth.topic": "/rgb/image"})
+    reason = "rgb and depth cannot both be read from /rgb/image: one message would count as two"
+    assert not client.change(Transition.TRANSITION_CONFIGURE)
+    assert reason in process.log.read_text(encoding="utf-8")
+    assert client.set_parameter("modalities.depth.enabled", False).successful
     assert client.change(Transition.TRANSITION_CONFIGURE)
     refused = client.set_parameter("modalities.depth.enabled", True)
     assert not refused.successful
-    reason = "rgb and depth cannot both be read from /rgb/image: one message would count as two"
     assert refused.reason.startswith(reason)
-    assert client.change(Transition.TRANSITION_CLEANUP)
-    assert client.set_parameter("modalities.depth.enabled", True).successful
-    assert not client.change(Transition.TRANSITION_CONFIGURE)
-    assert reason in process.log.read_text(encoding="utf-8")
 
 
 def test_a_value_of_the_wrong_type_ends_the_start_with_one_line(start_node) -> None:
