@@ -1,4 +1,4 @@
-"""A state other than FUSED says why, in words and numbers."""
+"""Limits that were broken, readings that are missing and messages that were refused, in numbers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_who_was_never_heard_or_has_no_publisher_says_so() -> None:
         "rgb": "no message yet",
         "depth": "nobody publishes",
         "force": "no message yet",
-        "action": "",
+        "action": "switched off (enabled)",
     }
 
 
