@@ -119,7 +119,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         default="auto",
         choices=("auto", "always", "never"),
         live=True,
-        description="Predicted images: auto = only those that have a subscriber.",
+        description="Predictions: auto = only those that have a subscriber.",
     ),
     Parameter(
         name="diagnostics_period_s",

@@ -40,6 +40,45 @@ class Converter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What messages of one sensor's prediction are made of."""
+
+    decode: Callable[[], NDArray[Any]]
+    """Returns it in the raw sample's layout; costs a run of the decoder when first called."""
+    stamp_ns: int
+    frame_id: str
+    options: ConversionOptions
+    """As for the sensor's own messages."""
+    camera_info: Any = None
+    """Of the sensor; None = none has come."""
+
+
+@dataclass(frozen=True)
+class PredictedTopic:
+    """One topic of what the model predicts of a sensor: `~/predicted/<sensor>/<name>`."""
+
+    name: str
+    """'' = `~/predicted/<sensor>` itself."""
+    message_type: str
+    content: str
+    """What its messages hold, for the table of topics."""
+    fill: Callable[[Modality, Any, Prediction], Any]
+    """Fills an empty message and returns it; returns None where there is nothing to say."""
+
+
+def fill_sample(modality: Modality, message: Any, prediction: Prediction) -> Any:
+    """Write a prediction into an empty message of the sensor's first type and return it."""
+    return modality.family.converters(modality)[0].fill(
+        modality,
+        message,
+        prediction.decode(),
+        prediction.stamp_ns,
+        prediction.frame_id,
+        prediction.options,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoOptions:
     """Of a kind that has nothing to declare."""
 
@@ -163,6 +202,17 @@ class Kind:
             f"modality '{modality.name}': a {self.name} is read from {', '.join(types)}, "
             f"got '{message_type}'.{did_you_mean(message_type, types)}"
         )
+
+    def predicted(self, modality: Modality) -> tuple[PredictedTopic, ...]:
+        """Return the topics of its predictions; none = no message carries the kind."""
+        return tuple(
+            PredictedTopic("", first.message_type, self.prediction(modality), fill_sample)
+            for first in self.converters(modality)[:1]
+        )
+
+    def prediction(self, modality: Modality) -> str:
+        """Return what messages of its predictions hold, for the table of topics."""
+        return f"prediction of {modality.name} [{modality.unit}]"
 
     def content(self, modality: Modality) -> str:
         """Return what its messages hold, for the table of topics."""

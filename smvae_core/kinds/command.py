@@ -67,6 +67,9 @@ class Command(Kind):
     def content(self, modality: Modality) -> str:
         return "commanded velocity [m/s, rad/s]; displacement = velocity x `step_time_s`"
 
+    def prediction(self, modality: Modality) -> str:
+        return f"prediction of {modality.name}: velocity = displacement / `step_time_s`"
+
     def notes(self, modality: Modality) -> str:
         return "displacement of one control step = twist x step time"
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError, SampleError
-from smvae_core.kinds.base import Converter
+from smvae_core.kinds import depth_color
+from smvae_core.kinds.base import Converter, PredictedTopic, Prediction
 from smvae_core.kinds.image import ImageKind, ImageOptions
 from smvae_core.kinds.registry import register
 from smvae_core.messages import compressed_depth, compressed_image, image_data, organised_cloud
@@ -141,6 +142,9 @@ class DepthImage(ImageKind):
     def converters(self, modality: Modality) -> tuple[Converter, ...]:
         return IMAGE, COMPRESSED, CLOUD
 
+    def predicted(self, modality: Modality) -> tuple[PredictedTopic, ...]:
+        return *super().predicted(modality), COLORS
+
     def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
         """Say when depth looks like another unit or frame, or the range cuts much of it."""
         flat = sample.reshape(-1)
@@ -211,6 +215,17 @@ def fill(
     """Write (H, W) float32 m into an empty image message as 32FC1 and return it."""
     set_header(message, stamp_ns, frame_id)
     image_data.fill(message, np.asarray(sample, np.float32), ENCODING)
+    return message
+
+
+def fill_colors(modality: Modality, message: Any, prediction: Prediction) -> Any:
+    """Write a predicted depth image in colours, as rgb8, into an empty message and return it."""
+    set_header(message, prediction.stamp_ns, prediction.frame_id)
+    shown = modality.family.shown_range(modality)
+    assert shown is not None
+    own = prediction.options.own
+    limits = depth_color.limits_m(shown, own.get("color_min_m", 0.0), own.get("color_max_m", 0.0))
+    image_data.fill(message, depth_color.colored(prediction.decode(), *limits), "rgb8")
     return message
 
 
@@ -293,4 +308,10 @@ COMPRESSED = Converter(
     "sensor_msgs/msg/CompressedImage", compressed_to_array, fill_compressed, "compressedDepth"
 )
 CLOUD = Converter("sensor_msgs/msg/PointCloud2", cloud_to_array, fill_cloud)
+COLORS = PredictedTopic(
+    "color/image",
+    IMAGE.message_type,
+    "the same in colours, rgb8, fixed limits in m",
+    fill_colors,
+)
 register(DepthImage())

@@ -5,7 +5,7 @@ H, W height and width of the network's input; a camera's image may have any size
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 import cv2
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError, SampleError
-from smvae_core.kinds.base import Kind
+from smvae_core.kinds.base import Kind, PredictedTopic, Prediction
+from smvae_core.messages import camera_info
+from smvae_core.messages.base import set_header
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -97,6 +99,18 @@ class ImageKind(Kind):
     def default_topic(self, modality: Modality) -> str:
         return f"{modality.name}/image"
 
+    def predicted(self, modality: Modality) -> tuple[PredictedTopic, ...]:
+        """Return the image and the calibration of what it shows."""
+        return tuple(
+            found
+            for image in super().predicted(modality)
+            for found in (replace(image, name="image"), CAMERA_INFO)
+        )
+
+    def prediction(self, modality: Modality) -> str:
+        encoding = self.converters(modality)[0].encoding
+        return f"prediction of {modality.name}, {encoding} [{modality.unit}]"
+
     def view(self, modality: Modality, height: int, width: int) -> View:
         """Return the part of a camera's image (height, width) that fills the network's input.
 
@@ -157,6 +171,30 @@ class ImageKind(Kind):
         rows, columns = (_FEATURE_SIDE if s % _FEATURE_SIDE == 0 else 4 for s in (height, width))
         cells = x.reshape(-1, channels, rows, height // rows, columns, width // columns)
         return cells.mean(axis=(3, 5)).reshape(len(x), -1)
+
+
+def fill_camera_info(modality: Modality, message: Any, prediction: Prediction) -> Any:
+    """Write the calibration of a predicted image; None where that of its camera says nothing.
+
+    Raises:
+        SampleError: If the camera's images are smaller than the declared crop.
+    """
+    info, family = prediction.camera_info, modality.family
+    if info is None or not all(camera_info.image_size(info)):
+        return None
+    assert isinstance(family, ImageKind)
+    set_header(message, prediction.stamp_ns, prediction.frame_id)
+    view = family.view(modality, *camera_info.image_size(info))
+    camera_info.fill(message, info, view, *modality.shape[1:])
+    return message
+
+
+CAMERA_INFO = PredictedTopic(
+    "camera_info",
+    "sensor_msgs/msg/CameraInfo",
+    "calibration of the input, rescaled",
+    fill_camera_info,
+)
 
 
 def _steps() -> str:

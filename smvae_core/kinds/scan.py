@@ -124,6 +124,12 @@ class Scan(Kind):
     def content(self, modality: Modality) -> str:
         return "ranges in m; no return: infinite, NaN, or outside the declared range"
 
+    def prediction(self, modality: Modality) -> str:
+        return (
+            f"prediction of {modality.name} [m]; infinite where no return is likelier; "
+            "intensities are chances of a return"
+        )
+
     def notes(self, modality: Modality) -> str:
         return "beams in the order of the message; predicted intensities are chances of a return"
 

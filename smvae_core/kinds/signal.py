@@ -120,6 +120,9 @@ class Signal(Kind):
             f"{groups or 'readings'}; a window of {1e3 * self.span_s(modality):g} ms is one sample"
         )
 
+    def prediction(self, modality: Modality) -> str:
+        return f"prediction of {modality.name}, newest reading of the window [{modality.unit}]"
+
     def notes(self, modality: Modality) -> str:
         period_ms = modality.options.period_ns * 1e-6
         every = "ms" if period_ms == 1.0 else f"{period_ms:g} ms"

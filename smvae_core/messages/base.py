@@ -235,10 +235,18 @@ def read_fields(modality: Modality, root: Any, fields: Sequence[str]) -> NDArray
     return values
 
 
+def _alike(held: Any, value: Any) -> float | int | bool:
+    """Return a number in the type of the one that a message holds."""
+    if isinstance(held, bool | np.bool_):
+        return bool(value >= 0.5)
+    return round(float(value)) if isinstance(held, int | np.integer) else float(value)
+
+
 def write_fields(root: Any, fields: Sequence[str], values: NDArray[Any]) -> None:
     """Set the named numbers below `root`; the inverse of `read_fields`.
 
-    A list is prolonged by zeros where an element behind its end is named.
+    A list is prolonged by zeros where an element behind its end is named. A whole number gets the
+    nearest one.
     """
     for field, value in zip(fields, values, strict=True):
         *path, last = field.split(".")
@@ -247,9 +255,10 @@ def write_fields(root: Any, fields: Sequence[str], values: NDArray[Any]) -> None
             target = _step(target, part)
         member, bracket, index = last.partition("[")
         if not bracket:
-            setattr(target, member, float(value))
+            setattr(target, member, _alike(getattr(target, member), value))
             continue
         held, at = getattr(target, member), int(index.rstrip("]"))
         if hasattr(held, "append"):
-            held.extend([0.0] * (at + 1 - len(held)))
-        held[at] = float(value)
+            zero = 0.0 if getattr(held, "typecode", "d") in "fd" else 0
+            held.extend([zero] * (at + 1 - len(held)))
+        held[at] = _alike(held[at], value)

@@ -27,13 +27,21 @@ _RESUME = (
     "the run's own settings."
 )
 _TYPE = 'modalities.force.message_type: str = "" in [None, None]'
+_PREDICTED = (
+    "publish_predicted: str = \"auto\" in [None, None] ['auto', 'always', 'never'], changes while "
+    "any |"
+)
 _TYPE_MEANS = "changes while unconfigured | What its topic carries; empty = the first one."
 CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
     "parameters.txt": {
         f"{_TYPE} ['', 'geometry_msgs/msg/WrenchStamped'], {_TYPE_MEANS}": (
             f"{_TYPE} [], {_TYPE_MEANS}",
             "a signal is read from any message that has its fields",
-        )
+        ),
+        f"{_PREDICTED} Predicted images: auto = only those that have a subscriber.": (
+            f"{_PREDICTED} Predictions: auto = only those that have a subscriber.",
+            "every kind that has a message is predicted",
+        ),
     },
     "executables.txt": {
         f"smvae_ros {name}": (f"smvae_tools {name}", "a robot need not install smvae_tools")

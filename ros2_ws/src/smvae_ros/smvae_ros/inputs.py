@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,14 +18,9 @@ from smvae_core.modality import Modality
 from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.matching import mismatch
+from smvae_ros.message_types import message_class
 from smvae_ros.topic_statistics import TopicStatistics
 from smvae_ros.topics import camera_info_topic
-
-
-def message_class(message_type: str) -> Any:
-    """Return the class of a ROS type, e.g. of 'sensor_msgs/msg/Image'."""
-    package, folder, name = message_type.split("/")
-    return getattr(importlib.import_module(f"{package}.{folder}"), name)
 
 
 class Inputs:
@@ -218,7 +212,7 @@ class Inputs:
             self._on_restart(f"stamps of {name} jumped back")
         if verdict.reason:
             self.rejected(name, verdict.text or f"{name}: {verdict.reason}")
-        elif modality.is_image and has_stamp(message):
+        elif has_stamp(message):
             self.frame_ids[name] = message.header.frame_id
 
     def _store_burst(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:

@@ -6,10 +6,8 @@ import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
-from sensor_msgs.msg import CameraInfo
 from smvae_msgs.msg import (
     LatentState,
     ModalityInfo,
@@ -218,32 +216,4 @@ def _modality_info(runtime: Runtime, modality: Modality) -> ModalityInfo:
         notes=modality.family.notes(modality),
         rate_hz=float(getattr(modality.options, "rate_hz", 0.0)),
         window_s=modality.family.span_s(modality),
-    )
-
-
-def rescaled(info: CameraInfo, height: int, width: int, header: Any) -> CameraInfo:
-    """Return a camera_info for the same view at another size, as image_proc's resize does.
-
-    Intrinsics are those of the whole sensor; the view is its region of interest, where one is set.
-    Whether that was binned no longer matters at another size.
-    """
-    roi = info.roi
-    x = width / max(roi.width or info.width, 1)
-    y = height / max(roi.height or info.height, 1)
-    k, p = list(info.k), list(info.p)
-    for matrix, row in ((k, 3), (p, 4)):
-        matrix[2] -= roi.x_offset
-        matrix[row + 2] -= roi.y_offset
-        matrix[0], matrix[2] = matrix[0] * x, matrix[2] * x
-        matrix[row + 1], matrix[row + 2] = matrix[row + 1] * y, matrix[row + 2] * y
-    p[3] *= x
-    return CameraInfo(
-        header=header,
-        height=height,
-        width=width,
-        distortion_model=info.distortion_model,
-        d=info.d,
-        k=k,
-        r=info.r,
-        p=p,
     )

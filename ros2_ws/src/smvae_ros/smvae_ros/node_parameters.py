@@ -18,6 +18,7 @@ from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.runtime import Runtime
 from smvae_ros import loading, setting_sources
 from smvae_ros.lifecycle_guards import surviving
+from smvae_ros.message_types import message_class
 from smvae_ros.parameters import declare
 from smvae_ros.process import stop_requested
 
@@ -108,6 +109,9 @@ class NodeParameters:
         reason = self._contradiction(table, values)
         if reason:
             raise ConfigError(reason)
+        sources = settings.Settings.of(values, bundle.manifest.modalities).sources
+        for name, source in sources.items():
+            message_class(source.converter.message_type, f"modalities.{name}.message_type")
         self._node.get_logger().info(f"loading {bundle.path} on {values['provider']}")
         return Prepared(loading.load(bundle, values, stop_requested), table, values)
 

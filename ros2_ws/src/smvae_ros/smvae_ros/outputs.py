@@ -1,4 +1,4 @@
-"""What the node says: the latent first, then its timing, then images that somebody wants."""
+"""What the node says: the latent first, then its timing, then predictions that somebody wants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smvae_ros import messages, qos
 from smvae_ros.inference import Result
 from smvae_ros.inputs import Inputs
 from smvae_ros.latencies import Latencies
-from smvae_ros.predicted_images import PredictedImages
+from smvae_ros.predicted import Predicted
 
 #: Publishing takes microseconds; longer than this [s] nobody waits for another thread that does it.
 _LONGEST_WAIT_S = 1.0
@@ -64,7 +64,7 @@ class Outputs:
         """Of the newest latent: its publishing minus its stamp, system clock; NaN in simulated
         time; see Timing."""
         self.latencies = Latencies()
-        self.images = PredictedImages(node, runtime)
+        self.predicted = Predicted(node, runtime)
         self._publishers: list[Any] = []
         try:
             self._create(settings)
@@ -79,7 +79,7 @@ class Outputs:
         self._publishers.append(self._latent)
         self._timing = create(Timing, "~/debug/timing", qos.output())
         self._publishers.append(self._timing)
-        self.images.create()
+        self.predicted.create()
         # A plain publisher: a lifecycle one would drop it, since it is latched before activation.
         model_info = self._node.create_publisher(ModelInfo, "~/model_info", qos.latched())
         self._publishers.append(model_info)
@@ -89,7 +89,7 @@ class Outputs:
 
     def destroy(self) -> None:
         """Remove all publishers from the node."""
-        self.images.destroy()
+        self.predicted.destroy()
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers.clear()
@@ -105,11 +105,11 @@ class Outputs:
     def publish(
         self, result: Result, inputs: Inputs, found: Callable[[int], Mapping[str, ModalityStatus]]
     ) -> None:
-        """Publish a result, then its timing, then the images that are wanted (inference thread).
+        """Publish a result, then its timing, then predictions that are wanted (inference thread).
 
         Args:
             result: One whose posterior is not finite is counted, and published as ERROR.
-            inputs: Frames and camera_infos of the images.
+            inputs: Frames and camera_infos of the sensors.
             found: See `Mailbox.statuses`; what an ERROR shows instead of a fused set.
         """
         perceived, taken = result.perceived, result.taken
@@ -143,7 +143,7 @@ class Outputs:
             self._timing.publish(
                 messages.timing(message, taken, inferred_s, published_s, published_ns, apart_s)
             )
-        self.images.publish(perceived, novelty.decoded, inputs)
+        self.predicted.publish(perceived, novelty.decoded, inputs)
 
     def publish_blind(
         self, status: int, epoch: int, found: Callable[[int], Mapping[str, ModalityStatus]]

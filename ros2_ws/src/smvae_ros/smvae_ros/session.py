@@ -8,7 +8,7 @@ from typing import Any
 
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings, table
-from smvae_ros import depth_color, setting_sources
+from smvae_ros import setting_sources
 from smvae_ros.inference import Inference
 from smvae_ros.inputs import Inputs
 from smvae_ros.mailbox import Mailbox
@@ -86,15 +86,6 @@ class Session:
         pace = settings.pace
         self.mailbox.configure(settings.rules, pace, settings.sources)
         self.inputs.configure(settings.sources)
-        images = self.outputs.images
-        images.mode = values["publish_predicted"]
-        images.color_limits_m = {
-            m.name: depth_color.limits_m(
-                shown,
-                values[f"modalities.{m.name}.color_min_m"],
-                values[f"modalities.{m.name}.color_max_m"],
-            )
-            for m in modalities
-            if (shown := m.family.shown_range(m)) is not None
-        }
+        self.outputs.predicted.mode = values["publish_predicted"]
+        self.outputs.predicted.sources = settings.sources
         self.inference.configure(settings.sources, pace.max_rate_hz)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from smvae_core.kinds.base import PredictedTopic
 from smvae_core.modality import Modality
 
 Direction = Literal["subscribe", "publish"]
@@ -184,8 +185,8 @@ def inputs(modalities: Iterable[Modality], chosen: dict[str, str] | None = None)
         found.append(
             Topic(
                 name=topic,
-                message_type=modality.message_types[0],
-                alternatives=modality.message_types[1:],
+                message_type=(default := modality.converter().message_type),
+                alternatives=tuple(t for t in modality.message_types if t != default),
                 direction="subscribe",
                 content=modality.family.content(modality),
                 rate=modality.family.rate,
@@ -206,31 +207,29 @@ def inputs(modalities: Iterable[Modality], chosen: dict[str, str] | None = None)
     return found
 
 
+def predicted_name(modality: Modality, topic: PredictedTopic) -> str:
+    """Return the name of a topic of what the model predicts of a modality."""
+    return "/".join(filter(None, ("~/predicted", modality.name, topic.name)))
+
+
+def predicted(modality: Modality) -> list[Topic]:
+    """Return what a node publishes of a modality's predictions."""
+    return [
+        Topic(
+            name=predicted_name(modality, topic),
+            message_type=topic.message_type,
+            direction="publish",
+            content=topic.content,
+            rate="each latent, while subscribed (`publish_predicted`)",
+            qos=RELIABLE,
+        )
+        for topic in modality.family.predicted(modality)
+    ]
+
+
 def outputs(modalities: Iterable[Modality]) -> list[Topic]:
     """Return what a node with these modalities publishes, beside what every node does."""
-    found = list(OUTPUTS)
-    for modality in modalities:
-        if not modality.is_image:
-            continue
-        encoding = modality.converter().encoding
-        images = [
-            ("image", "Image", f"prediction of {modality.name}, {encoding} [{modality.unit}]"),
-            ("camera_info", "CameraInfo", "calibration of the input, rescaled"),
-        ]
-        if modality.family.shown_range(modality) is not None:
-            images.append(("color/image", "Image", "the same in colours, rgb8, fixed limits in m"))
-        for name, message, content in images:
-            found.append(
-                Topic(
-                    name=f"~/predicted/{modality.name}/{name}",
-                    message_type=f"sensor_msgs/msg/{message}",
-                    direction="publish",
-                    content=content,
-                    rate="each latent, while subscribed (`publish_predicted`)",
-                    qos=RELIABLE,
-                )
-            )
-    return found
+    return [*OUTPUTS, *(topic for modality in modalities for topic in predicted(modality))]
 
 
 def resolve(name: str, namespace: str, node_name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
-from smvae_ros.predicted_images import PredictedImages
+from smvae_ros.predicted import Predicted
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE
@@ -88,7 +88,7 @@ def test_a_first_configure_that_fails_half_way_leaves_no_publisher(
 
     with InProcess(domain, bundle=str(bundle)) as node:
         before = _publishers(node)
-        monkeypatch.setattr(PredictedImages, "create", broken)
+        monkeypatch.setattr(Predicted, "create", broken)
         assert not client.change(CONFIGURE)
         assert node.session is None
         assert _publishers(node) == before

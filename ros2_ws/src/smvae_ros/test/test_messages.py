@@ -11,8 +11,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from node_harness import camera_info, fused
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState
-from smvae_ros.messages import rescaled
 from std_msgs.msg import Header
+
+from smvae_core.kinds.base import Prediction
+from smvae_core.kinds.image import fill_camera_info
+from smvae_core.messages import ConversionOptions
+from smvae_core.modality import Modality
 
 REJECTED = 3
 
@@ -43,6 +47,25 @@ def _zero_stamp(message: Image) -> None:
 
 def _future_stamp(message: Image) -> None:
     message.header.stamp.sec += 3600
+
+
+def rescaled(info: CameraInfo, height: int, width: int, header: Header) -> CameraInfo:
+    """Return what a sensor of a size, its view stretched, makes of a camera_info."""
+    sensor = Modality(
+        name="rgb",
+        kind="color_image",
+        shape=(3, height, width),
+        unit="1",
+        options={"fit": "stretch"},
+    )
+    prediction = Prediction(
+        decode=lambda: pytest.fail("a size is known without decoding"),
+        stamp_ns=0,
+        frame_id=header.frame_id,
+        options=ConversionOptions(),
+        camera_info=info,
+    )
+    return fill_camera_info(sensor, CameraInfo(), prediction)
 
 
 SPOILERS = [_cut_short, _unknown_encoding, _narrow_step, _no_size, _zero_stamp, _future_stamp]

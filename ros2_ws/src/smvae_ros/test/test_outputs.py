@@ -16,9 +16,9 @@ from lifecycle_msgs.msg import Transition
 from node_harness import LATCHED, ModelInfo, camera_info, fused
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, Timing
-from smvae_ros.depth_color import colored, limits_m
 from smvae_ros.latencies import WINDOW_S, Latencies
 
+from smvae_core.kinds.depth_color import colored, limits_m
 from smvae_core.messages.image_data import fill
 from smvae_core.modality import all_subsets, find, subset_name
 from smvae_core.novelty import Novelty, Tail, component
@@ -242,7 +242,7 @@ def test_percentiles_are_those_of_the_last_ten_seconds() -> None:
 
 
 def test_nothing_is_decoded_twice_for_one_latent(client, domain, calibrated, strict) -> None:
-    """Novelty decodes what was fused, predicted images what else is wanted."""
+    """Novelty decodes what was fused, predictions what else is wanted."""
     decoded: list[tuple[str, bytes]] = []
     given = strict | {"bundle": str(calibrated(1.5, 2.5)), "publish_predicted": "always"}
     with InProcess(domain, **given) as node:
@@ -262,4 +262,4 @@ def test_nothing_is_decoded_twice_for_one_latent(client, domain, calibrated, str
         client.play_until(("action",), lambda: len(decoded) > 12)
         assert client.change(Transition.TRANSITION_DEACTIVATE)
     assert len(decoded) == len(set(decoded)), "one decoder, one mean"
-    assert {"rgb", "depth", "action"} == {name for name, _ in decoded}
+    assert {"rgb", "depth", "force", "action"} == {name for name, _ in decoded}

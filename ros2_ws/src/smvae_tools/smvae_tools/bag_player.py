@@ -25,7 +25,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
-from smvae_ros.inputs import message_class
+from smvae_ros.message_types import message_class
 from std_srvs.srv import SetBool
 
 from smvae_core.bags import CDR, Bag, BagError, BagTopic
@@ -143,7 +143,7 @@ class BagPlayer(Node):
         """Return a publisher; None for a type that is not installed, unless it was asked for."""
         try:
             cls = message_class(topic.message_type)
-        except (ImportError, AttributeError, ValueError) as err:
+        except ConfigError as err:
             what = f"{topic.name}: {topic.message_type} is not installed here"
             if self._options.topics:
                 raise BagError(self._bag.path, what) from err

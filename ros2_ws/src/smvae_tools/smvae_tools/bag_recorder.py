@@ -25,7 +25,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from smvae_ros import topics
-from smvae_ros.inputs import message_class
+from smvae_ros.message_types import message_class
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError

@@ -10,7 +10,6 @@ from functools import reduce
 from typing import Any
 
 from smvae_ros import topics
-from smvae_ros.depth_color import limits_m
 
 from smvae_core.modality import Modality
 
@@ -47,9 +46,8 @@ class Shown:
             heard = topics.inputs([modality], dict(self.chosen))[0]
             predicted = [
                 said.name
-                for said in topics.outputs([modality])
-                if said.name.startswith(f"~/predicted/{modality.name}/")
-                and said.message_type == heard.message_type
+                for said in topics.predicted(modality)
+                if said.message_type == heard.message_type
             ]
             if heard.message_type in types and predicted:
                 names = self.absolute(heard.name), self.absolute(predicted[0])
@@ -87,7 +85,7 @@ Visualization Manager:
 def _display(modality: Modality, plugin: str, name: str, topic: str, reliability: str) -> str:
     limits = ""
     if (shown := modality.family.shown_range(modality)) is not None:
-        low, high = limits_m(shown)
+        low, high = shown
         limits = f"""\
       Normalize Range: false
       Min Value: {low:g}
@@ -178,7 +176,7 @@ def _image_panel(modality: Modality, topic: str, suffix: str) -> dict[str, Any]:
     }
     title = modality.name
     if (shown := modality.family.shown_range(modality)) is not None:
-        low, high = limits_m(shown)
+        low, high = shown
         mode |= {"colorMode": "colormap", "colorMap": "turbo", "minValue": low, "maxValue": high}
         suffix += f", {low:g} to {high:g} m"
     return {

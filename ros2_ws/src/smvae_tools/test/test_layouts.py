@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from smvae_ros import sensor_choices, topics
-from smvae_ros.inputs import message_class
+from smvae_ros.message_types import message_class
 from smvae_ros.sensor_choices import viewer_remappings
 from smvae_tools.layouts import LAYOUTS, Shown
 
