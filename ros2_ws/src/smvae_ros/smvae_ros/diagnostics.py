@@ -91,8 +91,10 @@ def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) ->
     level, text = OK, "not active"
     if active:
         level = _LEVELS[status.state]
-        text = ": ".join(filter(None, (status.state.name, status.reason)))
-        if level == OK and (status.reason or statistics.implausible):
+        text, fused = status.state.name, status.state is FusionState.FUSED
+        if status.state in (FusionState.STALE, FusionState.REJECTED):
+            text += f": {status.reason}"
+        if fused and (status.reason or statistics.implausible):
             level, text = WARN, status.reason or statistics.implausible
         if lost := none_used(status, statistics.used):
             level, text = ERROR, lost
