@@ -117,7 +117,10 @@ class Scores:
         `decoded` is what its decoder gave for the mean, where that is known.
         """
         modality = self._runtime.modality(name)
-        return as_network(modality, self._runtime.reconstruct(name, mean, decoded))
+        predicted = self._runtime.reconstruct(name, mean, decoded)
+        if not predicted.any():  # depth without a return is no sample, but it may be predicted
+            return np.zeros((1, *modality.shape), np.float32)
+        return as_network(modality, predicted)
 
     def on_sample(self, name: str, stamp_ns: int, value: Any, epoch: int) -> None:
         """Score the latents that wait for this image."""
