@@ -1,18 +1,12 @@
-"""Kinds of sensors: one file each. Importing the package registers them all."""
+"""Kinds of sensors: one file each. Importing the package imports all; each registers itself."""
 
-from smvae_core.kinds import (  # noqa: F401  each registers itself
-    attributes,
-    color_image,
-    command,
-    depth_image,
-    grey_image,
-    joint_state,
-    label,
-    scan,
-    signal,
-    vector,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from smvae_core.kinds.base import Converter, Kind, NoOptions
 from smvae_core.kinds.registry import kind, kinds, register
+
+for _file in iter_modules(__path__):
+    import_module(f"{__name__}.{_file.name}")
 
 __all__ = ["Converter", "Kind", "NoOptions", "kind", "kinds", "register"]

@@ -1,16 +1,14 @@
-"""Networks of each kind: one file each. Importing the package registers them all.
+"""Networks of each kind. Importing the package imports every file, and each registers its own.
 
 Outputs are parameters of p(x_m given z), see `smvae_core/model/distributions.py`.
 """
 
-from smvae_core.model.networks import (  # noqa: F401  each registers itself
-    attributes,
-    image,
-    label,
-    scan,
-    signal,
-    vector,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from smvae_core.model.networks.base import NoisyDecoder, decoder, embedding, register
+
+for _file in iter_modules(__path__):
+    import_module(f"{__name__}.{_file.name}")
 
 __all__ = ["NoisyDecoder", "decoder", "embedding", "register"]
