@@ -12,9 +12,30 @@ from smvae_core.errors import MissingDependency, did_you_mean, one_line
 
 #: Definitions for bags that bring none (sqlite3 bags of Humble and older).
 DEFAULT_TYPESTORE = "ros2_jazzy"
+_EMPTY = "empty"
 
 Decoder = Callable[[bytes], Any]
 """CDR bytes -> message; raises ValueError."""
+
+
+def typestore(distribution: str) -> Any:
+    """Return rosbags' types of a distribution, e.g. 'ros2_jazzy', or none at all: 'empty'.
+
+    Raises:
+        ValueError: If rosbags has none of that name.
+        MissingDependency: If rosbags is not installed.
+    """
+    try:
+        from rosbags.typesys import Stores, get_typestore
+    except ImportError as err:
+        raise MissingDependency("rosbags", "bags") from err
+    known = [s.value for s in Stores if s.value.startswith("ros2_")]
+    if distribution not in (*known, _EMPTY):
+        hint = did_you_mean(distribution, known)
+        raise ValueError(
+            f"unknown typestore '{distribution}': rosbags has {', '.join(known)}.{hint}"
+        )
+    return get_typestore(Stores(distribution))
 
 
 class MessageTypes:
@@ -27,18 +48,8 @@ class MessageTypes:
             ValueError: If rosbags has none of that name.
             MissingDependency: If rosbags is not installed.
         """
-        try:
-            from rosbags.typesys import Stores, get_typestore
-        except ImportError as err:
-            raise MissingDependency("rosbags", "bags") from err
-        known = [s.value for s in Stores if s.value.startswith("ros2_")]
-        if distribution not in known:
-            hint = did_you_mean(distribution, known)
-            raise ValueError(
-                f"unknown typestore '{distribution}': rosbags has {', '.join(known)}.{hint}"
-            )
         self.distribution = distribution
-        self._assumed = get_typestore(Stores(distribution))
+        self._assumed = typestore(distribution)
 
     def decoder(
         self, message_type: str, definitions: Sequence[tuple[str, str]], type_hash: str
@@ -78,9 +89,7 @@ class MessageTypes:
         return decode
 
     def _own(self, message_type: str, form: str, text: str, type_hash: str) -> Any:
-        from rosbags.typesys import Stores, get_typestore
-
-        store = get_typestore(Stores.EMPTY)
+        store = typestore(_EMPTY)
         try:
             store.register(_PARSERS[form](text, message_type))
             found = store.hash_rihs01(message_type)

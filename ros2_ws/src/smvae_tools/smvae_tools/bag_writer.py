@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import get_types_from_msg
 
+from smvae_core.bag_types import DEFAULT_TYPESTORE, typestore
 from smvae_core.errors import SMVAEError
 
 
@@ -37,7 +38,7 @@ def typestore_with(types: list[str]) -> Any:
     Args:
         types: E.g. 'smvae_msgs/msg/LatentState'.
     """
-    store = get_typestore(Stores.ROS2_JAZZY)
+    store = typestore(DEFAULT_TYPESTORE)
     for package in {name.split("/")[0] for name in types if name not in store.types}:
         found: dict[str, Any] = {}
         for path in message_files(package):
