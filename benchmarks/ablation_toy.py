@@ -21,9 +21,9 @@ import tyro
 
 from benchmarks.linear_gaussian import linear_gaussian, subset_variances, train_encoder
 from benchmarks.markdown import table
+from smvae_core.files import write_text
 from smvae_core.model.config import Pooling
 from smvae_training.hardware import source_version, versions
-from smvae_training.run import write_text
 
 NAME = "linear-gaussian.json"
 

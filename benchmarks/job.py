@@ -24,18 +24,12 @@ from benchmarks.experiments import LEARNING_RATES, TUNING_SHARE, Experiment
 from benchmarks.scores import Scored, score, validation_score
 from benchmarks.variants import Variant
 from smvae_core.errors import ConfigError
+from smvae_core.files import write_text
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate.likelihood.method import Method, SMVAEMethod
 from smvae_training.hardware import source_version, versions
 from smvae_training.module import TrainingDiverged
-from smvae_training.run import (
-    RunPaths,
-    RunRecord,
-    load_weights,
-    split_episodes,
-    write_arrays,
-    write_text,
-)
+from smvae_training.run import RunPaths, RunRecord, load_weights, split_episodes, write_arrays
 from smvae_training.trainer import prepare_data, train
 
 logger = logging.getLogger(__name__)

@@ -25,10 +25,10 @@ from rich.progress import track
 from benchmarks.messages.corpus import Sample, draw
 from benchmarks.messages.outcomes import OF_STAMPS, Disagreement, outcome
 from benchmarks.messages.strategies import BUILT
+from smvae_core.files import write_text
 from smvae_core.messages import REASONS, decoder
 from smvae_core.messages.organised_cloud import reader
 from smvae_training.hardware import source_version, versions
-from smvae_training.run import write_text
 
 #: Messages that Hypothesis builds before it forgets what it has built.
 RUN = 2000

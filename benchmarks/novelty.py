@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.markdown import table
+from smvae_core.files import write_text
 from smvae_core.kinds.signal import slowed
 from smvae_core.modality import subset_name
 from smvae_core.novelty import Novelty
@@ -31,7 +32,7 @@ from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
 from smvae_training.exporting import calibrate_run
 from smvae_training.novelty import statistics_of
-from smvae_training.run import Run, load_run, write_text
+from smvae_training.run import Run, load_run
 
 RESULTS = Path(__file__).parent / "results" / "novelty.json"
 Array = NDArray[Any]

@@ -17,7 +17,7 @@ from benchmarks.robot_figure import draw_errors
 from benchmarks.robot_tables import in_order, picture, robot_section
 from benchmarks.view_tables import view_section
 from smvae_core.errors import SMVAEError
-from smvae_training.run import write_text
+from smvae_core.files import write_text
 
 OUT = RESULTS.parent / "RESULTS.md"
 #: By `Experiment.kind`.

@@ -5,6 +5,8 @@ A bundle may hold a readout of its latents too, readout.json, hashed like a grap
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -12,7 +14,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
+from smvae_core.files import naming
 from smvae_core.modality import Modality
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics
@@ -288,8 +292,7 @@ def write_bundle(
     if out.exists() and not (out / MANIFEST).is_file():
         raise BundleError(out, "exists and is not a bundle; choose another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with naming(out), _workshop(out) as temporary:
         entries = {}
         for role, source in graphs.items():
             content = source.read_bytes() if isinstance(source, Path) else source
@@ -301,10 +304,41 @@ def write_bundle(
         _write(temporary / MANIFEST, f"{json.dumps(data, indent=2)}\n".encode())
         temporary.chmod(0o755)
         _swap(temporary, out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return Bundle.load(out)
+
+
+@contextmanager
+def _workshop(out: Path) -> Iterator[Path]:
+    """Make a hidden folder beside `out`, which is gone afterwards; first remove what others left.
+
+    Who writes in one locks it. The lock ends with the process, the folder may not.
+    """
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        if (free := _locked(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(free)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    lock = _locked(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """Lock a folder; None = another process has it, or this file system locks none."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # gone
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smvae_core.errors import ConfigError
+from smvae_core.files import write_bytes
 from smvae_core.modality import subset_name
 from smvae_core.subsets import FEW_SENSORS, nearest_subset
 
@@ -151,7 +152,7 @@ class Readout:
 
     def write(self, path: Path) -> None:
         """Write the JSON file."""
-        path.write_bytes(self.to_bytes())
+        write_bytes(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """Return the content of the JSON file."""

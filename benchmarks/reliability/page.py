@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.markdown import table
 from benchmarks.reliability.record import RESULTS, path, read
 from benchmarks.reliability.tested import ROOT, TESTED
-from smvae_training.run import write_text
+from smvae_core.files import write_text
 
 PAGE = ROOT / "RELIABILITY.md"
 #: Measurement -> heading.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import table
-from smvae_training.run import write_text
+from smvae_core.files import write_text
 
 RESULTS = Path(__file__).parents[1] / "results"
 

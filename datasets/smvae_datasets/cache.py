@@ -16,16 +16,18 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smvae_core import preprocessing
+from smvae_core.files import naming, write_text
 from smvae_datasets.dataset import DataSetError
 
 logger = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ def prepare_once(
         try:
             temporary.mkdir(parents=True)
             _write_arrays(temporary, blocks(), total, progress)
-            (temporary / _MANIFEST).write_text(json.dumps(wanted))
+            write_text(temporary / _MANIFEST, json.dumps(wanted))
             _publish(temporary, folder, lambda: _open(folder, wanted, expected, total))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -199,25 +201,27 @@ def _discard(path: Path) -> None:
 
 
 def _write_arrays(folder: Path, blocks: Iterable[Block], total: int, progress: bool) -> None:
+    """Write the blocks one behind the other: on a full disk a memory map ends the process."""
     out: dict[str, Any] = {}
     start = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not progress) as bar:
+    bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not progress)
+    with naming(folder), bar, ExitStack() as files:
         task = bar.add_task("preparing records", total=total)
         for block in blocks:
             count = len(next(iter(block.values())))
             for name, values in block.items():
                 if name not in out:
-                    shape = (total, *values.shape[1:])
-                    path = folder / f"{name}.npy"
-                    out[name] = open_memmap(path, "w+", dtype=values.dtype, shape=shape)
-                out[name][start : start + count] = values
+                    out[name] = files.enter_context((folder / f"{name}.npy").open("wb"))
+                    header = npy.header_data_from_array_1_0(values)
+                    npy.write_array_header_1_0(
+                        out[name], {**header, "shape": (total, *values.shape[1:])}
+                    )
+                out[name].write(np.ascontiguousarray(values))
             start += count
             bar.advance(task, count)
     assert start == total, f"{start} of {total} records"
-    for array in out.values():
-        array.flush()
 
 
 def in_order(jobs: Iterable[Callable[[], Block]]) -> Iterator[Block]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from smvae_core.files import write_text
 from smvae_datasets.archive import unpack
 from smvae_datasets.fetch import DownloadError, fetch, resume_record
 
@@ -101,5 +102,5 @@ def _verify(file: Path, record: Path, expected: str | None) -> tuple[str, bool]:
             f"{file}: wrong SHA-256: expected {expected.lower()} ({origin}), got {digest}; "
             "delete the file to download it again"
         )
-    record.write_text(f"{digest}  {record.name.removesuffix('.sha256')}\n")
+    write_text(record, f"{digest}  {record.name.removesuffix('.sha256')}\n")
     return digest, expected is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import os
 import shutil
 import urllib.error
 import urllib.request
@@ -26,6 +25,7 @@ from rich.progress import (
 )
 
 from smvae_core.errors import SMVAEError
+from smvae_core.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -148,9 +148,7 @@ def _receive(
     """Write the response's bytes into `part` from `start` on, after recording what they are of."""
     try:
         out = part.open("r+b" if start else "wb")
-        temporary = record.with_name(record.name + ".new")
-        temporary.write_text(json.dumps(known))
-        os.replace(temporary, record)
+        write_text(record, json.dumps(known))
     except OSError as err:
         raise DownloadError(f"{part}: cannot write ({err})") from err
     with out:

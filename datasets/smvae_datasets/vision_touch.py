@@ -7,7 +7,6 @@ files may hold float64), ignores extra fields, and is strict about names, shapes
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import EpisodeError, did_you_mean
+from smvae_core.files import write_bytes
 
 #: Steps in one file.
 STEPS_PER_FILE = 50
@@ -109,26 +109,18 @@ def write_file(
         if field.name not in fields:
             raise EpisodeError(path, "missing field", field=field.name)
         arrays[field.name] = _checked(path, field, np.asarray(fields[field.name]))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # in memory first: on a full disk HDF5 ends the process instead of raising an error
-        with h5py.File(temporary, "w", driver="core", backing_store=False) as file:
-            for field in FIELDS:
-                file.create_dataset(
-                    field.name,
-                    data=arrays[field.name],
-                    chunks=(1, *field.shape),
-                    **COMPRESSION,
-                )
-                file[field.name].attrs["unit"] = field.unit
-            for key, value in (attributes or {}).items():
-                file.attrs[key] = value
-            file.flush()
-            content = file.id.get_file_image()
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # in memory first: on a full disk HDF5 ends the process instead of raising an error
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        for field in FIELDS:
+            file.create_dataset(
+                field.name, data=arrays[field.name], chunks=(1, *field.shape), **COMPRESSION
+            )
+            file[field.name].attrs["unit"] = field.unit
+        for key, value in (attributes or {}).items():
+            file.attrs[key] = value
+        file.flush()
+        content = file.id.get_file_image()
+    write_bytes(path, content)
 
 
 def read_file(path: Path, fields: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smvae_core import bundle as bundles
 from smvae_core.bundle import Bundle, Manifest, add_readout, roles, write_bundle
 from smvae_core.errors import BundleError
 from smvae_core.preprocessing import Statistics
@@ -117,11 +118,20 @@ def test_a_crash_at_any_call_leaves_one_whole_bundle(watch: Watch, tmp_path: Pat
         names.append(Bundle.load(out).manifest.name)
         write(out, "next")
         assert Bundle.load(out).manifest.name == "next"
+        assert [p.name for p in out.parent.iterdir()] == ["bundle"], "what the dead one left"
         if status == 0:
             break
         assert status == CRASHED
     assert names == sorted(names, key=["old", "new"].index)
     assert names.count("old") > 10
+
+
+def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    with bundles._workshop(out) as working:
+        write(out, "new")
+        assert working.is_dir()
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_what_a_crash_left_aside_comes_back_with_a_line(

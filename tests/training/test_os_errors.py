@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,10 +50,71 @@ def test_a_full_disk_ends_an_episode_file_with_an_error_and_leaves_nothing(
     def full(self: Path, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    path = file_path(tmp_path, "t", 0)
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        write_file(file_path(tmp_path, "t", 0), arrays)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+        write_file(path, arrays)
     assert not list(tmp_path.iterdir())
+
+
+FULL = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from smvae_core.model.smvae import SMVAE
+from smvae_datasets.cache import prepare_once
+from smvae_training.evaluate.likelihood.coherence import Classifier
+from smvae_training.evaluate.results import write_json
+from smvae_training.presets import debug
+from smvae_training.run import save_weights, write_arrays
+
+what, path = sys.argv[1], Path(sys.argv[2])
+large = np.random.default_rng(0).random((50, 4096))
+
+
+def job(arguments, prog):
+    if what == "weights":
+        save_weights(SMVAE(debug().model), path)
+    elif what == "arrays":
+        write_arrays(path, {"a": large})
+    elif what == "results":
+        write_json(path, {"a": large.tolist()})
+    elif what == "classifier":
+        network = torch.nn.Linear(512, 512)
+        Classifier(network=network, channels=1, classes=2, accuracy=1.0, seconds=1.0).save(path)
+    else:
+        prepare_once(path, {"set": "x"}, ["a"], lambda: [{"a": large}], 50, progress=False)
+
+
+from smvae_training import cli
+
+cli.Command.load = lambda self: job
+sys.exit(cli.main(["train"]))
+"""
+
+
+@pytest.mark.parametrize("what", ["weights", "arrays", "results", "classifier", "prepared"])
+def test_a_full_disk_is_one_line_that_names_the_path(tmp_path: Path, what: str) -> None:
+    """Of a real one: torch and safetensors raise errors of their own, a memory map ends it all."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = 'mount -t tmpfs -o size=100k tmpfs "$0" && exec "$@"'
+    inside = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(disk)]
+    if shutil.which("unshare") is None or subprocess.run([*inside, "true"], check=False).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    done = subprocess.run(
+        [*inside, sys.executable, "-c", FULL, what, str(disk / "x")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == BAD_INPUT, done.stderr
+    *_, last = done.stderr.splitlines()
+    assert last.startswith(f"smvae train: error: No space left on device: {disk / 'x'}")
+    assert "Traceback" not in done.stderr
 
 
 def prepare(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from smvae_core.files import naming, write_text
 from smvae_training.module import SMVAETraining, TrainingDiverged
 from smvae_training.run import RunPaths
 
@@ -65,7 +66,8 @@ class Checkpoint(Callback):
         last = self._paths.checkpoint
         temporary = last.with_suffix(".tmp")
         try:
-            trainer.save_checkpoint(temporary)
+            with naming(last):
+                trainer.save_checkpoint(temporary)
             if trainer.is_global_zero:
                 if last.exists():
                     os.replace(last, self._paths.previous)
@@ -129,7 +131,7 @@ class MetricsFile(Callback):
         self._since = (time.perf_counter(), trainer.global_step)
         if trainer.is_global_zero:
             rows = [row for row in read_metrics(self._path) if row["step"] <= trainer.global_step]
-            self._path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+            write_text(self._path, "".join(json.dumps(r) + "\n" for r in rows))
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any
@@ -149,7 +151,7 @@ class MetricsFile(Callback):
         """Write one row to the file and to every logger of the trainer."""
         if not trainer.is_global_zero:
             return
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         scalars = {k: v for k, v in row.items() if k != "step"}
         for each in trainer.loggers:

@@ -6,9 +6,9 @@ folder is pickled code.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from smvae_core.errors import ConfigError, SMVAEError
+from smvae_core.files import write_bytes, write_text
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics, constant_channels, measure_statistics
@@ -220,17 +221,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def save_weights(model: SMVAE, path: Path) -> None:
     """Write the weights for sharing, atomically."""
-    temporary = path.with_suffix(".tmp")
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file(tensors, temporary, metadata={"format": "pt"})
-    os.replace(temporary, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_bytes(path, save(tensors, metadata={"format": "pt"}))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
@@ -245,10 +237,9 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = Fa
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{path}: {name} holds Python objects ({array.dtype}), not numbers")
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        (np.savez_compressed if compressed else np.savez)(file, **arrays)
-    os.replace(temporary, path)
+    content = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(content, **arrays)
+    write_bytes(path, content.getbuffer())
 
 
 def split_episodes(config: TrainConfig, episodes: Dataset) -> Split:

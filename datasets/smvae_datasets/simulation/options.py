@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from smvae_core.files import write_text
 from smvae_datasets.simulation.cell import VARIATIONS
 from smvae_datasets.simulation.errors import SettingsMismatch, UnknownSetting
 from smvae_datasets.vision_touch import STEPS_PER_FILE
@@ -114,6 +115,4 @@ def claim_folder(options: SimulateOptions) -> None:
         )
     for remnant in options.out.glob(".sim_s*.part"):  # of a run that was killed
         remnant.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(wanted, indent=2) + "\n")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(wanted, indent=2) + "\n")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.files import write_bytes
 from smvae_core.modality import Modality, subset_name
 from smvae_training.bag_evaluation.moments import Kept
 from smvae_training.bag_evaluation.scores import Array
@@ -102,7 +103,7 @@ def save_picture(path: Path, picture: Picture) -> None:
     """Write an RGB picture as PNG."""
     done, png = cv2.imencode(".png", np.ascontiguousarray(picture[:, :, ::-1]))
     assert done
-    path.write_bytes(png.tobytes())
+    write_bytes(path, png.tobytes())
 
 
 class Video:

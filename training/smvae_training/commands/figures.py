@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from smvae_core.errors import ConfigError
+from smvae_core.files import naming
 from smvae_training.commands.arguments import parse
 from smvae_training.run import Run, RunError
 from smvae_training.threads import use_cores
@@ -103,6 +104,6 @@ def write_figures(run: Run, given: FiguresArguments) -> Iterator[Path]:
         if only and picture.family not in only:
             continue
         path = given.out / f"{picture.name}.png"
-        with stages.stage(picture.name):
+        with stages.stage(picture.name), naming(path):
             picture.draw().savefig(path, dpi=given.dpi, bbox_inches="tight", facecolor="white")
         yield path

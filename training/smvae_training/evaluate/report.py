@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_training.run import write_text
+from smvae_core.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

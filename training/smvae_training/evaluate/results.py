@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from smvae_core.files import write_text
 from smvae_training.hardware import versions
-from smvae_training.run import Run, write_text
+from smvae_training.run import Run
 
 FORMAT = 1
 RESULTS, REPORT = "results.json", "report.html"

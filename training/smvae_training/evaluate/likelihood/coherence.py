@@ -5,6 +5,7 @@ The classifier is small, and trained in about a minute. K samples, N images, C c
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smvae_core.errors import ConfigError
+from smvae_core.files import write_bytes
 from smvae_core.model.distributions import likelihood_mean
 from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.sampling import SamplingConfig, draw, prior_noise
@@ -63,7 +65,9 @@ class Classifier:
         """Write weights and accuracy."""
         about = {"channels": self.channels, "classes": self.classes}
         scores = {"accuracy": self.accuracy, "seconds": self.seconds}
-        torch.save({"weights": self.network.state_dict(), **about, **scores}, path)
+        content = io.BytesIO()
+        torch.save({"weights": self.network.state_dict(), **about, **scores}, content)
+        write_bytes(path, content.getbuffer())
 
     @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> Classifier:

@@ -1,0 +1,42 @@
+"""Files that are written whole or not at all, and errors that name them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file: on a full disk a write names none."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno is not None and err.filename is None:
+            err.filename = str(path)
+        raise
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file atomically: whatever fails, what was there stays, and nothing beside it.
+
+    Libraries give their content as bytes first: what torch, safetensors and HDF5 make of a full
+    disk is no OSError, or ends the process.
+
+    Raises:
+        OSError: Names the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with naming(path):
+            temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, see `write_bytes`."""
+    write_bytes(path, text.encode())
