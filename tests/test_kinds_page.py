@@ -25,7 +25,7 @@ from smvae_core.model.smvae import SMVAE
 from tests.declared import EVERY_KIND
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/kinds.md"
-COLUMNS = ("kind", "raw sample", "messages", "options, with their defaults", "parameters")
+COLUMNS = ("kind", "raw sample", "messages", "predicted as", "options, defaults", "parameters")
 
 
 def table() -> str:
@@ -42,7 +42,9 @@ def columns(kind: Kind, modality: Modality) -> tuple[str, ...]:
     read = f"any that has the fields, such as {types}" if kind.any_message else types
     options = [f"`{f.name}` {shown(f.default)}" for f in dataclasses.fields(kind.options)]
     own = [f"`{parameter.name}`" for parameter in kind.parameters]
-    return f"`{kind.name}`", kind.raw_sample, read, ", ".join(options), ", ".join(own)
+    named = dict.fromkeys(f"`{found.message_type}`" for found in kind.predicted(modality))
+    said = "the declared type" if kind.any_message else ", ".join(named)
+    return f"`{kind.name}`", kind.raw_sample, read, said, ", ".join(options), ", ".join(own)
 
 
 def shown(default: Any) -> str:
