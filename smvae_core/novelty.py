@@ -37,16 +37,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality, subset_name
-from smvae_core.subsets import nearest_subset
+from smvae_core.presence import features
 
 Values = NDArray[np.float64]
 
 #: Default thresholds: one in 100 and one in 1000 held-out samples.
 WARN, ERROR = 2.0, 3.0
-#: Stands for every subset that was not calibrated, where there are too many of them.
-OTHERS = "*"
 #: Shares of held-out samples above the knots of a tail; the last is where extrapolation begins.
 SHARES = (1.0, 0.8, 0.5, 0.3, 0.2, 0.1)
+#: Of a large sample, as of many subsets together, whose upper tenth is no single exponential.
+DEEP_SHARES = (*SHARES, 0.05, 0.02)
 #: No tail falls faster than by a factor e for this step of a statistic (they are logarithms).
 _NARROWEST = 0.05
 #: Below this energy differences count as none: rounding of 8-bit images, millimetres of depth.
@@ -74,14 +74,14 @@ class Tail:
             raise ConfigError(f"novelty: a tail needs finite numbers: {self}")
 
     @classmethod
-    def fit(cls, sample: ArrayLike) -> Tail:
-        """Return the scale of a sample (N,): knots at `SHARES`, slope from the mean excess."""
+    def fit(cls, sample: ArrayLike, shares: Sequence[float] = SHARES) -> Tail:
+        """Return the scale of a sample (N,): knots at `shares`, slope from the mean excess."""
         x = np.asarray(sample, np.float64)
-        values = np.quantile(x, [1.0 - share for share in SHARES])
+        values = np.quantile(x, [1.0 - share for share in shares])
         excess = max(float((x[x >= values[-1]] - values[-1]).mean()), _NARROWEST)
         return cls(
             values=tuple(values.tolist()),
-            surprises=tuple((-np.log10(SHARES) + 0.0).tolist()),
+            surprises=tuple((-np.log10(shares) + 0.0).tolist()),
             slope=1.0 / (excess * np.log(10.0)),
         )
 
@@ -118,6 +118,81 @@ class Tail:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MovedTail:
+    """A tail whose place and width depend on which sensors are present."""
+
+    place: tuple[float, ...]
+    """Weights of `presence.features`."""
+    log_width: tuple[float, ...]
+    """Weights of the first of them."""
+    tail: Tail
+    """Of (value - place) / width."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([*self.place, *self.log_width]).all():
+            raise ConfigError(f"novelty: a moved tail needs finite numbers: {self}")
+
+    def standard(self, present: NDArray[np.bool_], value: ArrayLike) -> Values:
+        """Return (value - place) / width of values (R,), of subsets (R, M) or of one (M,)."""
+        known = features(present)
+        width = np.exp(known[..., : len(self.log_width)] @ np.array(self.log_width))
+        return np.asarray((np.asarray(value, np.float64) - known @ np.array(self.place)) / width)
+
+    def surprise(self, present: NDArray[np.bool_], value: ArrayLike) -> Values:
+        """Return -log10 of the share of held-out samples at or above `value`."""
+        return self.tail.surprise(self.standard(present, value))
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = {"place": list(self.place), "log_width": list(self.log_width)}
+        return {**numbers, "tail": self.tail.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> MovedTail:
+        return cls(
+            place=tuple(data["place"]),
+            log_width=tuple(data["log_width"]),
+            tail=Tail.from_json(data["tail"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnySubset:
+    """The scales of subsets that have none of their own, as functions of the presence vector."""
+
+    names: tuple[str, ...]
+    """Of all sensors, in declared order."""
+    components: Mapping[str, MovedTail]
+    """Of each statistic that depends on the subset, e.g. 'conflict/rgb'."""
+    sizes: tuple[Tail, ...]
+    """Of the largest surprise among a subset's statistics, by its number of sensors, from 1."""
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) != len(self.names):
+            raise ConfigError(
+                f"novelty: {len(self.sizes)} sizes of subsets for {len(self.names)} sensors"
+            )
+
+    def present(self, subset: Sequence[str]) -> NDArray[np.bool_]:
+        """Return the presence vector (M,) of a subset."""
+        return np.array([name in subset for name in self.names])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "names": list(self.names),
+            "components": {k: t.to_json() for k, t in self.components.items()},
+            "sizes": [t.to_json() for t in self.sizes],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AnySubset:
+        return cls(
+            names=tuple(data["names"]),
+            components={k: MovedTail.from_json(t) for k, t in data["components"].items()},
+            sizes=tuple(Tail.from_json(t) for t in data["sizes"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Novelty:
     """What the manifest holds of the score: thresholds, and the calibration behind them."""
 
@@ -128,8 +203,9 @@ class Novelty:
     components: Mapping[str, Tail] = field(default_factory=dict)
     """Tail of each statistic, by `component(subset, name, modality)`."""
     subsets: Mapping[str, Tail] = field(default_factory=dict)
-    """Tail of the largest surprise among a subset's statistics, by subset; `OTHERS` where only some
-    subsets are calibrated, for the surprises that the nearest ones' tails give."""
+    """Tail of the largest surprise among a subset's statistics, by subset."""
+    any_subset: AnySubset | None = None
+    """Of every subset that is not among `subsets`; None: they are not calibrated."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """How calibrated: data, records, trajectories, quantiles."""
 
@@ -144,25 +220,37 @@ class Novelty:
             ConfigError: If the subset or a statistic was not calibrated.
         """
         label = subset_name(tuple(subset))
-        calibrated = self.subsets.get(label) or self.subsets.get(OTHERS)
-        if calibrated is None:
+        tail = self.subsets.get(label)
+        if tail is None and (general := self.any_subset) and set(subset) <= set(general.names):
+            tail = general.sizes[len(subset) - 1]
+        if tail is None:
             raise ConfigError(f"novelty: '{label}' was not calibrated; export the bundle again")
-        tails = {key: self.tail(key) for key in statistics}
-        return calibrated.surprise(largest(tails, statistics))
+        found = self.surprises(subset, statistics)
+        return tail.surprise(np.max(list(found.values()), axis=0))
 
-    def tail(self, key: str) -> Tail:
-        """Return the scale of a component; of a subset not calibrated, that of the nearest.
+    def surprises(
+        self, subset: Sequence[str], statistics: Mapping[str, ArrayLike]
+    ) -> dict[str, Values]:
+        """Return the surprise of each statistic of a subset, by component.
 
         Raises:
-            ConfigError: If there is none.
+            ConfigError: If a statistic was not calibrated.
         """
-        label, _, rest = key.partition("/")
-        if key not in self.components and OTHERS in self.subsets:
-            known = [k.partition("/")[0] for k in self.components if k.endswith(f"/{rest}")]
-            key = f"{nearest_subset(label.split('+'), known)}/{rest}" if known else key
-        if key not in self.components:
-            raise ConfigError(f"novelty: no scale for {key}; export the bundle again")
-        return self.components[key]
+        own = subset_name(tuple(subset)) in self.subsets
+        general = None if own else self.any_subset
+        found, missing = {}, []
+        for key, value in statistics.items():
+            moved = general and general.components.get(key.partition("/")[2])
+            if general and moved:
+                found[key] = moved.surprise(general.present(subset), value)
+            elif key in self.components:
+                found[key] = self.components[key].surprise(value)
+            else:
+                missing.append(key)
+        if missing:
+            said = ", ".join(missing)
+            raise ConfigError(f"novelty: no scale for {said}; export the bundle again")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -170,6 +258,7 @@ class Novelty:
             "error": self.error,
             "components": {k: t.to_json() for k, t in self.components.items()},
             "subsets": {k: t.to_json() for k, t in self.subsets.items()},
+            **({"any_subset": self.any_subset.to_json()} if self.any_subset else {}),
             "calibration": dict(self.calibration),
         }
 
@@ -178,6 +267,8 @@ class Novelty:
         values = dict(data)
         for name in ("components", "subsets"):
             values[name] = {k: Tail.from_json(t) for k, t in values[name].items()}
+        if values.get("any_subset"):
+            values["any_subset"] = AnySubset.from_json(values["any_subset"])
         return cls(**values)
 
 

@@ -91,7 +91,8 @@ class NoveltyScorer:
         decoded = {n: self._networks.decode(n, posterior.mean) for n in ordered}
         statistics, nll = self._statistics(ordered, posterior.mean, decoded)
         score = float(calibrated.score(ordered, statistics))
-        surprises = {k: float(calibrated.tail(k).surprise(v)) for k, v in statistics.items()}
+        found = calibrated.surprises(ordered, statistics)
+        surprises = {key: float(value) for key, value in found.items()}
         return NoveltyReport(score=score, surprises=surprises, nll=nll, decoded=decoded)
 
     def _statistics(

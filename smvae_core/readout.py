@@ -1,8 +1,8 @@
 """A linear readout of the latent: what a data set's targets were. numpy alone.
 
 One map per target and subset, fitted to the latents of that subset: a map fitted to the latents of
-all sensors missed by more than twice as much when there was only force. Z latent, K numbers of a
-target.
+all sensors missed by more than twice as much when there was only force. Of many sensors one
+`PresenceMap` per target. Z latent, K numbers of a target.
 
     continuous: value = W mean + b       std^2 = W^2 variance + residual^2
     binary:     value = 1 / (1 + exp(-(W mean + b)))
@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from smvae_core.errors import ConfigError
 from smvae_core.files import write_bytes
 from smvae_core.modality import subset_name
-from smvae_core.subsets import FEW_SENSORS, nearest_subset
+from smvae_core.presence import features
 
 #: Name of the file in a run and in a bundle.
 READOUT = "readout.json"
@@ -65,6 +65,8 @@ class LinearMap:
     """(K,), NaN where the data could not tell."""
     residual: Array
     """(K,) root mean squared error on held-out records; not read of a binary target."""
+    propagates: bool = True
+    """Whether the latent's variance adds to the residual's; else the residual is all of it."""
 
     def __post_init__(self) -> None:
         shapes = (self.weights.shape, self.bias.shape, self.residual.shape)
@@ -93,21 +95,64 @@ class LinearMap:
         if binary:
             probability = 0.5 * (1.0 + np.tanh(0.5 * value))
             return Estimate(value=probability, std=np.full(len(value), np.nan))
-        return Estimate(
-            value=value,
-            std=np.sqrt(np.square(self.weights) @ spread + np.square(self.residual)),
-        )
+        propagated = np.square(self.weights) @ spread if self.propagates else 0.0
+        return Estimate(value=value, std=np.sqrt(propagated + np.square(self.residual)))
 
     def to_json(self) -> dict[str, Any]:
-        values = {k: np.asarray(v).tolist() for k, v in vars(self).items()}
+        arrays = ("weights", "bias", "residual")
+        values = {k: np.asarray(getattr(self, k)).tolist() for k in arrays}
         values["bias"] = [None if math.isnan(b) else b for b in values["bias"]]  # JSON has no NaN
         return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LinearMap:
         bias = [math.nan if b is None else b for b in values["bias"]]
-        arrays = {**values, "bias": bias}
-        return cls(**{k: np.asarray(v, np.float64) for k, v in arrays.items()})
+        weights, residual = (np.asarray(values[k], np.float64) for k in ("weights", "residual"))
+        return cls(weights=weights, bias=np.asarray(bias, np.float64), residual=residual)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresenceMap:
+    """The readout of one target from the latents of any subset: linear maps, linear in features.
+
+    Where there are too many subsets to fit each one. F features of the presence vector, see
+    `presence.features`. The latent's variance is not propagated: of dimensions that carry nothing
+    it is large and so are their weights, and 90 % intervals would hold 99 %.
+    """
+
+    weights: Array
+    """(F, K, Z)."""
+    bias: Array
+    """(F, K)."""
+    log_residual: Array
+    """(F, K)."""
+
+    def __post_init__(self) -> None:
+        shapes = (self.weights.shape, self.bias.shape, self.log_residual.shape)
+        if self.weights.ndim != 3 or not shapes[1] == shapes[2] == shapes[0][:2]:
+            raise ConfigError(
+                "readout: expected weights (F, K, Z), bias and log residual (F, K), "
+                f"got {', '.join(map(str, shapes))}"
+            )
+        if not all(np.isfinite(array).all() for array in vars(self).values()):
+            raise ConfigError("readout: expected finite numbers, got NaN or infinity")
+
+    def of(self, present: NDArray[np.bool_]) -> LinearMap:
+        """Return the map of one subset (M,)."""
+        known = features(present)
+        return LinearMap(
+            weights=np.einsum("f,fkz->kz", known, self.weights),
+            bias=known @ self.bias,
+            residual=np.exp(known @ self.log_residual),
+            propagates=False,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {k: np.asarray(v).tolist() for k, v in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PresenceMap:
+        return cls(**{k: np.asarray(v, np.float64) for k, v in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +162,10 @@ class Readout:
     targets: Mapping[str, Quantity]
     subsets: Mapping[str, Mapping[str, LinearMap]]
     """By subset, e.g. 'rgb+force', then by target."""
+    names: tuple[str, ...] = ()
+    """Of all sensors, in declared order; what `any_subset` is a function of."""
+    any_subset: Mapping[str, PresenceMap] = field(default_factory=dict)
+    """By target: of every subset that is not among `subsets`; empty: they have no readout."""
     weights: str = ""
     """SHA-256 of the weights whose latents these are; a run and its bundles share it."""
     scores: Mapping[str, Any] = field(default_factory=dict)
@@ -129,8 +178,6 @@ class Readout:
     ) -> dict[str, Estimate]:
         """Return what the latent of `subset` says of each target; names in the model's order.
 
-        Of more sensors than have all their subsets fitted, the nearest subset's map is taken.
-
         Args:
             subset: Modalities that were fused.
             mean: (Z,) posterior mean.
@@ -139,15 +186,18 @@ class Readout:
         Raises:
             ConfigError: If there is no readout of that subset, or the latent has another size.
         """
-        label = subset_name(tuple(subset))
-        sensors = {name for known in self.subsets for name in known.split("+")}
-        if label not in self.subsets and len(sensors) > FEW_SENSORS and sensors >= set(subset):
-            label = nearest_subset(subset, self.subsets)
-        if label not in self.subsets:
-            raise ConfigError(f"readout: none for '{label}', have {', '.join(self.subsets)}")
+        label, found = subset_name(tuple(subset)), dict[str, LinearMap]()
+        if label in self.subsets:
+            found = dict(self.subsets[label])
+        elif self.any_subset and subset and set(subset) <= set(self.names):
+            present = np.array([name in subset for name in self.names])
+            found = {name: general.of(present) for name, general in self.any_subset.items()}
+        else:
+            have = ", ".join(self.subsets) or f"any of {', '.join(self.names)}"
+            raise ConfigError(f"readout: none for '{label}', have {have}")
         return {
-            name: found.apply(mean, variance, binary=self.targets[name].binary)
-            for name, found in self.subsets[label].items()
+            name: linear.apply(mean, variance, binary=self.targets[name].binary)
+            for name, linear in found.items()
         }
 
     def write(self, path: Path) -> None:
@@ -166,6 +216,8 @@ class Readout:
                 label: {name: found.to_json() for name, found in maps.items()}
                 for label, maps in self.subsets.items()
             },
+            "names": list(self.names),
+            "any_subset": {name: found.to_json() for name, found in self.any_subset.items()},
         }
         return f"{json.dumps(data, indent=1)}\n".encode()
 
@@ -204,6 +256,8 @@ class Readout:
                     label: {name: LinearMap.from_json(maps[name]) for name in quantities}
                     for label, maps in data["subsets"].items()
                 },
+                names=tuple(data["names"]),
+                any_subset={k: PresenceMap.from_json(v) for k, v in data["any_subset"].items()},
                 weights=data["weights"],
                 scores=data["scores"],
                 fitted=data["fitted"],
@@ -233,4 +287,5 @@ def _of_format_1(data: Mapping[str, Any]) -> dict[str, Any]:
         "offset": {"unit": "m", "binary": False, "fields": ["x", "y", "z"]},
         "contact": {"unit": "1", "binary": True, "fields": []},
     }
-    return {**data, "targets": targets, "subsets": {k: maps(v) for k, v in data["subsets"].items()}}
+    subsets = {label: maps(values) for label, values in data["subsets"].items()}
+    return {**data, "targets": targets, "subsets": subsets, "names": [], "any_subset": {}}

@@ -5,7 +5,6 @@ M sensors have 2^M - 1 subsets. Warm-up, parity, novelty, readout and evaluation
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from random import Random
 
 from smvae_core.modality import all_subsets
@@ -16,36 +15,25 @@ FEW_SENSORS, MOST_SUBSETS = 6, 64
 LEAST_DRAWN = 16
 
 
-def evaluated_subsets(names: tuple[str, ...], seed: int = 0) -> list[tuple[str, ...]]:
+def evaluated_subsets(
+    names: tuple[str, ...], seed: int = 0, most: int = MOST_SUBSETS
+) -> list[tuple[str, ...]]:
     """Return the subsets to run, smallest first, each in declared order.
 
     All of them up to six sensors. Beyond: each sensor alone, all but each one, all, and further
-    ones drawn without replacement, uniform in their size and then in their members, up to 64.
+    ones drawn without replacement, uniform in their size and then in their members, up to `most`.
 
     Args:
         names: Of all sensors, in declared order.
         seed: Of the draws; the same names and seed give the same subsets.
+        most: Number of subsets, but never fewer drawn ones than LEAST_DRAWN.
     """
     if len(names) <= FEW_SENSORS:
         return all_subsets(names)
     rest = [tuple(n for n in names if n != name) for name in names]
     found = dict.fromkeys([*((name,) for name in names), *rest, names])
-    random, total = Random(seed), max(MOST_SUBSETS, len(found) + LEAST_DRAWN)
+    random, total = Random(seed), max(most, len(found) + LEAST_DRAWN)
     while len(found) < total:
         chosen = random.sample(range(len(names)), random.randint(2, len(names) - 2))
         found[tuple(names[i] for i in sorted(chosen))] = None
     return sorted(found, key=lambda s: (len(s), [names.index(name) for name in s]))
-
-
-def nearest_subset(subset: Collection[str], known: Iterable[str]) -> str:
-    """Return the name of the known subset that differs from `subset` in the fewest sensors.
-
-    What was fitted to it stands in for what was not fitted to `subset`. Of equally near ones the
-    first counts.
-
-    Args:
-        subset: Names of sensors.
-        known: Names of subsets, see `subset_name`; at least one.
-    """
-    wanted = set(subset)
-    return min(known, key=lambda name: len(wanted ^ set(name.split("+"))))

@@ -5,13 +5,18 @@ B batch, M modality. Nothing here keeps a state, so a resumed run draws what the
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import EmptySubset
+from smvae_core.subsets import evaluated_subsets
 
 #: Streams of random numbers of one run; each use has its own, so that adding one moves no other.
-SUBSET_STREAM, SHUFFLE_STREAM, NOISE_STREAM, PIXEL_STREAM = 1, 2, 3, 4
+SUBSET_STREAM, SHUFFLE_STREAM, NOISE_STREAM, PIXEL_STREAM, ROW_STREAM = 1, 2, 3, 4, 5
+#: Subsets from which functions of the presence vector are fitted; never more than half of all.
+MOST_FITTED = 512
 
 
 def generator(seed: int, stream: int, *keys: int) -> np.random.Generator:
@@ -49,3 +54,36 @@ def draw_subsets(
     code = 1 + np.minimum(np.floor(uniform * choices), choices - 1).astype(np.int64)
     bit = np.cumsum(recorded, axis=1) - 1  # which bit of the code belongs to this modality
     return recorded & ((code[:, None] >> np.maximum(bit, 0)) & 1).astype(bool)
+
+
+class Rows(NamedTuple):
+    """R pairs of a record and a subset of what it holds."""
+
+    record: NDArray[np.int64]
+    """(R,)."""
+    present: NDArray[np.bool_]
+    """(R, M) subset."""
+
+
+def fitted_subsets(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the subsets from which functions of the presence vector are fitted."""
+    return evaluated_subsets(names, most=min(MOST_FITTED, 2 ** (len(names) - 1)))
+
+
+def subset_rows(recorded: NDArray[np.bool_], names: tuple[str, ...], count: int, seed: int) -> Rows:
+    """Return about `count` pairs, as many of each of the `fitted_subsets`, records at random.
+
+    Args:
+        recorded: (N, M) True where the record holds the modality; of a subset what it holds counts.
+        names: Of the M modalities.
+        count: Number of pairs, less those of which nothing was recorded.
+        seed: Of the draws.
+    """
+    subsets = fitted_subsets(names)
+    each = min(len(recorded), max(1, count // len(subsets)))
+    rng = generator(seed, ROW_STREAM)
+    record = np.concatenate([rng.permutation(len(recorded))[:each] for _ in subsets])
+    present = np.repeat(np.array([[n in s for n in names] for s in subsets]), each, axis=0)
+    present = present & recorded[record]
+    some = present.any(axis=1)
+    return Rows(record[some], present[some])

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from smvae_core.modality import find
@@ -58,9 +59,15 @@ class Predictor:
         held = self.holding(subset)
         if held.all():
             return self.model.posterior(self.embeddings, present.expand(self.count, -1))
-        found = self.model.posterior(self.embeddings[held], present.expand(int(held.sum()), -1))
+        rows = held.nonzero().squeeze(1) if held.any() else torch.zeros(1, dtype=torch.int64)
+        found = self.model.posterior(self.embeddings[rows], present.expand(len(rows), -1))
         shear = None if found.shear is None else _put(found.shear, held)
         return Posterior(_put(found.mean, held), _put(found.log_var, held), shear)
+
+    @torch.inference_mode()
+    def posterior_of_rows(self, index: NDArray[np.int64], present: NDArray[np.bool_]) -> Posterior:
+        """Return q(z given x_S) of the records `index` (R,), each of its own subset (R, M)."""
+        return self.model.posterior(self.embeddings[index], torch.from_numpy(present))
 
     @torch.inference_mode()
     def reconstruct(self, name: str, z: Tensor) -> Array:
@@ -91,5 +98,5 @@ class Predictor:
 def _put(values: Tensor, rows: Tensor) -> Tensor:
     """Return (N, ...) with the values where `rows` (N,) is True, NaN elsewhere."""
     full = values.new_full((len(rows), *values.shape[1:]), torch.nan)
-    full[rows] = values
+    full[rows] = values[: int(rows.sum())]
     return full

@@ -16,6 +16,7 @@ from sklearn.metrics import f1_score, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from smvae_core.readout import LinearMap
 from smvae_datasets.dataset import Target
 from smvae_training.evaluate.records import Array
 
@@ -75,6 +76,14 @@ def fit(name: str, target: Target, z: Array) -> tuple[Map, Map]:
     ]
     parts = [_linear(model) for model in models]
     return np.concatenate([w for w, _ in parts]), np.concatenate([b for _, b in parts])
+
+
+def scored(name: str, target: Target, linear: LinearMap, z: Array) -> dict[str, Any]:
+    """Return the scores of a map that is already fitted; why there are none instead."""
+    try:
+        return score(name, target, predict(z, linear.weights, linear.bias), z)
+    except NoProbe as err:
+        return {"missing": str(err)}
 
 
 def _linear(model: Any) -> tuple[Map, Map]:

@@ -1,0 +1,135 @@
+"""What it costs to train on records with 30 % of their sensors missing at random.
+
+    python -m benchmarks.missing_records EPISODES
+
+Per seed two models of equal settings and steps: one trained on complete records, one on the same
+with holes. Both are scored on complete held-out records: squared error of RGB and depth, over all
+subsets, as a ratio paired by trajectory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from smvae_core.modality import all_subsets, subset_name
+from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_training.config import TrainConfig
+from smvae_training.evaluate.measures import squared_error
+from smvae_training.evaluate.predict import Predictor
+from smvae_training.evaluate.records import Records
+from smvae_training.presets import preset
+from smvae_training.run import RunPaths, load_run, split_episodes, write_text
+from smvae_training.subsets import generator
+from smvae_training.trainer import train_on
+
+RESULTS = Path(__file__).parent / "results" / "missing_records.json"
+#: Stream of random numbers of this benchmark, see `smvae_training.subsets`.
+MISSING_STREAM = 101
+SHARE, LIMIT, MAX_RECORDS = 0.3, 1.05, 800
+
+
+def with_holes(data: PreparedEpisodes, share: float, seed: int) -> PreparedEpisodes:
+    """Return the records without a share of their sensors, drawn at random, one at least left."""
+    rng = generator(seed, MISSING_STREAM)
+    recorded = rng.random(data.recorded.shape) >= share
+    empty = np.flatnonzero(~recorded.any(axis=1))
+    recorded[empty, rng.integers(0, recorded.shape[1], len(empty))] = True
+    return replace(data, recorded=recorded)
+
+
+def errors(
+    run: Path, data: PreparedEpisodes, held_out: NDArray[np.int64]
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Return image -> subset -> mean squared error (T,) of each held-out trajectory."""
+    loaded = load_run(run)
+    records = Records.of(data, held_out, MAX_RECORDS)
+    predictor = Predictor(loaded.model, loaded.statistics, records)
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for modality in loaded.model_config.modalities:
+        if not modality.is_image:
+            continue
+        truth = records.truth(modality)
+        for subset in all_subsets(loaded.model.names):
+            drawn = predictor.reconstruct(modality.name, predictor.posterior(subset).mean)
+            (error,) = squared_error(modality, truth, drawn)
+            means = [np.nanmean(error[records.group == g]) for g in np.unique(records.group)]
+            found.setdefault(modality.name, {})[subset_name(subset)] = np.array(means)
+    return found
+
+
+def compare(config: TrainConfig, data: PreparedEpisodes, seeds: Sequence[int]) -> dict[str, Any]:
+    """Return the error after training with holes over that without, per image, over all seeds."""
+    ratios: dict[str, list[NDArray[np.float64]]] = {}
+    by_subset: dict[str, dict[str, list[float]]] = {}
+    for seed in seeds:
+        settings = replace(config, seed=seed)
+        held_out = split_episodes(settings, data).held_out
+        with tempfile.TemporaryDirectory() as folder:
+            scored = []
+            for name, records in (("full", data), ("holes", with_holes(data, SHARE, seed))):
+                run = train_on(settings, records, RunPaths(Path(folder) / name), None, "benchmark")
+                scored.append(errors(run, data, held_out))
+        full, holes = scored
+        for image, subsets in full.items():
+            mean = [np.mean(list(found[image].values()), axis=0) for found in (holes, full)]
+            ratios.setdefault(image, []).append(mean[0] / mean[1])
+            for subset, error in subsets.items():
+                ratio = float((holes[image][subset] / error).mean())
+                by_subset.setdefault(image, {}).setdefault(subset, []).append(ratio)
+    return {
+        "share_missing": SHARE,
+        "steps": config.max_steps,
+        "seeds": list(seeds),
+        "records": len(data),
+        "limit": LIMIT,
+        "ratio": {image: _summary(found) for image, found in ratios.items()},
+        "ratio_by_subset": {
+            image: {subset: float(np.mean(values)) for subset, values in found.items()}
+            for image, found in by_subset.items()
+        },
+    }
+
+
+def _summary(found: list[NDArray[np.float64]]) -> dict[str, float]:
+    """Return the mean over seeds and trajectories, with standard errors over each."""
+    table = np.stack(found)  # (seeds, trajectories)
+    count = table.shape[1]
+    return {
+        "mean": float(table.mean()),
+        "standard_error_of_trajectories": float(table.mean(0).std(ddof=1) / math.sqrt(count)),
+        "standard_error_of_seeds": float(table.mean(1).std(ddof=1) / math.sqrt(len(table)))
+        if len(table) > 1
+        else math.nan,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of episodes")
+    parser.add_argument("--preset", default="demo", help="settings of the model")
+    parser.add_argument("--steps", type=int, default=1500, help="training steps of each model")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file to write")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    config = preset(arguments.preset)
+    config = replace(config, max_steps=arguments.steps, log=replace(config.log, tensorboard=False))
+    data = prepare_episodes(arguments.data, config.model.modalities, action=config.data.action)
+    results = compare(config, data, arguments.seeds)
+    write_text(arguments.out, json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results["ratio"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
