@@ -221,7 +221,7 @@ def test_a_file_is_in_place_only_once_it_is_whole(episode, fields, monkeypatch):
         assert episode.read_bytes() == before
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("smvae_datasets.vision_touch.os.replace", stop)
+    monkeypatch.setattr("smvae_core.files.os.replace", stop)
     with pytest.raises(KeyboardInterrupt):
         write_file(episode, fields)
     assert episode.read_bytes() == before
