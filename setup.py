@@ -26,12 +26,12 @@ TRAIN = [
     "jaxtyping>=0.2.34",  # shapes in signatures (checked in tests only)
 ]
 SIM = [
-    "mujoco>=3.2",  # physics and rendering of the simulated robot
+    "mujoco>=3.3.6",  # physics and rendering of the simulated robot (a body without mass)
     "h5py>=3.10",  # the episodes it writes
     "rich>=13",  # progress bars
 ]
 BAGS = [
-    "rosbags>=0.11",  # message types and the writer of rosbag2, without ROS
+    "rosbags>=0.11.2",  # message types and the writer of rosbag2 (QoS in MCAP), without ROS
     "mcap>=1.6",  # reads MCAP of any writer (rosbags refuses foreign channels and disorder)
     "zstandard>=0.20",  # compressed messages and files of bags (mcap needs it anyway)
 ]

@@ -184,6 +184,7 @@ class Sessions:
             where = f"{file} cannot be loaded on {', '.join(chain)}"
             raise BundleError(self._bundle.path, f"{where}: {err}") from err
         # It would keep the graph as long as the session, to start anew on the CPU: never here.
+        session.disable_fallback()  # what older ones heed, in the place of enable_fallback
         session._model_bytes = None
         used = session.get_providers()
         if any(name not in used for name in chain):

@@ -64,6 +64,9 @@ class Session:
             got = []
         self._providers = [*dict.fromkeys((*got, CPU))]
 
+    def disable_fallback(self) -> None:
+        self._fallback = 0
+
     def get_providers(self) -> list[str]:
         return self._providers
 

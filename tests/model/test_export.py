@@ -152,6 +152,10 @@ def test_onnxruntime_itself_starts_no_failed_run_anew(exported, allowed):
 
 
 def test_onnxruntime_says_where_every_node_runs(exported):
+    version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+    if version < (1, 24):  # cannot tell, so nothing is said
+        assert Runtime(exported[1]).nodes == {}
+        return
     runtime = Runtime(exported[1])
     before = runtime.nodes
     assert set(before) == {"CPUExecutionProvider"}
