@@ -7,11 +7,11 @@ from setuptools import find_packages, setup
 BASE = [
     "numpy>=1.26",  # arrays at every border
     "opencv-python>=4.8",  # resize, colour conversion, optical flow
-    "rosbags-image>=0.9",  # decodes ROS images where cv_bridge does not work
+    "rosbags-image>=0.9.2",  # decodes ROS images where cv_bridge does not work
 ]
 TRAIN = [
     "torch>=2.4",  # the model
-    "pytorch-lightning>=2.4",  # training loop, checkpoints, devices, DDP
+    "pytorch-lightning>=2.6",  # training loop, checkpoints, devices, DDP
     "torchmetrics>=1.4",  # PSNR and SSIM (Lightning needs it anyway)
     "h5py>=3.10",  # Vision&Touch episodes
     "safetensors>=0.4",  # weights to share, without pickle
