@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 BASE = [
     "numpy>=1.26",  # arrays at every border
     "opencv-python>=4.8",  # resize, colour conversion, optical flow
-    "rosbags-image>=0.9.2",  # decodes ROS images where cv_bridge does not work
+    "rosbags-image>=0.10.2",  # decodes ROS images where cv_bridge does not work
 ]
 TRAIN = [
     "torch>=2.4",  # the model

@@ -185,7 +185,7 @@ def decoder() -> tuple[str, Decoder, str]:
     if missing := set(CONVERSIONS) - set(table):
         raise ConfigError(
             f"no image decoder here reads {', '.join(sorted(e for e, _ in missing))}; "
-            "pip install 'rosbags-image>=0.9'"
+            "pip install 'rosbags-image>=0.10.2'"
         )
     name = ", ".join(names)
     return name, lambda image, wanted: table[image.encoding, wanted](image, wanted), note
