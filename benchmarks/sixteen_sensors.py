@@ -204,7 +204,7 @@ def measure(folder: Path, side: int, count: int, scored: int, steps: int) -> dic
         "sensors": {m.name: list(m.shape) for m in modalities},
         "subsets": len(evaluated_subsets(run.model.names)),
         "records": {
-            "calibrated": bundle.manifest.novelty.calibration["records"],  # type: ignore[union-attr]
+            "calibrated": bundle.manifest.novelty.calibration["records"],
             "scored": found["data"]["scored_records"],
             "likelihoods": found["data"]["likelihood_records"],
         },
