@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -117,10 +117,10 @@ class _Statistics:
             error, apart = np.full((2, len(rows.record)), np.nan)
             error[at] = self._error(name, rows.record[at], posterior.mean[at])
             at = np.flatnonzero(rows.present[:, column] & (rows.present.sum(axis=1) > 1))
-            alone = np.zeros((len(at), len(self.names)), bool)
-            alone[:, column] = True
-            of = partial(self._predictor.posterior_of_rows, rows.record[at])
-            apart[at] = _apart(of(alone), of(rows.present[at] & ~alone))
+            alone = np.arange(len(self.names)) == column
+            record = rows.record[at]
+            rest = self._predictor.posterior_of_rows(record, rows.present[at] & ~alone)
+            apart[at] = _apart(_at(self._posterior((name,)), record), rest)
             found |= {f"reconstruction/{name}": error, f"conflict/{name}": apart}
         return found
 
@@ -138,6 +138,12 @@ class _Statistics:
             parts = [model.reconstruct(z, [name])[name].numpy() for z in mean.split(CHUNK)]
         x = self._predictor.inputs[name].numpy()[rows]
         return reconstruction(model.modality(name), x, np.concatenate(parts))
+
+
+def _at(posterior: Posterior, index: NDArray[np.int64]) -> Posterior:
+    """Return the posterior of some records."""
+    shear = None if posterior.shear is None else posterior.shear[index]
+    return Posterior(posterior.mean[index], posterior.log_var[index], shear)
 
 
 def _apart(alone: Posterior, rest: Posterior) -> Values:
