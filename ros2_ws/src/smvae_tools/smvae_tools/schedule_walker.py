@@ -24,9 +24,10 @@ from smvae_core.errors import SMVAEError
 
 MARKS_TOPIC = "/demo/schedule"
 #: Regular expression of what a recorder need not hear: ROS's own topics, what only people look at,
-#: and camera_info and events, which may never come.
+#: what is predicted of sensors without images, and camera_info and events, which may never come.
 _UNRECORDED = re.compile(
     r"/rosout|/parameter_events|.*/(camera_info|[^/]*_event|color/image|debug/.*)"
+    r"|.*/predicted/[^/]+"
 )
 Lookup = Callable[[str, str], list[tuple[str, list[str]]]]
 

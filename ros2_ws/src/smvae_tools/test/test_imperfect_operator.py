@@ -63,7 +63,8 @@ def test_a_truth_that_says_nothing_makes_no_command_and_ends_nothing(
 @pytest.mark.parametrize("value", ["-0.1", ".nan", ".inf"])
 def test_an_error_that_is_no_length_is_refused(domain: int, tmp_path: Path, value: str) -> None:
     program = Program(
-        "imperfect_operator", domain, tmp_path / "log", "--ros-args", "-p", f"error_m:={value}"
+        "smvae_tools.imperfect_operator",
+        *(domain, tmp_path / "log", "--ros-args", "-p", f"error_m:={value}"),
     )
     try:
         assert program.process.wait(60) == 1
