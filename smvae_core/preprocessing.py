@@ -121,7 +121,10 @@ def normalise(
     if statistics.force_scaling == "tanh":
         return np.tanh(x)
     found = affine(modality, statistics)
-    return x if found is None else (x - found[0]) / found[1]
+    if found is None:
+        return x
+    offset, scale = found
+    return (x - offset if offset.any() else x) / scale  # nothing is subtracted from levels
 
 
 def restore(
