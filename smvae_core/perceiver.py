@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import refusing
 from smvae_core.fusion.rules import Observation
-from smvae_core.fusion.source import REFUSALS, Refusal, Source
+from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.runtime import Posterior, Runtime
 
 
@@ -50,8 +50,8 @@ class Perceiver:
         Args:
             runtime: Used by nobody else meanwhile.
             rejected: Called with modality and text when a message turns out to be bad.
-            judged: Called with modality and what is odd about each new sample, '' = nothing; None =
-                nobody is told.
+            judged: Called with modality and what is odd about each new sample that is used, '' =
+                nothing; None = nobody is told. Of a refused one the rejection says it.
         """
         self._runtime = runtime
         self._rejected, self._judged = rejected, judged
@@ -82,10 +82,10 @@ class Perceiver:
             observe: Gives the observation at a reference time [ns] without those.
         """
         while bad := self._embed(epoch, observation):
-            for name, err in bad.items():
-                drop(name, observation.status[name].stamp_ns, err.reason, str(err))
+            for name, (reason, text) in bad.items():
+                drop(name, observation.status[name].stamp_ns, reason, text)
                 if self._rejected is not None:
-                    self._rejected(name, str(err))
+                    self._rejected(name, text)
             observation = observe(observation.reference_ns)
         if not observation.samples:
             return None
@@ -105,27 +105,30 @@ class Perceiver:
             return window
         return self._sources[name].read(modality, value)
 
-    def _embed(self, epoch: int, observation: Observation) -> dict[str, Refusal]:
-        """Embed the fused samples that are new; return the error of each that is bad."""
-        bad: dict[str, Refusal] = {}
+    def _embed(self, epoch: int, observation: Observation) -> dict[str, tuple[str, str]]:
+        """Embed the fused samples that are new; return reason and text of each that is bad."""
+        bad: dict[str, tuple[str, str]] = {}
         for name, value in observation.samples.items():
             key = (epoch, observation.status[name].stamp_ns, self._sources.get(name))
             if self._embedded.get(name) == key:
                 continue
             self._embedded.pop(name, None)
+            odd = ""
             try:
-                self._embed_one(name, value)
+                sample = self.sample(name, value)
+                odd = self._odd(name, sample)
+                self._runtime.observe(name, sample)
             except REFUSALS as err:
-                bad[name] = err
+                bad[name] = err.reason, f"{err}; {odd}" if odd else str(err)
             else:
                 self._embedded[name] = key
+                if self._judged is not None:
+                    self._judged(name, odd)
         return bad
 
-    def _embed_one(self, name: str, value: Any) -> None:
-        """Embed one sample and say what is odd about it; raises one of REFUSALS."""
-        sample = self.sample(name, value)
-        if self._judged is not None:
-            with refusing(name):
-                odd = self._runtime.modality(name).plausibility(sample)
-            self._judged(name, odd)  # of a refused sample too: it may say why
-        self._runtime.observe(name, sample)
+    def _odd(self, name: str, sample: NDArray[Any]) -> str:
+        """Return what is odd about a sample, '' = nothing, or nobody asks."""
+        if self._judged is None:
+            return ""
+        with refusing(name):
+            return self._runtime.modality(name).plausibility(sample)

@@ -142,6 +142,23 @@ def test_what_is_odd_is_told_of_every_new_sample(runtime: Runtime) -> None:
     assert told == [("rgb", ""), ("rgb", "every value of every pixel is 0")]
 
 
+def test_what_is_odd_about_a_refused_sample_is_in_its_rejection(runtime: Runtime) -> None:
+    """Else diagnostics count it as used, and say only that no pixel is in range."""
+    judged: list[tuple[str, str]] = []
+    rejected: list[tuple[str, str]] = []
+    desk = Desk(
+        runtime,
+        judged=lambda n, t: judged.append((n, t)),
+        rejected=lambda n, t: rejected.append((n, t)),
+    )
+    assert desk.see(depth=np.full((128, 128), 900.0, np.float32)) is None
+    assert judged == []
+    [(name, text)] = rejected
+    assert name == "depth"
+    assert text.startswith("depth: empty: expected a pixel between")
+    assert text.endswith("; median depth 900 m looks like millimetres: set depth_scale to 0.001")
+
+
 def test_a_posterior_that_is_no_number_says_so(runtime: Runtime) -> None:
     desk = Desk(runtime)
     huge = np.full(4, 1e38, np.float32)

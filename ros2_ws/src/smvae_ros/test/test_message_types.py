@@ -191,11 +191,12 @@ def test_depth_in_another_unit_is_reported_and_refused_where_nothing_is_left(
         entries = [s for m in diagnostics for s in m.status if s.name == "smvae: modality depth"]
         return [s for s in entries if "millimetres" in s.message]
 
-    assert client.until(reported, 30.0)[0].level == DiagnosticStatus.WARN
+    level = DiagnosticStatus.WARN if share < 1.0 else DiagnosticStatus.ERROR
+    assert client.until(reported, 30.0)[-1].level == level
     assert bool([m for m in client.latents if fused(m) == ("depth",)]) == (share < 1.0)
     log = process.log.read_text()
-    assert "depth: median depth" in log
-    refused = "depth: empty: expected a pixel between 1e-07 and 2 m"
+    assert ("depth: median depth" in log) == (share < 1.0)
+    refused = "message rejected: depth: empty: expected a pixel between 1e-07 and 2 m"
     assert (refused in log) == (share == 1.0)
 
 
