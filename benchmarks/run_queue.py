@@ -25,7 +25,7 @@ from benchmarks.job import Job
 from benchmarks.variants import METHODS
 from smvae_core.errors import SMVAEError
 from smvae_training.cli import configure_logging, quiet_lightning
-from smvae_training.threads import use_cores, wait_passively
+from smvae_training.threads import use_cores, wait_briefly
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +149,6 @@ def run_all(todo: list[Job]) -> int:
 
 
 if __name__ == "__main__":
-    if wait_passively():  # what was loaded with torch has read the environment already
+    if wait_briefly():  # what was loaded with torch has read the environment already
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.run_queue", *sys.argv[1:]])
     sys.exit(main())

@@ -14,12 +14,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from smvae_core.files import naming, write_text
 from smvae_training.module import SMVAETraining, TrainingDiverged
 from smvae_training.run import RunPaths
+from smvae_training.threads import CoreShare
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +116,20 @@ class StopOnInterrupt(Callback):
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
+
+
+class ShareCores(Callback):
+    """Use the cores that other processes leave, as they come and go."""
+
+    def on_train_start(self, *_: Any) -> None:
+        self._threads = torch.get_num_threads()
+        self._share = CoreShare(self._threads)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._share.look()
+
+    def on_train_end(self, *_: Any) -> None:
+        torch.set_num_threads(self._threads)
 
 
 class MetricsFile(Callback):

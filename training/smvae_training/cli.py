@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
-from smvae_training.threads import wait_passively
+from smvae_training.threads import wait_briefly
 
 #: Exit statuses: bad input, and stopped by Ctrl-C as shells report it.
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0 if arguments else BAD_INPUT
     name, *rest = arguments
     configure_logging(verbose)
-    wait_passively()
+    wait_briefly()
     prog = f"smvae {name}"
     try:
         if name not in COMMANDS:

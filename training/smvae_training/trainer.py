@@ -21,7 +21,13 @@ from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.sources import prepare_source
 from smvae_datasets.splits import Split
-from smvae_training.callbacks import Checkpoint, MetricsFile, StepBar, StopOnInterrupt
+from smvae_training.callbacks import (
+    Checkpoint,
+    MetricsFile,
+    ShareCores,
+    StepBar,
+    StopOnInterrupt,
+)
 from smvae_training.config import TrainConfig
 from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
 from smvae_training.hardware import Hardware, choose_hardware, launcher
@@ -235,7 +241,7 @@ class _Session:
         log = self.config.log
         metrics = MetricsFile(self.paths.metrics, log.every)
         # Lightning keeps the order but for its own checkpoint class: what is saved comes last.
-        callbacks = [metrics, StepBar(log.every), *callbacks]
+        callbacks = [ShareCores(), metrics, StepBar(log.every), *callbacks]
         if log.validate_every:
             callbacks.append(QuickElbo(episodes, parts.validation, self.config, metrics))
         callbacks.append(Checkpoint(self.paths, log.checkpoint_every, self.saved))

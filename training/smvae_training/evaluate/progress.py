@@ -14,11 +14,12 @@ from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
 from smvae_core.modality import Modality
 from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.mixture import Mixture
+from smvae_training.threads import CoreShare
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Stages:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._share = CoreShare(get_num_threads())
 
     @contextmanager
     def stage(self, name: str, total: int = 0) -> Iterator[Advance]:
@@ -50,7 +52,12 @@ class Stages:
         )
         with shown:
             task = shown.add_task(text, total=total or None)
-            yield lambda amount: shown.advance(task, amount)
+
+            def advance(amount: int) -> None:
+                shown.advance(task, amount)
+                self._share.look()
+
+            yield advance
             shown.update(task, total=max(total, 1), completed=max(total, 1))
         self.seconds[name] = time.perf_counter() - started
         if shown.disable:
