@@ -13,7 +13,7 @@ import argparse
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,13 @@ def errors(
     return found
 
 
-def compare(config: TrainConfig, data: PreparedEpisodes, seeds: Sequence[int]) -> dict[str, Any]:
-    """Return the error after training with holes over that without, per image, over all seeds."""
+def compare(
+    config: TrainConfig, data: PreparedEpisodes, seeds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Yield, after each seed, the error after training with holes over that without, per image."""
     ratios: dict[str, list[NDArray[np.float64]]] = {}
     by_subset: dict[str, dict[str, list[float]]] = {}
+    done: tuple[int, ...] = ()
     for seed in seeds:
         settings = replace(config, seed=seed)
         held_out = split_episodes(settings, data).held_out
@@ -87,18 +90,19 @@ def compare(config: TrainConfig, data: PreparedEpisodes, seeds: Sequence[int]) -
             for subset, error in subsets.items():
                 ratio = float((holes[image][subset] / error).mean())
                 by_subset.setdefault(image, {}).setdefault(subset, []).append(ratio)
-    return {
-        "share_missing": SHARE,
-        "steps": config.max_steps,
-        "seeds": list(seeds),
-        "records": len(data),
-        "limit": LIMIT,
-        "ratio": {image: _summary(found) for image, found in ratios.items()},
-        "ratio_by_subset": {
-            image: {subset: float(np.mean(values)) for subset, values in found.items()}
-            for image, found in by_subset.items()
-        },
-    }
+        done += (seed,)
+        yield {
+            "share_missing": SHARE,
+            "steps": config.max_steps,
+            "seeds": list(done),
+            "records": len(data),
+            "limit": LIMIT,
+            "ratio": {image: _summary(found) for image, found in ratios.items()},
+            "ratio_by_subset": {
+                image: {subset: float(np.mean(values)) for subset, values in found.items()}
+                for image, found in by_subset.items()
+            },
+        }
 
 
 def _summary(found: list[NDArray[np.float64]]) -> dict[str, float]:
@@ -120,15 +124,15 @@ def main() -> None:
     parser.add_argument("--preset", default="demo", help="settings of the model")
     parser.add_argument("--steps", type=int, default=1500, help="training steps of each model")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file to write")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file, written by seed")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     config = preset(arguments.preset)
     config = replace(config, max_steps=arguments.steps, log=replace(config.log, tensorboard=False))
     data = prepare_episodes(arguments.data, config.model.modalities, action=config.data.action)
-    results = compare(config, data, arguments.seeds)
-    write_text(arguments.out, json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results["ratio"], indent=1))
+    for results in compare(config, data, arguments.seeds):
+        write_text(arguments.out, json.dumps(results, indent=1) + "\n")
+        print(json.dumps(results["ratio"], indent=1), flush=True)
 
 
 if __name__ == "__main__":

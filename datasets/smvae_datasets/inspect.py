@@ -7,7 +7,7 @@ is a reading that is allowed and looks wrong, such as a black image.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,17 @@ from rich.text import Text
 
 from smvae_core.errors import EpisodeError
 from smvae_core.kinds.depth_image import CUT_SHARE
+from smvae_core.presets import VISION_TOUCH
 from smvae_core.presets import VISION_TOUCH_RANGE_M as DEPTH_RANGE_M
+from smvae_datasets.checks import USUAL_BATCH, Finding, check_dataset, too_few
+from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.prepared_steps import prepared_steps
 from smvae_datasets.vision_touch import (
     FIELDS,
     STEP_RATE_HZ,
     STEPS_PER_FILE,
     Field,
+    Trajectory,
     list_trajectories,
     load_field,
     open_file,
@@ -35,6 +40,8 @@ SATURATED_TANH = 0.99
 QUATERNIONS = ("ee_ori", "ee_yaw", "ee_yaw_delta")
 #: How far from 1 the length of a quaternion may be.
 QUATERNION_TOLERANCE = 1e-2
+#: Files that are prepared as for training, spread over the folder.
+PREPARED_FILES = 40
 
 
 @dataclass(kw_only=True)
@@ -89,6 +96,8 @@ class Inspection:
     fields: tuple[FieldSummary, ...]
     errors: tuple[str, ...]
     """One line each; empty means that the data can be used."""
+    findings: tuple[Finding, ...] = ()
+    """What would ruin training, see `smvae_datasets.checks`; of data without errors."""
 
     @property
     def valid(self) -> bool:
@@ -96,7 +105,9 @@ class Inspection:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(f"{s.field.name}: {w}" for s in self.fields for w in s.warnings)
+        """Of fields, then of the sensors that are trained on."""
+        of_fields = [f"{s.field.name}: {w}" for s in self.fields for w in s.warnings]
+        return (*of_fields, *map(str, self.findings))
 
 
 def inspect_path(path: Path) -> Inspection:
@@ -124,7 +135,28 @@ def inspect_path(path: Path) -> Inspection:
         steps=STEPS_PER_FILE * opened,
         fields=summaries,
         errors=tuple(errors),
+        findings=() if errors else tuple(_findings(files, single=path.is_file())),
     )
+
+
+def _findings(files: Sequence[Path], single: bool) -> list[Finding]:
+    """Return what would ruin training, judged by files spread over the folder."""
+    chosen = sorted({*np.linspace(0, len(files) - 1, PREPARED_FILES).astype(int).tolist()})
+    blocks = [
+        block
+        for number, index in enumerate(chosen)
+        for block in prepared_steps(
+            Trajectory(name=files[index].stem, files=(files[index],)),
+            number,
+            VISION_TOUCH,
+            "newest",
+        )
+    ]
+    arrays = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    names = tuple(files[index].stem for index in chosen)
+    data = PreparedEpisodes.of(VISION_TOUCH, arrays, trajectory_names=names)
+    few = [] if single else too_few(STEPS_PER_FILE * len(files), USUAL_BATCH)
+    return few + check_dataset(data)
 
 
 def print_inspection(inspection: Inspection, console: Console | None = None) -> None:
@@ -140,6 +172,7 @@ def print_inspection(inspection: Inspection, console: Console | None = None) -> 
         style = "red" if summary.errors else "yellow" if summary.warnings else ""
         lines.append(Text(summary.line, style=style))
     lines += [Text(f"error: {error}", style="red") for error in inspection.errors]
+    lines += [Text(f"training: {found}", style="yellow") for found in inspection.findings]
     verdict = "valid" if inspection.valid else f"invalid: {len(inspection.errors)} errors"
     warnings = len(inspection.warnings)
     lines.append(Text(f"{verdict}, {warnings} warnings", style="bold"))

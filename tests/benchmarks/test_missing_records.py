@@ -24,7 +24,7 @@ def test_holes_follow_the_seed_and_leave_every_record_a_sensor() -> None:
 def test_both_models_are_scored_on_complete_records() -> None:
     data = make_episodes(trajectories=6, steps=12)
     config = replace(debug(), data=replace(debug().data, held_out=0.4), max_steps=2)
-    found = compare(config, data, [0])
+    (found,) = compare(config, data, [0])
     assert set(found["ratio"]) == {"rgb", "depth"}
     assert len(found["ratio_by_subset"]["rgb"]) == 15
     assert 0.5 < found["ratio"]["rgb"]["mean"] < 2.0

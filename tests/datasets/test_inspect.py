@@ -76,7 +76,12 @@ def test_readings_that_look_wrong_are_warnings(episode, fields):
         "action: all zero in 50 of 50 steps",
         "action: constant 0 everywhere",
         "joint_vel: constant 1 everywhere",
+        "action: never changes in 50 records looked at; nothing can be learned from it, and live "
+        "values that move will look unusual: record it while it moves, or leave it out",
     }
+    lines = printed(inspection)
+    assert lines[-1] == "valid, 8 warnings"
+    assert lines[-2].startswith("training: action: never changes")
     assert any("6.0% outside (0, 2) m" in note for s in inspection.fields for note in s.notes)
 
 
@@ -87,6 +92,12 @@ def test_some_steps_without_a_command_are_only_a_note(episode, fields):
     inspection = inspect_path(episode)
     assert inspection.warnings == ()
     assert any("all zero in 2 of 50 steps" in line for line in printed(inspection))
+
+
+def test_a_folder_of_fewer_steps_than_a_batch_is_said(make_episodes):
+    root = make_episodes(a=1, b=1)
+    (line,) = inspect_path(root).warnings
+    assert line.startswith("data: 100 records to train on, fewer than a batch of 128; every step")
 
 
 def test_every_broken_file_and_field_is_reported_at_once(make_episodes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,25 @@ def test_what_stands_in_an_absent_slot_changes_no_loss_and_no_gradient(
         if parameter.grad is not None:
             assert torch.isfinite(parameter.grad).all()
             assert torch.equal(parameter.grad, theirs[name].grad), name
+
+
+def test_what_ruins_training_is_said_before_it_begins(
+    episodes: PreparedEpisodes, config: TrainConfig, tmp_path: Path, caplog: Any
+) -> None:
+    data = lacking(episodes, np.nan, force=np.arange(len(episodes)))
+    paths = RunPaths(tmp_path / "run")
+    with pytest.raises(
+        DataSetError, match=r"memory: force: in none of 48 records; check its topic"
+    ):
+        train_on(config, data, paths, None)
+    assert not paths.root.exists()
+    still = {**episodes.arrays, "action": np.zeros((len(episodes), 4), np.float32)}
+    train_on(
+        replace(config, max_steps=1, batch_size=64), replace(episodes, arrays=still), paths, None
+    )
+    told = [r.message for r in caplog.records if r.name == "smvae_training.run"]
+    assert told[0].startswith("data: 48 records to train on, fewer than a batch of 64; ")
+    assert told[1].startswith("action: never changes in 48 records looked at; ")
 
 
 def test_batches_observe_only_what_was_recorded(episodes: PreparedEpisodes) -> None:

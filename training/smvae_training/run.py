@@ -25,8 +25,9 @@ from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.files import write_bytes, write_text
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_core.preprocessing import Statistics, constant_channels, measure_statistics
-from smvae_datasets.dataset import Dataset, holding
+from smvae_core.preprocessing import Statistics, measure_statistics
+from smvae_datasets.checks import check_dataset
+from smvae_datasets.dataset import Dataset, DataSetError, holding
 from smvae_datasets.splits import Split, split
 from smvae_training.config import TrainConfig
 from smvae_training.data import fingerprint
@@ -255,6 +256,18 @@ def split_episodes(config: TrainConfig, episodes: Dataset) -> Split:
     )
 
 
+def check_records(config: TrainConfig, episodes: Dataset, train: NDArray[np.int64]) -> None:
+    """Warn of what may ruin training on the records `train`, see `smvae_datasets.checks`.
+
+    Raises:
+        DataSetError: If training cannot work; names the first reason.
+    """
+    for finding in check_dataset(episodes, train, config.model.modalities, config.batch_size):
+        if finding.fatal:
+            raise DataSetError(episodes.path or "records", str(finding))
+        logger.warning("%s", finding)
+
+
 def training_statistics(
     config: TrainConfig, episodes: Dataset, train: NDArray[np.int64]
 ) -> dict[str, Statistics]:
@@ -276,14 +289,6 @@ def training_statistics(
         found[m.name] = measure_statistics(
             m, episodes.arrays[m.name][rows], config.data.force_scaling
         )
-        if still := constant_channels(m, found[m.name]):
-            logger.warning(
-                "%s: %s hardly moved in the training records; the scale is the smallest that is "
-                "taken, %g in SI units. Live values that move will look unusual.",
-                m.name,
-                ", ".join(still),
-                m.family.floor,
-            )
     return found
 
 

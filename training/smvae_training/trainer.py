@@ -37,6 +37,7 @@ from smvae_training.run import (
     RunError,
     RunPaths,
     RunRecord,
+    check_records,
     new_record,
     save_weights,
     split_episodes,
@@ -120,6 +121,7 @@ def train(
         RunError: If `out` holds a run and neither `resume` nor `overwrite` is given, or a resume
             has nothing to continue, other data, or other settings.
         EpisodeError: If the episodes cannot be used.
+        DataSetError: If training on the records cannot work.
         TrainingDiverged: If the loss or the model is not finite; no such checkpoint is written.
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
     """
@@ -155,6 +157,8 @@ def train_on(
             "s, and starts those it needs" if config.hardware.devices > 1 else "",
         )
     parts = split_episodes(config, episodes)
+    if old is None and not is_helper(config):
+        check_records(config, episodes, parts.train)
     order = batch_order(parts.train, config.batch_size, config.seed)
     about = {
         "data_path": data_path,
