@@ -35,6 +35,10 @@ BAGS = [
     "mcap>=1.6",  # reads MCAP of any writer (rosbags refuses foreign channels and disorder)
     "zstandard>=0.20",  # compressed messages and files of bags (mcap needs it anyway)
 ]
+LEROBOT = [
+    "pyarrow>=15",  # the tables of LeRobot folders
+    "av>=14",  # their videos: OpenCV 5 decodes no AV1
+]
 DEV = [
     "pytest>=8.2",  # importorskip(exc_type)
     "pytest-timeout>=2.3",  # a hanging DDS test ends with a name
@@ -75,6 +79,7 @@ setup(
         "train": TRAIN,
         "sim": SIM,
         "bags": BAGS,
+        "lerobot": LEROBOT,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["smvae = smvae_training.cli:main"]},

@@ -39,7 +39,7 @@ fi
 pip=("$venv/bin/python" -m pip --disable-pip-version-check)
 say "Python packages (about 90 s without a cache)"
 "${pip[@]}" install -q -c constraints.txt "setuptools<80" wheel
-"${pip[@]}" install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,sim,bags,dev]'
+"${pip[@]}" install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,sim,bags,lerobot,dev]'
 if [[ -z ${ROS_DISTRO:-} ]]; then
   say "ROS 2 Jazzy from wheels (about 30 s)"
   "${pip[@]}" install -q -c constraints.txt -r requirements-jazzy-wheels.txt

@@ -24,7 +24,7 @@ if [[ ! -f $stamp || $(<"$stamp") != "$fingerprint" ]]; then
   say "Lowest versions of setup.py (some gigabytes: the oldest torch comes with CUDA)"
   "$venv/bin/python" -m pip --disable-pip-version-check install -q uv
   # uv alone resolves so: the lowest of what setup.py names, the newest of what that needs.
-  extras=(--extra cpu --extra train --extra sim --extra bags --extra dev)
+  extras=(--extra cpu --extra train --extra sim --extra bags --extra lerobot --extra dev)
   "$venv/bin/uv" pip compile -q setup.py "${extras[@]}" --resolution lowest-direct \
     --python-version 3.10 --no-annotate --no-header -o "$venv/lowest.txt"
   "$venv/bin/uv" pip sync -q --python "$venv/bin/python" "$venv/lowest.txt"

@@ -1,0 +1,197 @@
+"""One episode of a LeRobot folder as a recording: a row gives one message of each column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from smvae_core.bags import BagTopic
+from smvae_core.errors import one_line
+from smvae_datasets.lerobot.folder import EpisodeEntry, LeRobotError, LeRobotFolder
+from smvae_datasets.lerobot.messages import (
+    NumbersMessage,
+    compressed_message,
+    image_message,
+    message_type,
+)
+from smvae_datasets.lerobot.video import frames, pixels
+
+#: Stamps begin here, since a LeRobot folder has no clock and a stamp of zero is none.
+BEGIN_NS = 1_000_000_000
+#: Rows that are in memory at once.
+_ROWS = 64
+
+
+class LeRobotEpisode:
+    """An episode; use it in a `with` block."""
+
+    def __init__(self, folder: LeRobotFolder, entry: EpisodeEntry) -> None:
+        self.folder, self.entry = folder, entry
+        self.path: Path = entry.data
+        self.name = entry.name
+        self.begin_ns = BEGIN_NS
+        self.end_ns = BEGIN_NS + round(entry.length / folder.fps * 1e9)
+        self.topics = {
+            name: BagTopic(
+                name=name, message_type=message_type(f), messages=entry.length, latched=False
+            )
+            for name, f in folder.features.items()
+            if f.dtype != "video" or (name in entry.videos and entry.videos[name][0].is_file())
+        }
+        self.lost: Counter[str] = Counter()
+        """Topic -> rows that had no frame in its video, of what was read."""
+        self.faults: dict[str, str] = {}
+        """Topic -> why its video ended early."""
+
+    def __enter__(self) -> LeRobotEpisode:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
+        """Yield (feature, stamp, cell) row by row; the stamp is the receive time too.
+
+        A row for which a video has no frame lacks that feature, and is counted in `lost`.
+
+        Raises:
+            LeRobotError: If the table is damaged, or lacks a feature that `meta` names.
+        """
+        wanted = [name for name in self.topics if topics is None or name in topics]
+        videos = {
+            name: _Player(*self.entry.videos[name], 0.5 / self.folder.fps)
+            for name in wanted
+            if self.folder.features[name].dtype == "video"
+        }
+        try:
+            for second, row in self._rows([name for name in wanted if name not in videos]):
+                stamp_ns = BEGIN_NS + round(second * 1e9)
+                for name in wanted:
+                    cell = videos[name].at(second) if name in videos else row[name]
+                    if cell is None:
+                        self.lost[name] += 1
+                        continue
+                    yield name, stamp_ns, (stamp_ns, cell)
+        finally:
+            for name, video in videos.items():
+                if video.fault:
+                    self.faults[name] = video.fault
+                video.close()
+
+    def _rows(self, columns: list[str]) -> Iterator[tuple[float, dict[str, Any]]]:
+        """Yield (time [s], cells) of the episode, a few rows in memory at once."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(self.path) as file:
+                lacking = [c for c in columns if c not in file.schema_arrow.names]
+                if lacking:
+                    raise ValueError(f"no column {', '.join(lacking)}")
+                groups = _groups(file, self.entry.index)
+                for batch in file.iter_batches(
+                    _ROWS, groups, ["timestamp", "episode_index", *columns]
+                ):
+                    batch = batch.filter(pc.equal(batch["episode_index"], self.entry.index))
+                    seconds = _array(batch["timestamp"]).astype(np.float64).reshape(-1)
+                    cells = {name: _cells(batch[name]) for name in columns}
+                    for at, second in enumerate(seconds):
+                        yield float(second), {name: cells[name][at] for name in columns}
+        except (OSError, ValueError, KeyError, pa.ArrowException) as err:
+            raise LeRobotError(self.folder.path, f"{self._place()}: {one_line(err)}") from err
+
+    def _place(self) -> str:
+        return f"{self.path.relative_to(self.folder.path)}, {self.name}"
+
+    def decode(self, topic: str, data: tuple[int, Any]) -> Any:
+        """Return a cell as a message: JointState and numbers, Image, or CompressedImage."""
+        stamp_ns, cell = data
+        feature = self.folder.features[topic]
+        if feature.dtype == "video":
+            return image_message(pixels(cell), stamp_ns)
+        if feature.dtype == "image":
+            return compressed_message(self._file(cell), stamp_ns)
+        return NumbersMessage(feature, cell, stamp_ns)
+
+    def _file(self, cell: dict[str, Any]) -> bytes:
+        """Return the bytes of an image that stands in the table, or in a file of its own."""
+        if cell.get("bytes") is not None:
+            return bytes(cell["bytes"])
+        path = self.folder.path / str(cell.get("path"))
+        return path.read_bytes() if path.is_file() else b""
+
+
+class _Player:
+    """A video that is asked for ever later times, and decodes each frame once."""
+
+    def __init__(self, path: Path, begin_s: float, tolerance_s: float) -> None:
+        self._begin_s, self._tolerance_s = begin_s, tolerance_s
+        self._frames = frames(path, max(0.0, begin_s - tolerance_s))
+        self._next: tuple[float, Any] | None = None
+        self.fault = ""
+        self._advance()
+
+    def _advance(self) -> None:
+        try:
+            self._next = next(self._frames, None)
+        except (OSError, ValueError) as err:  # what av raises
+            self._next, self.fault = None, one_line(err)
+
+    def at(self, second: float) -> Any | None:
+        """Return the frame of a time of the episode, or None where the video has none."""
+        wanted_s = self._begin_s + second
+        while self._next is not None and self._next[0] < wanted_s - self._tolerance_s:
+            self._advance()
+        if self._next is None or self._next[0] > wanted_s + self._tolerance_s:
+            return None
+        return self._next[1]
+
+    def close(self) -> None:
+        self._frames.close()
+
+
+def _groups(file: Any, episode: int) -> list[int]:
+    """Return the row groups that may hold an episode, by their statistics."""
+    column = file.schema_arrow.names.index("episode_index")
+    found = []
+    for number in range(file.metadata.num_row_groups):
+        said = _flat_column(file.metadata.row_group(number), "episode_index", column)
+        if said is None or not said.has_min_max or said.min <= episode <= said.max:
+            found.append(number)
+    return found
+
+
+def _flat_column(group: Any, name: str, guess: int) -> Any:
+    for number in (guess, *range(group.num_columns)):
+        column = group.column(number)
+        if column.path_in_schema == name:
+            return column.statistics
+    return None
+
+
+def _array(column: Any) -> Any:
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _cells(column: Any) -> Any:
+    """Return a column's cells: a row of numbers (C,), or of an image its bytes and path."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_struct(kind):
+        return column.to_pylist()
+    if pa.types.is_fixed_size_list(kind) and not pa.types.is_nested(kind.value_type):
+        return _array(column.flatten()).reshape(len(column), kind.list_size)
+    if pa.types.is_nested(kind):
+        return [None if c is None else np.asarray(c).reshape(-1) for c in column.to_pylist()]
+    return _array(column).reshape(-1, 1)

@@ -1,0 +1,193 @@
+"""LeRobot folders give messages as a robot's topics would; what they lack is said, not fatal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("pyarrow")
+
+from smvae_core.errors import MissingDependency
+from smvae_core.messages import ConversionOptions
+from smvae_core.modality import Modality
+from smvae_datasets.lerobot import LeRobotEpisode, LeRobotError, LeRobotFolder, is_lerobot
+from tests.datasets import lerobot_folders as made
+
+DATA = Path(__file__).parents[2].parent / "shared/data"
+OPTIONS = ConversionOptions()
+ROBOTS = {
+    "g1": (DATA / "g1", 100, 32, 26, (480, 640, 3), "observation.images.cam_high"),
+    "so101": (
+        DATA / "so101/local_dataset_ros2/data/lerobot_dataset_example",
+        6,
+        6,
+        6,
+        (360, 640, 3),
+        "observation.images.wrist",
+    ),
+}
+
+
+def joints(names: tuple[str, ...]) -> Modality:
+    return Modality(
+        name="joints",
+        kind="joint_state",
+        shape=(len(names),),
+        unit="rad",
+        options={"joints": names},
+    )
+
+
+def camera() -> Modality:
+    return Modality(name="camera", kind="color_image", shape=(3, 64, 64), unit="1")
+
+
+def read(episode: LeRobotEpisode) -> dict[str, list[tuple[int, Any]]]:
+    found: dict[str, list[tuple[int, Any]]] = {name: [] for name in episode.topics}
+    for topic, received_ns, cell in episode.messages():
+        found[topic].append((received_ns, episode.decode(topic, cell)))
+    return found
+
+
+@pytest.mark.parametrize("robot", sorted(ROBOTS))
+def test_a_real_robots_folder_is_read(robot: str) -> None:
+    path, named, there, numbers, shape, video = ROBOTS[robot]
+    if not path.exists():
+        pytest.skip(f"no real recordings in {DATA}")
+    folder = LeRobotFolder(path)
+    assert (len(folder.entries), len(folder.present)) == (named, there)
+    assert bool(folder.notes()) == (named > there)
+    episode = LeRobotEpisode(folder, folder.present[1])
+    every = iter(episode.messages())
+    first = [next(every) for _ in range(30)]
+    assert [topic for topic, _, _ in first[:3]] == list(episode.topics)
+    pictures = [episode.decode(t, cell) for t, _, cell in first if t == video]
+    sample = camera().converter().to_array(camera(), pictures[5], OPTIONS)
+    assert sample.shape == shape
+    assert 20 < sample.mean() < 235
+    names = folder.features["observation.state"].names
+    assert len(names) == numbers
+    message = episode.decode("observation.state", first[0][2])
+    picked = joints(names[2::-1])
+    assert picked.converter().to_array(picked, message, OPTIONS).tolist() == pytest.approx(
+        list(message.position[2::-1])
+    )
+    every.close()
+
+
+def test_each_row_gives_a_message_of_each_column_at_the_rows_time(tmp_path: Path) -> None:
+    folder = LeRobotFolder(made.write_v21(tmp_path / "set"))
+    assert (folder.version, folder.fps, folder.robot) == ("2.1", made.FPS, "toy_arm")
+    with LeRobotEpisode(folder, folder.present[1]) as episode:
+        found = read(episode)
+        assert {n: t.message_type for n, t in episode.topics.items()} == {
+            made.STATE: "sensor_msgs/msg/JointState",
+            made.ACTION: "std_msgs/msg/Float32MultiArray",
+            made.CAMERA: "sensor_msgs/msg/Image",
+        }
+        assert not episode.lost
+    assert {name: len(messages) for name, messages in found.items()} == dict.fromkeys(found, 9)
+    for name, messages in found.items():
+        for number, (received_ns, message) in enumerate(messages):
+            assert received_ns == pytest.approx(1e9 + number / made.FPS * 1e9, abs=100)
+            assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == received_ns
+            if name == made.CAMERA:
+                pixels = camera().converter().to_array(camera(), message, OPTIONS)
+                error = np.abs(pixels.astype(int) - made.picture(1, number))
+                assert error.mean() < 3  # 16 levels differ between neighbours at least
+            else:
+                assert list(message.data) == made.state(1, number).tolist()
+
+
+def test_names_of_a_column_find_joints_and_fields_of_a_vector(tmp_path: Path) -> None:
+    folder = LeRobotFolder(made.write_v21(tmp_path / "set", (3,)))
+    episode = LeRobotEpisode(folder, folder.present[0])
+    message = read(episode)[made.STATE][2][1]
+    swapped = joints(("wrist", "shoulder"))
+    expected = made.state(0, 2)[[2, 0]].tolist()
+    assert swapped.converter().to_array(swapped, message, OPTIONS).tolist() == expected
+    for fields in (("wrist", "shoulder"), ("data[2]", "data[0]")):
+        vector = Modality(name="v", kind="vector", shape=(2,), unit="1", fields=fields)
+        converter = vector.converter("std_msgs/msg/Float32MultiArray")
+        assert converter.to_array(vector, message, OPTIONS).tolist() == expected
+
+
+def test_missing_episodes_and_videos_are_said_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (4, 5, 6, 7))
+    for number in (0, 2):
+        (path / f"data/chunk-000/episode_{number:06d}.parquet").unlink()
+    (path / f"videos/chunk-000/{made.CAMERA}/episode_000003.mp4").unlink()
+    folder = LeRobotFolder(path)
+    assert folder.notes() == (
+        "2 of 4 episodes that meta names are not in the folder: 0, 2",
+        f"{made.CAMERA}: no video of episodes 3",
+    )
+    assert [e.index for e in folder.present] == [1, 3]
+    episode = LeRobotEpisode(folder, folder.present[1])
+    assert {n: len(m) for n, m in read(episode).items()} == {made.STATE: 7, made.ACTION: 7}
+
+
+@pytest.mark.parametrize("keep", [0, 200, 1500])
+def test_rows_without_a_frame_are_counted(keep: int, tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (12,))
+    video = path / f"videos/chunk-000/{made.CAMERA}/episode_000000.mp4"
+    video.write_bytes(video.read_bytes()[:keep])
+    folder = LeRobotFolder(path)
+    episode = LeRobotEpisode(folder, folder.present[0])
+    found = read(episode)
+    assert len(found[made.STATE]) == 12
+    assert len(found[made.CAMERA]) + episode.lost[made.CAMERA] == 12
+    assert episode.lost[made.CAMERA] > 0
+    assert episode.faults[made.CAMERA]
+
+
+def damage_info(path: Path, **values: Any) -> None:
+    info = json.loads((path / "meta/info.json").read_text())
+    (path / "meta/info.json").write_text(json.dumps(info | values))
+
+
+def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (3,))
+    assert is_lerobot(path)
+    with pytest.raises(LeRobotError, match=r"no such folder"):
+        LeRobotFolder(tmp_path / "nothing")
+    with pytest.raises(LeRobotError, match=r"no meta/info.json in it; did you mean .*/set\?"):
+        LeRobotFolder(tmp_path)
+    damage_info(path, codebase_version="v1.6")
+    with pytest.raises(LeRobotError, match=r"version is v1.6, v2.0, v2.1 and v3.0 are read"):
+        LeRobotFolder(path)
+    damage_info(path, codebase_version="v2.1", fps=0)
+    with pytest.raises(LeRobotError, match=r"fps must be positive, got 0"):
+        LeRobotFolder(path)
+    damage_info(path, fps=20)
+    (path / "meta/episodes.jsonl").write_text('{"episode_index": 0')
+    with pytest.raises(LeRobotError, match=r"list of episodes .*line 1 of episodes.jsonl"):
+        _ = LeRobotFolder(path).entries
+    (path / "meta/info.json").write_text("{")
+    with pytest.raises(LeRobotError, match=r"meta/info.json is not what it must be"):
+        LeRobotFolder(path)
+
+
+def test_a_damaged_table_names_file_and_episode(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (3,))
+    folder = LeRobotFolder(path)
+    file = path / "data/chunk-000/episode_000000.parquet"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(LeRobotError, match=r"chunk-000/episode_000000.parquet, episode_000000: "):
+        read(LeRobotEpisode(folder, folder.present[0]))
+
+
+@pytest.mark.parametrize("package", ["av", "pyarrow"])
+def test_a_missing_package_is_one_line(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made.write_v21(tmp_path / "set", (3,))
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependency, match=rf"{package} .*pip install 'smvae\[lerobot\]'"):
+        LeRobotFolder(path)
