@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.clocks import LONGEST_LAG_S, Doubt
@@ -330,6 +331,11 @@ class Channel:
         Raises:
             SampleError: If a window is not covered by its readings.
         """
+        family, fewest = self.modality.family, self.rule.min_samples
+        return family.assemble(self.modality, *self.readings(index), fewest)
+
+    def readings(self, index: int) -> tuple[NDArray[np.int64], list[Any]]:
+        """Return stamps (N,) and values of what the sample at `index` is made of."""
         start_ns = self.samples[index].stamp_ns - round(self._span_s * 1e9)
         first = (
             max(0, bisect_right(self.samples, start_ns, key=_stamp) - 1)
@@ -337,10 +343,7 @@ class Channel:
             else index
         )
         kept = [self.samples[i] for i in range(first, index + 1)]
-        stamps_ns = np.array([s.stamp_ns for s in kept], np.int64)
-        values = [s.value for s in kept]
-        family, fewest = self.modality.family, self.rule.min_samples
-        return family.assemble(self.modality, stamps_ns, values, fewest)
+        return np.array([s.stamp_ns for s in kept], np.int64), [s.value for s in kept]
 
     def unfused(self, now_s: float, behind_s: float) -> str:
         """Return why the sample that was picked for a reference is not used.

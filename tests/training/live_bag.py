@@ -159,7 +159,10 @@ class BagMaker:
     def latent(self, observation: Observation) -> None:
         reference = observation.reference_ns if observation.samples else self.now_ns
         valid = bool(observation.samples)
-        mean = self.runtime.infer(observation.samples).mean if valid else np.zeros(0, np.float32)
+        mean = variance = np.zeros(0, np.float32)
+        if valid:
+            posterior = self.runtime.infer(observation.samples)
+            mean, variance = posterior.mean, posterior.variance
         duration = self.type("builtin_interfaces/msg/Duration")(sec=0, nanosec=0)
         statuses = [
             self.type("smvae_msgs/msg/ModalityStatus")(
@@ -189,7 +192,7 @@ class BagMaker:
             status=1 if valid else 3,
             model_generation=1,
             mean=mean,
-            variance=mean,
+            variance=variance,
             kl=0.0,
             novelty=float("nan"),
             modalities=statuses,

@@ -48,6 +48,10 @@ COMMANDS: dict[str, Command] = {
         "smvae_training.commands.evaluate_bag:evaluate_bag",
         "replay a recorded bag through a bundle",
     ),
+    "audit": Command(
+        "smvae_training.commands.audit:audit",
+        "check the latents of a recording against its samples",
+    ),
     "figures": Command(
         "smvae_training.commands.figures:figures", "draw the paper's figures from a run"
     ),

@@ -31,11 +31,15 @@ def jsonable(value: Any) -> Any:
     return bool(value) if isinstance(value, np.bool_) else value
 
 
+def json_text(results: dict[str, Any]) -> str:
+    """Return results as JSON, NaN as null."""
+    return json.dumps(jsonable(results), indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, results: dict[str, Any]) -> None:
     """Write results atomically, in a folder that is made if missing."""
-    text = json.dumps(jsonable(results), indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
+    write_text(path, json_text(results))
 
 
 def about_run(run: Run) -> dict[str, Any]:

@@ -66,9 +66,19 @@ class Latent:
     valid: bool
     status: int
     mean: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    generation: int
+    """Of the model that made it."""
+    node_latency_s: float
+    """From the arrival of the message that asked for it to publishing."""
     states: dict[str, FusionState]
     stamps_ns: dict[str, int]
     """Of the sample that each modality contributed."""
+
+    @property
+    def stamp_to_received_ms(self) -> float:
+        """The recorder's reception minus the stamp."""
+        return (self.received_ns - self.stamp_ns) * 1e-6
 
     @property
     def fused(self) -> frozenset[str]:
@@ -223,7 +233,7 @@ def _gather(path: Path, modalities: tuple[Modality, ...], bag: Bag) -> LiveRun:
         if topic in tracks:
             tracks[topic].add(message, received_ns)
         elif topic == LATENT:
-            latents.append(_latent(message, received_ns))
+            latents.append(read_latent(message, received_ns))
         elif topic == MARKS:
             marks.append(_mark(message))
         else:
@@ -247,7 +257,8 @@ def _by_name(tracks: Iterable[_Tracks]) -> dict[str, Track]:
     return {t.modality.name: t.track() for t in tracks}
 
 
-def _latent(message: Any, received_ns: int) -> Latent:
+def read_latent(message: Any, received_ns: int) -> Latent:
+    """Return a LatentState message, of rclpy or of rosbags."""
     return Latent(
         stamp_ns=stamp_ns(message),
         received_ns=received_ns,
@@ -256,6 +267,9 @@ def _latent(message: Any, received_ns: int) -> Latent:
         valid=bool(message.valid),
         status=int(message.status),
         mean=np.asarray(message.mean, np.float32),
+        variance=np.asarray(message.variance, np.float32),
+        generation=int(message.model_generation),
+        node_latency_s=message.node_latency.sec + message.node_latency.nanosec * 1e-9,
         states={m.name: FusionState(int(m.state)) for m in message.modalities},
         stamps_ns={
             m.name: int(m.stamp.sec) * 1_000_000_000 + int(m.stamp.nanosec)

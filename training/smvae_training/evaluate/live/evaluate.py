@@ -134,7 +134,7 @@ def latency_ms(latents: Sequence[Latent]) -> dict[str, float]:
     """Return percentiles of the recorder's reception time minus the latent's stamp [ms]."""
     if not latents:
         return {"p50": float("nan"), "p99": float("nan"), "max": float("nan")}
-    values = np.array([(v.received_ns - v.stamp_ns) * 1e-6 for v in latents])
+    values = np.array([v.stamp_to_received_ms for v in latents])
     p50, p99 = np.percentile(values, (50, 99))
     return {"p50": float(p50), "p99": float(p99), "max": float(values.max())}
 

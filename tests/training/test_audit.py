@@ -1,0 +1,216 @@
+"""`smvae audit`: a real recording holds; a false latent and a missing sample are named."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+pytest.importorskip("rosbags")
+from live_bag import MS, START_NS
+from small_bag import SmallBag
+
+from smvae_core.bags import BagError
+from smvae_core.errors import BundleError, ConfigError
+from smvae_core.modality import subset_name
+from smvae_core.readout import Readout
+from smvae_core.runtime import Runtime
+from smvae_training.audit.audit import audit
+from smvae_training.audit.options import AuditOptions
+from smvae_training.cli import main
+from smvae_training.evaluate.live.bag import LATENT
+
+FROZEN = Path(__file__).parents[1] / "frozen"
+EVERY = ("rgb", "depth", "force", "action")
+SEEN = ("rgb", "force", "action")
+STEPS, READINGS = 110, 25
+Change = Callable[[Any, int], Any]
+
+
+class ChangedBag(SmallBag):
+    """Writes what a topic's n-th message becomes; None: it is lost."""
+
+    def __init__(self, path: Path, runtime: Runtime, changes: dict[str, Change]) -> None:
+        super().__init__(path, runtime)
+        self.changes = changes
+        self.counts: dict[str, int] = {}
+
+    def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+        number = self.counts[topic] = self.counts.get(topic, -1) + 1
+        if topic in self.changes:
+            message = self.changes[topic](message, number)
+        if message is not None:
+            super().write(topic, type_name, message, received_ns)
+
+
+@pytest.fixture
+def changed(tmp_path: Path, runtime: Runtime) -> Callable[..., Path]:
+    """Record all sensors with changes by topic."""
+
+    def make(changes: dict[str, Change], steps: int = STEPS) -> Path:
+        return ChangedBag(tmp_path / "bag", runtime, changes).play((SEEN, steps))
+
+    return make
+
+
+def lose(*numbers: int) -> Change:
+    return lambda message, number: None if number in numbers else message
+
+
+def shock(row: int) -> Change:
+    def change(message: Any, number: int) -> Any:
+        if number == row:
+            message.wrench.force.z = 1000.0
+        return message
+
+    return change
+
+
+def falsify(field: str, row: int, factor: float = 1.01) -> Change:
+    def change(message: Any, number: int) -> Any:
+        if number == row:
+            values = np.array(getattr(message, field))
+            values[np.abs(values).argmax()] *= factor
+            object.__setattr__(message, field, values)
+        return message
+
+    return change
+
+
+def test_every_latent_of_a_node_recorded_over_dds_is_made_again() -> None:
+    found = audit(FROZEN / "bag", FROZEN / "bundle")
+    assert found["holds"]
+    assert found["why_not"] == []
+    counts = found["latents"]
+    assert counts["checked"] == counts["complete"] == counts["reproduced"] > 100
+    assert counts["recorded"] > counts["checked"]  # NO_INPUT is no latent
+    assert {"rgb+depth+force+action", "force+action", "rgb"} <= set(found["subsets"])
+    assert 0.0 < found["stamp_to_received_ms"]["p50"] < found["stamp_to_received_ms"]["p99"] < 1e3
+    assert max(s["mean_difference"] for s in found["subsets"].values()) <= 1e-3
+
+
+@pytest.mark.parametrize("field", ["mean", "variance"])
+def test_one_false_latent_is_found(changed: Any, bundle: Path, field: str) -> None:
+    found = audit(changed({LATENT: falsify(field, 41)}), bundle)
+    assert not found["holds"]
+    assert [each["sequence"] for each in found["different_latents"]] == [41]
+    assert found["different_latents"][0][f"{field}_difference"] > 1e-3
+    assert found["latents"]["reproduced"] == STEPS - 1
+
+
+@pytest.mark.parametrize(
+    ("topic", "sensor", "lost", "count"),
+    [
+        ("/rgb/image", "rgb", (70,), 1),
+        ("/rgb/image", "rgb", (70, 80), 2),
+        ("/wrench", "force", (READINGS * 71 - 1,), 1),
+        ("/wrench", "force", tuple(range(READINGS * 71 - 12, READINGS * 71 - 2)), 1),
+    ],
+    ids=["one image", "two images", "the newest reading", "readings inside a window"],
+)
+def test_a_missing_sample_is_named_by_its_sensor(
+    changed: Any, bundle: Path, topic: str, sensor: str, lost: tuple[int, ...], count: int
+) -> None:
+    found = audit(changed({topic: lose(*lost)}), bundle)
+    holds = count == 1  # of 110
+    assert found["missing"] == {sensor: count}
+    assert found["incomplete_latents"][0]["sequence"] == 70
+    assert found["latents"]["reproduced"] == STEPS - count
+    assert found["holds"] == holds
+    assert holds or sensor in found["why_not"][0]
+
+
+def test_a_reading_that_the_node_lacked_explains_its_latent(
+    bundle: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    row = READINGS * 71 - 6
+    maker = ChangedBag(tmp_path / "bag", runtime, {"/wrench": shock(row)})
+    add, lacked = maker.collector.add, START_NS + (row + 1) * 2 * MS
+
+    def add_all_but_one(name: str, stamp_ns: int, *rest: Any) -> Any:
+        return None if (name, stamp_ns) == ("force", lacked) else add(name, stamp_ns, *rest)
+
+    maker.collector.add = add_all_but_one  # type: ignore[method-assign]
+    found = audit(maker.play((SEEN, STEPS)), bundle)
+    assert found["holds"]
+    (one,) = found["incomplete_latents"]
+    assert "node lacked" in one["missing"]["force"]
+
+
+def test_coverage_counts_the_recorded_targets_inside_the_interval(tmp_path: Path) -> None:
+    bundle = FROZEN / "bundle"
+    runtime, readout = Runtime(bundle), Runtime(bundle).bundle.readout()
+    blind = ("force", "action")
+    maker = TruthBag(tmp_path / "bag", runtime, readout, {EVERY: 1.0, blind: 3.0})
+    options = AuditOptions(targets=("offset=/truth:point",))
+    found = audit(maker.play((EVERY, 20), (blind, 10)), bundle, options)
+    of_all, of_blind = (found["subsets"][subset_name(s)]["targets"] for s in (EVERY, blind))
+    assert of_all["offset"] == {"inside_90": 1.0, "latents": pytest.approx(20, abs=3)}
+    assert of_blind["offset"]["inside_90"] == 0.0
+
+
+class TruthBag(SmallBag):
+    """Records a target that lies so many standard deviations from what each latent says."""
+
+    def __init__(self, path: Path, runtime: Runtime, readout: Readout, off: dict[Any, float]):
+        super().__init__(path, runtime)
+        self.readout, self.off = readout, off
+
+    def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+        super().write(topic, type_name, message, received_ns)
+        if topic != LATENT:
+            return
+        fused = tuple(m.name for m in message.modalities if m.state == 1)
+        said = self.readout.apply(fused, message.mean, message.variance)["offset"]
+        point = said.value + self.off.get(fused, 1.0) * said.std
+        truth = self.type("geometry_msgs/msg/PointStamped")(
+            header=message.header,
+            point=self.type("geometry_msgs/msg/Point")(**dict(zip("xyz", point, strict=True))),
+        )
+        super().write("/truth", "geometry_msgs/msg/PointStamped", truth, received_ns)
+
+
+def test_the_command_says_by_its_exit_status_whether_it_holds(
+    changed: Any, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frozen = ["audit", str(FROZEN / "bag"), "--bundle", str(FROZEN / "bundle"), "--json"]
+    assert main(frozen) == 0
+    assert json.loads(capsys.readouterr().out)["holds"] is True
+    bag = changed({LATENT: falsify("mean", 3), "/rgb/image": lose(5)}, steps=12)
+    assert main(["audit", str(bag), "--bundle", str(bundle)]) == 1
+    out = capsys.readouterr().out
+    assert "does not hold: 10 of 12" in out
+    assert "latent 3 (epoch 1" in out
+    assert re.search(r"latent 5 \(epoch 1.*\) lacks rgb", out.replace("\n", " "))
+    assert main(["audit", str(tmp_path / "no bag"), "--bundle", str(bundle)]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_what_cannot_be_audited_is_refused_in_one_line(
+    bundle: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    with pytest.raises(BagError, match="come from bundle"):
+        audit(FROZEN / "bag", bundle)
+    frozen = FROZEN / "bag", FROZEN / "bundle"
+    with pytest.raises(BagError, match=r"no latents on /other/latent; it has .*/smvae/latent"):
+        audit(*frozen, AuditOptions(latent="other/latent"))
+    with pytest.raises(ConfigError, match="NAME=TOPIC:PATH"):
+        audit(*frozen, AuditOptions(targets=("offset",)))
+    with pytest.raises(ConfigError, match=r"no interval of 'ofset'.*Did you mean 'offset'"):
+        audit(*frozen, AuditOptions(targets=("ofset=/truth:point",)))
+    with pytest.raises(BagError, match="nothing on /truth"):
+        audit(*frozen, AuditOptions(targets=("offset=/truth:point",)))
+    silent = ChangedBag(tmp_path / "bag", runtime, {LATENT: lambda *_: None}).play((EVERY, 3))
+    with pytest.raises(BagError, match="no smvae_msgs/msg/LatentState in it"):
+        audit(silent, bundle)
+    told = SmallBag(tmp_path / "told", runtime).play((EVERY, 3))
+    with pytest.raises(BundleError, match="has no readout"):
+        audit(told, bundle, AuditOptions(targets=("offset=/truth:point",)))

@@ -1,0 +1,128 @@
+"""One recorded latent made again from the samples that it lists."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.fusion.source import REFUSALS
+from smvae_core.perceiver import Perceiver
+from smvae_core.runtime import Posterior, Runtime
+from smvae_core.settings import Settings
+from smvae_training.audit.samples import ListedSamples, Readings
+from smvae_training.evaluate.live.bag import Latent
+
+#: Largest difference that counts as equal: of means, which are of order 1, absolute; of variances,
+#: which are small where much is known, relative.
+TOLERANCE = 1e-3
+#: A gap between readings of so many median gaps is one that a message is missing from.
+GAP = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What became of one latent."""
+
+    latent: Latent
+    missing: dict[str, str] = field(default_factory=dict)
+    """Sensor -> what the recording lacks of its sample."""
+    mean_difference: float = math.nan
+    """Largest absolute one; NaN where a sample is missing."""
+    variance_difference: float = math.nan
+    """Largest relative one."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the recording holds all that it lists."""
+        return not self.missing
+
+    @property
+    def equal(self) -> bool:
+        return self.mean_difference <= TOLERANCE and self.variance_difference <= TOLERANCE
+
+
+class Reproducer:
+    """Makes latents again, one after the other."""
+
+    def __init__(self, runtime: Runtime, settings: Settings, samples: ListedSamples) -> None:
+        """Prepare.
+
+        Args:
+            runtime: Used by nobody else meanwhile.
+            settings: Of the node, for how messages are read.
+            samples: Where the messages are.
+        """
+        self._runtime, self._settings, self._samples = runtime, settings, samples
+        self._perceiver = Perceiver(runtime)
+        self._perceiver.configure(settings.sources)
+
+    def check(self, latent: Latent) -> Checked:
+        """Make a latent again and compare it with what was recorded."""
+        subset = tuple(n for n in self._runtime.manifest.names if n in latent.fused)
+        held = {n: self._samples.find(n, latent.stamps_ns[n]) for n in subset}
+        missing = {n: why for n, value in held.items() if (why := self._take(latent, n, value))}
+        if missing:
+            return Checked(latent=latent, missing=missing)
+        posterior = self._runtime.posterior(subset)
+        found = _compare(latent, posterior)
+        if not found.equal and (missing := self._lost_reading(latent, subset, held)):
+            return Checked(latent=latent, missing=missing)
+        return found
+
+    def _take(self, latent: Latent, name: str, value: Any) -> str:
+        """Observe a sample that a latent lists; return why it cannot be, or ''."""
+        stamp = latent.stamps_ns[name]
+        if value is None:
+            return self._samples.why_not(name, stamp)
+        try:
+            self._observe(name, value, (latent.epoch, stamp))
+        except REFUSALS as err:
+            return str(err)
+        return ""
+
+    def _observe(self, name: str, value: Any, key: tuple[int, int] | None = None) -> None:
+        if isinstance(value, Readings):
+            modality = self._runtime.modality(name)
+            fewest = self._settings.rules[name].min_samples
+            value = modality.family.assemble(modality, value.stamps_ns, value.values, fewest)
+        self._runtime.observe(name, self._perceiver.sample(name, value), key)
+
+    def _lost_reading(
+        self, latent: Latent, subset: tuple[str, ...], held: dict[str, Any]
+    ) -> dict[str, str]:
+        """Return the window in which node and recorder differ by a reading, which nobody lists.
+
+        Either the node lacked one, which is tried out, or the recorder did, which leaves a gap.
+        """
+        for name in subset:
+            if not isinstance(window := held[name], Readings):
+                continue
+            gaps = np.diff(window.stamps_ns)
+            if gaps.size and gaps.max() > GAP * np.median(gaps):
+                return {name: f"readings: none for {gaps.max() * 1e-6:.1f} ms"}
+            for row in range(len(window.values) - 1):
+                try:
+                    self._observe(name, window.without(row))
+                except REFUSALS:
+                    continue
+                if _compare(latent, self._runtime.posterior(subset)).equal:
+                    self._runtime.forget(name)
+                    return {name: "the node lacked one of its readings; without it, equal"}
+            self._observe(name, window)
+        return {}
+
+
+def _compare(latent: Latent, posterior: Posterior) -> Checked:
+    """Return the differences of a latent of the same size."""
+    variance: NDArray[np.float32] = posterior.variance
+    relative = np.abs(variance - latent.variance) / variance
+    mean = np.abs(posterior.mean - latent.mean)
+    return Checked(
+        latent=latent,
+        mean_difference=float(mean.max()),
+        variance_difference=float(relative.max()),
+    )
