@@ -15,7 +15,7 @@ $(error The path of this folder has a space, or a letter beyond ASCII, below whi
 endif
 endif
 
-.PHONY: help setup ros demo test test-cv-bridge test-oldest lint clean
+.PHONY: help setup ros demo test test-cv-bridge test-oldest test-lerobot lint clean
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -51,6 +51,9 @@ test-cv-bridge:  ## Compare cv_bridge's arrays with rosbags-image's, in an envir
 
 test-oldest:  ## Pass the tests with the lowest versions of setup.py, in an environment of its own
 	@PYTHON=$(PYTHON) scripts/test_oldest.sh
+
+test-lerobot:  ## Exchange LeRobot folders with the official package, in an environment of its own
+	@PYTHON=$(PYTHON) scripts/test_lerobot.sh
 
 clean:  ## Remove what was built (runs/ stays)
 	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log *.egg-info
