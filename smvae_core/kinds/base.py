@@ -7,13 +7,14 @@ read its shape, fields and options. A new kind is one file in this folder, one f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.declared_key import Key
 from smvae_core.errors import ConfigError, SampleError, did_you_mean
 from smvae_core.parameter import Parameter
 
@@ -100,6 +101,8 @@ class Kind:
     """Frozen dataclass of what is declared of a sensor beside its shape, kept in the manifest."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     """Parameters of the node that only sensors of this kind have."""
+    keys: ClassVar[tuple[Key, ...] | None] = None
+    """Keys of robot.yaml that only sensors of this kind have; None = no robot has such a sensor."""
 
     is_image: ClassVar[bool] = False
     """Whether samples are pictures (C, H, W) that a person can look at."""
@@ -131,6 +134,25 @@ class Kind:
         Raises:
             ConfigError: Says what is wrong and what would be right.
         """
+
+    def declare(self, values: Mapping[str, Any], message_type: str | None) -> dict[str, Any]:
+        """Return what a robot's declaration makes of a sensor: arguments of `Modality`.
+
+        Shape, unit, and, where the kind has them, fields and options.
+
+        Args:
+            values: Of every one of `keys`, by name.
+            message_type: That the channel names, '' = it names none; None = a column of a data
+                set, which no message carries.
+
+        Raises:
+            ConfigError: If the values do not fit together.
+        """
+        raise NotImplementedError(f"{self.name} has keys but does not read them")
+
+    def declaration(self, modality: Modality) -> dict[str, Any]:
+        """Return the value of every one of `keys` that declares a sensor; `declare` inverted."""
+        raise NotImplementedError(f"{self.name} has keys but does not write them")
 
     def example(self, modality: Modality, batch: int, rng: np.random.Generator) -> NDArray[Any]:
         """Return a valid network input (batch, *shape)."""

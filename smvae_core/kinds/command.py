@@ -11,13 +11,17 @@ x step time, whichever message carries them. `modality.fields` name the componen
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.declared_key import Key, texts
+from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Converter, Kind, beyond
 from smvae_core.kinds.registry import register
+from smvae_core.messages import members
 from smvae_core.messages.base import (
     ConversionError,
     ConversionOptions,
@@ -63,6 +67,36 @@ class Command(Kind):
             "empty = named as its fields.",
         ),
     )
+
+    keys = (
+        Key(
+            name="select",
+            read=texts,
+            description="Parts of the twist, not said = all six; of a JointState the names of the "
+            "joints, of a Float32MultiArray a name per value.",
+        ),
+    )
+
+    def declare(self, values: Mapping[str, Any], message_type: str | None) -> dict[str, Any]:
+        """Return a channel per component: a displacement in m or rad."""
+        fields = values["select"]
+        if fields is None and message_type not in ("", TWIST.message_type):
+            of = message_type or "a column"
+            raise ConfigError(f"select must be said of {of}, such as select: [j1, j2]")
+        if message_type in ("", TWIST.message_type):
+            paths = members.expand(
+                [f"twist.{path}" for path in fields or ("linear", "angular")], TWIST.message_type
+            )
+            fields = tuple(path.partition(".")[2] for path in paths)
+        elif message_type is None:
+            fields = members.expand(fields, None)
+        groups = dict.fromkeys(field.partition(".")[0] for field in fields)
+        turning = {"linear": "m", "angular": "rad"}
+        unit = ", ".join(turning[g] for g in groups) if set(groups) <= set(turning) else "rad"
+        return {"shape": (len(fields),), "unit": unit, "fields": fields}
+
+    def declaration(self, modality: Modality) -> dict[str, Any]:
+        return {"select": list(modality.fields)}
 
     def content(self, modality: Modality) -> str:
         return "commanded velocity [m/s, rad/s]; displacement = velocity x `step_time_s`"

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.declared_key import Key, number, pair
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds import depth_color
 from smvae_core.kinds.base import Converter, PredictedTopic, Prediction
-from smvae_core.kinds.image import ImageKind, ImageOptions
+from smvae_core.kinds.image import FIT, SIZE, ImageKind, ImageOptions
 from smvae_core.kinds.registry import register
 from smvae_core.messages import compressed_depth, compressed_image, image_data, organised_cloud
 from smvae_core.messages.base import ConversionError, ConversionOptions, set_header
@@ -58,7 +59,18 @@ class DepthImage(ImageKind):
     name = "depth_image"
     raw_sample = "(H, W) float32 metres along the optical axis; 0 or NaN = no return"
     channels = 1
+    unit = "m"
     options = DepthOptions
+    keys = (
+        SIZE,
+        FIT,
+        Key(
+            name="range_m",
+            read=pair(number, "[0.05, 3.0]"),
+            default=list(DepthOptions().range_m),
+            description="Depth outside this interval [m] counts as no return.",
+        ),
+    )
     parameters = (
         Parameter(
             name="depth_scale",

@@ -5,6 +5,7 @@ H, W height and width of the network's input; a camera's image may have any size
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.declared_key import Key, pair, whole
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import Kind, PredictedTopic, Prediction
 from smvae_core.messages import camera_info
@@ -62,6 +64,32 @@ class ImageOptions:
                 )
 
 
+def _read_fit(value: Any) -> dict[str, Any]:
+    """Return options of a word, or of {crop: [top, left, bottom, right], fit: word}."""
+    given = {"fit": value} if isinstance(value, str) else value
+    if not isinstance(given, dict) or not given or set(given) - {"crop", "fit"}:
+        raise ValueError(f"{', '.join(get_args(Fit))}, or {{crop: [top, left, bottom, right]}}")
+    if "crop" in given and not isinstance(given["crop"], list):
+        raise ValueError("crop: [top, left, bottom, right]")
+    return dict(given)
+
+
+#: Of every image that a robot has.
+SIZE = Key(
+    name="size",
+    read=pair(whole, "[64, 64]"),
+    default=[64, 64],
+    description="Height and width of the network's image [px].",
+)
+FIT = Key(
+    name="fit",
+    read=_read_fit,
+    default="crop",
+    description="How a camera's image is brought to that shape: crop, pad or stretch; or {crop: "
+    "[top, left, bottom, right]}, the part that is looked at [px], with fit: beside it.",
+)
+
+
 class ImageKind(Kind):
     """A picture (C, H, W)."""
 
@@ -71,6 +99,7 @@ class ImageKind(Kind):
     may_follow = True  # an image a little later shows the same scene
     options: ClassVar[type[Any]] = ImageOptions
     channels: ClassVar[int]
+    unit: ClassVar[str] = "1"
     small: ClassVar[bool] = False
     """Whether there are networks for 28 x 28."""
 
@@ -92,6 +121,21 @@ class ImageKind(Kind):
                 f"long on the shorter side and a multiple of {_steps()} on the longer one, at most "
                 f"{LONGEST_SIDE}; got {height} x {width}"
             )
+
+    def declare(self, values: Mapping[str, Any], message_type: str | None) -> dict[str, Any]:
+        beside = {k: v for k, v in values.items() if k not in ("size", "fit")}
+        options = self.options(**beside, **values["fit"])
+        return {"shape": (self.channels, *values["size"]), "unit": self.unit, "options": options}
+
+    def declaration(self, modality: Modality) -> dict[str, Any]:
+        """Return size and fit, and every option beside them."""
+        options: ImageOptions = modality.options
+        beside = {k: v for k, v in vars(options).items() if k not in ("fit", "crop")}
+        fit: Any = options.fit
+        if options.crop is not None:
+            fit = {"crop": list(options.crop)} | ({"fit": fit} if fit != ImageOptions.fit else {})
+        size = list(modality.shape[1:])
+        return {"size": size, "fit": fit, **{k: list(v) for k, v in beside.items()}}
 
     def example(self, modality: Modality, batch: int, rng: np.random.Generator) -> NDArray[Any]:
         return rng.random((batch, *modality.shape), dtype=np.float32)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.declared_key import Key, texts
 from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Converter, Kind
 from smvae_core.kinds.registry import register
@@ -59,6 +61,27 @@ class JointState(Kind):
     options = JointOptions
     is_standardised = True
     floor = 1e-3
+    keys = (
+        Key(name="joints", read=texts, description="Names of the joints, in the sample's order."),
+        Key(
+            name="select",
+            read=texts,
+            default=["position"],
+            description="Of position, velocity and effort.",
+        ),
+    )
+
+    def declare(self, values: Mapping[str, Any], message_type: str | None) -> dict[str, Any]:
+        """Return a channel per quantity and joint, named 'position.j1'."""
+        if values["joints"] is None:
+            raise ConfigError("joints must be said, such as joints: [j1, j2]")
+        options = JointOptions(joints=values["joints"], select=values["select"])
+        fields = tuple(f"{what}.{joint}" for what in options.select for joint in options.joints)
+        unit = ", ".join(QUANTITIES[what] for what in options.select)
+        return {"shape": (len(fields),), "unit": unit, "fields": fields, "options": options}
+
+    def declaration(self, modality: Modality) -> dict[str, Any]:
+        return {name: list(values) for name, values in vars(modality.options).items()}
 
     def check(self, modality: Modality) -> None:
         """Refuse a number of channels that joints and quantities do not give."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.declared_key import Key, number, pair, whole
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import HURDLE, Converter, Kind
 from smvae_core.kinds.registry import register
@@ -63,6 +65,35 @@ class Scan(Kind):
     options = ScanOptions
     kept = 32
     may_follow = True
+    keys = (
+        Key(
+            name="beams",
+            read=whole,
+            default=64,
+            description=f"Beams of the network, a multiple of {2**HALVINGS}; the sensor's own are "
+            "averaged.",
+        ),
+        Key(
+            name="range_m",
+            read=pair(number, "[0.05, 10.0]"),
+            default=list(ScanOptions().range_m),
+            description="Ranges outside this interval [m] count as no return.",
+        ),
+        Key(
+            name="angles_rad",
+            read=pair(number, "[-3.14, 3.14]"),
+            default=list(ScanOptions().angles_rad),
+            description="Angle of the first and the last beam [rad]; for predicted scans.",
+        ),
+    )
+
+    def declare(self, values: Mapping[str, Any], message_type: str | None) -> dict[str, Any]:
+        options = ScanOptions(range_m=values["range_m"], angles_rad=values["angles_rad"])
+        return {"shape": (2, values["beams"]), "unit": "m, 1", "options": options}
+
+    def declaration(self, modality: Modality) -> dict[str, Any]:
+        own = {name: list(values) for name, values in vars(modality.options).items()}
+        return {"beams": modality.shape[1], **own}
 
     def check(self, modality: Modality) -> None:
         """Refuse a shape that is not (2, beams), or a number of beams that cannot be halved."""

@@ -7,17 +7,19 @@ gravity and bias are the driver's: they must be those of the training data.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.declared_key import Key, number, texts
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import Converter, Kind, beyond, finite_floats
 from smvae_core.kinds.registry import register
 from smvae_core.kinds.window import resample_window
+from smvae_core.messages import members
 from smvae_core.messages.base import (
     ConversionOptions,
     finite,
@@ -41,6 +43,10 @@ _LAG = 10
 _MOMENTS = 8
 #: Every how many of the grid's readings slower sensors give.
 _SLOWER = (1, 2, 5, 10)
+#: Readings of a window whose length nobody says.
+_READINGS = 32
+#: How far window_s x rate_hz may be from a whole number: both are rounded by who writes them.
+_WHOLE = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +91,51 @@ class Signal(Kind):
             description="Readings that a window needs at least.",
         ),
     )
+
+    keys = (
+        Key(
+            name="select",
+            read=texts,
+            default=["wrench.force", "wrench.torque"],
+            description="Numbers of the message, such as wrench.force or data[0:6]; of a column "
+            "the names of its elements.",
+        ),
+        Key(
+            name="rate_hz",
+            read=number,
+            default=1000.0,
+            description="Readings per second of the window's grid.",
+        ),
+        Key(
+            name="window_s",
+            read=number,
+            description=f"Time that a window covers; not said = {_READINGS} readings. window_s x "
+            f"rate_hz is a multiple of {2**HALVINGS}.",
+        ),
+    )
+
+    def declare(self, values: Mapping[str, Any], message_type: str | None) -> dict[str, Any]:
+        """Return a channel per number and a reading per period."""
+        paths = members.expand(values["select"], WRENCH if message_type == "" else message_type)
+        root, fields = members.below(paths)
+        options = SignalOptions(rate_hz=values["rate_hz"], below=root)
+        readings = _READINGS
+        if values["window_s"] is not None:
+            readings = round(values["window_s"] * options.rate_hz)
+            if abs(readings - values["window_s"] * options.rate_hz) > _WHOLE or readings < 1:
+                readings = max(2**HALVINGS, round(readings / 2**HALVINGS) * 2**HALVINGS)
+                raise ConfigError(
+                    f"window_s {values['window_s']:g} x rate_hz {options.rate_hz:g} is no whole "
+                    f"number of readings; window_s {readings / options.rate_hz:.6g} is {readings}"
+                )
+        shape = len(fields), readings
+        unit = members.unit(paths)
+        return {"shape": shape, "unit": unit, "fields": fields, "options": options}
+
+    def declaration(self, modality: Modality) -> dict[str, Any]:
+        root, rate = modality.options.below, modality.options.rate_hz
+        select = [f"{root}.{field}".removeprefix(".") for field in modality.fields]
+        return {"select": select, "rate_hz": rate, "window_s": modality.shape[1] / rate}
 
     def check(self, modality: Modality) -> None:
         """Refuse a length that the causal convolutions cannot halve four times."""

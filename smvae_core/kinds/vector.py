@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.declared_key import Key, texts
 from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Converter, Kind
 from smvae_core.kinds.registry import register
+from smvae_core.messages import members
 from smvae_core.messages.base import (
     ConversionOptions,
     finite,
@@ -33,6 +36,24 @@ class Vector(Kind):
     is_standardised = True
     floor = 1e-3
     any_message = True
+    keys = (
+        Key(
+            name="select",
+            read=texts,
+            description="Numbers of the message, such as pose.position or data[0:7]; of a column "
+            "the names of its elements.",
+        ),
+    )
+
+    def declare(self, values: Mapping[str, Any], message_type: str | None) -> dict[str, Any]:
+        """Return a channel per number."""
+        if values["select"] is None:
+            raise ConfigError("select must be said, such as select: [pose.position]")
+        fields = members.expand(values["select"], message_type)
+        return {"shape": (len(fields),), "unit": members.unit(fields), "fields": fields}
+
+    def declaration(self, modality: Modality) -> dict[str, Any]:
+        return {"select": list(modality.fields)}
 
     def content(self, modality: Modality) -> str:
         return "numeric fields of the declared message type, as they are"
