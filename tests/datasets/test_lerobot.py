@@ -62,7 +62,7 @@ def test_a_real_robots_folder_is_read(robot: str) -> None:
         pytest.skip(f"no real recordings in {DATA}")
     folder = LeRobotFolder(path)
     assert (len(folder.entries), len(folder.present)) == (named, there)
-    assert bool(folder.notes()) == (named > there)
+    assert bool(folder.notes) == (named > there)
     episode = LeRobotEpisode(folder, folder.present[1])
     every = iter(episode.messages())
     first = [next(every) for _ in range(30)]
@@ -124,7 +124,7 @@ def test_missing_episodes_and_videos_are_said_and_the_rest_is_read(tmp_path: Pat
         (path / f"data/chunk-000/episode_{number:06d}.parquet").unlink()
     (path / f"videos/chunk-000/{made.CAMERA}/episode_000003.mp4").unlink()
     folder = LeRobotFolder(path)
-    assert folder.notes() == (
+    assert folder.notes == (
         "2 of 4 episodes that meta names are not in the folder: 0, 2",
         f"{made.CAMERA}: no video of episodes 3",
     )
@@ -139,12 +139,27 @@ def test_rows_without_a_frame_are_counted(keep: int, tmp_path: Path) -> None:
     video = path / f"videos/chunk-000/{made.CAMERA}/episode_000000.mp4"
     video.write_bytes(video.read_bytes()[:keep])
     folder = LeRobotFolder(path)
-    episode = LeRobotEpisode(folder, folder.present[0])
+    said: list[str] = []
+    episode = LeRobotEpisode(folder, folder.present[0], said.append)
     found = read(episode)
     assert len(found[made.STATE]) == 12
     assert len(found[made.CAMERA]) + episode.lost[made.CAMERA] == 12
     assert episode.lost[made.CAMERA] > 0
-    assert episode.faults[made.CAMERA]
+    assert len(said) == 1
+    assert f"{made.CAMERA}: {episode.lost[made.CAMERA]} of 12 rows have no frame: " in said[0]
+
+
+def test_a_table_of_another_length_is_said_and_text_is_no_topic(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (6,))
+    lines = (path / "meta/episodes.jsonl").read_text()
+    (path / "meta/episodes.jsonl").write_text(lines.replace('"length": 6', '"length": 9'))
+    info = json.loads((path / "meta/info.json").read_text())
+    words = {"language": {"dtype": "string", "shape": [1], "names": None}}
+    damage_info(path, features=info["features"] | words)
+    folder, said = LeRobotFolder(path), list[str]()
+    episode = LeRobotEpisode(folder, folder.present[0], said.append)
+    assert sorted(read(episode)) == sorted((made.STATE, made.ACTION, made.CAMERA))
+    assert said[0] == "episode_000000 has 6 rows, meta says 9"
 
 
 def damage_info(path: Path, **values: Any) -> None:

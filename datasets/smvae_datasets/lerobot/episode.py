@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,8 +30,20 @@ _ROWS = 64
 class LeRobotEpisode:
     """An episode; use it in a `with` block."""
 
-    def __init__(self, folder: LeRobotFolder, entry: EpisodeEntry) -> None:
-        self.folder, self.entry = folder, entry
+    def __init__(
+        self,
+        folder: LeRobotFolder,
+        entry: EpisodeEntry,
+        forgive: Callable[[str], None] = lambda fault: None,
+    ) -> None:
+        """Look at one of a folder's `present`; nothing is opened yet.
+
+        Args:
+            folder: That it lies in.
+            entry: Where it lies.
+            forgive: Called with a line about frames that a video lacks.
+        """
+        self.folder, self.entry, self._forgive = folder, entry, forgive
         self.path: Path = entry.data
         self.name = entry.name
         self.begin_ns = BEGIN_NS
@@ -41,12 +53,10 @@ class LeRobotEpisode:
                 name=name, message_type=message_type(f), messages=entry.length, latched=False
             )
             for name, f in folder.features.items()
-            if f.dtype != "video" or (name in entry.videos and entry.videos[name][0].is_file())
+            if f.is_read and (f.dtype != "video" or _has_video(entry, name))
         }
         self.lost: Counter[str] = Counter()
         """Topic -> rows that had no frame in its video, of what was read."""
-        self.faults: dict[str, str] = {}
-        """Topic -> why its video ended early."""
 
     def __enter__(self) -> LeRobotEpisode:
         return self
@@ -61,7 +71,8 @@ class LeRobotEpisode:
     def messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
         """Yield (feature, stamp, cell) row by row; the stamp is the receive time too.
 
-        A row for which a video has no frame lacks that feature, and is counted in `lost`.
+        A row for which a video has no frame lacks that feature, and is counted in `lost`; a table
+        of other than the named length is said.
 
         Raises:
             LeRobotError: If the table is damaged, or lacks a feature that `meta` names.
@@ -72,8 +83,10 @@ class LeRobotEpisode:
             for name in wanted
             if self.folder.features[name].dtype == "video"
         }
+        rows = 0
         try:
             for second, row in self._rows([name for name in wanted if name not in videos]):
+                rows += 1
                 stamp_ns = BEGIN_NS + round(second * 1e9)
                 for name in wanted:
                     cell = videos[name].at(second) if name in videos else row[name]
@@ -82,10 +95,14 @@ class LeRobotEpisode:
                         continue
                     yield name, stamp_ns, (stamp_ns, cell)
         finally:
-            for name, video in videos.items():
-                if video.fault:
-                    self.faults[name] = video.fault
+            for video in videos.values():
                 video.close()
+        if rows != self.entry.length:
+            self._forgive(f"{self.name} has {rows} rows, meta says {self.entry.length}")
+        for name, video in videos.items():
+            if self.lost[name]:
+                why = f": {video.fault}" if video.fault else ""
+                self._forgive(f"{name}: {self.lost[name]} of {rows} rows have no frame{why}")
 
     def _rows(self, columns: list[str]) -> Iterator[tuple[float, dict[str, Any]]]:
         """Yield (time [s], cells) of the episode, a few rows in memory at once."""
@@ -129,6 +146,10 @@ class LeRobotEpisode:
             return bytes(cell["bytes"])
         path = self.folder.path / str(cell.get("path"))
         return path.read_bytes() if path.is_file() else b""
+
+
+def _has_video(entry: EpisodeEntry, name: str) -> bool:
+    return name in entry.videos and entry.videos[name][0].is_file()
 
 
 class _Player:

@@ -51,6 +51,11 @@ class Feature:
     def is_image(self) -> bool:
         return self.dtype in IMAGES
 
+    @property
+    def is_read(self) -> bool:
+        """Whether it is images, numbers or yes and no; text is not."""
+        return self.is_image or self.dtype.startswith(("float", "int", "uint", "bool"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeEntry:
@@ -135,8 +140,9 @@ class LeRobotFolder:
         there = {e.index for e in self.present}
         return tuple(e for e in self.entries if e.index not in there)
 
+    @property
     def notes(self) -> tuple[str, ...]:
-        """Return what the folder lacks of what `meta` names, one line each."""
+        """What the folder lacks of what `meta` names, one line each."""
         told = []
         if self.missing:
             numbers = _ranges([e.index for e in self.missing])
