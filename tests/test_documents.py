@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from smvae_core.robot import read_robot
+
 ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = ROOT / "ros2_ws/src"
 RESULTS = ROOT / "benchmarks/results"
@@ -66,7 +68,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_file_a_page_names_exists(page: Path) -> None:
     named = re.findall(r"`([\w./-]+\.(?:py|md|yaml|xml|json|sh|rviz|msg))`", prose(page))
-    made_by_commands = {"manifest.json", "readout.json", "summary.json"}
+    made_by_commands = {"manifest.json", "readout.json", "summary.json", "robot.yaml", "info.json"}
     known = [
         f"/{name_of(p)}"
         for folder in (*CODE, ROOT / "docs", ROOT / "launch", ROOT / "scripts", RESULTS, ROOT)
@@ -251,3 +253,20 @@ def test_the_page_of_encodings_lists_what_is_read_and_nothing_else() -> None:
     depth = {e for row in rows for e in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert colour - {"depth_scale"} == set(ACCEPTED)
     assert depth == set(METRES_PER_UNIT)
+
+
+DECLARED = [
+    (page, text)
+    for page in PAGES
+    for text in re.findall(r"```yaml\n(robot: .*?)```", page.read_text(encoding="utf-8"), re.S)
+]
+
+
+@pytest.mark.parametrize(("page", "text"), DECLARED, ids=[name_of(page) for page, _ in DECLARED])
+def test_every_robot_on_a_page_reads(page: Path, text: str, tmp_path: Path) -> None:
+    (tmp_path / "robot.yaml").write_text(text, encoding="utf-8")
+    assert read_robot(tmp_path / "robot.yaml").sensors
+
+
+def test_a_page_declares_a_robot() -> None:
+    assert {page.name for page, _ in DECLARED} >= {"migrating.md"}
