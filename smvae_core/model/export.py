@@ -164,9 +164,10 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
         if difference > worst:
             worst, where = difference, label
 
+    embeddings = model.embed(batch, torch.ones(1, len(model.names), dtype=torch.bool))
     for subset in evaluated_subsets(model.names):
         present = torch.tensor([[n in subset for n in model.names]])
-        posterior = model.encode(batch, present)
+        posterior = model.posterior(embeddings, present)
         got = runtime.posterior(subset)
         compare(posterior.mean[0], got.mean, f"mean of {subset_name(subset)}")
         compare(posterior.variance[0].log(), got.log_var, f"log_var of {subset_name(subset)}")

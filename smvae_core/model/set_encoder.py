@@ -5,6 +5,7 @@ B batch, M modality, D embedding, Z latent.
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -87,20 +88,25 @@ class SetEncoder(nn.Module):
 
         What the pooling reads of each modality by itself is computed once for all.
         """
-        found = []
+        read = self.read(embeddings, reduce(torch.logical_or, sets))
+        return [self.combine(read, present) for present in sets]
+
+    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
+        """Return what `combine` needs of each modality by itself, in tensors (B, M, ...)."""
         if self.evidence is None or not isinstance(self.pool, SetFeature):
-            for present in sets:
-                feature = self.pool(embeddings, present)
-                mean, log_var = self.head(feature).chunk(2, dim=-1)
-                found.append(self._posterior(mean, log_var, feature))
-            return found
-        union = reduce(torch.logical_or, sets)
-        read, evidence = self.pool.read(embeddings, union), self.evidence.read(embeddings, union)
-        for present in sets:
-            mean, log_var = self.evidence.combine(evidence, present)
-            feature = self.pool.combine(read, present)
-            found.append(self._posterior(mean + self.head(feature), log_var, feature))
-        return found
+            return embeddings
+        return self.pool.read(embeddings, present), self.evidence.read(embeddings, present)
+
+    def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Posterior:
+        """Return the posteriors from a reading of at least the modalities that are present."""
+        if self.evidence is None or not isinstance(self.pool, SetFeature):
+            feature = self.pool(read, present)
+            mean, log_var = self.head(feature).chunk(2, dim=-1)
+            return self._posterior(mean, log_var, feature)
+        terms, evidence = read
+        mean, log_var = self.evidence.combine(evidence, present)
+        feature = self.pool.combine(terms, present)
+        return self._posterior(mean + self.head(feature), log_var, feature)
 
     def _posterior(self, mean: Tensor, log_var: Tensor, feature: Tensor) -> Posterior:
         return Posterior(mean, log_var, None if self.shear is None else self.shear(feature))

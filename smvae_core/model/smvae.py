@@ -5,6 +5,8 @@ B batch, M modality, D embedding, Z latent.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -88,12 +90,25 @@ class SMVAE(nn.Module):
         Raises:
             EmptySubset: If a sample has no observed modality.
         """
-        for present in sets:
-            empty = (~present.any(dim=1)).nonzero()
-            if len(empty):
-                raise EmptySubset(f"sample {int(empty[0])} of the batch")
+        read = self.read(embeddings, reduce(torch.logical_or, sets))
+        return [self.combine(read, present) for present in sets]
+
+    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
+        """Return what `combine` needs of each modality by itself, in tensors (B, M, ...)."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self.set_encoder.nested(embeddings.float(), sets)
+            return self.set_encoder.read(embeddings.float(), present)
+
+    def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Posterior:
+        """Return q(z given x_S) from a reading that covers at least S.
+
+        Raises:
+            EmptySubset: If a sample has no observed modality.
+        """
+        empty = (~present.any(dim=1)).nonzero()
+        if len(empty):
+            raise EmptySubset(f"sample {int(empty[0])} of the batch")
+        with torch.autocast(present.device.type, enabled=False):
+            return self.set_encoder.combine(read, present)
 
     def decode(
         self, z: Float[Tensor, "B Z"], names: Sequence[str] | None = None

@@ -7,6 +7,7 @@ subset, a likelihood where it holds the modality; elsewhere they are NaN.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ CHUNK = 128
 
 
 class Predictor:
-    """Embeds each record once; every subset then costs one pooling and the decoders."""
+    """Embeds and reads each record once; a subset then costs one combination and the decoders."""
 
     def __init__(
         self, model: SMVAE, statistics: Mapping[str, Statistics], records: Records
@@ -42,7 +43,7 @@ class Predictor:
         """(N, M)."""
         with torch.inference_mode():
             chunks = [self._embed(slice(i, i + CHUNK)) for i in range(0, self.count, CHUNK)]
-        self.embeddings = torch.cat(chunks)
+            self._read = model.read(torch.cat(chunks), self.recorded)
 
     def _embed(self, rows: slice) -> Tensor:
         batch = {name: x[rows] for name, x in self.inputs.items()}
@@ -58,16 +59,17 @@ class Predictor:
         present = torch.tensor([[name in subset for name in self.model.names]])
         held = self.holding(subset)
         if held.all():
-            return self.model.posterior(self.embeddings, present.expand(self.count, -1))
+            return self.model.combine(self._read, present.expand(self.count, -1))
         rows = held.nonzero().squeeze(1) if held.any() else torch.zeros(1, dtype=torch.int64)
-        found = self.model.posterior(self.embeddings[rows], present.expand(len(rows), -1))
+        found = self.model.combine(_at(self._read, rows), present.expand(len(rows), -1))
         shear = None if found.shear is None else _put(found.shear, held)
         return Posterior(_put(found.mean, held), _put(found.log_var, held), shear)
 
     @torch.inference_mode()
     def posterior_of_rows(self, index: NDArray[np.int64], present: NDArray[np.bool_]) -> Posterior:
         """Return q(z given x_S) of the records `index` (R,), each of its own subset (R, M)."""
-        return self.model.posterior(self.embeddings[index], torch.from_numpy(present))
+        read = _at(self._read, torch.from_numpy(index))
+        return self.model.combine(read, torch.from_numpy(present))
 
     @torch.inference_mode()
     def reconstruct(self, name: str, z: Tensor) -> Array:
@@ -93,6 +95,11 @@ class Predictor:
         for name, total in totals.items():
             total[~self.holding([name])] = torch.nan
         return {name: total / samples for name, total in totals.items()}
+
+
+def _at(read: Any, rows: Tensor) -> Any:
+    """Return the reading of some records: each of its tensors at these rows."""
+    return read[rows] if isinstance(read, Tensor) else tuple(_at(part, rows) for part in read)
 
 
 def _put(values: Tensor, rows: Tensor) -> Tensor:
