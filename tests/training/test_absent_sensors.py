@@ -254,7 +254,7 @@ def test_probes_of_any_targets_leave_out_what_is_not_known() -> None:
     }
     half = np.arange(200), np.arange(200, 400)
     train, test = ({k: t.take(rows) for k, t in targets.items()} for rows in half)
-    found = probe(z[:200], train, z[200:], test)
+    found, _ = probe(z[:200], train, z[200:], test)
     known = np.isfinite(z).all(axis=1) & np.isfinite(pose).all(axis=1)
     assert found["pose"]["train_records"] == known[:200].sum()
     assert found["pose"]["records"] == known[200:].sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,14 @@ from smvae_training.evaluate.ratios import (
 )
 from smvae_training.evaluate.records import Array, EvaluateConfig, Records, thin
 from smvae_training.evaluate.results import REPORT, RESULTS, about_run, write_json
+from smvae_training.evaluate.sensor_value import (
+    CONSTANT,
+    SensorValue,
+    constant_of,
+    sensor_errors,
+    target_errors,
+    telling_subsets,
+)
 from smvae_training.run import Run, RunPaths, load_run
 
 logger = logging.getLogger(__name__)
@@ -94,6 +102,7 @@ class Evaluation:
         self.predictor = self.predict(self.records)
         self.truth = {m.name: self.records.truth(m) for m in self.modalities}
         self.reference = {m.name: self._errors_of_mean(m) for m in images(self.modalities)}
+        self.value = SensorValue(self.names, self.records.group)
         self.nearest = NearestRecord(self.modalities, run.statistics, self.train, self.records)
 
     def _likelihood_records(self) -> int:
@@ -117,6 +126,7 @@ class Evaluation:
         requirements = checks(self.modalities, ratios)
         start = time.perf_counter()
         probes = self._probes()
+        self._add_sensor_errors(CONSTANT, {n: m.mean for n, m in self.means.items()})
         seconds["probes"] = time.perf_counter() - start
         seconds["total"] = time.perf_counter() - self.started
         return {
@@ -131,7 +141,13 @@ class Evaluation:
             "checks": requirements,
             "checks_passed": all(c["passed"] for c in requirements),
             "probe": probes,
+            "sensors": self.value.numbers(),
+            "groups": self.value.by_group(self.episodes.group_names, self._targets()),
         }
+
+    def _targets(self) -> dict[str, NDArray[Any]]:
+        """Return all that is predicted, by name."""
+        return self.truth | {n: t.values for n, t in self.records.targets.items()}
 
     def _data(self) -> dict[str, Any]:
         return {
@@ -142,6 +158,7 @@ class Evaluation:
             "held_out_steps": len(self.held_out),
             "scored_records": len(self.records),
             "scored_every": self.records.every,
+            "lacking": self._lacking(),
             "likelihood_records": len(self.few),
             "likelihood_every": self.few.every,
             "train_records": len(self.train),
@@ -152,6 +169,11 @@ class Evaluation:
             for name, target in self.records.targets.items()
             if target.binary
         }
+
+    def _lacking(self) -> dict[str, float]:
+        """Return the share of scored records that lack each sensor, where any does."""
+        shares = {n: 1.0 - float(self.records.holding([n]).mean()) for n in self.names}
+        return {name: share for name, share in shares.items() if share}
 
     def _score_subsets(self, seconds: dict[str, float]) -> tuple[Any, Any, Any, Any]:
         """Return scores and ratios of the model, then of the nearest record, by subset."""
@@ -170,6 +192,7 @@ class Evaluation:
             mean = self.predictor.posterior(subset).mean
             predicted = {n: self.predictor.reconstruct(n, mean) for n in self.names}
             scores[label], ratios[label] = self._score(predicted, subset)
+            self._add_sensor_errors(label, predicted)
             for name in self.names:
                 scores[label][name] = likelihoods[name] | scores[label][name]
             seconds["errors"] += time.perf_counter() - clock
@@ -242,17 +265,29 @@ class Evaluation:
         return found
 
     def _probes(self) -> dict[str, Any]:
-        train = self.predict(self.train)
-        chosen = [(name,) for name in self.names] + [self.names]
-        return {
-            subset_name(s): probe(
-                train.posterior(s).mean.numpy(),
-                self.train.targets,
-                self.predictor.posterior(s).mean.numpy(),
-                self.records.targets,
-            )
-            for s in chosen
-        }
+        """Return the probes of each sensor alone, of all but each one, and of all."""
+        train, test = self.predict(self.train), self.records.targets
+        found = {}
+        for subset in telling_subsets(self.names):
+            label, posterior = subset_name(subset), self.predictor.posterior(subset)
+            mean = train.posterior(subset).mean.numpy()
+            scores, predicted = probe(mean, self.train.targets, posterior.mean.numpy(), test)
+            found[label] = scores
+            self.value.add_unsure(label, posterior.log_var.numpy())
+            for name, values in predicted.items():
+                self.value.add(label, name, target_errors(test[name], values))
+                if not test[name].binary:
+                    self.value.add_apart(label, name, np.abs(values - test[name].values))
+        for name in predicted:
+            constant = constant_of(self.train.targets[name], len(self.records))
+            self.value.add(CONSTANT, name, target_errors(test[name], constant))
+        return found
+
+    def _add_sensor_errors(self, label: str, predicted: Mapping[str, Array]) -> None:
+        for modality in self.modalities:
+            truth = self.truth[modality.name]
+            errors = sensor_errors(modality, truth, predicted[modality.name])
+            self.value.add(label, modality.name, errors)
 
 
 def _plain(ratios: dict[str, dict[str, dict[str, dict[str, Ratio]]]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
 from smvae_datasets.dataset import Dataset, conditions
-from smvae_training.evaluate.draw import new_figure
+from smvae_training.evaluate.draw import LINES, new_figure, plain
 from smvae_training.evaluate.measures import images, picture, shown_range, windows
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Array, Records
@@ -104,6 +104,21 @@ def _draw_window(axis: Any, modality: Modality, truth: Array, row: int) -> None:
     if row == 0:
         axis.set_title(f"{modality.name} [{modality.unit.split(',')[0]}], 32 ms", fontsize=8)
         axis.legend(fontsize=5, loc="lower left", frameon=False)
+
+
+def sensor_loss(loss: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw by how much errors rise without each sensor, largest first, with 2 standard errors."""
+    names = sorted(loss, key=lambda n: -np.nan_to_num(loss[n]["mean"], nan=-np.inf))
+    figure, ((axis,),) = new_figure(size=(6, 0.35 * len(names) + 0.8), layout="constrained")
+    places = np.arange(len(names))[::-1]
+    rises = [100.0 * np.nan_to_num(loss[n]["mean"]) for n in names]
+    errors = [200.0 * np.nan_to_num(loss[n]["standard_error"]) for n in names]
+    axis.barh(places, rises, xerr=errors, height=0.6, color=LINES[0], ecolor=LINES[2], capsize=3)
+    axis.set_yticks(places, [f"without {n}" for n in names])
+    axis.axvline(0.0, color=LINES[2], linewidth=0.8)
+    axis.set_xlabel("rise of the error [%], ± 2 standard errors", fontsize=8)
+    plain(axis)
+    return figure
 
 
 def curves(rows: Sequence[dict[str, Any]]) -> Figure | None:

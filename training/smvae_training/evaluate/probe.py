@@ -35,20 +35,24 @@ def probe(
     train: Mapping[str, Target],
     test_z: Array,
     test: Mapping[str, Target],
-) -> dict[str, dict[str, Any]]:
-    """Return the scores of every target; a probe without labels says why instead.
+) -> tuple[dict[str, dict[str, Any]], dict[str, Map]]:
+    """Return the scores of every target, and predictions (N, K) of those that can be fitted.
 
-    Rows of a latent that are NaN, and records that do not tell a target, count nowhere.
+    A probe without labels says in its scores why there are none. Rows of a latent that are NaN, and
+    records that do not tell a target, count nowhere.
     """
-    return {name: _probe(name, train[name], train_z, test[name], test_z) for name in train}
-
-
-def _probe(name: str, train: Target, train_z: Array, test: Target, test_z: Array) -> dict[str, Any]:
-    try:
-        found = score(name, test, predict(test_z, *fit(name, train, train_z)), test_z)
-    except NoProbe as err:
-        return {"missing": str(err)}
-    return found | {"train_records": int(usable(train, train_z).sum())}
+    scores: dict[str, dict[str, Any]] = {}
+    predictions: dict[str, Map] = {}
+    for name, target in train.items():
+        try:
+            predicted = predict(test_z, *fit(name, target, train_z))
+            found = score(name, test[name], predicted, test_z)
+        except NoProbe as err:
+            scores[name] = {"missing": str(err)}
+            continue
+        scores[name] = found | {"train_records": int(usable(target, train_z).sum())}
+        predictions[name] = predicted
+    return scores, predictions
 
 
 def usable(target: Target, z: Array) -> NDArray[np.bool_]:

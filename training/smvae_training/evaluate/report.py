@@ -104,13 +104,36 @@ def columns_html(
     return table_html([first, *columns], cells, caption=caption)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One question that a user has, answered in a sentence."""
+
+    question: str
+    text: str
+    section: str = ""
+    """Title of the section that shows it; '' = there is none."""
+
+
+def answers_section(answers: Sequence[Answer], sections: Sequence[Section]) -> Section:
+    """Return the answers, each with a link to its section where that is in the report."""
+    anchors = {s.title: s.anchor for s in sections}
+    rows = []
+    for each in answers:
+        link = ""
+        if each.section in anchors:
+            link = f' <a href="#{anchors[each.section]}">{escape(each.section)}</a>'
+        question = f"<th scope=row>{escape(each.question)}</th>"
+        rows.append(f'<tr>{question}<td class="text">{escape(each.text)}{link}</td></tr>')
+    return Section("Answers", f'<div class="scroll"><table>{"".join(rows)}</table></div>')
+
+
 def with_error(value: Mapping[str, Any], digits: int = 2, scale: float = 1.0) -> str:
     """Return 'mean ± standard error'; without the error where a single item leaves none."""
     mean, error = value["mean"], value["standard_error"]
-    if mean is None:
+    if mean is None or mean != mean:
         return "–"
     text = f"{scale * mean:.{digits}f}"
-    return text if error is None else f"{text} ± {scale * error:.{digits}f}"
+    return text if error is None or error != error else f"{text} ± {scale * error:.{digits}f}"
 
 
 def percent(value: Mapping[str, Any] | float) -> str:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from smvae_core.modality import Modality
 from smvae_training.callbacks import read_metrics
+from smvae_training.evaluate.answers import SETUP, answers_of, doubt_section, sensors_section
 from smvae_training.evaluate.figures import choose_moments, curves, figure_7
 from smvae_training.evaluate.measures import blind
 from smvae_training.evaluate.ratios import REGIONS
 from smvae_training.evaluate.records import Records
 from smvae_training.evaluate.report import (
     Section,
+    answers_section,
     figure_html,
     render_report,
     table_html,
@@ -41,9 +43,11 @@ def evaluation_sections(
     evaluation: Evaluation, results: dict[str, Any], picture: Path | None = None
 ) -> list[Section]:
     """Return all sections of an evaluation, in reading order; Figure 7 also goes to `picture`."""
-    modalities = evaluation.modalities
+    modalities, sensors = evaluation.modalities, results["sensors"]
     sections = [
         pictures_section(evaluation, picture),
+        sensors_section(sensors),
+        doubt_section(sensors),
         summary_section(results),
         ratio_section(results),
         subset_section(results, modalities),
@@ -52,7 +56,8 @@ def evaluation_sections(
         curves_section(RunPaths(evaluation.run.path).metrics),
         setup_section(results),
     ]
-    return [section for section in sections if section is not None]
+    found = [section for section in sections if section is not None]
+    return [answers_section(answers_of(results), found), *found]
 
 
 def pictures_section(evaluation: Evaluation, picture: Path | None = None) -> Section:
@@ -197,11 +202,12 @@ def curves_section(metrics: Path) -> Section | None:
 def setup_section(results: dict[str, Any]) -> Section:
     """Return data, split and versions."""
     data = results["data"]
-    rows = [[k.replace("_", " "), _listed(v)] for k, v in data.items()]
+    rows = [[k.replace("_", " "), _listed(v)] for k, v in data.items() if k != "lacking"]
+    rows += [[f"lack {name}", share] for name, share in data["lacking"].items()]
     rows += [[f"seconds: {k}", v] for k, v in results["seconds"].items()]
     rows += [[f"version: {k}", v] for k, v in results["versions"].items()]
     warning = text_html("This split leaks: neighbouring frames stand on both sides.")
-    return Section("Set-up", (warning if data["leaks"] else "") + table_html(["", ""], rows))
+    return Section(SETUP, (warning if data["leaks"] else "") + table_html(["", ""], rows))
 
 
 def _listed(value: Any) -> Any:
