@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,22 @@ def test_a_looped_recording_begins_a_second_epoch(
     for epoch in set(columns["epoch"]):
         assert (np.diff(columns["stamp_ns"][columns["epoch"] == epoch]) >= 0).all()
     assert len(columns["epoch"]) > 40
+
+
+def test_the_report_opens_with_answers_and_the_recorded_latents_are_audited(
+    out: Path, summary: dict[str, Any], bag: Path, bundle: Path, tmp_path: Path
+) -> None:
+    assert summary["live"]["holds"] is True
+    assert summary["live"]["latents"]["reproduced"] == summary["live"]["latents"]["checked"] > 30
+    assert list(summary["sensors"]["loss"]) == list(NAMES)
+    assert all(v["groups"] > 5 for v in summary["sensors"]["loss"].values())
+    text = (out / REPORT).read_text(encoding="utf-8")
+    titles = re.findall("<h2>([^<]*)</h2>", text)
+    assert titles[0] == "Answers"
+    assert "Yes: " in text
+    links = re.findall(r'<a href="#([^"]+)"', text)
+    assert set(links) == set(re.findall(r'<section id="([^"]+)"', text))
+    evaluate_bag(bag, bundle, tmp_path, BagOptions(**QUICK, audit=False))
+    quick = json.loads((tmp_path / SUMMARY).read_text(encoding="utf-8"))
+    assert quick["live"] == {"not_audited": "not asked for"}
+    assert quick["sensors"] == {}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from smvae_core.bags import Bag, BagError
+from smvae_core.bundle import Bundle
 from smvae_core.fusion.engine import Engine, Stamps
 from smvae_core.modality import require_messages, subset_name
 from smvae_core.runtime import Runtime
@@ -33,7 +34,7 @@ GRACE_NS = 2_000_000_000
 LISTED = 200
 
 
-def audit(path: Path, bundle: Path, options: AuditOptions | None = None) -> dict[str, Any]:
+def audit(path: Path, bundle: Bundle | Path, options: AuditOptions | None = None) -> dict[str, Any]:
     """Check the latents of a recording against the samples that they list.
 
     Args:

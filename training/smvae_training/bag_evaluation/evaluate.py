@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from smvae_core.bags import Bag, BagError
+from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
 from smvae_core.subsets import evaluated_subsets
+from smvae_training.audit.audit import audit
+from smvae_training.audit.options import AuditOptions
 from smvae_training.bag_evaluation import numbers
 from smvae_training.bag_evaluation.gather import Gatherer
 from smvae_training.bag_evaluation.inputs import Input, find_inputs
@@ -93,15 +96,19 @@ def _evaluate(
     written = video is not None and video.close()
     if not len(scores):
         raise BagError(bag.path, f"not one latent came of it: {_why_none(replay)}")
-    table: dict[str, Any] = {}
+    table, sensors = dict[str, Any](), dict[str, Any]()
     if twin is not None:
+        value = moments.value()
         with stages.stage("subsets", len(evaluated_subsets(runtime.manifest.names))) as advance:
-            table = subset_table(moments.kept, runtime, advance)
+            table = subset_table(moments.kept, runtime, value, advance)
+        sensors = value.numbers() if value.names else {}
     columns = scores.arrays()
     write_arrays(out / LATENTS, columns)
     summary = _numbers(bag, replay, inputs, columns, truth.bad) | {
         "settings": _settings(settings, options),
         "subsets": table,
+        "sensors": sensors,
+        "live": _audited(bag.path, runtime.bundle, options),
         "subset_every": moments.every,
         "video": {
             "file": VIDEO if written else "",
@@ -161,12 +168,26 @@ def _numbers(
             "runtime": runtime.version,
         },
         "latents": numbers.latent_numbers(columns, manifest.names)
-        | {"not_finite": replay.not_finite},
+        | {"not_finite": replay.not_finite}
+        | numbers.novelty_shares(columns, manifest.novelty),
         "warnings": numbers.losses(inputs.values(), replay.settings, statuses, fused),
         "modalities": of_modalities,
         "errors": numbers.error_numbers(columns, modalities),
         "uncertainty": numbers.uncertainty_numbers(columns),
     }
+
+
+def _audited(path: Path, bundle: Bundle, options: BagOptions) -> dict[str, Any]:
+    """Return the audit of the latents in a bag, or why there is none."""
+    if not options.audit:
+        return {"not_audited": "not asked for"}
+    asked = AuditOptions(
+        topics=options.topics, params_file=options.params_file, typestore=options.typestore
+    )
+    try:
+        return audit(path, bundle, asked)
+    except BagError as err:
+        return {"not_audited": str(err)}
 
 
 def _settings(settings: Settings, options: BagOptions) -> dict[str, Any]:

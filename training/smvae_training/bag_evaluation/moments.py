@@ -1,10 +1,11 @@
 """A thinned set of moments: what every subset predicts there, for the subset table and the sheet.
 
-S subset, Z latent.
+N moments, S subset, Z latent.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
-from smvae_core.runtime import Runtime
+from smvae_core.runtime import Posterior, Runtime
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.bag_evaluation.replay import Moment
 from smvae_training.bag_evaluation.scores import Array, Pair
 from smvae_training.evaluate.baselines import mean_and_variance
 from smvae_training.evaluate.live.images import as_network
 from smvae_training.evaluate.measures import errors, images, squared_error
+from smvae_training.evaluate.sensor_value import CONSTANT, SensorValue, sensor_errors
+
+#: A bag is cut into so many stretches, over which standard errors are.
+STRETCHES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +39,12 @@ class Kept:
     """Modality -> (1, *shape)."""
     predicted: dict[str, Array]
     """By the latent itself."""
-    means: dict[str, Array]
-    """Each subset of `truths` -> (Z,)."""
+    posteriors: dict[str, Posterior]
+    """Of each subset of `truths`."""
+
+    def holds(self, label: str, name: str) -> bool:
+        """Return whether there are a subset's posterior and a modality's truth."""
+        return label in self.posteriors and name in self.truths
 
 
 class Moments:
@@ -67,7 +76,7 @@ class Moments:
             if number % self.every:
                 return
         observation = moment.perceived.observation
-        means = self._means(truths)
+        posteriors = self._posteriors(truths)
         self.kept.append(
             Kept(
                 number=number,
@@ -75,12 +84,23 @@ class Moments:
                 fused=observation.subset,
                 truths={name: pair[1] for name, pair in truths.items()},
                 predicted=dict(predicted),
-                means={subset_name(s): mean for s, mean in means.items()},
+                posteriors={subset_name(s): found for s, found in posteriors.items()},
             )
         )
 
-    def _means(self, truths: Mapping[str, Pair]) -> dict[tuple[str, ...], Array]:
-        """Return the posterior mean (Z,) of every subset of what the bag held.
+    def value(self) -> SensorValue:
+        """Return what gathers the worth of the sensors that at least half of the moments hold.
+
+        The groups that its standard errors are over are stretches of the bag.
+        """
+        count = len(self.kept)
+        held = Counter(name for kept in self.kept for name in kept.truths)
+        assert self._runtime is not None
+        names = tuple(n for n in self._runtime.manifest.names if 2 * held[n] >= count)
+        return SensorValue(names, (np.arange(count) * STRETCHES // count).astype(np.int32))
+
+    def _posteriors(self, truths: Mapping[str, Pair]) -> dict[tuple[str, ...], Posterior]:
+        """Return the posterior of every subset of what the bag held.
 
         Subsets whose posterior is not finite are left out: the node would publish ERROR.
         """
@@ -90,50 +110,82 @@ class Moments:
             self._runtime.observe(name, raw)
         every = evaluated_subsets(self._runtime.manifest.names)
         held = [s for s in every if set(s) <= set(truths)]
-        means = {s: self._runtime.posterior(s).mean for s in held}
-        return {s: mean for s, mean in means.items() if np.isfinite(mean).all()}
+        found = {s: self._runtime.posterior(s) for s in held}
+        return {s: p for s, p in found.items() if np.isfinite(p.mean).all()}
 
 
 def subset_table(
     moments: Sequence[Kept],
     runtime: Runtime,
+    value: SensorValue,
     advance: Callable[[int], None] = lambda amount: None,
 ) -> dict[str, dict[str, Any]]:
     """Return subset -> modality -> scores over the moments at which the bag held the subset.
 
     Images have `squared_error`, `ratio` (to the mean image of the same moments, the best constant)
-    and psnr_db or mae_m; others have their root mean squares. `moments` counts.
+    and psnr_db or mae_m; others have their root mean squares. `moments` counts. `value` gets the
+    errors moment by moment.
     """
-    references = {m.name: _mean_image(m, moments) for m in images(runtime.modalities)}
+    modalities = runtime.modalities
+    truths = {m.name: _stacked(m, [k.truths.get(m.name) for k in moments]) for m in modalities}
+    constants = {m.name: _mean_sample(m, moments) for m in modalities}
     found: dict[str, dict[str, Any]] = {}
     for subset in evaluated_subsets(runtime.manifest.names):
-        name = subset_name(subset)
-        rows = [k for k in moments if name in k.means]
-        found[name] = {}
-        for modality in runtime.modalities:
-            scored = [k for k in rows if modality.name in k.truths]
-            found[name][modality.name] = _scores(
-                modality, scored, name, runtime, references.get(modality.name)
-            )
+        label = subset_name(subset)
+        found[label] = {}
+        for modality in modalities:
+            truth, drawn = truths[modality.name], _drawn(modality, moments, label, runtime)
+            value.add(label, modality.name, sensor_errors(modality, truth, drawn))
+            rows = np.array([k.holds(label, modality.name) for k in moments])
+            scores = _scores(modality, truth[rows], drawn[rows], constants[modality.name])
+            found[label][modality.name] = scores
+        nothing = np.full(runtime.manifest.latent_dim, np.nan, np.float32)
+        unsure = [
+            k.posteriors[label].log_var if label in k.posteriors else nothing for k in moments
+        ]
+        value.add_unsure(label, np.stack(unsure))
         advance(1)
+    for m in modalities:
+        value.add(CONSTANT, m.name, sensor_errors(m, truths[m.name], constants[m.name]))
     return found
 
 
-def _scores(
-    modality: Modality, rows: Sequence[Kept], subset: str, runtime: Runtime, mean: Array | None
-) -> dict[str, Any]:
+def _stacked(modality: Modality, samples: Sequence[Array | None]) -> Array:
+    """Return samples (1, *shape) as (N, *shape), NaN where there is none."""
+    nothing = np.full((1, *modality.shape), np.nan, np.float32)
+    return np.concatenate([nothing if sample is None else sample for sample in samples])
+
+
+def _drawn(modality: Modality, moments: Sequence[Kept], label: str, runtime: Runtime) -> Array:
+    """Return what a subset predicts (N, *shape) at the moments that hold it and the modality."""
+
+    def draw(kept: Kept) -> Array | None:
+        if not kept.holds(label, modality.name):
+            return None
+        mean = kept.posteriors[label].mean
+        return as_network(modality, runtime.reconstruct(modality.name, mean))
+
+    return _stacked(modality, [draw(kept) for kept in moments])
+
+
+def _log_vars(moments: Sequence[Kept], label: str, latent_dim: int) -> Array:
+    """Return a subset's log variances (N, Z), NaN where the moment does not hold it."""
+    nothing = np.full(latent_dim, np.nan, np.float32)
+    held = [k.posteriors[label].log_var if label in k.posteriors else nothing for k in moments]
+    return np.stack(held)
+
+
+def _scores(modality: Modality, truth: Array, predicted: Array, constant: Array) -> dict[str, Any]:
     """Return the scores of one subset and one target over some moments."""
-    if not rows:
-        return {"moments": 0}
-    truth = np.concatenate([k.truths[modality.name] for k in rows])
-    drawn = [runtime.reconstruct(modality.name, k.means[subset]) for k in rows]
-    predicted = np.concatenate([as_network(modality, image) for image in drawn])
-    scores: dict[str, Any] = {"moments": len(rows)} | errors(modality, truth, predicted)
-    if mean is not None:
+    scores: dict[str, Any] = {"moments": len(truth)}
+    if not len(truth):
+        return scores
+    scores |= errors(modality, truth, predicted)
+    if images([modality]):
         ours = squared_error(modality, truth, predicted)[0]
-        constant = squared_error(modality, truth, mean)[0]
+        best = squared_error(modality, truth, constant)[0]
         scores["squared_error"] = _mean(ours)
-        scores["ratio"] = _mean(ours) / max(_mean(constant), 1e-12)
+        scores["ratio"] = _mean(ours) / max(_mean(best), 1e-12)
     return scores
 
 
@@ -142,9 +194,7 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(finite.mean()) if finite.size else float("nan")
 
 
-def _mean_image(modality: Modality, moments: Sequence[Kept]) -> Array | None:
+def _mean_sample(modality: Modality, moments: Sequence[Kept]) -> Array:
     """Return the mean (1, *shape) over moments; of depth over the pixels with a return."""
-    images = [k.truths[modality.name] for k in moments if modality.name in k.truths]
-    if not images:
-        return None
-    return mean_and_variance(modality, images)[0][None].astype(np.float32)
+    held = [k.truths[modality.name] for k in moments if modality.name in k.truths]
+    return mean_and_variance(modality, held)[0][None].astype(np.float32)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from smvae_core.fusion.rules import FusionState, ModalityStatus
 from smvae_core.modality import Modality, subset_name
+from smvae_core.novelty import Novelty
 from smvae_core.settings import Settings
 from smvae_training.bag_evaluation.inputs import Input
 from smvae_training.bag_evaluation.scores import error_names
@@ -35,6 +36,15 @@ def latent_numbers(columns: Columns, names: Sequence[str]) -> dict[str, Any]:
         "epochs": len(np.unique(columns["epoch"])),
         "fused": dict(subsets.most_common()),
     }
+
+
+def novelty_shares(columns: Columns, novelty: Novelty | None) -> dict[str, Any]:
+    """Return the shares of latents above the novelty's thresholds; nothing where it has none."""
+    scores = columns["novelty"][np.isfinite(columns["novelty"])]
+    if novelty is None or not scores.size:
+        return {}
+    limits = {"novel_warn": novelty.warn, "novel_error": novelty.error}
+    return {name: float((scores > limit).mean()) for name, limit in limits.items()}
 
 
 def modality_numbers(

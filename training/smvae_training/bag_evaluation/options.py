@@ -33,6 +33,8 @@ class BagOptions:
     """At most so many moments for the subset table, spread evenly."""
     video: bool = True
     """Write predictions.mp4 where OpenCV can."""
+    audit: bool = True
+    """Make the latents that the bag holds again too, as `smvae audit` does."""
     strict: bool = False
     """Exit 1 if a sensor that is not dropped is missing, or lost a message."""
 

@@ -14,9 +14,26 @@ from smvae_training.bag_evaluation.figures import (
     states_figure,
     uncertainty_figure,
 )
+from smvae_training.bag_evaluation.moments import STRETCHES
 from smvae_training.bag_evaluation.pictures import Picture
-from smvae_training.evaluate.report import Section, figure_html, image_html, table_html, text_html
+from smvae_training.evaluate.answers import (
+    LIVE,
+    REJECTED,
+    doubt_section,
+    sensor_answers,
+    sensors_section,
+)
+from smvae_training.evaluate.report import (
+    Answer,
+    Section,
+    answers_section,
+    figure_html,
+    image_html,
+    table_html,
+    text_html,
+)
 
+FUSED, LATENT = "What was fused", "Latent and uncertainty"
 _ERRORS = (
     "squared_error: prediction against the image of the latent's own moment (colour in [0, 1] "
     "squared, depth in m squared over pixels with a return). squared_error_next: against the next "
@@ -49,15 +66,53 @@ def bag_sections(
         found.append(Section("Pictures", pictures))
     found += [
         Section("Errors over time", _errors(summary, columns, modalities)),
-        Section("What was fused", _fused(summary) + figure_html(states_figure(columns, names))),
+        Section(FUSED, _fused(summary) + figure_html(states_figure(columns, names))),
     ]
     if summary["subsets"]:
         found.append(Section("Every subset", _subsets(summary, modalities)))
-    return [
-        *found,
-        Section("Latent and uncertainty", _latent(summary, columns)),
+    if summary["sensors"]:
+        groups = f"{STRETCHES} stretches of the bag"
+        found += [sensors_section(summary["sensors"], groups), doubt_section(summary["sensors"])]
+    found += [
+        Section(LATENT, _latent(summary, columns)),
         Section("The bag", _bag(summary)),
     ]
+    return [answers_section(_answers(summary), found), *found]
+
+
+def _answers(summary: Mapping[str, Any]) -> list[Answer]:
+    """Return what a user wants to know of a bag."""
+    latents = summary["latents"]
+    novel = "The bundle's novelty is not calibrated, or it is not a number here."
+    if "novel_warn" in latents:
+        warn, error = (f"{latents[k]:.1%}" for k in ("novel_warn", "novel_error"))
+        novel = f"{warn} of the latents are novel (warning), {error} beyond the error threshold."
+    return [
+        *(sensor_answers(summary["sensors"]) if summary["sensors"] else ()),
+        Answer(question="How much of it is novel?", text=novel, section=LATENT),
+        Answer(question=REJECTED, text=_rejected(summary), section=FUSED),
+        Answer(question=LIVE, text=_live(summary["live"])),
+    ]
+
+
+def _rejected(summary: Mapping[str, Any]) -> str:
+    said = [
+        f"{name} {m['rejected']} of {m['messages']} ({_counted(m['reasons'])})"
+        for name, m in summary["modalities"].items()
+        if m["rejected"]
+    ]
+    return f"Of the messages: {'; '.join(said)}." if said else "No message."
+
+
+def _live(live: Mapping[str, Any]) -> str:
+    if "not_audited" in live:
+        return f"Not known: {live['not_audited']}."
+    counts = live["latents"]
+    text = (
+        f"{counts['reproduced']} of {counts['checked']} recorded latents are what their recorded "
+        f"samples give, within {live['tolerance']:g}"
+    )
+    return f"Yes: {text}." if live["holds"] else f"No: {text}; {'; '.join(live['why_not'])}."
 
 
 def _video_words(video: Mapping[str, Any]) -> str:

@@ -17,13 +17,19 @@ from smvae_training.evaluate.report import (
 )
 
 SENSORS, DOUBT, SETUP = "What each sensor adds", "When it does not know", "Set-up"
+REJECTED, LIVE = "What was rejected, and why?", "Is live equal to offline?"
 #: A rise or a gain counts from so many standard errors on.
 STANDARD_ERRORS = 2.0
 Numbers = Mapping[str, Any]
 
 
-def sensors_section(sensors: Numbers) -> Section:
-    """Return what is lost without each sensor, and what each knows alone."""
+def sensors_section(sensors: Numbers, groups: str = "held-out groups") -> Section:
+    """Return what is lost without each sensor, and what each knows alone.
+
+    Args:
+        sensors: See `SensorValue.numbers`.
+        groups: What its standard errors are over.
+    """
     names, targets = list(sensors["loss"]), sensors["targets"]
     lost = {
         f"without {name}": lambda t, n=name: _rise(t["without"][n]) for name in _ranked(sensors)
@@ -33,7 +39,7 @@ def sensors_section(sensors: Numbers) -> Section:
         SENSORS,
         text_html(
             "The rise of the error when one sensor is taken away from all: mean over all targets "
-            "but itself, with standard errors over held-out groups, paired record by record."
+            f"but itself, with standard errors over {groups}, paired record by record."
         )
         + figure_html(sensor_loss(sensors["loss"]))
         + columns_html("target", targets, lost, caption="rise of the error [%]")
@@ -80,18 +86,24 @@ def doubt_section(sensors: Numbers) -> Section:
 
 def answers_of(results: Numbers) -> list[Answer]:
     """Return the answers of an evaluation on recorded episodes."""
-    sensors, data = results["sensors"], results["data"]
+    return [
+        *sensor_answers(results["sensors"]),
+        Answer(question=REJECTED, text=_lacking(results["data"]), section=SETUP),
+        Answer(
+            question=LIVE,
+            text="Not asked here: record ~/latent beside the sensors and run `smvae audit BAG "
+            "--bundle BUNDLE`.",
+        ),
+    ]
+
+
+def sensor_answers(sensors: Numbers) -> list[Answer]:
+    """Return the answers that errors with and without each sensor give."""
     return [
         Answer(question="Which sensor can I lose?", text=_lose(sensors), section=SENSORS),
         Answer(question="What does each sensor add?", text=_adds(sensors), section=SENSORS),
         Answer(question="How good is the latent?", text=_good(sensors), section=SENSORS),
         Answer(question="When does it not know?", text=_doubt(sensors), section=DOUBT),
-        Answer(question="What was rejected?", text=_lacking(data), section=SETUP),
-        Answer(
-            question="Is live equal to offline?",
-            text="Not asked here: record ~/latent beside the sensors and run `smvae audit BAG "
-            "--bundle BUNDLE`.",
-        ),
     ]
 
 
@@ -121,7 +133,7 @@ def _clear(value: Numbers, null: float = 0.0) -> bool:
 def _lose(sensors: Numbers) -> str:
     loss, ranked = sensors["loss"], _ranked(sensors)
     if not all(map(_known, loss.values())):
-        return "Not known: too few held-out records hold all sensors."
+        return "Not known: too few records hold all sensors."
     if len(ranked) == 1:
         return "There is only one."
     said = ", ".join(f"{n} {with_error(loss[n], 1, 100.0)} %" for n in ranked)
@@ -144,14 +156,14 @@ def _adds(sensors: Numbers) -> str:
         f"Of each target most is told by, beside itself: {', '.join(said)}; error over the "
         "training mean's."
         if said
-        else "Not known: too few held-out records."
+        else "Not known: too few records."
     )
 
 
 def _good(sensors: Numbers) -> str:
     found = {t: f["all"] for t, f in sensors["targets"].items() if _known(f["all"])}
     if not found:
-        return "Not known: too few held-out records hold all sensors."
+        return "Not known: too few records hold all sensors."
     told = sorted(found, key=lambda t: found[t]["mean"])
     said = ", ".join(f"{t} {with_error(found[t])}" for t in told)
     none = [t for t in told if found[t]["mean"] >= 1.0]
@@ -162,7 +174,7 @@ def _good(sensors: Numbers) -> str:
 def _doubt(sensors: Numbers) -> str:
     unsure = {t: v for t, v in sensors["unsure"].items() if v is not None and v == v}
     if not unsure:
-        return "Not known: too few held-out records."
+        return "Not known: too few records."
     said = ", ".join(f"{t} {v:.2f}" for t, v in unsure.items())
     text = f"Its variance follows its error with rank correlation: {said}."
     held = {t: list(c.values())[-1] for t, c in sensors["coverage"].items() if c}
