@@ -25,6 +25,8 @@ from smvae_core.robot.declaration import (
     Sensor,
 )
 
+#: Type whose numbers stand in a row as a column's do, where a kind has none of its own.
+COLUMN = "std_msgs/msg/Float32MultiArray"
 #: Keys of every sensor, beside its kind's own and the node's parameters.
 OF_SENSOR = ("kind", "channel", "unit", "likelihood", "optional")
 
@@ -166,15 +168,17 @@ def _sensor(sensors: _Keys, name: str) -> Sensor:
 
 def _modality(of: _Keys, name: str, family: Kind, channel: Channel) -> Modality:
     values = {key.name: of.read(key.name, key.read, key.usual()) for key in family.keys or ()}
+    is_column = not channel.topic
     with of.naming(""):
-        made = family.declare(values, channel.type if channel.topic else None)
+        made = family.declare(values, None if is_column else channel.type)
         modality = Modality(
             name=name,
             kind=family.name,
             **{**made, "unit": of.read("unit", _unit, made["unit"])},
             likelihood=of.read("likelihood", text, ""),
             topic=channel.topic,
-            message_type=channel.type,
+            message_type=channel.type
+            or ("" if channel.topic or not family.any_message else COLUMN),
         )
     if channel.topic:
         with of.naming("channel.type"):

@@ -39,6 +39,7 @@ _DATA, _MODEL = "smvae_training.commands.data", "smvae_training.commands.model"
 COMMANDS: dict[str, Command] = {
     "simulate": Command(f"{_DATA}:simulate", "record episodes of the simulated robot"),
     "download": Command(f"{_DATA}:download", "fetch Vision&Touch, MNIST or Fashion-MNIST"),
+    "robot": Command("smvae_training.commands.robot:robot", "declare a robot from a recording"),
     "inspect": Command(f"{_DATA}:inspect", "say what an episode folder holds, and what is wrong"),
     "train": Command(f"{_MODEL}:train", "train a model on episodes or an image set"),
     "evaluate": Command(

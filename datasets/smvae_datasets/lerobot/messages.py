@@ -67,13 +67,17 @@ class NumbersMessage:
 
 
 def set_below(root: Any, path: str, value: Any) -> None:
-    """Set a number that is read at a dotted path, 'elbow.pos', below a message."""
+    """Set a number that is read at a dotted path, 'elbow.pos', below a message.
+
+    What the message has by that name already stays.
+    """
     *members, last = path.split(".")
     for member in members:
         if not hasattr(root, member):
             setattr(root, member, SimpleNamespace())
         root = getattr(root, member)
-    setattr(root, last, value)
+    if not hasattr(root, last) and (not members or isinstance(root, SimpleNamespace)):
+        setattr(root, last, value)
 
 
 def image_message(pixels: NDArray[np.uint8], stamp_ns: int) -> Any:
