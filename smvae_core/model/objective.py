@@ -29,7 +29,7 @@ class ElboTerms:
     """Per modality, mean over the samples that have it as a target."""
 
 
-#: (model, batch, recorded, present, beta, config, generator) -> terms; see `elbo`.
+#: (model, batch, recorded, present, beta, config, generator, observed) -> terms; see `elbo`.
 Objective = Callable[..., ElboTerms]
 
 
@@ -41,6 +41,7 @@ def elbo(
     beta: float,
     config: ObjectiveConfig,
     generator: torch.Generator | None = None,
+    observed: Mapping[str, Tensor] | None = None,
 ) -> ElboTerms:
     """Return the one-sample estimate of Eq. 3 for the subsets that `present` marks.
 
@@ -68,6 +69,8 @@ def elbo(
         beta: Annealing coefficient in [0, 1].
         config: Target and weights.
         generator: Random numbers of the latent sample.
+        observed: What is encoded in place of `batch`, as it might have been measured; `batch` is
+            what it is explained by (the denoising bound of Im et al. 2017).
 
     Raises:
         EmptySubset: If a sample has no observed modality.
@@ -76,7 +79,8 @@ def elbo(
     for name in config.weights:
         if name not in model.names:
             raise UnknownModality(name, model.names)
-    bound = draw_bound(model, batch, recorded, present, beta, config, generator)
+    seen = batch if observed is None else observed
+    bound = draw_bound(model, seen, recorded, present, beta, config, generator)
     totals = [torch.zeros_like(bound.kl) for _ in bound.parts]
     unweighted = -bound.kl.detach()
     log_likelihood = {}

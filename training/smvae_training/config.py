@@ -7,7 +7,7 @@ under a field is its help.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from smvae_core.errors import ConfigError
@@ -53,6 +53,50 @@ class DataConfig:
         _require(
             0 <= self.validation < 1, f"data.validation must lie in [0, 1), got {self.validation}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How what is observed in training differs from what was recorded; targets stay. 0 = off.
+
+    What each does to a kind of sensor: `smvae_training/augment/`.
+    """
+
+    crop: float = 0.0
+    """Images are shifted by up to this share of their sides, as by a camera that was touched."""
+    color: float = 0.0
+    """Colour and grey images: gain, level and tint change by up to this share of their range."""
+    holes: float = 0.0
+    """Depth: a rectangle of up to this share of the image has no return; scans: such a run of
+    beams. A sample that would have none left stays as it is."""
+    bias: float = 0.0
+    """Windows, vectors and joint states are off by a number per channel of this many training
+    deviations, as a sensor that drifted."""
+    noise: float = 0.0
+    """The same get noise of this many training deviations, and ranges of scans of this share."""
+    lost: float = 0.0
+    """Windows: a run of up to this share of the readings is lost and bridged by straight lines."""
+    delay: float = 0.0
+    """Probability that a sample is the one of the record before, as of a sensor that came late."""
+    dropout: float = 0.0
+    """Probability that a run of `burst` neighbouring records lacks a sensor, drawn anew in every
+    pass; it is absent then, and no target. A record keeps at least one sensor."""
+    burst: int = 20
+    """Records of such a run: 1 s at 20 Hz."""
+
+    def __post_init__(self) -> None:
+        for name in ("crop", "color", "holes", "lost", "delay", "dropout"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"augment.{name} must lie in [0, 1), got {value}")
+        for name in ("bias", "noise"):
+            value = getattr(self, name)
+            _require(value >= 0, f"augment.{name} must not be negative, got {value}")
+        _require(self.burst >= 1, f"augment.burst must be at least 1, got {self.burst}")
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is changed."""
+        return self != replace(AugmentConfig(), burst=self.burst)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +181,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -162,6 +207,10 @@ class TrainConfig:
         _require(
             self.batch_size % self.hardware.devices == 0,
             f"batch_size {self.batch_size} is not a multiple of {self.hardware.devices} devices",
+        )
+        _require(
+            not (self.data.binarised and self.augment.on),
+            "data.binarised draws the pixels itself: leave augment.* at 0",
         )
         _require(
             not self.log.validate_every or self.data.validation > 0,
@@ -193,6 +242,7 @@ class TrainConfig:
             "model": lambda **values: ModelConfig.from_json(values),
             "objective": ObjectiveConfig,
             "data": DataConfig,
+            "augment": AugmentConfig,
             "optimizer": OptimizerConfig,
             "hardware": HardwareConfig,
             "log": LogConfig,

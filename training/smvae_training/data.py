@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from smvae_core.errors import ConfigError
 from smvae_datasets.dataset import Dataset
+from smvae_training.augmenter import Augmenter
 from smvae_training.subsets import (
     PIXEL_STREAM,
     SHUFFLE_STREAM,
@@ -41,6 +42,8 @@ class Batch(NamedTuple):
     """(B, M) bool: the record holds it."""
     present: Tensor
     """(B, M) bool: the model observes it in this step."""
+    observed: dict[str, Tensor] = {}  # noqa: RUF012 (a NamedTuple's default, never written to)
+    """What is observed in place of `arrays`, where it differs from what is decoded."""
 
 
 def gather(arrays: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -100,6 +103,7 @@ class StepStream(IterableDataset[Batch]):
         shard: tuple[int, int] = (0, 1),
         binarise: Sequence[str] = (),
         proper: bool = False,
+        augmenter: Augmenter | None = None,
     ) -> None:
         """Make the stream.
 
@@ -111,6 +115,7 @@ class StepStream(IterableDataset[Batch]):
             binarise: Modalities of grey levels whose pixels are drawn anew at every step, as
                 Bernoulli(level / 255).
             proper: Draw proper subsets only, for objectives that also observe everything.
+            augmenter: Changes what is observed; None = it is what was recorded.
         """
         self._arrays = dict(episodes.arrays)
         self._recorded = episodes.recorded
@@ -118,6 +123,7 @@ class StepStream(IterableDataset[Batch]):
         self._first_step = first_step
         self._rank, self._world = shard
         self._binarise, self._proper = tuple(binarise), proper
+        self._augmenter = augmenter
 
     def __iter__(self) -> Iterator[Batch]:
         first = self._first_step()
@@ -130,7 +136,9 @@ class StepStream(IterableDataset[Batch]):
     def batch(self, step: int) -> Batch:
         """Return this device's share of the batch of `step`."""
         index = self._order.records(step)
-        recorded = self._recorded[index]
+        recorded, augmenter = self._recorded[index], self._augmenter
+        if augmenter is not None:
+            recorded = augmenter.left(index, recorded, step // self._order.steps_per_epoch)
         rng = generator(self._order.seed, SUBSET_STREAM, step)
         present = draw_subsets(recorded, rng, proper=self._proper)
         mine = slice(self._rank, None, self._world)
@@ -139,10 +147,14 @@ class StepStream(IterableDataset[Batch]):
             rng = generator(self._order.seed, PIXEL_STREAM, step, self._rank)
             draws = rng.random(arrays[name].shape, dtype=np.float32) * np.float32(255.0)
             arrays[name] = (torch.from_numpy(draws) < arrays[name]).to(torch.uint8) * 255
+        observed: dict[str, Tensor] = {}
+        if augmenter is not None:
+            observed = augmenter.observed(index[mine], recorded[mine], arrays, step, self._rank)
         return Batch(
             arrays,
             torch.from_numpy(np.ascontiguousarray(recorded[mine])),
             torch.from_numpy(np.ascontiguousarray(present[mine])),
+            observed,
         )
 
 

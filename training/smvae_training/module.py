@@ -82,9 +82,16 @@ class SMVAETraining(LightningModule):
         step = self.global_step
         seed_noise(step_seed(self.config.seed, step, self.global_rank))
         inputs = self.normaliser(batch.arrays)
+        changed = {"observed": inputs | self.normaliser(batch.observed)} if batch.observed else {}
         self._beta = self.config.beta(step, self.total_steps)
         terms = self._compiled(
-            self.model, inputs, batch.recorded, batch.present, self._beta, self.config.objective
+            self.model,
+            inputs,
+            batch.recorded,
+            batch.present,
+            self._beta,
+            self.config.objective,
+            **changed,
         )
         self._terms = terms
         on_cpu = terms.loss.device.type == "cpu"  # reading a number makes a GPU wait

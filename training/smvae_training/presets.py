@@ -8,9 +8,10 @@ from dataclasses import replace
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.objective_config import ObjectiveConfig
-from smvae_core.presets import CELEBA, FASHION, MNIST
+from smvae_core.presets import CELEBA, FASHION, MNIST, VISION_TOUCH
 from smvae_core.presets import vision_tasks as vision_tasks_modalities
 from smvae_core.presets import vision_touch as vision_touch_modalities
+from smvae_training import robot_preset
 from smvae_training.config import (
     DataConfig,
     HardwareConfig,
@@ -154,6 +155,14 @@ def demo() -> TrainConfig:
     )
 
 
+def robot() -> TrainConfig:
+    """Return settings derived from the declared sensors: 10 minutes on two CPU cores.
+
+    Without a declaration those of Vision&Touch; `robot_preset.explain` says what was chosen.
+    """
+    return robot_preset.robot(VISION_TOUCH)
+
+
 def debug() -> TrainConfig:
     """Return a run of seconds: four steps of a small model, images of side 32, float32."""
     model = ModelConfig(
@@ -179,6 +188,7 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "celeba": celeba,
     "vision_tasks": vision_tasks,
     "demo": demo,
+    "robot": robot,
     "debug": debug,
 }
 

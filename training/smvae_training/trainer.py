@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from torch.utils.data import DataLoader
 
 from smvae_core.model.objective import Objective, elbo
 from smvae_core.model.smvae import SMVAE
+from smvae_core.preprocessing import Statistics
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.sources import prepare_source
 from smvae_datasets.splits import Split
+from smvae_training.augmenter import Augmenter
 from smvae_training.callbacks import (
     Checkpoint,
     MetricsFile,
@@ -57,9 +59,20 @@ def build_smvae(config: TrainConfig) -> tuple[SMVAE, Objective]:
 class EpisodeData(LightningDataModule):
     """Hands Lightning the batches of each epoch, from the step where the trainer stands."""
 
-    def __init__(self, episodes: Dataset, order: BatchOrder, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        episodes: Dataset,
+        order: BatchOrder,
+        config: TrainConfig,
+        statistics: Mapping[str, Statistics],
+    ) -> None:
         super().__init__()
         self._episodes, self._order, self._config = episodes, order, config
+        self._augmenter = (
+            Augmenter(episodes, statistics, config.augment, order.seed)
+            if config.augment.on
+            else None
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -71,6 +84,7 @@ class EpisodeData(LightningDataModule):
             (trainer.global_rank, trainer.world_size),
             binarised_modalities(self._config),
             self._config.objective.target == "joint",
+            self._augmenter,
         )
         return loader(stream, self._config.hardware.workers, torch.cuda.is_available())
 
@@ -258,7 +272,7 @@ class _Session:
             self._start = time.perf_counter()
             self._trainer(callbacks).fit(
                 self.module,
-                datamodule=EpisodeData(episodes, self.order, self.config),
+                datamodule=EpisodeData(episodes, self.order, self.config, self.record.statistics),
                 ckpt_path=checkpoint,
                 weights_only=True,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -72,7 +72,8 @@ REGISTRY = ConstructorRegistry()
 def _modalities_rule(
     info: PrimitiveTypeInfo,
 ) -> PrimitiveConstructorSpec[tuple[Modality, ...]] | None:
-    if info.type != tuple[Modality, ...]:
+    # of a default of two tyro makes tuple[Modality, Modality]
+    if get_origin(info.type) is not tuple or get_args(info.type)[0] is not Modality:
         return None
     return PrimitiveConstructorSpec(
         nargs=1,

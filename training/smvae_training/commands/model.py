@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Annotated
 import tyro
 
 from smvae_training.cli import quiet_lightning
-from smvae_training.commands.arguments import parse, peek
+from smvae_training.commands.arguments import parse, parse_modalities, peek
 from smvae_training.commands.evaluate import evaluate
 from smvae_training.config import TrainConfig
 from smvae_training.presets import PRESETS, preset
+from smvae_training.robot_preset import explain, robot
 from smvae_training.threads import use_cores
 
-DEFAULT_PRESET = "vision_touch"
+logger = logging.getLogger(__name__)
+
+DEFAULT_PRESET, ROBOT_PRESET = "vision_touch", "robot"
 
 TRAIN_HELP = """Train a Set Multimodal VAE on episodes or on an image set.
 
@@ -35,6 +39,8 @@ examples:
   smvae train --preset vision_tasks --data photos --model.modalities
         vision_tasks:64:image+grey+edges+occluded+watermarked  (photos without landmarks: no mask)
   smvae train --preset demo --data episodes --out run --max-steps 500
+  smvae train --preset robot --data episodes --out run         (from your sensors; says why)
+  smvae train --data episodes --out run --augment.crop 0.05 --augment.holes 0.1
   smvae train --data episodes --out run --optimizer.lr 3e-4 --hardware.precision bf16
   smvae train --data episodes --out run --objective.weights force 10 action 10
   smvae train --data episodes --out run --resume               (after Ctrl-C or a crash)
@@ -91,6 +97,9 @@ def train(arguments: list[str], prog: str) -> int:
     use_cores(given.config.hardware.devices)
     data = ["--data", str(given.data)] if given.data else []
     out = given.out or default_out(given.preset)
+    if given.preset == ROBOT_PRESET and not given.resume:
+        for line in explain(given.config):
+            logger.info("%s", line)
     try:
         run = train_run(given.config, given.data, out, given.resume, overwrite=given.overwrite)
     except KeyboardInterrupt as stop:
@@ -113,13 +122,21 @@ def default_out(preset_name: str) -> Path:
 def _starting_config(arguments: list[str]) -> TrainConfig:
     """Return the run's own settings for a resume, else the preset's."""
     name, out = peek(arguments, "--preset"), peek(arguments, "--out")
-    config = preset(name or DEFAULT_PRESET)
+    config = _of_preset(name or DEFAULT_PRESET, arguments)
     if "--resume" not in arguments or {"-h", "--help"} & set(arguments):
         return config
     folder = Path(out) if out else default_out(name or DEFAULT_PRESET)
     from smvae_training.run import RunPaths, RunRecord
 
     return RunRecord.read(RunPaths(folder).config).config
+
+
+def _of_preset(name: str, arguments: list[str]) -> TrainConfig:
+    """Return a preset; that of a robot follows the sensors that are trained on."""
+    chosen = peek(arguments, "--model.modalities")
+    if name == ROBOT_PRESET and chosen:
+        return robot(parse_modalities(chosen))
+    return preset(name)
 
 
 def _first_line(docstring: str | None) -> str:

@@ -1,0 +1,74 @@
+"""Preset `robot`: settings that follow from the declared sensors, and say so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from smvae_core.modality import Modality
+from smvae_core.presets import vision_touch
+from smvae_training import robot_preset
+from smvae_training.cli import main
+from smvae_training.presets import demo, preset
+from smvae_training.robot_preset import explain, planned_steps, robot
+from smvae_training.run import RunRecord
+from tests.declared import JOINTS, POSE, SCAN
+from tests.frozen.episodes import write_episodes
+
+SENSORS = vision_touch(64)
+
+
+def many(count: int) -> tuple[Modality, ...]:
+    return tuple(replace(JOINTS, name=f"joints_{i}") for i in range(count))
+
+
+def test_size_pooling_and_length_follow_from_the_sensors() -> None:
+    few, alone, crowd = robot(SENSORS), robot((JOINTS, SCAN, POSE)), robot(many(9))
+    assert (few.model.latent_dim, alone.model.latent_dim, crowd.model.latent_dim) == (64, 48, 128)
+    assert (few.model.pooling, crowd.model.pooling) == ("paper", "evidence")
+    assert (few.model.embedding_dim, crowd.model.embedding_dim) == (512, 256)
+    assert (few.batch_size, alone.batch_size) == (32, 128)
+    assert few.max_steps < alone.max_steps == robot_preset.STEPS[1]
+    large = robot((*vision_touch(128), *many(1)))
+    assert large.model.base_channels < few.model.base_channels == 32
+    assert robot((JOINTS,)).model.latent_dim == 32
+    assert preset("robot") == few
+
+
+def test_the_plan_agrees_with_the_time_that_the_demo_was_measured_to_take() -> None:
+    """2,500 steps of the demo take 8 minutes on two cores."""
+    config = demo()
+    expected = 2500 * robot_preset.BUDGET_S / 480
+    assert planned_steps(config.model, config.batch_size) == pytest.approx(expected, rel=0.1)
+
+
+def test_what_was_chosen_is_said() -> None:
+    told = dict(line.split(": ", 1) for line in explain(robot((*SENSORS, SCAN))))
+    assert told["sensors"].endswith("action (command), lidar (scan)")
+    assert told["weights"].startswith("rgb 1, depth 1.73, force 8, action 55.4, lidar ")
+    assert told["windows"] == "force 32 readings, 32 ms"
+    assert "for 2 images" in told["image networks"]
+    assert "crop 0.03" in told["augmentation"]
+    told = dict(line.split(": ", 1) for line in explain(robot(many(9))))
+    assert told["image networks"] == told["windows"] == "none"
+    assert told["pooling"].startswith("evidence, since 9 sensors")
+    assert told["length"].startswith("12000 steps of 128 records, about 10 minutes on 2 cores")
+
+
+def test_the_command_derives_says_and_trains(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, out = tmp_path / "episodes", tmp_path / "run"
+    write_episodes(data)
+    words = ["train", "--preset", "robot", "--data", str(data), "--out", str(out), "--no-report"]
+    small = ["--model.modalities", "vision_touch:32:force+action", "--max-steps", "2"]
+    split = ["--data.held-out", "0.34", "--batch-size", "16"]
+    assert main([*words, *small, *split]) == 0
+    assert "sensors: force (signal), action (command)" in caplog.messages
+    assert any(line.startswith("length: 2 steps of 16 records") for line in caplog.messages)
+    config = RunRecord.read(out / "config.json").config
+    assert [m.name for m in config.model.modalities] == ["force", "action"]
+    assert config.model.latent_dim == 32
+    assert config.augment == robot_preset.MODERATE
