@@ -49,12 +49,19 @@ def with_holes(data: PreparedEpisodes, share: float, seed: int) -> PreparedEpiso
 
 
 def errors(
-    run: Path, data: PreparedEpisodes, held_out: NDArray[np.int64]
+    run: Path,
+    data: PreparedEpisodes,
+    held_out: NDArray[np.int64],
+    observed: PreparedEpisodes | None = None,
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Return image -> subset -> mean squared error (T,) of each held-out trajectory."""
+    """Return image -> subset -> mean squared error (T,) of each held-out trajectory.
+
+    `observed` are the same records as the model observes them, where they are not `data`.
+    """
     loaded = load_run(run)
     records = Records.of(data, held_out, MAX_RECORDS)
-    predictor = Predictor(loaded.model, loaded.statistics, records)
+    seen = records if observed is None else Records.of(observed, held_out, MAX_RECORDS)
+    predictor = Predictor(loaded.model, loaded.statistics, seen)
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
     for modality in loaded.model_config.modalities:
         if not modality.is_image:

@@ -11,6 +11,7 @@ from smvae_core.modality import Modality
 from smvae_core.presets import vision_touch
 from smvae_training import robot_preset
 from smvae_training.cli import main
+from smvae_training.config import AugmentConfig
 from smvae_training.presets import demo, preset
 from smvae_training.robot_preset import explain, planned_steps, robot
 from smvae_training.run import RunRecord
@@ -50,7 +51,9 @@ def test_what_was_chosen_is_said() -> None:
     assert told["weights"].startswith("rgb 1, depth 1.73, force 8, action 55.4, lidar ")
     assert told["windows"] == "force 32 readings, 32 ms"
     assert "for 2 images" in told["image networks"]
-    assert "crop 0.03" in told["augmentation"]
+    assert told["augmentation"].startswith("off")
+    other = replace(robot(SENSORS), augment=AugmentConfig(crop=0.03, noise=0.1))
+    assert explain(other)[-1] == "augmentation: crop 0.03, noise 0.1"
     told = dict(line.split(": ", 1) for line in explain(robot(many(9))))
     assert told["image networks"] == told["windows"] == "none"
     assert told["pooling"].startswith("evidence, since 9 sensors")
@@ -71,4 +74,3 @@ def test_the_command_derives_says_and_trains(
     config = RunRecord.read(out / "config.json").config
     assert [m.name for m in config.model.modalities] == ["force", "action"]
     assert config.model.latent_dim == 32
-    assert config.augment == robot_preset.MODERATE

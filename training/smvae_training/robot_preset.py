@@ -47,19 +47,12 @@ def robot(modalities: Sequence[Modality]) -> TrainConfig:
     return TrainConfig(
         model=model,
         objective=ObjectiveConfig(balance=0.5),
-        augment=MODERATE,
         optimizer=OptimizerConfig(lr=2e-3, warmup=steps // 20, clip=50_000.0),
         batch_size=batch_size,
         max_steps=steps,
         annealing=0.3,
         log=LogConfig(every=20, checkpoint_every=500),
     )
-
-
-#: What cameras that are touched, lights that change and sensors that drift do.
-MODERATE = AugmentConfig(
-    crop=0.03, color=0.1, holes=0.1, bias=0.1, noise=0.05, lost=0.25, delay=0.1
-)
 
 
 def operations(model: ModelConfig) -> int:
@@ -109,7 +102,12 @@ def explain(config: TrainConfig) -> list[str]:
         f"windows: {windows or 'none'}",
         f"length: {config.max_steps} steps of {config.batch_size} records, about 10 minutes on 2 "
         "cores; --max-steps for more",
-        "augmentation: " + (_spelled(config.augment) if config.augment.on else "off"),
+        "augmentation: "
+        + (
+            _spelled(config.augment)
+            if config.augment.on
+            else "off (docs/decisions/augmentation.md)"
+        ),
     ]
 
 
