@@ -50,7 +50,11 @@ def test_what_cannot_be_is_one_line(
     assert said in err
 
 
-def test_help_names_every_action(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["robot", "--help"]) == 0
+@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), ([], 2)])
+def test_help_names_every_action(
+    words: list[str], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["robot", *words])
+    assert stop.value.code == status
     assert "scaffold  write a first robot.yaml" in capsys.readouterr().out
-    assert main(["robot"]) == 2

@@ -21,7 +21,10 @@ beside them.
 actions:
   scaffold  write a first robot.yaml from a recording
 
-`smvae robot ACTION --help` explains one action."""
+`smvae robot ACTION --help` explains one action.
+
+example:
+  smvae robot scaffold datasets/my_arm -o robot.yaml"""
 
 SCAFFOLD_HELP = """Write a first robot.yaml from a recording: read it, and change what is wrong.
 
@@ -51,7 +54,7 @@ def robot(arguments: list[str], prog: str) -> int:
     """Run `smvae robot`."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(ROBOT_HELP)
-        return 0 if arguments else 2
+        raise SystemExit(0 if arguments else 2)
     name, *rest = arguments
     if name not in ACTIONS:
         known = ", ".join(ACTIONS)
