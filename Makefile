@@ -15,9 +15,9 @@ $(error The path of this folder has a space, or a letter beyond ASCII, below whi
 endif
 endif
 
-.PHONY: help setup ros demo test test-cv-bridge test-oldest test-lerobot lint clean
+.PHONY: help setup ros demo test test-cv-bridge test-oldest test-pythons test-lerobot lint clean
 help:  ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(VENV)/.setup-done  ## System packages, virtual environment, ROS 2 wheels
 
@@ -54,6 +54,9 @@ test-oldest:  ## Pass the tests with the lowest versions of setup.py, in an envi
 
 test-lerobot:  ## Exchange LeRobot folders with the official package, in an environment of its own
 	@PYTHON=$(PYTHON) scripts/test_lerobot.sh
+
+test-pythons:  ## Pass the tests with each Python from 3.10 to 3.14 that is here
+	@scripts/test_pythons.sh
 
 clean:  ## Remove what was built (runs/ stays)
 	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log *.egg-info

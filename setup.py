@@ -57,7 +57,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.15",
     packages=[
         *find_packages(include=["smvae_core", "smvae_core.*"]),
         *find_packages("datasets", include=["smvae_datasets", "smvae_datasets.*"]),

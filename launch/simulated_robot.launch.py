@@ -18,7 +18,7 @@ def generate_launch_description() -> LaunchDescription:
     share = FindPackageShare("smvae_ros")
     perception = PathJoinSubstitution([share, "launch", "perception.launch.py"])
     shipped = PathJoinSubstitution([share, "config", "fastdds_large_images.xml"])
-    # Fast DDS 2 (Jazzy, Kilted) and 3 read different names
+    # Fast DDS 2 (Humble, Jazzy) and 3 read different names
     names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
     own = EnvironmentVariable(
         names[0], default_value=EnvironmentVariable(names[1], default_value=shipped)

@@ -20,7 +20,7 @@ else
 fi
 # The wheels add their own libraries to LD_LIBRARY_PATH once per process tree; ours must reach that.
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
-# A profile of the user's wins. Both names: Fast DDS 2 (Jazzy, Kilted) and 3 read different ones.
+# A profile of the user's wins. Both names: Fast DDS 2 (Humble, Jazzy) and 3 read different ones.
 _smvae_profile="$_smvae_root/ros2_ws/src/smvae_ros/config/fastdds_large_images.xml"
 export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$_smvae_profile}"
 export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE}"

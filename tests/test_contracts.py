@@ -15,7 +15,14 @@ import pytest
 from smvae_core import kinds
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENTS = {".venv", ".venv-peers", ".venv-cv-bridge", ".venv-oldest"}
+ENVIRONMENTS = {
+    ".venv",
+    ".venv-peers",
+    ".venv-cv-bridge",
+    ".venv-oldest",
+    ".venv-lerobot",
+    ".venv-pythons",
+}
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 PACKAGES = ("smvae_core", "smvae_datasets", "smvae_training")
 

@@ -19,6 +19,7 @@ from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
 
 small = st.integers(0, 7)
+sides = st.one_of(st.integers(1, 7), st.integers(1, 7), small)
 wide = st.one_of(small, st.integers(0, 2**32 - 1))
 flags = st.integers(0, 255)
 seldom = st.sampled_from([False, False, False, True])
@@ -26,6 +27,11 @@ floats = st.floats(width=64)
 #: Seconds and nanoseconds on the wire: usual, zero, before 1970, far ahead.
 seconds = st.one_of(st.just(1), st.just(0), st.integers(-(2**31), 2**31 - 1))
 nanoseconds = st.one_of(st.just(2), st.just(0), st.integers(0, 2**32 - 1))
+
+
+def mostly(value: Any, others: Any) -> Any:
+    """Return a strategy of a value, and of others now and then."""
+    return seldom.flatmap(lambda other: others if other else st.just(value))
 
 
 @st.composite
@@ -47,12 +53,12 @@ def of(modality: Modality, message_type: str, messages: Any, **options: Any) -> 
 def image_messages(draw: Any, encodings: tuple[str, ...], bytes_of: tuple[int, ...]) -> Any:
     """Images whose sizes mostly match, and sometimes do not."""
     encoding = draw(st.sampled_from(encodings if draw(st.booleans()) else corpus.WORDS))
-    width, height, bytes_of = draw(small), draw(small), draw(st.sampled_from(bytes_of))
-    step = draw(st.one_of(st.just(width * bytes_of), st.integers(0, 60), wide))
-    size = draw(st.one_of(st.just(min(step * height, 500)), st.integers(0, 500)))
+    width, height, bytes_of = draw(sides), draw(sides), draw(st.sampled_from(bytes_of))
+    step = draw(mostly(width * bytes_of, st.one_of(st.integers(0, 60), wide)))
+    size = draw(mostly(min(step * height, 500), st.integers(0, 500)))
     message = build.image(np.zeros((1, 1, 3), np.uint8), encoding)
     vars(message).update(
-        width=draw(st.one_of(st.just(width), wide)) if draw(st.booleans()) else width,
+        width=draw(mostly(width, wide)),
         height=height,
         step=step,
         is_bigendian=draw(flags),
@@ -66,6 +72,8 @@ def compressed_messages(draw: Any, formats: tuple[str, ...], headed: bool) -> An
     """Files that are whole, cut, flipped or not files at all, behind headers of any content."""
     shape = draw(st.sampled_from([(1, 1), (3, 4), (4, 3, 3), (2, 5, 4)]))
     dtype = draw(st.sampled_from([np.uint8, np.uint16]))
+    if headed:  # depth
+        shape, dtype = draw(mostly((3, 4), st.just(shape))), draw(mostly(np.uint16, st.just(dtype)))
     pixels = np.random.default_rng(draw(small)).integers(0, 2**16, shape).astype(dtype)
     data = draw(
         st.sampled_from([files.write_png(pixels), build.write_jpeg(np.zeros((4, 4), "u1"))])
@@ -93,9 +101,10 @@ fields = st.builds(
 @st.composite
 def clouds(draw: Any) -> Any:
     """Clouds whose steps mostly match, with fields anywhere."""
-    width, height, point_step = draw(small), draw(small), draw(st.integers(0, 24))
-    row_step = draw(st.one_of(st.just(width * point_step), st.integers(0, 200), wide))
-    size = draw(st.one_of(st.just(min(row_step * height, 1200)), st.integers(0, 1200)))
+    width, height, offset = draw(sides), draw(sides), draw(st.integers(0, 16))
+    point_step = offset + draw(mostly(4, st.integers(0, 8)))
+    row_step = draw(mostly(width * point_step, st.one_of(st.integers(0, 200), wide)))
+    size = draw(mostly(min(row_step * height, 1200), st.integers(0, 1200)))
     message = build.cloud(np.zeros((2, 2), np.float32))
     vars(message).update(
         width=width,
@@ -103,8 +112,8 @@ def clouds(draw: Any) -> Any:
         point_step=point_step,
         row_step=row_step,
         fields=[
-            build.point_field("z", draw(st.integers(0, 16)), 7),
-            *draw(st.lists(fields, max_size=2)),
+            build.point_field("z", offset, 7),
+            *(draw(st.lists(fields, max_size=2)) if draw(seldom) else []),
         ],
         is_bigendian=draw(st.booleans()),
         data=draw(st.binary(min_size=size, max_size=size)),

@@ -143,12 +143,33 @@ def read_text(name: str, message: Any, member: str) -> str:
     return value
 
 
+def as_bytes(value: Any) -> NDArray[np.uint8]:
+    """Return what a field uint8[] holds as (N,), shared where it can be.
+
+    rclpy gives array.array, rosbags numpy, others bytes, memoryview or a list. In Lyrical a driver
+    may keep the bytes in its own memory, e.g. a GPU's: rosidl_buffer.Buffer, which is no buffer of
+    Python's and is read by `to_bytes()`.
+
+    Raises:
+        TypeError: If it holds no bytes.
+        ValueError: If a list has a number that is no byte.
+    """
+    if isinstance(value, list | tuple):
+        value = bytes(value)
+    elif hasattr(value, "__len__") and hasattr(value, "to_bytes"):
+        value = value.to_bytes()
+    view = memoryview(value)
+    if view.ndim == 0 or view.itemsize != 1:
+        raise TypeError(f"no row of bytes: {view.ndim} axes of {view.itemsize} bytes")
+    return np.asarray(view).reshape(-1).view(np.uint8)
+
+
 def read_bytes(name: str, message: Any) -> NDArray[np.uint8]:
-    """Return `message.data` as bytes (N,), shared, whatever buffer holds it; see `read_member`."""
+    """Return `message.data` as bytes (N,), whatever holds them; see `as_bytes`, `read_member`."""
     value = read_member(name, message, "data")
     try:
-        return np.frombuffer(value, np.uint8) if len(value) else np.empty(0, np.uint8)
-    except (TypeError, ValueError, BufferError):
+        return as_bytes(value)
+    except (TypeError, ValueError):
         got = type(value).__name__
         raise ConversionError(name, "field", expected="data as bytes", got=got) from None
 

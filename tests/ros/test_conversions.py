@@ -16,6 +16,7 @@ from smvae_core.kinds.color_image import ACCEPTED
 from smvae_core.messages import REASONS, ConversionError, ConversionOptions
 from smvae_core.modality import require_messages
 from smvae_core.presets import MNIST, VISION_TOUCH
+from tests import buffers
 from tests.declared import EVERY_KIND
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH
@@ -24,7 +25,7 @@ PATTERNS = ("rggb", "bggr", "gbrg", "grbg")
 
 
 def convert(modality: Any, message: Any, options: ConversionOptions = OPTIONS) -> Any:
-    return modality.converter().to_array(modality, message, options)
+    return buffers.convert(modality.converter(), modality, message, options)
 
 
 def pixels(
@@ -188,7 +189,10 @@ def test_depth_scale_overrides_the_encoding_and_no_return_stays() -> None:
         ("rgb8", {"height": -1}, "size"),
         ("rgb8", {"height": 5}, "size"),
         ("rgb8", {"data": b""}, "size"),
-        ("rgb8", {"data": [1, 2, 3]}, "field"),
+        ("rgb8", {"data": [1, 2, 3]}, "size"),
+        ("rgb8", {"data": [0] * 59 + [256]}, "field"),
+        ("rgb8", {"data": array("d", [0.0] * 60)}, "field"),
+        ("rgb8", {"data": np.uint8(0)}, "field"),
         ("rgb8", {"data": None}, "field"),
         ("rgb8", {"step": 11}, "step"),
         ("yuv422", {"width": 3, "step": 8}, "size"),

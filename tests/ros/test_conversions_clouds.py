@@ -11,14 +11,15 @@ import pytest
 from benchmarks.messages import build
 from smvae_core.messages import ConversionError, ConversionOptions, organised_cloud
 from smvae_core.presets import VISION_TOUCH
+from tests import buffers
 
 DEPTH = VISION_TOUCH[1]
 OPTIONS = ConversionOptions()
 
 
 def convert(message: Any, options: ConversionOptions = OPTIONS) -> Any:
-    to_array = DEPTH.converter("sensor_msgs/msg/PointCloud2").to_array
-    return to_array(DEPTH, message, options)
+    converter = DEPTH.converter("sensor_msgs/msg/PointCloud2")
+    return buffers.convert(converter, DEPTH, message, options)
 
 
 def z(dtype: str = "f4") -> Any:

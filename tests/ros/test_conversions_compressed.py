@@ -19,6 +19,7 @@ from smvae_core.errors import ConfigError
 from smvae_core.messages import ConversionError, ConversionOptions, decoder_words
 from smvae_core.messages.image_file import MAX_PIXELS
 from smvae_core.presets import VISION_TOUCH
+from tests import buffers
 
 RGB, DEPTH, _, _ = VISION_TOUCH
 OPTIONS = ConversionOptions()
@@ -26,7 +27,7 @@ TYPE = "sensor_msgs/msg/CompressedImage"
 
 
 def convert(modality: Any, message: Any, options: ConversionOptions = OPTIONS) -> Any:
-    return modality.converter(TYPE).to_array(modality, message, options)
+    return buffers.convert(modality.converter(TYPE), modality, message, options)
 
 
 def reason(modality: Any, message: Any) -> str:
@@ -224,7 +225,7 @@ def test_what_the_decoder_prints_is_counted_and_not_repeated(
     odd = build.compressed(jpeg[:-2] + bytes(16) + jpeg[-2:], "jpeg")
     decoder_words.counts.clear()
     for _ in range(30):
-        convert(RGB, odd)
+        RGB.converter(TYPE).to_array(RGB, odd, OPTIONS)
     with decoder_words.quiet("rgb"):
         os.write(2, b"somebody else\n")
     assert capfd.readouterr().err == "somebody else\n"

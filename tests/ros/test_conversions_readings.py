@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from smvae_core.messages import (
 )
 from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH
+from tests import buffers
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH
 OPTIONS = ConversionOptions()
@@ -30,7 +32,7 @@ DISPLACEMENT = [0.005, 0.01, -0.015, 0.02]
 
 
 def convert(message: Any, message_type: str, options: ConversionOptions = OPTIONS) -> Any:
-    return ACTION.converter(message_type).to_array(ACTION, message, options)
+    return buffers.convert(ACTION.converter(message_type), ACTION, message, options)
 
 
 def refusal(message: Any, message_type: str, options: ConversionOptions = OPTIONS) -> str:
@@ -147,7 +149,7 @@ def test_numbers_that_do_not_fit_the_modality_are_refused(
 
 def test_a_modality_without_named_fields_is_read_from_numbers_alone() -> None:
     bare = Modality(name="action", kind="vector", shape=(4,), unit="m")
-    to_array = ACTION.converter(NUMBERS).to_array
+    to_array = partial(buffers.convert, ACTION.converter(NUMBERS))
     np.testing.assert_allclose(
         to_array(bare, build.multi_array(VELOCITY), OPTIONS), DISPLACEMENT, rtol=1e-6
     )
@@ -169,7 +171,7 @@ def test_what_no_robot_can_mean_is_refused(value: float) -> None:
 def test_depth_without_a_single_return_is_refused(value: float) -> None:
     """A covered camera is no sensor: the others make the latent."""
     pixels = np.full((40, 50), value, np.float32)
-    to_array = DEPTH.converter().to_array
+    to_array = partial(buffers.convert, DEPTH.converter())
     with pytest.raises(ConversionError, match="depth: empty: expected a pixel before the camera"):
         to_array(DEPTH, build.image(pixels, "32FC1"), OPTIONS)
     pixels[3, 7] = 0.4  # the one return, wherever it is

@@ -43,7 +43,7 @@ def test_exports_name_this_machine_and_patching_again_changes_nothing(
     assert patcher.patch_prefix(tmp_path) == []
 
 
-@pytest.mark.parametrize("script", ["build_workspace.sh", "ros_env.sh"])
+@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "scripts").glob("*.sh")))
 def test_scripts_are_valid_shell(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True)
 

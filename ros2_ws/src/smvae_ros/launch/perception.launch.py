@@ -30,7 +30,7 @@ from smvae_ros.sensor_choices import parameters_of, viewer_remappings
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 BOOL = ["true", "false"]
-#: Where Fast DDS 2 (Jazzy, Kilted) and 3 read the name of a profile.
+#: Where Fast DDS 2 (Humble, Jazzy) and 3 read the name of a profile.
 FASTDDS = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 #: Argument -> parameter, handed on only where the argument is not empty.
 PARAMETERS = {
