@@ -22,6 +22,7 @@ ENVIRONMENTS = {
     ".venv-oldest",
     ".venv-lerobot",
     ".venv-pythons",
+    ".venv-view",
 }
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 PACKAGES = ("smvae_core", "smvae_datasets", "smvae_training")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from smvae_core.declared_key import Key
 from smvae_core.errors import ConfigError, SampleError, did_you_mean
+from smvae_core.kinds.shown import Shown
 from smvae_core.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -284,6 +285,15 @@ class Kind:
         None = it is shown as it is, or is no image.
         """
         return None
+
+    def shown(self, modality: Modality, sample: NDArray[Any]) -> Shown:
+        """Return what a person is shown of a sample in the raw sample's layout.
+
+        By default each channel is a curve; a sample may also be a single reading of a window.
+        """
+        names = modality.fields or tuple(map(str, range(modality.shape[0])))
+        values = np.asarray(sample, np.float32).reshape(-1, len(names))
+        return Shown(form="curves", values=values, names=names, unit=modality.unit)
 
     def errors(
         self, modality: Modality, truth: NDArray[Any], predicted: NDArray[Any]

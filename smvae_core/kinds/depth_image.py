@@ -19,6 +19,7 @@ from smvae_core.kinds import depth_color
 from smvae_core.kinds.base import Converter, PredictedTopic, Prediction
 from smvae_core.kinds.image import FIT, SIZE, ImageKind, ImageOptions
 from smvae_core.kinds.registry import register
+from smvae_core.kinds.shown import Shown, reduced
 from smvae_core.messages import compressed_depth, compressed_image, image_data, organised_cloud
 from smvae_core.messages.base import ConversionError, ConversionOptions, set_header
 from smvae_core.parameter import Parameter
@@ -185,6 +186,19 @@ class DepthImage(ImageKind):
                 f"(median {median:.3g} m): another unit, or a model for nearer scenes?"
             )
         return ""
+
+    def shown(self, modality: Modality, sample: NDArray[Any]) -> Shown:
+        """Return the part that the network sees; a pixel is one of the camera's, never a mean."""
+        plane = sample[:, :, 0] if sample.ndim == 3 else sample
+        depth = reduced(self.in_view(modality, plane), cv2.INTER_NEAREST).astype(np.float32)
+        near, far = modality.options.range_m
+        inside = (depth > near) & (depth < far)
+        return Shown(
+            form="field",
+            values=np.where(inside, depth, np.float32(np.nan)),
+            unit=modality.unit,
+            limits=self.shown_range(modality),
+        )
 
     def shown_range(self, modality: Modality) -> tuple[float, float]:
         """Return 0 and the far end of the range [m]."""

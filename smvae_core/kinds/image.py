@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, pair, whole
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import Kind, PredictedTopic, Prediction
+from smvae_core.kinds.shown import Shown, reduced
 from smvae_core.messages import camera_info
 from smvae_core.messages.base import set_header
 
@@ -203,6 +204,10 @@ class ImageKind(Kind):
             return inside
         return cv2.copyMakeBorder(inside, *margins, cv2.BORDER_CONSTANT, value=(0, 0, 0))
 
+    def in_view(self, modality: Modality, image: NDArray[Any]) -> NDArray[Any]:
+        """Return what the network sees of an image; a prediction is that already."""
+        return image if image.shape[:2] == modality.shape[1:] else self.cut(modality, image)
+
     def second_differences(self, modality: Modality, x: NDArray[Any]) -> NDArray[Any]:
         """Return the Laplacian, over both axes."""
         inner = 4.0 * x[:, :, 1:-1, 1:-1]
@@ -275,6 +280,12 @@ class LevelImage(ImageKind):
 
     def clip(self, modality: Modality, si: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.clip(si, 0.0, 1.0)
+
+    def shown(self, modality: Modality, sample: NDArray[Any]) -> Shown:
+        """Return the part of a picture that the network sees."""
+        seen = reduced(self.in_view(modality, sample))
+        colors = seen if seen.ndim == 3 else np.repeat(seen[:, :, None], 3, axis=2)
+        return Shown(form="picture", values=np.ascontiguousarray(colors, np.uint8))
 
     def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
         """Say when every value is the same: a covered lens."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from smvae_core.errors import SampleError
 from smvae_core.kinds.base import CATEGORICAL, Kind
 from smvae_core.kinds.registry import register
+from smvae_core.kinds.shown import Shown, words
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -38,6 +39,9 @@ class Label(Kind):
 
     def layout(self, modality: Modality, si: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(si.argmax())
+
+    def shown(self, modality: Modality, sample: NDArray[Any]) -> Shown:
+        return words(f"{modality.name} {int(sample)}")
 
     def clip(self, modality: Modality, si: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.clip(si, 0.0, 1.0)

@@ -19,6 +19,7 @@ from smvae_core.declared_key import Key, number, pair, whole
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import HURDLE, Converter, Kind
 from smvae_core.kinds.registry import register
+from smvae_core.kinds.shown import Shown
 from smvae_core.messages.base import (
     ConversionError,
     ConversionOptions,
@@ -174,6 +175,17 @@ class Scan(Kind):
         if ((ranges > near) & (ranges < far)).any():
             return ""
         return f"no beam has a return between {near:g} and {far:g} m: covered, or another unit?"
+
+    def shown(self, modality: Modality, sample: NDArray[Any]) -> Shown:
+        """Return where the beams end that have a return, as x forward and y left."""
+        ranges, flagged = (sample[0], sample[1] >= 0.5) if sample.ndim == 2 else (sample, True)
+        near, far = modality.options.range_m
+        ends = (ranges > near) & (ranges < far) & flagged
+        first, last = modality.options.angles_rad
+        angles = np.linspace(first, last, len(ranges))[ends]
+        ranges = ranges[ends]
+        points = np.stack([ranges * np.cos(angles), ranges * np.sin(angles)], axis=1)
+        return Shown(form="points", values=points.astype(np.float32), unit=modality.unit)
 
     def errors(
         self, modality: Modality, truth: NDArray[Any], predicted: NDArray[Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from smvae_core.declared_key import Key, number, texts
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import Converter, Kind, beyond, finite_floats
 from smvae_core.kinds.registry import register
+from smvae_core.kinds.shown import Shown
 from smvae_core.kinds.window import resample_window
 from smvae_core.messages import members
 from smvae_core.messages.base import (
@@ -195,6 +196,10 @@ class Signal(Kind):
             groups = " and ".join(_groups(modality)) or "value"
             return f"every {groups} is exactly 0: is the sensor sending?"
         return beyond(sample, LIMIT, " or ".join(modality.unit.split(", ")))
+
+    def shown(self, modality: Modality, sample: NDArray[Any]) -> Shown:
+        """Return the readings of a window, each at its own time."""
+        return replace(super().shown(modality, sample), period_s=modality.options.period_ns * 1e-9)
 
     def span_s(self, modality: Modality) -> float:
         return float(modality.shape[1] * modality.options.period_ns * 1e-9)

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
         "smvae_training.commands.audit:audit",
         "check the latents of a recording against its samples",
     ),
+    "view": Command("smvae_training.commands.view:view", "see moment by moment what a model sees"),
     "figures": Command(
         "smvae_training.commands.figures:figures", "draw the paper's figures from a run"
     ),

@@ -12,9 +12,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from smvae_core.fusion.rules import FusionState
+from smvae_core.view.scene import STATE_COLOURS
 
-#: State -> colour of a timeline, in the order of FusionState.
-STATE_COLOURS = ("#e8e8e8", "#2b8a3e", "#f2b134", "#c92a2a", "#868e96", "#74b816")
 LINES = ("#1c7ed6", "#c92a2a", "#868e96")
 
 

@@ -1,0 +1,51 @@
+"""`smvae view`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+
+from smvae_training.commands.arguments import parse
+from smvae_training.view.options import ViewOptions
+
+VIEW_HELP = """See what a model sees: a run's held-out records, a recorded bag, or episodes.
+
+Cameras stand beside what the model predicts of them, signals beside predicted windows; with them
+the latent's mean and band, the state and age of every sensor, and novelty. They go to rerun, in a
+window or an .rrd file, or into one picture to share, which needs neither rerun nor a display.
+
+rerun needs another NumPy than ROS 2 Jazzy, so it has a Python of its own:
+scripts/setup_viewer.sh puts it into .venv-view, where it is found.
+
+examples:
+  smvae view run --save run.rrd                  (then: .venv-view/bin/rerun run.rrd)
+  smvae view runs/demo/bag --bundle runs/demo/bundle             (opens a window)
+  smvae view runs/demo/bag --bundle runs/demo/bundle --picture bag.png
+  smvae view episodes --bundle bundle --save blind.rrd --drop rgb,depth"""
+
+
+def view(arguments: list[str], prog: str) -> int:
+    """Run `smvae view`."""
+
+    def options(
+        path: tyro.conf.Positional[Path], config: tyro.conf.OmitArgPrefixes[ViewOptions]
+    ) -> tuple[Path, ViewOptions]:
+        """Collect the arguments.
+
+        Args:
+            path: Run of `smvae train`, rosbag2 recording, or folder of episodes.
+            config: What is seen, and where it goes.
+        """
+        return path, config
+
+    path, config = parse(options, arguments, prog, description=VIEW_HELP)
+    from smvae_training.threads import use_cores
+    from smvae_training.view.show import view as show
+
+    use_cores()
+    print(f"{show(path, config)} moments")
+    for written in (config.save, config.picture):
+        if written is not None:
+            print(written)
+    return 0
