@@ -11,7 +11,7 @@ import heapq
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +76,7 @@ class SqliteFile:
         """
         with path.open("rb") as file:
             head = file.read(100)
-        _check_head(head, SQLITE_MAGIC, "an SQLite file")
+        check_head(head, SQLITE_MAGIC, "an SQLite file")
         page, pages = struct.unpack(">H", head[16:18])[0], struct.unpack(">I", head[28:32])[0]
         expected = (65536 if page == 1 else page) * pages
         if path.stat().st_size < expected:
@@ -98,25 +98,7 @@ class SqliteFile:
                 "GROUP BY topic_id"
             )
         }
-        definitions: dict[str, tuple[str, str]] = {}
-        if base.execute("PRAGMA table_info(message_definitions)").fetchall():
-            definitions = {
-                row["topic_type"]: (row["encoding"], row["encoded_message_definition"])
-                for row in base.execute("SELECT * FROM message_definitions")
-            }
-        self.channels = [
-            Channel(
-                number=row["id"],
-                topic=row["name"],
-                message_type=row["type"],
-                encoding=row["serialization_format"],
-                definition=definitions.get(row["type"], ("", "")),
-                digest=_column(row, "type_description_hash"),
-                qos=_column(row, "offered_qos_profiles"),
-                messages=counts.get(row["id"], (0,))[0],
-            )
-            for row in base.execute("SELECT * FROM topics ORDER BY id")
-        ]
+        self.channels = sqlite_channels(base, {number: c[0] for number, c in counts.items()})
         self.begin_ns = min((c[1] for c in counts.values()), default=0)
         self.last_ns = max((c[2] for c in counts.values()), default=0)
 
@@ -147,7 +129,7 @@ class McapFile:
 
         self._path = path
         with path.open("rb") as file:
-            _check_head(file.read(len(MCAP_MAGIC)), MCAP_MAGIC, "an MCAP file")
+            check_head(file.read(len(MCAP_MAGIC)), MCAP_MAGIC, "an MCAP file")
             file.seek(-len(MCAP_MAGIC), os.SEEK_END)
             if file.read() != MCAP_MAGIC:
                 raise CutShort("File end magic is invalid")
@@ -159,7 +141,7 @@ class McapFile:
             self._scan()
             return
         found = summary.statistics
-        self.channels = _mcap_channels(
+        self.channels = mcap_channels(
             summary.channels.values(), summary.schemas, found.channel_message_counts
         )
         self.begin_ns, self.last_ns = found.message_start_time, found.message_end_time
@@ -188,7 +170,7 @@ class McapFile:
             elif isinstance(record, Message):
                 counts[record.channel_id] = counts.get(record.channel_id, 0) + 1
                 begin_ns, last_ns = min(begin_ns, record.log_time), max(last_ns, record.log_time)
-        self.channels = _mcap_channels(declared.values(), schemas, counts)
+        self.channels = mcap_channels(declared.values(), schemas, counts)
         self.begin_ns, self.last_ns = min(begin_ns, last_ns), last_ns
 
     def messages(self, numbers: Collection[int], begin_ns: int, end_ns: int) -> Iterator[Stored]:
@@ -237,7 +219,7 @@ def in_order(read: Callable[[], Iterable[Stored]]) -> Iterator[Stored]:
             yield number, received_ns, data
 
 
-def _check_head(head: bytes, magic: bytes, what: str) -> None:
+def check_head(head: bytes, magic: bytes, what: str) -> None:
     """Raise ValueError unless a file begins as one of its format does."""
     if not head:
         raise ValueError(f"it is empty (0 bytes), expected {what}")
@@ -246,14 +228,38 @@ def _check_head(head: bytes, magic: bytes, what: str) -> None:
         raise ValueError(f"it begins with {begin!r}, expected {what}, which begins with {magic!r}")
 
 
+def sqlite_channels(base: sqlite3.Connection, counts: Mapping[int, int]) -> list[Channel]:
+    """Return the channels of a .db3 file; `counts` has the messages of each."""
+    definitions: dict[str, tuple[str, str]] = {}
+    if base.execute("PRAGMA table_info(message_definitions)").fetchall():
+        definitions = {
+            row["topic_type"]: (row["encoding"], row["encoded_message_definition"])
+            for row in base.execute("SELECT * FROM message_definitions")
+        }
+    return [
+        Channel(
+            number=row["id"],
+            topic=row["name"],
+            message_type=row["type"],
+            encoding=row["serialization_format"],
+            definition=definitions.get(row["type"], ("", "")),
+            digest=_column(row, "type_description_hash"),
+            qos=_column(row, "offered_qos_profiles"),
+            messages=counts.get(row["id"], 0),
+        )
+        for row in base.execute("SELECT * FROM topics ORDER BY id")
+    ]
+
+
 def _column(row: sqlite3.Row, name: str) -> str:
     """Return a column that older schemas lack."""
     return str(row[name] or "") if name in row.keys() else ""  # noqa: SIM118 (a Row is no mapping)
 
 
-def _mcap_channels(
+def mcap_channels(
     declared: Iterable[Any], schemas: dict[int, Any], counts: dict[int, int]
 ) -> list[Channel]:
+    """Return the channels that an MCAP file declares; `counts` has the messages of each."""
     found = []
     for each in declared:
         channel = Channel(

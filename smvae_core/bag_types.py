@@ -13,6 +13,8 @@ from smvae_core.errors import MissingDependency, did_you_mean, one_line
 #: Definitions for bags that bring none (sqlite3 bags of Humble and older).
 DEFAULT_TYPESTORE = "ros2_jazzy"
 _EMPTY = "empty"
+#: Encodings of messages: of ROS 2, and of ROS 1.
+CDR, ROS1 = "cdr", "ros1"
 
 Decoder = Callable[[bytes], Any]
 """CDR bytes -> message; raises ValueError."""
@@ -52,7 +54,11 @@ class MessageTypes:
         self._assumed = typestore(distribution)
 
     def decoder(
-        self, message_type: str, definitions: Sequence[tuple[str, str]], type_hash: str
+        self,
+        message_type: str,
+        definitions: Sequence[tuple[str, str]],
+        type_hash: str,
+        encoding: str = CDR,
     ) -> Decoder:
         """Return what decodes messages of a type.
 
@@ -60,6 +66,7 @@ class MessageTypes:
             message_type: E.g. 'sensor_msgs/msg/Image'.
             definitions: (format, text) of the type that the bag has, best first; may be empty.
             type_hash: RIHS01 that the definition must have; '' where none is known.
+            encoding: Of the messages, `CDR` or `ROS1`.
 
         Raises:
             ValueError: If nobody defines the type, or the definition cannot be read or is another
@@ -80,9 +87,11 @@ class MessageTypes:
             )
         )
 
+        read = store.deserialize_cdr if encoding == CDR else store.deserialize_ros1
+
         def decode(data: bytes) -> Any:
             try:
-                return store.deserialize_cdr(data, message_type)
+                return read(data, message_type)
             except Exception as err:  # whatever foreign bytes lead to
                 raise ValueError(f"{message_type}: {one_line(err)}{hint}") from err
 
@@ -121,4 +130,4 @@ def _from_idl(text: str, message_type: str) -> Any:
     return found
 
 
-_PARSERS = {"ros2msg": _from_msg, "ros2idl": _from_idl, "omgidl": _from_idl}
+_PARSERS = {"ros2msg": _from_msg, "ros1msg": _from_msg, "ros2idl": _from_idl, "omgidl": _from_idl}

@@ -1,4 +1,4 @@
-"""rosbag2 bags (sqlite3 and mcap), without ROS; every fault is one line.
+"""Bags of rosbag2 (sqlite3 and mcap) and of ROS 1, without ROS; every fault is one line.
 
 The offline evaluation and the player read through this, so both see the same messages in the same
 order: that of their receive time. Only what is asked for is judged: a topic that nobody reads may
@@ -8,8 +8,9 @@ be of any encoding, type and definition.
 from __future__ import annotations
 
 import heapq
+import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -26,15 +27,21 @@ from smvae_core.bag_files import (
     McapFile,
     SqliteFile,
 )
-from smvae_core.bag_types import DEFAULT_TYPESTORE, Decoder, MessageTypes
+from smvae_core.bag_ros1 import Ros1File
+from smvae_core.bag_salvage import salvaging
+from smvae_core.bag_types import CDR, DEFAULT_TYPESTORE, ROS1, Decoder, MessageTypes
 from smvae_core.errors import MissingDependency, SMVAEError, one_line
 
-#: Encoding of ROS 2 messages.
-CDR = "cdr"
 METADATA = "metadata.yaml"
 
-_FILES: dict[str, Callable[[Path], BagFile]] = {"mcap": McapFile, "sqlite3": SqliteFile}
-_SUFFIXES = {".mcap": "mcap", ".db3": "sqlite3"}
+_FILES: dict[str, Callable[[Path], BagFile]] = {
+    "mcap": McapFile,
+    "sqlite3": SqliteFile,
+    "ros1": Ros1File,
+}
+_SUFFIXES = {".mcap": "mcap", ".db3": "sqlite3", ".bag": "ros1"}
+#: Behind the name of a file that was compressed whole.
+_PACKED = ".zstd"
 _RECOVER = "was the recording cut short? `ros2 bag reindex` or `mcap recover` may save it"
 
 
@@ -43,6 +50,10 @@ class BagError(SMVAEError, ValueError):
 
     def __init__(self, path: Path | str, what: object) -> None:
         super().__init__(f"bag {path}: {what}")
+
+
+class NotOfType(BagError):
+    """One message whose bytes are not of its topic's type; the next may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +89,20 @@ class _Metadata:
 class Bag:
     """An open bag; use it in a `with` block."""
 
-    def __init__(self, path: Path | str, typestore: str = DEFAULT_TYPESTORE) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        typestore: str = DEFAULT_TYPESTORE,
+        *,
+        forgive: Callable[[str], None] | None = None,
+    ) -> None:
         """Check that there is a bag; `with` opens it.
 
         Args:
-            path: Folder with metadata.yaml, or one .mcap or .db3 file.
+            path: Folder of a bag, or one .mcap, .db3 or .bag file.
             typestore: Of rosbags, e.g. 'ros2_humble'; used only where the bag holds no definition.
+            forgive: Told of each fault in one line, and all that is whole is read nevertheless;
+                None = a fault is an error.
 
         Raises:
             BagError: If there is no bag, or no such typestore.
@@ -98,13 +117,14 @@ class Bag:
             self._types = MessageTypes(typestore)
         except ValueError as err:
             raise BagError(self.path, err) from err
+        self._forgive = forgive
         self._stack = ExitStack()
         self._files: list[BagFile] = []
         self._unpack: Callable[[bytes], bytes] = bytes
         self._decoders: dict[str, Decoder] = {}
         self.topics: dict[str, BagTopic] = {}
         self.begin_ns = self.end_ns = 0
-        _check_path(self.path)
+        _check_path(self.path, whole=forgive is None)
 
     def __enter__(self) -> Bag:
         """Open the bag.
@@ -126,7 +146,25 @@ class Bag:
 
     def _read_metadata(self) -> _Metadata:
         if not self.path.is_dir():
-            return _Metadata(storage=_SUFFIXES[self.path.suffix], files=(self.path,))
+            return _of_files([self.path])
+        try:
+            return self._said_metadata()
+        except (OSError, ValueError) as err:
+            found = _inside(self.path)
+            if self._forgive is None or not found:
+                raise
+            missing = isinstance(err, FileNotFoundError)
+            what = f"there is no {METADATA}" if missing else one_line(err)
+            self._forgive(f"{what}; read by its files, {', '.join(p.name for p in found)}")
+            return _of_files(found)
+
+    def _said_metadata(self) -> _Metadata:
+        """Return what metadata.yaml says.
+
+        Raises:
+            OSError: If there is none.
+            ValueError: If it is none of a bag that is read.
+        """
         from ruamel.yaml.error import YAMLError
 
         try:
@@ -147,7 +185,11 @@ class Bag:
         if packer != "zstd":
             raise ValueError(f"its compression is '{packer}', expected zstd")
         if missing := [name for name in names if not (self.path / name).is_file()]:
-            raise ValueError(f"{METADATA} names {', '.join(missing)}, which is not there")
+            what = f"{METADATA} names {', '.join(missing)}, which is not there"
+            names = [name for name in names if name not in missing]
+            if self._forgive is None or not names:
+                raise ValueError(what)
+            self._forgive(f"{what}; read without that")
         return _Metadata(
             storage=storage,
             files=tuple(self.path / name for name in names),
@@ -162,15 +204,38 @@ class Bag:
             self._unpack = _decompress
         elif metadata.compression == "file":
             folder = Path(self._stack.enter_context(TemporaryDirectory()))
-            paths = [_decompress_file(path, folder) for path in paths]
+            paths = [_decompress_file(path, folder, self._forgive) for path in paths]
         self._decoders = {}
-        self._files = [_FILES[metadata.storage](path) for path in paths]
+        self._files = list(self._opened(metadata.storage, paths))
         filled = [f for f in self._files if any(c.messages for c in f.channels)]
         self.begin_ns = min((f.begin_ns for f in filled), default=0)
         self.end_ns = max((f.last_ns + 1 for f in filled), default=0)
         named = {_said(t)["name"]: t for t in metadata.topics}
         names = sorted({c.topic for c in self._channels()} | set(named))
         self.topics = {name: self._topic(name, named.get(name)) for name in names}
+
+    def _opened(self, storage: str, paths: Iterable[Path]) -> Iterator[BagFile]:
+        """Yield the files, open; without those that cannot be, where that is forgiven."""
+        forgive = self._forgive
+        if forgive is None:
+            yield from map(_FILES[storage], paths)
+            return
+        opened: Callable[[Path], BagFile] = (
+            (lambda path: Ros1File(path, forgive))
+            if storage == "ros1"
+            else salvaging(storage, forgive)
+        )
+        found, failed = 0, ""
+        for path in paths:
+            file, why = _attempt(opened, path)
+            if file is None:
+                failed = f"{path.name} cannot be read: {why}"
+                forgive(failed)
+            else:
+                yield file
+                found += 1
+        if not found:
+            raise ValueError(failed)
 
     def _channels(self, topic: str | None = None) -> list[Channel]:
         every = (c for file in self._files for c in file.channels)
@@ -221,19 +286,19 @@ class Bag:
         """Yield (topic, receive time, CDR bytes) in the order of receive time.
 
         Args:
-            topics: Only these; None for all that are CDR.
+            topics: Only these; None for all that are CDR, or of ROS 1.
             begin_ns: First receive time that is wanted.
             end_ns: Receive time at which to stop, itself left out.
 
         Raises:
-            BagError: If a topic is not CDR, the bag is damaged in the middle (says after how many
-                messages), or holds fewer messages of a topic than it counts.
+            BagError: If a topic is of neither, the bag is damaged in the middle (says after how
+                many messages), or holds fewer messages of a topic than it counts.
         """
         if topics is None:
-            topics = [t.name for t in self.topics.values() if t.encoding == CDR]
+            topics = [t.name for t in self.topics.values() if t.encoding in (CDR, ROS1)]
         wanted = [self.topics[name] for name in topics if name in self.topics]
         for topic in wanted:
-            if topic.encoding != CDR:
+            if topic.encoding not in (CDR, ROS1):
                 what = f"the messages on {topic.name} are {topic.encoding}, expected {CDR}"
                 raise BagError(self.path, what)
             self._check_count(topic, topic.messages, topic.counted)
@@ -241,17 +306,30 @@ class Bag:
         begin = FIRST_NS if begin_ns is None else max(FIRST_NS, begin_ns)
         end = LAST_NS if end_ns is None else max(begin, end_ns)
         found = self._stored(came, begin, end)
+        packed, fault = 0, ""
         while True:
             try:
                 received_ns, name, data = next(found)
-                data = self._unpack(data)
             except StopIteration:
                 break
-            except Exception as err:  # zstd, sqlite, struct and mcap each have their own
+            except Exception as err:  # sqlite, struct and mcap each have their own
                 what = f"cannot be read after {sum(came.values())} messages: {one_line(err)}"
-                raise BagError(self.path, what) from err
+                if self._forgive is None:
+                    raise BagError(self.path, what) from err
+                self._forgive(what)
+                break
+            try:
+                data = self._unpack(data)
+            except Exception as err:  # of zstd
+                if self._forgive is None:
+                    what = f"cannot be read after {sum(came.values())} messages: {one_line(err)}"
+                    raise BagError(self.path, what) from err
+                packed, fault = packed + 1, fault or one_line(err)
+                continue
             came[name] += 1
             yield name, received_ns, data
+        if packed and self._forgive is not None:
+            self._forgive(f"{packed} messages cannot be decompressed; the first: {fault}")
         if begin <= self.begin_ns and end >= self.end_ns:
             for topic in wanted:
                 self._check_count(topic, came[topic.name], topic.messages)
@@ -272,7 +350,9 @@ class Bag:
     def _check_count(self, topic: BagTopic, came: int, counted: int) -> None:
         if came < counted:
             what = f"{topic.name} has {came} messages, but {counted} are counted in the bag"
-            raise BagError(self.path, f"{what}; `ros2 bag reindex` counts anew what is there")
+            if self._forgive is None:
+                raise BagError(self.path, f"{what}; `ros2 bag reindex` counts anew what is there")
+            self._forgive(what)
 
     def decode(self, topic: str, data: bytes) -> Any:
         """Return a message of a topic, with the fields that rclpy's messages have.
@@ -288,36 +368,74 @@ class Bag:
             definitions = [*own, *(c.definition for c in alike)]
             try:
                 self._decoders[topic] = self._types.decoder(
-                    found.message_type, definitions, found.type_hash
+                    found.message_type, definitions, found.type_hash, found.encoding
                 )
             except ValueError as err:
                 raise BagError(self.path, f"{topic}: {err}") from err
         try:
             return self._decoders[topic](data)
         except ValueError as err:
-            raise BagError(self.path, f"a message on {topic} is not a {err}") from err
+            raise NotOfType(self.path, f"a message on {topic} is not a {err}") from err
+
+
+def _attempt(opened: Callable[[Path], BagFile], path: Path) -> tuple[BagFile | None, str]:
+    """Return a file, open, or None and why it cannot be."""
+    try:
+        return opened(path), ""
+    except Exception as err:  # of many types, see `Bag.__enter__`
+        return None, one_line(err)
 
 
 def _said(named: dict[str, Any]) -> dict[str, Any]:
     return dict(named["topic_metadata"])
 
 
-def _check_path(path: Path) -> None:
-    """Refuse what cannot be a rosbag2 bag, each with what it probably is."""
+def _check_path(path: Path, *, whole: bool) -> None:
+    """Refuse what cannot be a bag, each with what it probably is.
+
+    Args:
+        path: Folder or file.
+        whole: Refuse a folder without metadata.yaml too.
+    """
     if not path.exists():
         raise BagError(path, "no such file or folder")
     if path.is_dir():
         if (path / METADATA).is_file():
             return
-        inside = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
-        if inside:
-            what = f"no metadata.yaml beside {inside[0]}; give that file itself, or {_RECOVER}"
+        if inside := _inside(path):
+            if not whole:
+                return
+            what = f"no metadata.yaml beside {inside[0].name}; give that file itself, or {_RECOVER}"
             raise BagError(path, what)
         raise BagError(path, "no metadata.yaml in it: not the folder of a rosbag2 bag")
-    if path.suffix == ".bag":
-        raise BagError(path, "a ROS 1 bag: convert it by `rosbags-convert --src X.bag --dst X`")
     if path.suffix not in _SUFFIXES:
-        raise BagError(path, "expected a bag's folder, or a .mcap or .db3 file")
+        raise BagError(path, "expected a bag's folder, or a .mcap, .db3 or .bag file")
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return the files of rosbag2 in a folder, in the order of their numbers."""
+
+    def suffix(path: Path) -> str:
+        return Path(path.name.removesuffix(_PACKED)).suffix
+
+    found = [p for p in folder.iterdir() if suffix(p) in (".mcap", ".db3") and p.is_file()]
+    return sorted(found, key=lambda p: [int(t) if t.isdigit() else t for t in _split(p.name)])
+
+
+def _split(name: str) -> list[str]:
+    """Return a name's digits and what stands between them, in turn, text first."""
+    return re.split(r"(\d+)", name)
+
+
+def _of_files(files: Sequence[Path]) -> _Metadata:
+    """Return what files say of themselves: those of the first one's storage."""
+    packed = all(p.name.endswith(_PACKED) for p in files)
+    storages = [_SUFFIXES[Path(p.name.removesuffix(_PACKED)).suffix] for p in files]
+    return _Metadata(
+        storage=storages[0],
+        files=tuple(p for p, s in zip(files, storages, strict=True) if s == storages[0]),
+        compression="file" if packed else "",
+    )
 
 
 def _latched(profiles: Any) -> bool:
@@ -343,10 +461,15 @@ def _decompress(data: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompressobj().decompress(data)
 
 
-def _decompress_file(path: Path, folder: Path) -> Path:
+def _decompress_file(path: Path, folder: Path, forgive: Callable[[str], None] | None) -> Path:
     import zstandard
 
-    target = folder / path.stem
+    target = folder / path.name.removesuffix(_PACKED)
     with zstandard.open(path, "rb") as packed, target.open("wb") as file:
-        shutil.copyfileobj(packed, file)
+        try:
+            shutil.copyfileobj(packed, file)
+        except zstandard.ZstdError as err:
+            if forgive is None:
+                raise
+            forgive(f"{path.name} cannot be decompressed whole: {one_line(err)}")
     return target

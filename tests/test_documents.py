@@ -69,6 +69,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 def test_every_file_a_page_names_exists(page: Path) -> None:
     named = re.findall(r"`([\w./-]+\.(?:py|md|yaml|xml|json|sh|rviz|msg))`", prose(page))
     made_by_commands = {"manifest.json", "readout.json", "summary.json", "robot.yaml", "info.json"}
+    made_by_commands |= {"episodes.json", "recording.json"}
     known = [
         f"/{name_of(p)}"
         for folder in (*CODE, ROOT / "docs", ROOT / "launch", ROOT / "scripts", RESULTS, ROOT)
@@ -80,10 +81,12 @@ def test_every_file_a_page_names_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_parameters_that_a_page_names_are_the_nodes(page: Path) -> None:
-    """Names with a unit suffix are parameters, fields of a message or options of a kind."""
+    """Names with a unit suffix are parameters, fields of a message, options, rules of episodes."""
     from smvae_core.kinds import kinds
+    from smvae_core.robot import EpisodeRules
 
     options = {field.name for kind in kinds() for field in dataclasses.fields(kind.options)}
+    options |= {field.name for field in dataclasses.fields(EpisodeRules)}
     fields = {
         word
         for message in (WORKSPACE / "smvae_msgs/msg").glob("*.msg")

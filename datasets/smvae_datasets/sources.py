@@ -14,6 +14,8 @@ from smvae_datasets.image_sets.mnist import FASHION, MNIST, load_idx_set
 from smvae_datasets.image_sets.vision_tasks import prepare_vision_tasks
 from smvae_datasets.prepared import prepare_episodes
 from smvae_datasets.prepared_steps import ActionPairing
+from smvae_datasets.recordings.folder import holds_episodes
+from smvae_datasets.recordings.prepared import prepare_recordings
 
 Source = Literal["episodes", "mnist", "fashion", "celeba", "vision_tasks"]
 #: Sources whose records have targets; the others' labels and attributes are modalities.
@@ -33,9 +35,10 @@ def prepare_source(
 
     Args:
         source: Which one.
-        root: Folder of its files; None where the data set can be found or fetched (MNIST, Fashion).
+        root: Folder of its files, of episodes also one that `smvae episodes` wrote; None where the
+            data set can be found or fetched (MNIST, Fashion).
         modalities: What to prepare, each from the field `modality.source`.
-        action: Episodes only, see `prepare_episodes`.
+        action: Vision&Touch episodes only, see `prepare_episodes`.
         binarised: MNIST only, see `load_idx_set`.
         progress: Show a progress bar on stderr.
 
@@ -56,6 +59,8 @@ def prepare_source(
         return load_idx_set(FASHION, root, modalities, progress=progress)
     if root is None:
         raise ConfigError(f"data source '{source}': expected the folder of its files, got none")
+    if source == "episodes" and holds_episodes(root):
+        return prepare_recordings(root, modalities, progress=progress)
     if source == "episodes":
         return prepare_episodes(root, modalities, action=action, progress=progress)
     if source == "celeba":

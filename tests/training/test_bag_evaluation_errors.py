@@ -142,8 +142,8 @@ def foreign_bytes(folder: Path, runtime: Runtime) -> Path:
     [
         (no_bag, "nowhere: no such file or folder"),
         (a_folder, "no metadata.yaml in it: not the folder of a rosbag2 bag"),
-        (a_ros1_bag, "a ROS 1 bag: convert it by `rosbags-convert"),
-        (another_file, "expected a bag's folder, or a .mcap or .db3 file"),
+        (a_ros1_bag, "it holds no messages at all; its topics: none"),
+        (another_file, "expected a bag's folder, or a .mcap, .db3 or .bag file"),
         (cut_short, "no metadata.yaml beside bag.mcap; give that file itself, or"),
         (truncated, "cannot be opened: File end magic is invalid; was the recording cut short?"),
         (damaged, "cannot be read after"),

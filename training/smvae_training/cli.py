@@ -40,6 +40,9 @@ COMMANDS: dict[str, Command] = {
     "simulate": Command(f"{_DATA}:simulate", "record episodes of the simulated robot"),
     "download": Command(f"{_DATA}:download", "fetch Vision&Touch, MNIST or Fashion-MNIST"),
     "robot": Command("smvae_training.commands.robot:robot", "declare a robot from a recording"),
+    "episodes": Command(
+        "smvae_training.commands.episodes:episodes", "convert a robot's recordings to episodes"
+    ),
     "inspect": Command(f"{_DATA}:inspect", "say what an episode folder holds, and what is wrong"),
     "train": Command(f"{_MODEL}:train", "train a model on episodes or an image set"),
     "evaluate": Command(

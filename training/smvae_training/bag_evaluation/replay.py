@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from smvae_core.bags import Bag
-from smvae_core.fusion.engine import Engine, Stamps, Taken
+from smvae_core.fusion.engine import Engine, Taken
+from smvae_core.fusion.playback import Playback
 from smvae_core.fusion.rules import Observation
 from smvae_core.modality import require_messages
 from smvae_core.novelty_scorer import NoveltyReport
@@ -87,24 +87,20 @@ class BagReplay:
         Raises:
             BagError: If the bag is damaged.
         """
-        now_ns, now_s = self._bag.begin_ns, 0.0
+        playback = Playback(
+            self.engine, self._bag.begin_ns, lambda taken: self._make(listener, taken)
+        )
         for topic, received_ns, data in self._bag.messages(list(self._inputs)):
-            self.late += received_ns < now_ns
-            now_ns = max(now_ns, received_ns)
-            before_s, now_s = now_s, self.seconds(now_ns)
-            for taken in self.engine.pass_time(before_s, now_s):
-                self._make(listener, taken)
             name = self._inputs[topic].modality.name
             message = self._bag.decode(topic, data)
-            verdict = self.engine.receive(name, message, Stamps(now_s, now_ns))
+            verdict = playback.receive(name, received_ns, message)
             if not verdict.reason:
                 listener.on_sample(name, verdict.stamp_ns, verdict.value, self.engine.epoch)
-            if verdict.wakes and self.engine.collecting:
-                self._make(listener, self.engine.take(now_s))
+            playback.settle(verdict)
             self.messages += 1
+            self.late = playback.late
             advance(1)
-        for taken in self.engine.pass_time(now_s, math.inf):
-            self._make(listener, taken)
+        playback.finish()
 
     def seconds(self, received_ns: int) -> float:
         """Return a receive time as seconds since the bag's first message, the steady clock."""

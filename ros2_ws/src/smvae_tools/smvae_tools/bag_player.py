@@ -28,7 +28,8 @@ from rosgraph_msgs.msg import Clock
 from smvae_ros.message_types import message_class
 from std_srvs.srv import SetBool
 
-from smvae_core.bags import CDR, Bag, BagError, BagTopic
+from smvae_core.bag_types import CDR
+from smvae_core.bags import Bag, BagError, BagTopic
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments
 

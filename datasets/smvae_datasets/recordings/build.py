@@ -1,0 +1,342 @@
+"""Recordings and a robot -> a folder of episodes: a process per recording, resumed where it ended.
+
+A recording is converted in a hidden folder that is moved into place at the end. What stands there
+is whole, and is not converted again while neither the recording nor the declaration changed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from smvae_core.bag_types import DEFAULT_TYPESTORE
+from smvae_core.bags import Bag
+from smvae_core.errors import SMVAEError
+from smvae_core.files import write_text
+from smvae_core.robot import Robot
+from smvae_datasets.dataset import DataSetError
+from smvae_datasets.lerobot import is_lerobot
+from smvae_datasets.recordings.convert import Conversion, Recording, duration_s
+from smvae_datasets.recordings.declared import FORMAT, Declared
+from smvae_datasets.recordings.folder import EPISODES, RECORDING, SUMMARY, read_json
+
+logger = logging.getLogger(__name__)
+
+#: Messages between two signs of life.
+_TOLD_EVERY = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One recording to convert."""
+
+    path: Path
+    folder: Path
+    robot: Robot
+    typestore: str
+    episode: int | None = None
+    """Of a LeRobot folder; None = the recording is a bag."""
+
+    def open(self, forgive: Callable[[str], None]) -> Recording:
+        """Return the recording; `with` opens it.
+
+        Raises:
+            BagError: If there is none.
+        """
+        if self.episode is None:
+            return Bag(self.path, self.typestore, forgive=forgive)
+        from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder
+
+        folder = LeRobotFolder(self.path)
+        entry = next(e for e in folder.present if e.index == self.episode)
+        return LeRobotEpisode(folder, entry)
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """What recording.json says of where it comes from, if nothing changed since."""
+        return {
+            "format": FORMAT,
+            "files": _files(self.path),
+            "episode": self.episode,
+            "samples_sha256": Declared.of(self.robot).samples_sha256,
+        }
+
+    @property
+    def finished(self) -> bool:
+        try:
+            found = read_json(self.folder / RECORDING)
+        except DataSetError:
+            return False
+        return {name: found.get(name) for name in self.wanted} == self.wanted
+
+
+class Told:
+    """How far conversions are, shared by processes."""
+
+    def __init__(self, context: Any) -> None:
+        self.done, self.total = context.Value("q", 0), context.Value("q", 0)
+
+
+def build_episodes(
+    recordings: Sequence[Path],
+    robot: Robot,
+    out: Path,
+    *,
+    jobs: int = 0,
+    typestore: str = DEFAULT_TYPESTORE,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Convert recordings and return what summary.json holds.
+
+    Args:
+        recordings: Bags, folders or files, and LeRobot folders.
+        robot: What is read of them.
+        out: Folder, made if missing; recordings that it holds already stay in it.
+        jobs: Recordings that are converted at once; 0 = one per core.
+        typestore: Where a bag holds no definitions, see `Bag`.
+        progress: Show a progress bar on stderr.
+
+    Raises:
+        DataSetError: If a recording is not there, or `out` holds something else.
+    """
+    todo = plan(recordings, robot, out, typestore)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(
+        out / EPISODES, json.dumps({"format": FORMAT, "robot": robot.to_json()}, indent=1) + "\n"
+    )
+    waiting = [job for job in todo if not job.finished]
+    failed = _convert_all(waiting, jobs or os.cpu_count() or 1, progress)
+    summary = summarise(todo, failed)
+    write_text(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def foresee(
+    recordings: Sequence[Path], robot: Robot, out: Path, *, typestore: str = DEFAULT_TYPESTORE
+) -> dict[str, Any]:
+    """Return what `build_episodes` would read of each recording; nothing is written.
+
+    Raises:
+        DataSetError: See `build_episodes`.
+    """
+    found: dict[str, Any] = {}
+    todo = plan(recordings, robot, out, typestore)
+    for job in todo:
+        found[job.folder.name] = {"path": str(job.path.resolve())} | _foresee(job)
+    return {"recordings": found, "episodes": sum("failed" not in each for each in found.values())}
+
+
+def _foresee(job: Job) -> dict[str, Any]:
+    faults: list[str] = []
+    try:
+        with job.open(faults.append) as bag:
+            conversion = Conversion(bag, Declared.of(job.robot), job.folder, faults)
+            inputs = {
+                name: {"topic": c.topic, "messages": _messages(bag, c.topic)}
+                for name, c in conversion.counts.items()
+            }
+            return {
+                "finished": job.finished,
+                "seconds": duration_s(bag),
+                "inputs": inputs,
+                "faults": faults,
+            }
+    except SMVAEError as err:
+        return {"failed": str(err)}
+
+
+def plan(recordings: Sequence[Path], robot: Robot, out: Path, typestore: str) -> list[Job]:
+    """Return what is to be done, finished or not; each recording has a folder of its own.
+
+    Raises:
+        DataSetError: If a recording is not there or given twice, or `out` holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataSetError(out, "is a file", expected="a folder to write", got="a file")
+    if out.is_dir() and any(out.iterdir()) and not (out / EPISODES).is_file():
+        raise DataSetError(out, "holds something else", hint="give an empty folder, or a new one")
+    places: dict[Path, Path] = {}
+    for path in recordings:
+        if not path.exists():
+            raise DataSetError(path, "no such recording")
+        if path.resolve() in places:
+            raise DataSetError(path, "is given twice")
+        places[path.resolve()] = path
+    names = _names(list(places))
+    todo: list[Job] = []
+    for path, name in zip(places.values(), names, strict=True):
+        job = Job(path=path, folder=out / name, robot=robot, typestore=typestore)
+        todo += _of_lerobot(job) if is_lerobot(path) else [job]
+    return todo
+
+
+def _of_lerobot(job: Job) -> list[Job]:
+    """Return one job for each episode of a LeRobot folder that is there."""
+    from smvae_datasets.lerobot import LeRobotFolder
+
+    folder = LeRobotFolder(job.path)
+    for note in folder.notes:
+        logger.warning("%s: %s", job.path, note)
+    return [
+        replace(job, folder=job.folder.with_name(f"{job.folder.name}_{e.name}"), episode=e.index)
+        for e in folder.present
+    ]
+
+
+def _messages(bag: Recording, topic: str) -> int:
+    return bag.topics[topic].messages if topic in bag.topics else 0
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return a name of each, as short as tells them apart."""
+    depth = 1
+    while True:
+        found = ["_".join((*p.parts[-depth:-1], p.stem)) for p in paths]
+        if len(set(found)) == len(found) or depth > max(len(p.parts) for p in paths):
+            return found
+        depth += 1
+
+
+def _files(path: Path) -> list[list[Any]]:
+    """Return names, sizes and times of change of a recording's files."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    stats = [(str(p.relative_to(path.parent)), p.stat()) for p in files]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _convert_all(jobs: Sequence[Job], workers: int, progress: bool) -> dict[str, str]:
+    """Convert; return why each recording failed that did, by the name of its folder."""
+    context = multiprocessing.get_context("spawn")
+    told = Told(context)
+    failed: dict[str, str] = {}
+    with _bar(told, progress) as show:
+        if len(jobs) < 2 or workers < 2:
+            for job in jobs:
+                failed |= _attempt(job, told, show)
+            return failed
+        with ProcessPoolExecutor(
+            min(workers, len(jobs)), context, initializer=_remember, initargs=(told,)
+        ) as pool:
+            futures: list[Future[dict[str, str]]] = [pool.submit(_attempt, job) for job in jobs]
+            open_ = set(futures)
+            try:
+                while open_:
+                    _, open_ = wait(open_, timeout=0.2)
+                    show()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            for future in futures:
+                failed |= future.result()
+    return failed
+
+
+_TOLD: list[Told] = []
+
+
+def _remember(told: Told) -> None:
+    _TOLD.append(told)
+
+
+def _attempt(
+    job: Job, told: Told | None = None, show: Callable[[], None] = lambda: None
+) -> dict[str, str]:
+    try:
+        convert(job, told or _TOLD[0], show)
+    except SMVAEError as err:
+        return {job.folder.name: str(err)}
+    return {}
+
+
+def convert(job: Job, told: Told, show: Callable[[], None]) -> None:
+    """Convert one recording; afterwards its folder is there, whole.
+
+    Raises:
+        BagError: If the recording cannot be used.
+    """
+    began_s = time.perf_counter()
+    for left in job.folder.parent.glob(f".{job.folder.name}.*.part"):
+        shutil.rmtree(left)
+    part = job.folder.with_name(f".{job.folder.name}.{os.getpid()}.part")
+    part.mkdir()
+    wanted = job.wanted
+    faults: list[str] = []
+    try:
+        with job.open(faults.append) as bag:
+            conversion = Conversion(bag, Declared.of(job.robot), part, faults)
+            with told.total.get_lock():
+                told.total.value += sum(bag.topics[t].messages for t in conversion.topics)
+            waiting = 0
+
+            def advance(amount: int) -> None:
+                nonlocal waiting
+                waiting += amount
+                if waiting >= _TOLD_EVERY:
+                    tell(waiting)
+                    waiting = 0
+
+            def tell(amount: int) -> None:
+                with told.done.get_lock():
+                    told.done.value += amount
+                show()
+
+            conversion.run(advance)
+            tell(waiting)
+        content = wanted | {
+            "path": str(job.path.resolve()),
+            "steps_sha256": Declared.of(job.robot).steps_sha256,
+            **conversion.to_json(),
+            "conversion_s": time.perf_counter() - began_s,
+        }
+        write_text(part / RECORDING, json.dumps(content, indent=1) + "\n")
+        if job.folder.exists():
+            shutil.rmtree(job.folder)
+        os.rename(part, job.folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _bar(told: Told, progress: bool) -> Iterator[Callable[[], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not progress
+    )
+    with bar:
+        task = bar.add_task("converting messages", total=None)
+        yield lambda: bar.update(task, completed=told.done.value, total=told.total.value or None)
+
+
+def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
+    """Return what became of every message of every recording."""
+    recordings: dict[str, Any] = {}
+    for job in jobs:
+        name = job.folder.name
+        if name in failed:
+            recordings[name] = {"path": str(job.path.resolve()), "failed": failed[name]}
+            continue
+        found = read_json(job.folder / RECORDING)
+        recordings[name] = {k: v for k, v in found.items() if k not in ("files", "samples_sha256")}
+    whole = [r for r in recordings.values() if "failed" not in r]
+    episodes = [e for r in whole for e in r["episodes"]]
+    return {
+        "format": FORMAT,
+        "robot": jobs[0].robot.name if jobs else "",
+        "recordings": recordings,
+        "episodes": len(episodes),
+        "steps": sum(e["steps"] for e in episodes),
+        "seconds": sum(e["seconds"] for e in episodes),
+    }

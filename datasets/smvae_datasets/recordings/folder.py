@@ -1,0 +1,99 @@
+"""A folder of episodes: `episodes.json`, `summary.json`, and a folder for each recording."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smvae_core.errors import SMVAEError
+from smvae_core.robot import Robot
+from smvae_datasets.dataset import DataSetError
+from smvae_datasets.recordings.declared import FORMAT, Declared
+
+#: The robot's declaration; says that a folder is one of episodes.
+EPISODES = "episodes.json"
+#: What became of every message, of the recordings that were named last.
+SUMMARY = "summary.json"
+#: In the folder of a recording, once that is whole.
+RECORDING = "recording.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One episode of a recording."""
+
+    name: str
+    files: tuple[Path, ...]
+    steps: int
+    has_steps: bool
+    """Whether its files hold the steps of the declaration as it is now."""
+
+
+def holds_episodes(root: Path) -> bool:
+    """Return whether `smvae episodes` made a folder."""
+    return (root / EPISODES).is_file()
+
+
+def read_declaration(root: Path) -> Robot:
+    """Return the robot of a folder of episodes.
+
+    Raises:
+        DataSetError: If it is no such folder, or its declaration cannot be read.
+    """
+    path = root / EPISODES
+    found = read_json(path)
+    if found.get("format") != FORMAT:
+        raise DataSetError(path, "format of episodes", expected=FORMAT, got=found.get("format"))
+    try:
+        return Robot.from_json(found["robot"])
+    except (SMVAEError, KeyError, TypeError) as err:
+        raise DataSetError(path, f"the robot's declaration cannot be read: {err}") from err
+
+
+def list_episodes(root: Path) -> list[Episode]:
+    """Return the episodes of all recordings in a folder, by name.
+
+    Raises:
+        DataSetError: If there is none, or one was made by another declaration.
+    """
+    declared = Declared.of(read_declaration(root))
+    episodes: list[Episode] = []
+    for path in sorted(root.glob(f"*/{RECORDING}")):
+        if path.parent.name.startswith("."):
+            continue
+        found = read_json(path)
+        if found["samples_sha256"] != declared.samples_sha256:
+            hint = f"name {found['path']} beside the others, or remove {path.parent}"
+            raise DataSetError(path, "was converted by another declaration", hint=hint)
+        has_steps = found["steps_sha256"] == declared.steps_sha256
+        episodes += [
+            Episode(
+                name=f"{path.parent.name}/{number:04d}",
+                files=tuple(path.parent / name for name in each["files"]),
+                steps=each["steps"],
+                has_steps=has_steps,
+            )
+            for number, each in enumerate(found["episodes"])
+        ]
+    if not episodes:
+        raise DataSetError(root, "holds no episode", hint="see what summary.json says")
+    return episodes
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        DataSetError: If the file is not there, or is none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        raise DataSetError(path, "no such file") from err
+    except (OSError, ValueError) as err:
+        raise DataSetError(path, f"is damaged: {err}") from err
+    if not isinstance(found, dict):
+        raise DataSetError(path, "is damaged: expected an object")
+    return found

@@ -1,0 +1,65 @@
+"""What was received, through the engine: receive time stands for the clock.
+
+A bag evaluator and the builder of episodes drive the engine by this, so that both decide as the
+node would have decided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from smvae_core.fusion.engine import Engine, Stamps, Taken, Verdict
+
+
+class Playback:
+    """Feeds messages in the order of their receive times, and gives what falls due between them."""
+
+    def __init__(self, engine: Engine, begin_ns: int, taken: Callable[[Taken], None]) -> None:
+        """Stand at the beginning.
+
+        Args:
+            engine: Fed by nobody else.
+            begin_ns: Receive time at which the steady clock is 0.
+            taken: Called with everything that a latent is to be made of, in order.
+        """
+        self.engine = engine
+        self.begin_ns = self.now_ns = begin_ns
+        self.now_s = 0.0
+        self.late = 0
+        """Messages whose receive time lies before their predecessor's."""
+        self._taken = taken
+
+    def receive(self, name: str, received_ns: int, message: Any) -> Verdict:
+        """Give the engine a message of a modality; call `settle` with the verdict afterwards."""
+        return self.engine.receive(name, message, self._pass_to(received_ns))
+
+    def put(self, name: str, received_ns: int, stamp_ns: int, value: Any) -> Verdict:
+        """Give the engine what was read of a message, as `receive`."""
+        return self.engine.put(name, stamp_ns, value, self._pass_to(received_ns))
+
+    def settle(self, verdict: Verdict) -> None:
+        """Take what the message of a verdict completed."""
+        if verdict.wakes and self.engine.collecting:
+            self._taken(self.engine.take(self.now_s))
+
+    def finish(self) -> None:
+        """Take what is due when nothing more comes."""
+        self._pass(math.inf)
+
+    def seconds(self, received_ns: int) -> float:
+        """Return a receive time as the steady clock."""
+        return (received_ns - self.begin_ns) * 1e-9
+
+    def _pass_to(self, received_ns: int) -> Stamps:
+        self.late += received_ns < self.now_ns
+        self.now_ns = max(self.now_ns, received_ns)
+        until_s = self.seconds(self.now_ns)
+        self._pass(until_s)
+        self.now_s = until_s
+        return Stamps(until_s, self.now_ns)
+
+    def _pass(self, until_s: float) -> None:
+        for taken in self.engine.pass_time(self.now_s, until_s):
+            self._taken(taken)

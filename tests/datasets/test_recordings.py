@@ -1,0 +1,271 @@
+"""A recording becomes episodes: what is kept, what a step holds, what is counted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smvae_core.bags import Bag
+from smvae_core.errors import ConfigError
+from smvae_core.fusion.engine import Engine, Taken
+from smvae_core.fusion.playback import Playback
+from smvae_core.modality import Modality
+from smvae_core.robot import Robot, read_robot
+from smvae_datasets.dataset import DataSetError
+from smvae_datasets.recordings.build import build_episodes, foresee
+from smvae_datasets.recordings.coding import decode, encode
+from smvae_datasets.recordings.declared import Declared
+from smvae_datasets.recordings.episode_files import EpisodeFiles
+from smvae_datasets.recordings.folder import list_episodes
+from smvae_datasets.recordings.prepared import prepare_recordings
+from smvae_datasets.recordings.steps import play_steps
+from tests.datasets.recorded import (
+    LATENCY_NS,
+    MS,
+    ROBOT,
+    START_NS,
+    STORAGES,
+    Recorded,
+    motion,
+    write_bag,
+)
+
+GAP_NS = 4_000 * MS
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Robot:
+    path = tmp_path / "robot.yaml"
+    path.write_text(ROBOT)
+    return read_robot(path)
+
+
+def two_parts() -> list[Recorded]:
+    """Two episodes with a gap between them."""
+    return [*motion(1.2), *motion(1.0, START_NS + GAP_NS, seed=1)]
+
+
+def convert(bag: Path, robot: Robot, out: Path) -> dict[str, Any]:
+    return build_episodes([bag], robot, out, progress=False)
+
+
+def resized(robot: Robot, **options: Any) -> Robot:
+    """Return the robot with another camera."""
+    camera = robot.sensors[0].modality
+    modality = replace(camera, shape=(3, 64, 64), options=replace(camera.options, **options))
+    first = replace(robot.sensors[0], modality=modality)
+    return replace(robot, sensors=(first, *robot.sensors[1:]))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_every_message_is_counted_and_every_sample_kept(
+    tmp_path: Path, robot: Robot, storage: str
+) -> None:
+    summary = convert(write_bag(tmp_path / "bag", two_parts(), storage), robot, tmp_path / "out")
+    (found,) = summary["recordings"].values()
+    assert not found["faults"]
+    for counts in (*found["sensors"].values(), *found["targets"].values()):
+        assert counts["used"] + counts["unused"] == counts["messages"] > 0
+    first, second = list_episodes(tmp_path / "out")
+    assert [first.name, second.name] == ["bag/0000", "bag/0001"]
+    with EpisodeFiles(first.files) as files:
+        stamps = files.array("sensors/force/stamp_ns")
+        arrivals = files.array("sensors/force/arrival_ns")
+        np.testing.assert_array_equal(stamps, START_NS + 2 * MS * np.arange(600))
+        np.testing.assert_array_equal(arrivals - stamps, LATENCY_NS)
+        images = [m.value for m in two_parts() if m.topic == "/wrist/image"]
+        np.testing.assert_array_equal(files.image("wrist", 3), images[3])
+        depths = [m.value for m in two_parts() if m.topic == "/depth/image"]
+        expected = depths[5].astype(np.float32) * np.float32(0.001)
+        np.testing.assert_array_equal(files.image("depth", 5), expected)
+
+
+def test_a_step_holds_what_the_engine_takes_at_that_moment(tmp_path: Path, robot: Robot) -> None:
+    """Against a plain pass of the engine over the messages themselves."""
+    bag = write_bag(tmp_path / "bag", motion(2.0))
+    convert(bag, robot, tmp_path / "out")
+    settings = Declared.of(robot).settings
+    engine = Engine(robot.modalities, settings.rules, settings.pace, settings.sources)
+    taken: list[Taken] = []
+    playback = Playback(engine, START_NS + LATENCY_NS, taken.append)
+    topics = {s.channel.topic: s.name for s in robot.sensors}
+    with Bag(bag) as messages:
+        for topic, received_ns, data in messages.messages(list(topics)):
+            playback.receive(topics[topic], received_ns, messages.decode(topic, data))
+        playback.finish()
+    expected = [{n: t.observation.status[n].stamp_ns for n in t.observation.samples} for t in taken]
+    (episode,) = list_episodes(tmp_path / "out")
+    with EpisodeFiles(episode.files) as files:
+        stamps = {m.name: files.array(f"sensors/{m.name}/stamp_ns") for m in robot.modalities}
+        rows = files.array("steps/sample")
+    found = [
+        {m.name: stamps[m.name][n] for m, n in zip(robot.modalities, row, strict=True) if n >= 0}
+        for row in rows
+    ]
+    assert found == expected
+    assert len(found) > 38
+
+
+def test_rate_and_size_change_without_converting_again(tmp_path: Path, robot: Robot) -> None:
+    bag, out = write_bag(tmp_path / "bag", two_parts()), tmp_path / "out"
+    convert(bag, robot, out)
+    before = {p: p.stat().st_mtime_ns for p in out.glob("bag/*")}
+    data = prepare_recordings(out, robot.modalities, progress=False)
+    other = replace(resized(robot), episodes=replace(robot.episodes, rate_hz=10.0))
+    convert(bag, other, out)
+    assert {p: p.stat().st_mtime_ns for p in out.glob("bag/*")} == before
+    slower = prepare_recordings(out, other.modalities, progress=False)
+    assert slower.arrays["wrist"].shape[1:] == (3, 64, 64)
+    assert len(slower) == pytest.approx(len(data) / 2, abs=4)
+    convert(bag, resized(robot, crop=(0, 4, 40, 44)), out)
+    assert {p: p.stat().st_mtime_ns for p in out.glob("bag/*")} != before
+
+
+def test_steps_played_again_equal_those_that_were_recorded(tmp_path: Path, robot: Robot) -> None:
+    convert(write_bag(tmp_path / "bag", motion(2.0)), robot, tmp_path / "out")
+    (episode,) = list_episodes(tmp_path / "out")
+    with EpisodeFiles(episode.files) as files:
+        reference_ns, samples = play_steps(files, Declared.of(robot))
+        np.testing.assert_array_equal(reference_ns, files.array("steps/reference_ns"))
+        np.testing.assert_array_equal(samples, files.array("steps/sample"))
+
+
+def test_prepared_records_are_what_the_sensors_said(tmp_path: Path, robot: Robot) -> None:
+    convert(write_bag(tmp_path / "bag", two_parts()), robot, tmp_path / "out")
+    data = prepare_recordings(tmp_path / "out", robot.modalities, progress=False)
+    assert data.group_names == ("bag/0000", "bag/0001")
+    assert data.recorded[:, :2].all()
+    row = 10
+    at_ns = START_NS + int(data.stamp_ns[row])
+    wrench = np.array([m.value for m in motion(1.2) if m.topic == "/wrench"], np.float32)
+    last = (at_ns - START_NS) // (2 * MS)
+    np.testing.assert_allclose(data.arrays["force"][row][:, -1], wrench[last], rtol=1e-6)
+    np.testing.assert_allclose(data.arrays["force"][row][:, -3], wrench[last - 1], rtol=1e-5)
+    hole, touching = data.targets["hole"], data.targets["touching"]
+    assert hole.fields == ("pose.position.x", "pose.position.y", "pose.position.z")
+    assert hole.known.all()
+    assert touching.binary
+    nearest = next(
+        m.value for m in motion(1.2) if m.topic == "/pose" and m.stamp_ns >= at_ns - 5 * MS
+    )
+    np.testing.assert_allclose(hole.values[row], nearest[:3], rtol=1e-6)
+
+
+def test_a_target_that_was_not_recorded_is_nan(tmp_path: Path, robot: Robot) -> None:
+    messages = [m for m in motion(1.2) if m.topic != "/pose"]
+    summary = convert(write_bag(tmp_path / "bag", messages), robot, tmp_path / "out")
+    assert summary["recordings"]["bag"]["faults"] == ["target hole: nothing on /pose"]
+    data = prepare_recordings(tmp_path / "out", robot.modalities, progress=False)
+    assert np.isnan(data.targets["hole"].values).all()
+
+
+def test_a_sensor_may_be_left_out_and_an_unknown_one_is_named(tmp_path: Path, robot: Robot) -> None:
+    convert(write_bag(tmp_path / "bag", motion(1.2)), robot, tmp_path / "out")
+    wrist, *_, joints = robot.modalities
+    data = prepare_recordings(tmp_path / "out", (joints, wrist), progress=False)
+    assert list(data.arrays) == ["joints", "wrist"]
+    lidar = Modality(name="wrist", kind="joint_state", shape=(2,), unit="rad")
+    with pytest.raises(ConfigError, match="the episodes hold color_image"):
+        prepare_recordings(tmp_path / "out", (lidar,), progress=False)
+
+
+def test_images_are_kept_as_cropped(tmp_path: Path, robot: Robot) -> None:
+    cropped = resized(robot, crop=(2, 4, 40, 44))
+    convert(write_bag(tmp_path / "bag", motion(1.2)), cropped, tmp_path / "out")
+    (episode,) = list_episodes(tmp_path / "out")
+    image = next(m.value for m in motion(1.2) if m.topic == "/wrist/image")
+    with EpisodeFiles(episode.files) as files:
+        np.testing.assert_array_equal(files.image("wrist", 0), image[2:40, 4:44])
+    data = prepare_recordings(tmp_path / "out", cropped.modalities, progress=False)
+    wrist = cropped.modalities[0]
+    np.testing.assert_array_equal(data.arrays["wrist"][0], wrist.family.prepare(wrist, image))
+
+
+def test_short_episodes_are_left_out_and_counted(tmp_path: Path, robot: Robot) -> None:
+    messages = [*motion(0.2), *motion(1.0, START_NS + GAP_NS)]
+    summary = convert(write_bag(tmp_path / "bag", messages), robot, tmp_path / "out")
+    assert summary["episodes"] == 1
+    assert summary["recordings"]["bag"]["sensors"]["force"]["short"] == 100
+    assert len(list((tmp_path / "out" / "bag").glob("*.h5"))) == 1
+
+
+def test_a_file_is_one_episode_where_the_rules_say_so(tmp_path: Path, robot: Robot) -> None:
+    whole = replace(robot, episodes=replace(robot.episodes, split_on="file"))
+    assert (
+        convert(write_bag(tmp_path / "bag", two_parts()), whole, tmp_path / "out")["episodes"] == 1
+    )
+
+
+def test_several_recordings_resume_and_one_that_fails_spoils_no_other(
+    tmp_path: Path, robot: Robot
+) -> None:
+    bags = [write_bag(tmp_path / n / "bag", motion(1.0, seed=k)) for k, n in enumerate("ab")]
+    broken = tmp_path / "broken.mcap"
+    broken.write_bytes(b"nothing of the kind")
+    out = tmp_path / "out"
+    summary = build_episodes([*bags, broken], robot, out, jobs=2, progress=False)
+    assert list(summary["recordings"]) == ["a_bag", "b_bag", f"{tmp_path.name}_broken"]
+    assert "expected an MCAP file" in summary["recordings"][f"{tmp_path.name}_broken"]["failed"]
+    assert summary["episodes"] == 2
+    before = {p: p.stat().st_mtime_ns for p in out.glob("*_bag/*.h5")}
+    shutil.rmtree(out / "b_bag")
+    (out / ".b_bag.1.part").mkdir()  # what a crash leaves
+    build_episodes(bags, robot, out, jobs=2, progress=False)
+    after = {p: p.stat().st_mtime_ns for p in out.glob("*_bag/*.h5")}
+    assert {p: t for p, t in after.items() if p.parent.name == "a_bag"} == {
+        p: t for p, t in before.items() if p.parent.name == "a_bag"
+    }
+    assert not list(out.glob(".*part"))
+    assert json.loads((out / "summary.json").read_text())["episodes"] == 2
+
+
+def test_a_part_ends_at_its_size_and_reads_as_one(
+    tmp_path: Path, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = write_bag(tmp_path / "bag", motion(2.0))
+    convert(bag, robot, tmp_path / "whole")
+    monkeypatch.setattr("smvae_datasets.recordings.episode_files.PART_BYTES", 100_000)
+    convert(bag, robot, tmp_path / "parts")
+    whole, parts = (
+        prepare_recordings(tmp_path / name, robot.modalities, progress=False)
+        for name in ("whole", "parts")
+    )
+    assert len(list_episodes(tmp_path / "parts")[0].files) > 3
+    for name, array in whole.arrays.items():
+        np.testing.assert_array_equal(array, parts.arrays[name])
+
+
+def test_nothing_is_written_by_a_dry_run_or_over_something_else(
+    tmp_path: Path, robot: Robot
+) -> None:
+    bag = write_bag(tmp_path / "bag", motion(1.0))
+    found = foresee([bag], robot, tmp_path / "out")
+    assert found["recordings"]["bag"]["inputs"]["force"] == {"topic": "/wrench", "messages": 500}
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DataSetError, match="holds something else"):
+        convert(bag, robot, tmp_path)
+    with pytest.raises(DataSetError, match="no such recording"):
+        convert(tmp_path / "none", robot, tmp_path / "out")
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_images_come_back_as_they_were(channels: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    levels = rng.integers(0, 256, (17, 23, *channels), np.uint8)
+    np.testing.assert_array_equal(decode(encode(levels)), levels)
+
+
+def test_depth_comes_back_as_it_was() -> None:
+    rng = np.random.default_rng(0)
+    millimetres = rng.integers(0, 65536, (17, 23)).astype(np.float32) * np.float32(0.001)
+    floats = rng.uniform(0, 5, (17, 23)).astype(np.float32)
+    floats[0, :3] = np.nan, np.inf, -1.0
+    for depth in (millimetres, floats):
+        np.testing.assert_array_equal(decode(encode(depth)), depth)
+    assert len(encode(millimetres).data) < len(encode(floats).data)
