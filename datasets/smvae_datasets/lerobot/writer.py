@@ -49,6 +49,16 @@ def image_feature(name: str, height: int, width: int) -> Feature:
     return Feature(name=name, dtype="video" if video else "image", shape=(*sides, 3))
 
 
+def refuse_existing(path: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        LeRobotError: If there is.
+    """
+    if path.exists():
+        raise LeRobotError(path, "already there; give a folder that is not")
+
+
 class LeRobotWriter:
     """Writes one folder; use it in a `with` block, which completes it or leaves nothing."""
 
@@ -70,8 +80,7 @@ class LeRobotWriter:
         """
         require_packages()
         self.path, self.fps = path, Fraction(fps).limit_denominator(1000)
-        if path.exists():
-            raise LeRobotError(path, "already there; give a folder that is not")
+        refuse_existing(path)
         for feature in features:
             if "/" in feature.name or feature.name in INDICES:
                 raise LeRobotError(path, f"no feature can be called '{feature.name}'")

@@ -62,7 +62,7 @@ class Job:
 
         folder = LeRobotFolder(self.path)
         entry = next(e for e in folder.present if e.index == self.episode)
-        return LeRobotEpisode(folder, entry)
+        return LeRobotEpisode(folder, entry, forgive)
 
     @property
     def wanted(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _BLOCK = 128
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """The steps of one episode that hold one of the sensors at least."""
 
     episode: Episode
@@ -68,7 +68,7 @@ def prepare_recordings(
     _check(chosen, robot.robot.modalities)
     robot = _with(robot, chosen)
     episodes = list_episodes(root)
-    plans = [_plan(episode, robot, chosen) for episode in episodes]
+    plans = [plan_steps(episode, robot, chosen) for episode in episodes]
     plans = [plan for plan in plans if len(plan.reference_ns)]
     if not plans:
         names = ", ".join(m.name for m in chosen)
@@ -115,7 +115,8 @@ def _with(robot: Declared, chosen: Sequence[Modality]) -> Declared:
     return Declared.of(replace(robot.robot, sensors=sensors))
 
 
-def _plan(episode: Episode, robot: Declared, chosen: Sequence[Modality]) -> _Plan:
+def plan_steps(episode: Episode, robot: Declared, chosen: Sequence[Modality]) -> Plan:
+    """Return the steps of an episode, with the numbers of the samples that they hold."""
     with EpisodeFiles(episode.files) as files:
         reference_ns, samples = _steps(episode, files, robot)
         columns = [[m.name for m in robot.robot.modalities].index(m.name) for m in chosen]
@@ -127,7 +128,7 @@ def _plan(episode: Episode, robot: Declared, chosen: Sequence[Modality]) -> _Pla
         reference_ns, samples = reference_ns[held], samples[held]
         half_ns = round(0.5e9 / robot.robot.episodes.rate_hz)
         targets = {t.name: _target(files, t, reference_ns, half_ns) for t in robot.robot.targets}
-    return _Plan(episode, reference_ns, samples, targets)
+    return Plan(episode, reference_ns, samples, targets)
 
 
 def _steps(
@@ -161,7 +162,7 @@ def _target(
     return Target(values=found, unit=target.unit, binary=target.binary, fields=fields)
 
 
-def _joined(target: RecordedTarget, plans: Sequence[_Plan]) -> Target:
+def _joined(target: RecordedTarget, plans: Sequence[Plan]) -> Target:
     """Return the target of all episodes; one that an episode lacks is not recorded there."""
     found = [plan.targets[target.name] for plan in plans]
     first = max(found, key=lambda t: len(t.fields))
@@ -218,15 +219,13 @@ def _covers(
     return True
 
 
-def _jobs(
-    plan: _Plan, chosen: Sequence[Modality], robot: Declared
-) -> Iterator[Callable[[], Block]]:
+def _jobs(plan: Plan, chosen: Sequence[Modality], robot: Declared) -> Iterator[Callable[[], Block]]:
     for start in range(0, len(plan.samples), _BLOCK):
         yield partial(_block, plan, slice(start, start + _BLOCK), chosen, robot)
 
 
 def _block(
-    plan: _Plan, rows: slice, chosen: Sequence[Modality], robot: Declared
+    plan: Plan, rows: slice, chosen: Sequence[Modality], robot: Declared
 ) -> dict[str, NDArray[Any]]:
     samples = plan.samples[rows]
     recorded = samples > NONE
@@ -256,24 +255,29 @@ def _block(
     return block
 
 
+def raw_samples(
+    files: EpisodeFiles, modality: Modality, robot: Declared
+) -> Callable[[int], NDArray[Any]]:
+    """Return what gives a raw sample by its number: of a window, that which ends with a reading."""
+    family, name = modality.family, modality.name
+    if family.is_window:
+        readings = _readings(files, name)
+        return lambda number: _window(readings, modality, number, robot)
+    if family.is_image:
+        return partial(files.image, name)
+    values = files.array(f"sensors/{name}/values")
+    return lambda number: np.asarray(values[number])
+
+
 def _reader(
     files: EpisodeFiles, modality: Modality, robot: Declared
 ) -> Callable[[int], NDArray[Any] | None]:
     """Return what prepares a sample by its number; None of one that is empty once prepared."""
-    family, name = modality.family, modality.name
-    seen = uncropped(modality)
-    if family.is_window:
-        readings = _readings(files, name)
-        raw: Callable[[int], NDArray[Any]] = lambda n: _window(readings, modality, n, robot)  # noqa: E731
-    elif family.is_image:
-        raw = partial(files.image, name)
-    else:
-        values = files.array(f"sensors/{name}/values")
-        raw = values.__getitem__
+    seen, raw = uncropped(modality), raw_samples(files, modality, robot)
 
     def read(number: int) -> NDArray[Any] | None:
         try:
-            return family.prepare(seen, raw(number))
+            return modality.family.prepare(seen, raw(number))
         except SampleError:
             return None
 
