@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,20 @@ def test_every_row_becomes_a_step_that_holds_all_of_it(episodes: Path, robot: Ro
     joints = np.concatenate([[made.state(e, n) for n in range(c)] for e, c in ((0, 25), (1, 30))])
     chosen = [made.JOINTS.index(j) for j in robot.modalities[0].options.joints]
     assert np.array_equal(data.arrays["joints"], joints[:, chosen])
+
+
+def test_only_an_episode_that_changed_is_converted_again(robot: Robot, tmp_path: Path) -> None:
+    path, out = made.write_v21(tmp_path / "set", (22, 23)), tmp_path / "out"
+
+    def converted() -> list[int]:
+        build_episodes([path], robot, out, jobs=1, progress=False)
+        return [file.stat().st_mtime_ns for file in sorted(out.glob("*/recording.json"))]
+
+    first = converted()
+    assert converted() == first
+    os.utime(path / "data/chunk-000/episode_000001.parquet", ns=(1, 1))
+    again = converted()
+    assert (again[0] == first[0], again[1] == first[1]) == (True, False)
 
 
 def test_what_came_from_lerobot_goes_back_as_it_was(episodes: Path, tmp_path: Path) -> None:

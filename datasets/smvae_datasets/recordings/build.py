@@ -28,7 +28,8 @@ from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 from smvae_core.robot import Robot
 from smvae_datasets.dataset import DataSetError
-from smvae_datasets.lerobot import is_lerobot
+from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
+from smvae_datasets.lerobot.folder import EpisodeEntry
 from smvae_datasets.recordings.convert import Conversion, Recording, duration_s
 from smvae_datasets.recordings.declared import FORMAT, Declared
 from smvae_datasets.recordings.folder import EPISODES, RECORDING, SUMMARY, read_json
@@ -47,8 +48,8 @@ class Job:
     folder: Path
     robot: Robot
     typestore: str
-    episode: int | None = None
-    """Of a LeRobot folder; None = the recording is a bag."""
+    entry: EpisodeEntry | None = None
+    """Episode of a LeRobot folder; None = the recording is a bag."""
 
     def open(self, forgive: Callable[[str], None]) -> Recording:
         """Return the recording; `with` opens it.
@@ -56,21 +57,17 @@ class Job:
         Raises:
             BagError: If there is none.
         """
-        if self.episode is None:
+        if self.entry is None:
             return Bag(self.path, self.typestore, forgive=forgive)
-        from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder
-
-        folder = LeRobotFolder(self.path)
-        entry = next(e for e in folder.present if e.index == self.episode)
-        return LeRobotEpisode(folder, entry, forgive)
+        return LeRobotEpisode(LeRobotFolder(self.path), self.entry, forgive)
 
     @property
     def wanted(self) -> dict[str, Any]:
         """What recording.json says of where it comes from, if nothing changed since."""
         return {
             "format": FORMAT,
-            "files": _files(self.path),
-            "episode": self.episode,
+            "files": _files(self.path, self.entry),
+            "episode": None if self.entry is None else self.entry.index,
             "samples_sha256": Declared.of(self.robot).samples_sha256,
         }
 
@@ -185,13 +182,11 @@ def plan(recordings: Sequence[Path], robot: Robot, out: Path, typestore: str) ->
 
 def _of_lerobot(job: Job) -> list[Job]:
     """Return one job for each episode of a LeRobot folder that is there."""
-    from smvae_datasets.lerobot import LeRobotFolder
-
     folder = LeRobotFolder(job.path)
     for note in folder.notes:
         logger.warning("%s: %s", job.path, note)
     return [
-        replace(job, folder=job.folder.with_name(f"{job.folder.name}_{e.name}"), episode=e.index)
+        replace(job, folder=job.folder.with_name(f"{job.folder.name}_{e.name}"), entry=e)
         for e in folder.present
     ]
 
@@ -210,9 +205,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
         depth += 1
 
 
-def _files(path: Path) -> list[list[Any]]:
+def _files(path: Path, entry: EpisodeEntry | None) -> list[list[Any]]:
     """Return names, sizes and times of change of a recording's files."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    if entry is not None:
+        every = [entry.data, *(video for video, _ in entry.videos.values())]
+    else:
+        every = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [p for p in every if p.is_file()]
     stats = [(str(p.relative_to(path.parent)), p.stat()) for p in files]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 

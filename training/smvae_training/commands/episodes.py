@@ -31,7 +31,7 @@ examples:
   smvae episodes bags/* --robot robot.yaml --out episodes
   smvae episodes run1 run2.mcap --robot robot.yaml --out episodes --jobs 2
   smvae episodes bag --robot robot.yaml --out episodes --dry-run     (what would be read)
-  smvae episodes my_lerobot --robot robot.yaml --out episodes          (LeRobot v2.1 or v3)
+  smvae episodes my_lerobot --robot robot.yaml --out episodes        (LeRobot v2.1 or v3)
   smvae episodes episodes --to lerobot --out my_lerobot --task "insert the peg"
   smvae train --preset robot --data episodes --out run"""
 
@@ -41,11 +41,12 @@ class EpisodesArguments:
     """What `smvae episodes` takes; the description shown is HELP."""
 
     recordings: tyro.conf.Positional[tuple[Path, ...]]
-    """Bags: folders of rosbag2, or .mcap and .db3 files."""
+    """Bags (folders of rosbag2, .mcap, .db3 and ROS 1's .bag files) and LeRobot folders."""
     robot: Path | None = None
     """The robot's declaration, robot.yaml; not needed of a folder of episodes."""
     out: Path
-    """Folder for the episodes; made if missing. What is finished in it is kept."""
+    """Folder for the episodes; made if missing. What is finished in it is kept.
+    Of LeRobot: a folder that is not there yet."""
     jobs: int = 0
     """Recordings that are converted at once; 0 = one per core."""
     typestore: str = DEFAULT_TYPESTORE
