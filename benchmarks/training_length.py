@@ -98,6 +98,7 @@ def ratios(found: dict[str, Any]) -> dict[str, Any]:
         name: {
             condition: {image: _ratio(e, base[condition][image]) for image, e in images.items()}
             for condition, images in run["errors"].items()
+            if condition in base
         }
         for name, run in found.items()
         if name != "planned"
