@@ -9,12 +9,15 @@ import pytest
 
 from smvae_core.modality import Modality
 from smvae_core.presets import vision_touch
+from smvae_core.robot import read_robot
+from smvae_datasets.recordings.build import build_episodes
 from smvae_training import robot_preset
 from smvae_training.cli import main
 from smvae_training.config import AugmentConfig
 from smvae_training.presets import demo, preset
 from smvae_training.robot_preset import explain, planned_steps, robot
 from smvae_training.run import RunRecord
+from tests.datasets.recorded import ROBOT, START_NS, motion, write_bag
 from tests.declared import JOINTS, POSE, SCAN
 from tests.frozen.episodes import write_episodes
 
@@ -74,3 +77,29 @@ def test_the_command_derives_says_and_trains(
     config = RunRecord.read(out / "config.json").config
     assert [m.name for m in config.model.modalities] == ["force", "action"]
     assert config.model.latent_dim == 32
+
+
+def test_a_robots_episodes_are_inspected_and_trained_on_as_declared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, out, run = tmp_path / "bag", tmp_path / "episodes", tmp_path / "run"
+    declared = tmp_path / "robot.yaml"
+    declared.write_text(ROBOT.replace("min_s: 0.3", "min_s: 0.3, held_out: 0.4"))
+    write_bag(bag, [*motion(1.2), *motion(1.0, START_NS + 4_000_000_000, seed=1)], "mcap")
+    build_episodes([bag], read_robot(declared), out, progress=False)
+    capsys.readouterr()
+    assert main(["inspect", str(out)]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert ": robot test_arm, 2 episodes, " in first
+    assert [line.split()[0] for line in lines[:6]] == [
+        *("wrist", "depth", "force", "joints", "hole", "touching"),
+    ]
+    assert any(
+        line.startswith("training: data: ") and "fewer than a batch" in line for line in lines
+    )
+    assert lines[-1].startswith("valid, ")
+    words = ["train", "--preset", "robot", "--data", str(out), "--out", str(run), "--no-report"]
+    assert main([*words, "--max-steps", "1", "--model.base-channels", "2"]) == 0
+    config = RunRecord.read(run / "config.json").config
+    assert config.model.modalities == read_robot(declared).modalities
+    assert config.data.held_out == 0.4

@@ -35,6 +35,9 @@ examples:
 
 INSPECT_HELP = """Say what an episode file or folder holds: fields, shapes, ranges, units, problems.
 
+Of a folder that `smvae episodes` wrote: each sensor and target, and how many steps hold it. What
+would ruin training is a line each, with what to do.
+
 Exit status 1 when the data cannot be used.
 
 example:
@@ -114,7 +117,13 @@ def inspect(arguments: list[str], prog: str) -> int:
 
     path = parse(options, arguments, prog, description=INSPECT_HELP)
     from smvae_datasets.inspect import inspect_path, print_inspection
+    from smvae_datasets.recordings.folder import holds_episodes
+    from smvae_datasets.recordings.inspect import inspect_episodes
 
+    if holds_episodes(path):
+        found = inspect_episodes(path)
+        print("\n".join(found.lines))
+        return 0 if found.valid else 1
     inspection = inspect_path(path)
     print_inspection(inspection)
     return 0 if inspection.valid else 1

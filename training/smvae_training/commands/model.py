@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -133,10 +133,18 @@ def _starting_config(arguments: list[str]) -> TrainConfig:
 
 def _of_preset(name: str, arguments: list[str]) -> TrainConfig:
     """Return a preset; that of a robot follows the sensors that are trained on."""
-    chosen = peek(arguments, "--model.modalities")
-    if name == ROBOT_PRESET and chosen:
+    if name != ROBOT_PRESET:
+        return preset(name)
+    chosen, data = peek(arguments, "--model.modalities"), peek(arguments, "--data")
+    if chosen:
         return robot(parse_modalities(chosen))
-    return preset(name)
+    from smvae_datasets.recordings.folder import holds_episodes, read_declaration
+
+    if data is None or not holds_episodes(Path(data)):
+        return preset(name)
+    declared = read_declaration(Path(data))
+    config = robot(declared.modalities)
+    return replace(config, data=replace(config.data, held_out=declared.episodes.held_out))
 
 
 def _first_line(docstring: str | None) -> str:

@@ -1,0 +1,64 @@
+"""What a folder of episodes holds: a line per sensor and target, and what would ruin training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from smvae_core.robot import Robot
+from smvae_datasets.checks import USUAL_BATCH, Finding, check_dataset
+from smvae_datasets.dataset import Dataset, recorded_of
+from smvae_datasets.recordings.folder import read_declaration
+from smvae_datasets.recordings.prepared import prepare_recordings
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodesInspection:
+    """What was found in `path`."""
+
+    path: Path
+    robot: Robot
+    data: Dataset
+    findings: tuple[Finding, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether training on all sensors can work."""
+        return not any(finding.fatal for finding in self.findings)
+
+    @property
+    def lines(self) -> list[str]:
+        """Counts, one line per sensor and target, the findings, and the verdict."""
+        steps, rate_hz = len(self.data), self.robot.episodes.rate_hz
+        told = [
+            f"{self.path}: robot {self.robot.name}, {len(self.data.group_names)} episodes, "
+            f"{steps} steps ({steps / rate_hz / 60.0:.1f} min at {rate_hz:g} Hz)"
+        ]
+        for m in self.data.sensors:
+            held = int(recorded_of(self.data, m.name).sum())
+            told.append(
+                f"{m.name:21s}{m.kind:15s}{m.shape!s:16s}[{m.unit}]  in {held} of {steps} steps "
+                f"({held / steps:.1%})"
+            )
+        for name, target in self.data.targets.items():
+            known = int(target.known.sum())
+            told.append(
+                f"{name:21s}{'target':15s}{target.values.shape[1:]!s:16s}[{target.unit}]  "
+                f"in {known} of {steps} steps ({known / steps:.1%})"
+            )
+        told += [f"{'error' if f.fatal else 'training'}: {f}" for f in self.findings]
+        fatal = sum(finding.fatal for finding in self.findings)
+        verdict = "valid" if self.valid else f"invalid: {fatal} errors"
+        return [*told, f"{verdict}, {len(self.findings) - fatal} warnings"]
+
+
+def inspect_episodes(path: Path, *, progress: bool = True) -> EpisodesInspection:
+    """Prepare the episodes in `path`, as training does, and look at them.
+
+    Raises:
+        DataSetError: If the folder cannot be read.
+    """
+    robot = read_declaration(path)
+    data = prepare_recordings(path, robot.modalities, progress=progress)
+    findings = tuple(check_dataset(data, batch_size=USUAL_BATCH))
+    return EpisodesInspection(path=path, robot=robot, data=data, findings=findings)
