@@ -11,6 +11,7 @@ PROGRAMS = (
     "shared_autonomy_demo",
     "imperfect_operator",
     "generate",
+    "viewer",
 )
 
 setup(

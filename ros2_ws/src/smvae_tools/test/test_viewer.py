@@ -1,0 +1,86 @@
+"""The live viewer forwards what a node says, over real DDS, to a viewer of numpy and json alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from robot_harness import Listener
+from sensor_msgs.msg import Image
+from smvae_msgs.msg import LatentState, ModalityStatus
+from smvae_tools.viewer import LiveViewer, main
+
+from smvae_core.bundle import Bundle
+from smvae_core.messages import ConversionOptions
+from smvae_core.view.process import VARIABLE, Viewer
+
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+FROZEN = Path(__file__).resolve().parents[4] / "tests/frozen/bundle"
+LISTING = """
+import json, struct, sys
+import numpy as np
+print("ready", flush=True)
+stdin, out = sys.stdin.buffer, open(sys.argv[1], "w")
+while head := stdin.read(4):
+    told = json.loads(stdin.read(struct.unpack("<I", head)[0]))
+    stdin.read(np.dtype(told["dtype"]).itemsize * int(np.prod(told["shape"])))
+    out.write(json.dumps(told) + "\\n")
+"""
+
+
+@pytest.mark.dds
+def test_sensors_latents_and_predictions_are_forwarded(domain: int, tmp_path: Path) -> None:
+    script, out = tmp_path / "listing.py", tmp_path / "frames"
+    script.write_text(LISTING)
+    bundle = Bundle.load(FROZEN)
+    camera = bundle.manifest.modalities[0]
+    listener = Listener(domain)
+    image = camera.converter().fill(
+        camera, Image(), camera.example_sample(), 2 * 10**9, "", ConversionOptions()
+    )
+    latent = LatentState(mean=[0.0] * 4, variance=[1.0, 4.0, 9.0, 16.0], valid=True)
+    latent.header.stamp.sec = 2
+    latent.modalities = [ModalityStatus(name=camera.name, state=ModalityStatus.FUSED)]
+    sent = {"/smvae/latent": latent}
+    sent |= dict.fromkeys(("/rgb/image", "/smvae/predicted/rgb/image"), image)
+    publishers = [
+        (listener.node.create_publisher(type(m), topic, RELIABLE), m) for topic, m in sent.items()
+    ]
+    with Viewer([out], python=sys.executable, script=script) as viewer:
+        node = LiveViewer(bundle, viewer, context=listener.context)
+        executor = SingleThreadedExecutor(context=listener.context)
+        executor.add_node(node)
+        try:
+            listener.until(lambda: all(p.get_subscription_count() for p, _ in publishers))
+            for publisher, message in publishers:
+                publisher.publish(message)
+            for _ in range(600):
+                executor.spin_once(timeout_sec=0.05)
+                if node.shown == 3:
+                    break
+            assert node.shown == 3
+        finally:
+            executor.shutdown()
+            node.destroy_node()
+            listener.close()
+    frames = [json.loads(line) for line in out.read_text().splitlines()]
+    times = {frame.get("path", "open"): frame.get("time_ns") for frame in frames}
+    for path in ("rgb/recorded", "rgb/predicted", "state/rgb", "latent/mean", "latent/upper"):
+        assert times[path] == 2 * 10**9
+    assert frames[0]["form"] == "open"
+
+
+def test_without_display_or_rerun_one_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(VARIABLE, "/no/such/python")
+    assert main([str(FROZEN)]) == 1
+    assert "--save FILE.rrd" in capsys.readouterr().err
+    assert main([str(FROZEN), "--save", str(tmp_path / "x.rrd")]) == 1
+    assert "pip install rerun-sdk" in capsys.readouterr().err
