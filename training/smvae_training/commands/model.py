@@ -144,7 +144,8 @@ def _of_preset(name: str, arguments: list[str]) -> TrainConfig:
         return preset(name)
     declared = read_declaration(Path(data))
     config = robot(declared.modalities)
-    return replace(config, data=replace(config.data, held_out=declared.episodes.held_out))
+    held_out = declared.episodes.held_out or config.data.held_out  # 0 says nothing
+    return replace(config, data=replace(config.data, held_out=held_out))
 
 
 def _first_line(docstring: str | None) -> str:

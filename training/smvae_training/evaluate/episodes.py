@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from smvae_core.modality import Modality, subset_name
 from smvae_core.subsets import FEW_SENSORS, evaluated_subsets
 from smvae_datasets.dataset import Dataset, conditions
-from smvae_datasets.prepared import prepare_episodes
+from smvae_datasets.sources import prepare_source
 from smvae_training.evaluate.baselines import NearestRecord, training_mean
 from smvae_training.evaluate.measures import errors, images, similarity, squared_error
 from smvae_training.evaluate.predict import Predictor
@@ -68,7 +68,7 @@ def evaluate(
 
     loaded = load_run(run)
     modalities = loaded.model_config.modalities
-    episodes = prepare_episodes(data, modalities, action=loaded.config.data.action)
+    episodes = prepare_source("episodes", data, modalities, action=loaded.config.data.action)
     evaluation = Evaluation(loaded, episodes, config or EvaluateConfig())
     results = evaluation.results()
     folder = out or RunPaths(run).evaluation

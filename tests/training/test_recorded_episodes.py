@@ -1,0 +1,55 @@
+"""From a robot's bag to a trained model by the commands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from smvae_core.robot import read_robot
+from smvae_training.cli import BAD_INPUT, main
+from smvae_training.commands.model import _of_preset
+from smvae_training.presets import debug
+from smvae_training.run import load_run
+from smvae_training.trainer import train
+from tests.datasets.recorded import MS, ROBOT, START_NS, motion, write_bag
+
+
+def test_a_bag_becomes_episodes_and_those_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declaration, out = tmp_path / "robot.yaml", tmp_path / "episodes"
+    declaration.write_text(ROBOT)
+    robot = read_robot(declaration)
+    bag = write_bag(
+        tmp_path / "bag", [m for k in range(3) for m in motion(1.0, START_NS + k * 4_000 * MS, k)]
+    )
+    command = ["episodes", str(bag), "--robot", str(declaration), "--out", str(out)]
+    assert main([*command, "--dry-run"]) == 0
+    assert not out.exists()
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 3
+    config = _of_preset("robot", ["--data", str(out)])
+    assert config.model.modalities == robot.modalities
+    assert config.data.held_out == robot.episodes.held_out
+    small = debug()
+    small = replace(small, model=replace(small.model, modalities=robot.modalities), max_steps=2)
+    run = load_run(train(small, out, tmp_path / "run"))
+    assert run.record.step == 2
+    assert len(run.record.held_out_trajectories) == 1
+
+
+def test_what_cannot_be_converted_is_one_line_and_a_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declaration, broken = tmp_path / "robot.yaml", tmp_path / "broken.mcap"
+    declaration.write_text(ROBOT)
+    broken.write_bytes(b"nothing")
+    rest = ["--robot", str(declaration), "--out", str(tmp_path / "out")]
+    assert main(["episodes", str(tmp_path / "none"), *rest]) == BAD_INPUT
+    assert capsys.readouterr().err.endswith("no such recording\n")
+    assert main(["episodes", str(broken), *rest]) == 1
+    assert "expected an MCAP file" in capsys.readouterr().out
