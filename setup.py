@@ -37,7 +37,7 @@ BAGS = [
 ]
 LEROBOT = [
     "pyarrow>=15",  # the tables of LeRobot folders
-    "av>=14",  # their videos: OpenCV 5 decodes no AV1
+    "av>=15",  # their videos: OpenCV 5 decodes no AV1, and older wheels encode none
 ]
 DEV = [
     "pytest>=8.2",  # importorskip(exc_type)

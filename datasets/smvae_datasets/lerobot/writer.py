@@ -363,7 +363,8 @@ class _Video:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.chunk, self.file, self.frames, self.megabytes = chunk, file, 0, 0.0
         if CODEC not in av.codecs_available:
-            raise LeRobotError(path, f"this build of av has no encoder {CODEC}: pip install av")
+            what = f"this build of av has no encoder {CODEC}: pip install 'av>=15'"
+            raise LeRobotError(path, what)
         os.environ.setdefault("SVT_LOG", "1")  # errors only: it says a page at every start
         self._container = av.open(str(path), "w")
         stream: Any = self._container.add_stream(CODEC, rate=fps, options=_ENCODING)
