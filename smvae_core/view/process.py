@@ -93,6 +93,7 @@ class Viewer:
                 stdout=subprocess.PIPE,
                 stderr=self._words,
                 env=environment,
+                start_new_session=True,  # Ctrl-C is ours: what was sent is still written
             )
         except OSError as err:
             self._words.close()

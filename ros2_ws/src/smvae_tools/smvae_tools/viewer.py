@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,10 @@ class LiveViewer(Node):
             topic = (chosen or {}).get(m.name) or m.default_topic
             kind = message_class(converter.message_type)
             quality = qos.sensor(m.family.queue_depth)
-            listen(kind, topic, self._taker(m, "recorded", converter.message_type), quality)
+            listen(kind, topic, self._taker(m, converter.message_type, predicted=False), quality)
             for found in m.family.predicted(m)[:1]:
                 kind = message_class(found.message_type)
-                take = self._taker(m, "predicted", found.message_type)
+                take = self._taker(m, found.message_type, predicted=True)
                 listen(kind, topics.predicted_name(m, found), take, qos.sensor(1))
 
     def _show(self, glance: Glance) -> None:
@@ -90,7 +89,9 @@ class LiveViewer(Node):
         for frame in self._scene.frames(glance):
             self._viewer.send(*frame)
 
-    def _taker(self, modality: Modality, role: str, message_type: str) -> Callable[[Any], None]:
+    def _taker(
+        self, modality: Modality, message_type: str, *, predicted: bool
+    ) -> Callable[[Any], None]:
         source = Source(converter=modality.converter(message_type))
 
         def take(message: Any) -> None:
@@ -101,7 +102,11 @@ class LiveViewer(Node):
                 return
             header = getattr(message, "header", None)
             stamp = self.get_clock().now().nanoseconds if header is None else _ns(header.stamp)
-            self._show(replace(Glance(stamp_ns=stamp), **{role: {modality.name: sample}}))
+            given = {modality.name: sample}
+            if predicted:
+                self._show(Glance(stamp_ns=stamp, predicted=given))
+            else:
+                self._show(Glance(stamp_ns=stamp, recorded=given))
 
         return take
 
