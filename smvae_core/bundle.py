@@ -29,6 +29,7 @@ from smvae_core.modality import Modality
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics
 from smvae_core.readout import READOUT, Readout
+from smvae_core.robot import Qos, Robot
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ FORMAT_VERSION = 2
 #: A decoded noise scale stays within a factor of e^3 = 20 of the one at z = 0.
 LARGEST_LOG_NOISE = 3.0
 MANIFEST = "manifest.json"
+#: Where `training` holds the robot's declaration.
+_ROBOT = "robot"
 #: Forms of a posterior's covariance; manifests of before say nothing, and mean the first.
 DIAGONAL, FULL = "diagonal", "full"
 
@@ -79,11 +82,23 @@ class Manifest:
     """Scale and thresholds of the novelty score; None where it was not calibrated."""
     readout: Graph | None = None
     """Linear readout of the latent, readout.json; None where none was fitted."""
+    robot: Robot | None = None
+    """Declaration of the robot that its sensors are of; None where nobody declared one. In the
+    file it is `training.robot`, where runtimes of before it read past it."""
     format_version: int = FORMAT_VERSION
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(m.name for m in self.modalities)
+
+    def parameters(self) -> dict[str, bool | int | float | str]:
+        """Return the node's parameters that its robot is declared with, by full name."""
+        return self.robot.parameters() if self.robot is not None else {}
+
+    def qos(self) -> dict[str, Qos]:
+        """Return how the topic of each sensor is subscribed to, where its robot is declared."""
+        sensors = self.robot.sensors if self.robot is not None else ()
+        return {sensor.name: sensor.channel.qos for sensor in sensors}
 
     def scale(self, name: str, z: NDArray[np.floating]) -> float:
         """Return the standard deviation of p(x_m given z (Z,)), in normalised units.
@@ -103,8 +118,10 @@ class Manifest:
         data["statistics"] = {k: s.to_json() for k, s in self.statistics.items()}
         data["graphs"] = {k: vars(g) for k, g in self.graphs.items()}
         # absent, not null: a bundle without them reads as it always did
-        for name in ("novelty", "readout"):
+        for name in ("novelty", "readout", "robot"):
             data.pop(name)
+        if self.robot is not None:
+            data["training"] = {**self.training, _ROBOT: self.robot.to_json()}
         if not self.decoded_noise:
             data.pop("decoded_noise")
         if self.covariance == DIAGONAL:
@@ -138,6 +155,10 @@ class Manifest:
             values["novelty"] = Novelty.from_json(values["novelty"])
         if values.get("readout") is not None:
             values["readout"] = Graph(**values["readout"])
+        training = dict(values.get("training", {}))
+        if (declared := training.pop(_ROBOT, None)) is not None:
+            values["robot"] = Robot.from_json(declared)
+            values["training"] = training
         return cls(**values)
 
 

@@ -20,6 +20,8 @@ class Parameter:
     choices: tuple[str, ...] = ()
     live: bool = False
     """Whether it may change after configure."""
+    declared: bool = False
+    """Whether the default is what the robot of a bundle is declared with, not the node's own."""
     reloads: bool = False
     """Whether it may also change while inactive: the bundle is then loaded anew."""
 

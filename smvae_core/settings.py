@@ -192,8 +192,11 @@ def of_kind(kind: Kind) -> tuple[Parameter, ...]:
     return (*MODALITY_PARAMETERS, *held, _FRAME_ID, *kind.parameters)
 
 
-def of_modality(modality: Modality) -> tuple[Parameter, ...]:
-    """Return the parameters of one modality under their full names."""
+def of_modality(
+    modality: Modality, declared: Mapping[str, Any] | None = None
+) -> tuple[Parameter, ...]:
+    """Return the parameters of one modality under their full names, see `table`."""
+    said = declared or {}
     prefix = f"modalities.{modality.name}."
     defaults = {"topic": modality.default_topic}
     types = () if modality.family.any_message else ("", *modality.message_types)
@@ -202,16 +205,25 @@ def of_modality(modality: Modality) -> tuple[Parameter, ...]:
         replace(
             p,
             name=prefix + p.name,
-            default=defaults.get(p.name, p.default),
+            default=said.get(prefix + p.name, defaults.get(p.name, p.default)),
+            declared=prefix + p.name in said,
             choices=choices.get(p.name, p.choices),
         )
         for p in of_kind(modality.family)
     )
 
 
-def table(modalities: Iterable[Modality]) -> dict[str, Parameter]:
-    """Return all parameters of a node with these modalities, by full name."""
-    entries = [*PARAMETERS, *(p for m in modalities for p in of_modality(m))]
+def table(
+    modalities: Iterable[Modality], declared: Mapping[str, Any] | None = None
+) -> dict[str, Parameter]:
+    """Return all parameters of a node with these modalities, by full name.
+
+    Args:
+        modalities: Of the bundle.
+        declared: Defaults that its manifest gives in place of the node's own, by full name; see
+            `Manifest.parameters`.
+    """
+    entries = [*PARAMETERS, *(p for m in modalities for p in of_modality(m, declared))]
     return {p.name: p for p in entries}
 
 

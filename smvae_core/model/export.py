@@ -24,6 +24,7 @@ from smvae_core.model.smvae import SMVAE
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics, normalise, prepare
 from smvae_core.readout import Readout
+from smvae_core.robot import Robot
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
 
@@ -40,6 +41,7 @@ def export_bundle(
     training: Mapping[str, Any] | None = None,
     novelty: Novelty | None = None,
     readout: Readout | None = None,
+    robot: Robot | None = None,
 ) -> Path:
     """Write the bundle of a model, after checking that onnxruntime gives torch's numbers.
 
@@ -51,6 +53,7 @@ def export_bundle(
         training: Where the weights come from, JSON.
         novelty: Calibrated scale of the novelty score.
         readout: Linear readout of the latent.
+        robot: Declaration of the robot whose sensors they are; a node starts by it.
 
     Raises:
         BundleError: If the graphs differ from torch by more than the tolerance.
@@ -71,6 +74,7 @@ def export_bundle(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         training=dict(training or {}),
         novelty=novelty,
+        robot=robot,
     )
     with tempfile.TemporaryDirectory() as scratch:
         graphs = _write_graphs(model, Path(scratch))

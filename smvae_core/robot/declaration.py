@@ -44,7 +44,7 @@ class Qos:
     """How a topic is subscribed to."""
 
     reliability: Reliability = ""
-    """'' = as the publishers offer it."""
+    """'' = the node's own, best effort, which hears every publisher."""
     depth: int = 0
     """Messages that the middleware queues; 0 = the kind's own."""
 

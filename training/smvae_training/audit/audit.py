@@ -104,7 +104,12 @@ def _check(
         given |= read_parameters(options.params_file, recording.node)[1]
     namespace = recording.node.rpartition("/")[0]
     settings = node_settings(
-        runtime.modalities, given, topics=options.topics, namespace=namespace, there=bag.topics
+        runtime.modalities,
+        given,
+        declared=runtime.manifest.parameters(),
+        topics=options.topics,
+        namespace=namespace,
+        there=bag.topics,
     )
     inputs = find_inputs(bag, runtime.modalities, settings)
     sources = settings.sources | {i.modality.name: i.source for i in inputs.values()}

@@ -68,6 +68,7 @@ def evaluate_bag(
         settings = node_settings(
             runtime.modalities,
             given,
+            declared=runtime.manifest.parameters(),
             topics=options.topics,
             drop=options.dropped,
             trigger=options.trigger,

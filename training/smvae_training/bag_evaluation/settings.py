@@ -18,6 +18,7 @@ def node_settings(
     modalities: tuple[Modality, ...],
     parameters: Mapping[str, Any] | None = None,
     *,
+    declared: Mapping[str, Any] | None = None,
     topics: Sequence[str] = (),
     drop: Iterable[str] = (),
     trigger: str | None = None,
@@ -29,7 +30,8 @@ def node_settings(
 
     Args:
         modalities: Of the bundle.
-        parameters: By full name, see `parameter_files`; the node's defaults otherwise.
+        parameters: By full name, see `parameter_files`; the defaults otherwise.
+        declared: Defaults that the bundle's manifest gives, see `Manifest.parameters`.
         topics: 'NAME=TOPIC' each, over the parameters.
         drop: Modalities that are left out, as `modalities.<name>.enabled: false` does.
         trigger: Over the parameters.
@@ -41,7 +43,7 @@ def node_settings(
         ConfigError: If a value cannot be used, or nothing would be left.
         UnknownModality: If a name is none of the bundle's.
     """
-    known, given = table(modalities), dict(parameters or {})
+    known, given = table(modalities, declared), dict(parameters or {})
     for name, why in unknown(given, known).items():
         logger.warning("parameter %s is ignored: %s", name, why)
     asked = _pairs(modalities, topics)

@@ -109,6 +109,7 @@ def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) ->
         reason=status.reason,
         suggested_stamp_offset_s=status.suggested_offset_s,
         topic=inputs.topics.get(name, ""),
+        settings_from=inputs.settings_from.get(name, ""),
         publishers=inputs.publishers(name),
         rate_hz=inputs.rate_hz(name),
         period_s=status.period_s if status.period_s is not None else math.nan,

@@ -15,6 +15,7 @@ from smvae_core.fusion.rules import none_used
 from smvae_core.fusion.source import Source
 from smvae_core.messages import has_stamp
 from smvae_core.modality import Modality
+from smvae_core.robot import Qos
 from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.matching import mismatch
@@ -32,6 +33,7 @@ class Inputs:
         modalities: tuple[Modality, ...],
         mailbox: Mailbox,
         on_restart: Callable[[str], None],
+        declared: Mapping[str, Qos] | None = None,
     ) -> None:
         """Prepare; `configure` tells how to read messages, `open` subscribes.
 
@@ -40,7 +42,9 @@ class Inputs:
             modalities: What the bundle knows.
             mailbox: Where messages go.
             on_restart: Called with a reason when the stamps of a topic began again.
+            declared: Quality of service that a sensor is declared with.
         """
+        self._declared = declared or {}
         self._node = node
         self._modalities = modalities
         self._mailbox = mailbox
@@ -50,6 +54,8 @@ class Inputs:
         self._sources: dict[str, Source] = {}
         self.topics: dict[str, str] = {}
         self.frame_ids: dict[str, str] = {}
+        self.settings_from: dict[str, str] = {}
+        """Which settings of a sensor are not the node's defaults, and where each came from."""
         self.camera_infos: dict[str, CameraInfo] = {}
         self.qos_mismatches: dict[str, str] = {}
         """What the middleware complained of last; `mismatch` says what is wrong now."""
@@ -65,7 +71,7 @@ class Inputs:
         self.errors = 0
         for modality in self._modalities:
             name, topic = modality.name, topics[modality.name]
-            profile = partial(qos.sensor, modality.family.queue_depth)
+            profile = partial(qos.sensor, modality.family.queue_depth, self._declared.get(name))
             store = self._store_burst if modality.family.is_window else self._store
             self.statistics[name] = TopicStatistics()
             cls = message_class(self._sources[name].converter.message_type)

@@ -198,6 +198,7 @@ def model_info(
         novelty_error=error,
         provider=runtime.provider,
         runtime_version=runtime.version,
+        robot=manifest.robot.name if manifest.robot is not None else "",
         settings=list(settings),
     )
     message.header.stamp = to_time(stamp_ns)

@@ -101,11 +101,12 @@ class NodeParameters:
         base = {name: self._node.get_parameter(name).value for name in settings.table(())}
         base |= {name: value for name, value in changes.items() if name in base}
         bundle = loading.verified(base["bundle"], base["bundle_sha256"])
-        table = settings.table(bundle.manifest.modalities)
+        manifest = bundle.manifest
+        table = settings.table(manifest.modalities, manifest.parameters())
         declare(self._node, table.values())
-        values = {name: self._node.get_parameter(name).value for name in table} | {
-            name: value for name, value in changes.items() if name in table
-        }
+        values = {name: self._node.get_parameter(name).value for name in table}
+        values |= {name: table[name].default for name in self._outdated(table)}
+        values |= {name: value for name, value in changes.items() if name in table}
         reason = self._contradiction(table, values)
         if reason:
             raise ConfigError(reason)
@@ -121,8 +122,24 @@ class NodeParameters:
 
     def adopt(self, table: Table) -> None:
         """Make a prepared table the node's, and forget the modalities of another bundle."""
+        outdated = self._outdated(table)
         self.table = table
+        for name in outdated:
+            self._node.undeclare_parameter(name)
+            declare(self._node, [table[name]])
         self.forget_others()
+
+    def _outdated(self, table: Table) -> list[str]:
+        """Return what stands at the default of the present bundle where another one has its own."""
+        given = setting_sources.given(self._node)
+        return [
+            name
+            for name, parameter in self.table.items()
+            if name in table
+            and name not in given
+            and parameter.default != table[name].default
+            and self._node.get_parameter(name).value == parameter.default
+        ]
 
     def forget_others(self) -> None:
         """Undeclare the modalities of any bundle but the one in use."""

@@ -5,13 +5,27 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from smvae_core.robot import Qos
 
-def sensor(depth: int) -> QoSProfile:
-    """Best effort matches every publisher; `depth` messages are queued, see `Kind.queue_depth`."""
+_RELIABILITY = {
+    "": ReliabilityPolicy.BEST_EFFORT,
+    "best_effort": ReliabilityPolicy.BEST_EFFORT,
+    "reliable": ReliabilityPolicy.RELIABLE,
+}
+
+
+def sensor(depth: int, declared: Qos | None = None) -> QoSProfile:
+    """Best effort matches every publisher; `depth` messages are queued, see `Kind.queue_depth`.
+
+    Args:
+        depth: Of the kind.
+        declared: Of the robot that the bundle is of; wins where it says something.
+    """
+    declared = declared or Qos()
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=depth,
-        reliability=ReliabilityPolicy.BEST_EFFORT,
+        depth=declared.depth or depth,
+        reliability=_RELIABILITY[declared.reliability],
         durability=DurabilityPolicy.VOLATILE,
     )
 

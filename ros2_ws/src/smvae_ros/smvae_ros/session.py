@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from smvae_msgs.msg import Setting
 
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings, table
@@ -29,6 +32,8 @@ class Session:
     outputs: Outputs
     inference: Inference
     readers: Readers
+    told: Callable[[Mapping[str, Any]], list[Setting]]
+    """Values of all parameters -> each with where it came from."""
 
     @classmethod
     def make(
@@ -60,10 +65,12 @@ class Session:
         modalities = runtime.modalities
         settings = Settings.of(values, modalities)
         mailbox = Mailbox(modalities, settings.rules, settings.pace, settings.sources, epoch=epoch)
-        inputs = Inputs(node, modalities, mailbox, restarted)
+        inputs = Inputs(node, modalities, mailbox, restarted, runtime.manifest.qos())
         readers = find_readers([source.converter for source in settings.sources.values()])
-        told = setting_sources.settings(table(modalities), values, setting_sources.given(node))
-        outputs = Outputs(node, runtime, generation, epoch, told)
+        known = table(modalities, runtime.manifest.parameters())
+        given = setting_sources.given(node)
+        told = partial(setting_sources.settings, known, given=given)
+        outputs = Outputs(node, runtime, generation, epoch, told(values))
         inference = Inference(
             runtime,
             mailbox,
@@ -71,7 +78,7 @@ class Session:
             inputs.rejected,
             implausible=inputs.implausible,
         )
-        session = cls(generation, runtime, mailbox, inputs, outputs, inference, readers)
+        session = cls(generation, runtime, mailbox, inputs, outputs, inference, readers, told)
         try:
             session.apply(values)
         except BaseException:
@@ -86,6 +93,9 @@ class Session:
         pace = settings.pace
         self.mailbox.configure(settings.rules, pace, settings.sources)
         self.inputs.configure(settings.sources)
+        told = self.told(values)
+        for modality in modalities:
+            self.inputs.settings_from[modality.name] = setting_sources.in_words(told, modality.name)
         self.outputs.predicted.mode = values["publish_predicted"]
         self.outputs.predicted.sources = settings.sources
         self.inference.configure(settings.sources, pace.max_rate_hz)

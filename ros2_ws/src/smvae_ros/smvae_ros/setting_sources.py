@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,12 @@ from smvae_core.settings import Parameter
 
 #: How launch_ros begins the names of the files in which it hands over what is set in a launch file.
 _OF_LAUNCH = "launch_params_"
+_WORDS = {
+    Setting.MANIFEST: "manifest",
+    Setting.PARAMS_FILE: "params_file",
+    Setting.LAUNCH: "launch",
+    Setting.CALL: "call",
+}
 
 
 def given(node: Any) -> dict[str, Any]:
@@ -47,18 +53,34 @@ def settings(
         Setting(
             name=name,
             value=json.dumps(values[name]),
-            source=_source(values[name], parameter.default, name, given, told),
+            source=_source(values[name], parameter, given, told),
         )
         for name, parameter in table.items()
     ]
 
 
+def in_words(settings: Iterable[Setting], name: str) -> str:
+    """Return which settings of a modality are not the node's defaults, and where they came from.
+
+    Such as 'topic manifest, max_skew_s launch'.
+    """
+    prefix = f"modalities.{name}."
+    return ", ".join(
+        f"{setting.name.removeprefix(prefix)} {_WORDS[setting.source]}"
+        for setting in settings
+        if setting.name.startswith(prefix) and setting.source != Setting.DEFAULT
+    )
+
+
 def _source(
-    value: Any, default: Any, name: str, given: Mapping[str, Any], told: Mapping[str, int]
+    value: Any, parameter: Parameter, given: Mapping[str, Any], told: Mapping[str, int]
 ) -> int:
+    name = parameter.name
     if name in given:
         return told.get(name, Setting.LAUNCH) if value == given[name] else Setting.CALL
-    return int(Setting.DEFAULT if value == default else Setting.CALL)
+    if value != parameter.default:
+        return int(Setting.CALL)
+    return int(Setting.MANIFEST if parameter.declared else Setting.DEFAULT)
 
 
 def _told(arguments: Sequence[str]) -> Iterator[tuple[str, int]]:
