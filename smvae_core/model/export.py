@@ -57,8 +57,12 @@ def export_bundle(
 
     Raises:
         BundleError: If the graphs differ from torch by more than the tolerance.
+        ConfigError: If the robot declares a sensor as something else than the model's, or
+            (UnknownModality) not at all.
     """
     out = Path(out)
+    if robot is not None:
+        robot.require(model.config.modalities)
     model = copy.deepcopy(model).eval().float().cpu()
     manifest = Manifest(
         name=name,

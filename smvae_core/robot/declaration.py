@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from smvae_core import settings
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_core.modality import Modality
+from smvae_core.modality import Modality, find
 
 #: Sensors that a robot may have.
 MOST_SENSORS = 32
@@ -187,6 +187,23 @@ class Robot:
     @property
     def modalities(self) -> tuple[Modality, ...]:
         return tuple(sensor.modality for sensor in self.sensors)
+
+    def require(self, modalities: tuple[Modality, ...]) -> None:
+        """Refuse a model of other sensors; channels and settings may be other ones.
+
+        Raises:
+            UnknownModality: If one is not declared.
+            ConfigError: If one is declared as something else.
+        """
+        for modality in modalities:
+            declared = find(self.modalities, modality.name)
+            for what in ("kind", "shape", "fields", "options", "unit"):
+                here, model = getattr(declared, what), getattr(modality, what)
+                if here != model:
+                    raise ConfigError(
+                        f"robot '{self.name}' declares {modality.name} with {what} {here}, the "
+                        f"model was trained with {model}"
+                    )
 
     def parameters(self) -> dict[str, bool | int | float | str]:
         """Return what it says of the node's parameters, by full name."""

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from smvae_core import bundle as bundles
-from smvae_core.bundle import Bundle, Manifest, add_readout, roles, write_bundle
+from smvae_core.bundle import MANIFEST, Bundle, Manifest, add_readout, roles, write_bundle
 from smvae_core.errors import BundleError
 from smvae_core.preprocessing import Statistics
 from smvae_core.presets import VISION_TOUCH
 from smvae_core.readout import LinearMap, Quantity, Readout
+from smvae_core.robot import Qos, read_robot
 
 FORCE = tuple(m for m in VISION_TOUCH if m.name == "force")
 #: What `write_bundle` asks of the system, by the name of its audit event.
@@ -168,3 +171,23 @@ def test_a_readout_that_was_changed_after_loading_is_refused(tmp_path: Path) -> 
     file.write_text(file.read_text().replace("0.0", "0.5"))
     with pytest.raises(BundleError, match=r"readout\.json was changed"):
         bundle.readout()
+
+
+def test_the_manifest_carries_the_robot_where_runtimes_of_before_read_past_it(tmp_path: Path):
+    robot = read_robot(Path(__file__).resolve().parents[1] / "robots" / "my_arm.yaml")
+    plain = write(tmp_path / "plain", "plain")
+    assert plain.manifest.robot is None
+    assert plain.manifest.parameters() == plain.manifest.qos() == {}
+    manifest = replace(plain.manifest, robot=robot, training={"seed": 3})
+    graphs = {role: plain.read_graph(role) for role in plain.manifest.graphs}
+    found = write_bundle(tmp_path / "declared", manifest, graphs).manifest
+    assert (found.robot, found.training) == (robot, {"seed": 3})
+    assert found.parameters() == robot.parameters()
+    assert found.qos()["wrist"] == Qos(reliability="best_effort", depth=1)
+    data = json.loads((tmp_path / "declared" / MANIFEST).read_text())
+    assert "robot" not in data  # a key that `Manifest` of before had not
+    assert data["training"]["robot"]["name"] == "my_arm"
+    data["training"]["robot"]["sensors"][0]["settings"]["max_skew_s"] = "much"
+    (tmp_path / "declared" / MANIFEST).write_text(json.dumps(data))
+    with pytest.raises(BundleError, match="max_skew_s must be a float"):
+        Bundle.load(tmp_path / "declared")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from smvae_core import kinds
+from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.modality import Modality
 from smvae_core.robot import (
     Channel,
@@ -195,3 +196,13 @@ def test_a_preset_is_declared_as_well_as_a_file(tmp_path: Path):
     write_yaml(robot, tmp_path / "robot.yaml")
     found = read_robot(tmp_path / "robot.yaml").modalities[0]
     assert (found.shape, found.unit) == (modality.shape, modality.unit)
+
+
+def test_a_model_must_be_of_the_declared_sensors(tmp_path: Path):
+    robot = read(tmp_path, ARM)
+    robot.require(robot.modalities[1:])
+    smaller = read(tmp_path, ARM.replace("size: [64, 64]", "size: [32, 32]"))
+    with pytest.raises(ConfigError, match=r"wrist with shape \(3, 64, 64\), .* \(3, 32, 32\)"):
+        robot.require(smaller.modalities)
+    with pytest.raises(UnknownModality, match="unknown modality 'lidar'"):
+        robot.require(read(tmp_path, OTHERS).modalities)

@@ -63,7 +63,14 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
             "defaults are not those of the bag, e.g. rgb=/camera/image,force=/ft/wrench: what the "
             'node listens to is played. Or what is played, parted by spaces."',
             "no launch file names a sensor",
-        )
+        ),
+        "perception.launch.py params_file = share('config', 'perception.yaml') in any | "
+        "'Parameters, a YAML file; arguments that are not empty win over it.'": (
+            "perception.launch.py params_file = '' in any | 'Parameters, a YAML file such as the "
+            "shipped config/perception.yaml, which wins over the manifest; arguments that are "
+            "not empty win over it.'",
+            "the shipped file, the defaults written out, would win over what the bundle declares",
+        ),
     },
     "help.txt": {
         f"{_FOLDER} metrics.jsonl and tensorboard/. {_RESUME}".replace(

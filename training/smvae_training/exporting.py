@@ -12,6 +12,7 @@ from smvae_core.errors import SMVAEError
 from smvae_core.model.export import export_bundle
 from smvae_core.novelty import Novelty
 from smvae_core.readout import READOUT, Readout
+from smvae_core.robot import Robot
 from smvae_datasets.sources import prepare_source
 from smvae_training.evaluate.records import Records
 from smvae_training.novelty import MAX_RECORDS, NotCalibrated, calibrate
@@ -20,7 +21,13 @@ from smvae_training.run import Run, RunError, RunPaths, load_run
 logger = logging.getLogger(__name__)
 
 
-def export_run(run: Path, out: Path, name: str = "smvae", data: Path | None = None) -> Path:
+def export_run(
+    run: Path,
+    out: Path,
+    name: str = "smvae",
+    data: Path | None = None,
+    robot: Robot | None = None,
+) -> Path:
     """Write the bundle of a run and return its folder.
 
     The novelty score is calibrated on the run's held-out records. Where they cannot be found one
@@ -31,9 +38,11 @@ def export_run(run: Path, out: Path, name: str = "smvae", data: Path | None = No
         out: Folder of the bundle.
         name: Name shown by the node.
         data: Where the data of the run are; where training found them by default.
+        robot: Whose sensors they are; the bundle carries it, and a node starts by it.
 
     Raises:
         RunError: If `run` holds no trained model, or `data` are not its data.
+        ConfigError: If the robot has other sensors than the model.
         BundleError: If onnxruntime does not give torch's numbers.
     """
     loaded = load_run(run)
@@ -59,6 +68,7 @@ def export_run(run: Path, out: Path, name: str = "smvae", data: Path | None = No
         training=training,
         novelty=_novelty(loaded, data),
         readout=_readout(loaded, training["weights"]),
+        robot=robot,
     )
 
 

@@ -55,7 +55,8 @@ fitted goes into the bundle too.
 
 examples:
   smvae export run bundle
-  smvae export run bundle --data episodes      (where the episodes have moved)"""
+  smvae export run bundle --data episodes      (where the episodes have moved)
+  smvae export run bundle --robot robot.yaml   (a node then starts by it alone)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +162,8 @@ def export(arguments: list[str], prog: str) -> int:
         bundle: tyro.conf.Positional[Path],
         name: str = "smvae",
         data: Path | None = None,
-    ) -> tuple[Path, Path, str, Path | None]:
+        robot: Path | None = None,
+    ) -> tuple[Path, Path, str, Path | None, Path | None]:
         """Collect the arguments.
 
         Args:
@@ -170,12 +172,17 @@ def export(arguments: list[str], prog: str) -> int:
             name: Name of the model, shown by the robot's node.
             data: The data of the run, to calibrate novelty on its held-out part; where training
                 found them by default.
+            robot: A robot.yaml, whose topics and settings the node then starts with.
         """
-        return run, bundle, name, data
+        return run, bundle, name, data, robot
 
-    run_path, bundle_path, name, data = parse(options, arguments, prog, description=EXPORT_HELP)
+    run_path, bundle_path, name, data, file = parse(
+        options, arguments, prog, description=EXPORT_HELP
+    )
+    from smvae_core.robot import read_robot
     from smvae_training.exporting import export_run
 
+    declared = read_robot(file) if file is not None else None
     use_cores()
-    print(export_run(run_path, bundle_path, name, data))
+    print(export_run(run_path, bundle_path, name, data, declared))
     return 0

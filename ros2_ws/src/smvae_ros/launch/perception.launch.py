@@ -61,8 +61,9 @@ def arguments() -> list[DeclareLaunchArgument]:
         declare("node_name", default_value="smvae", description="Name of the node."),
         declare(
             "params_file",
-            default_value=share("config", "perception.yaml"),
-            description="Parameters, a YAML file; arguments that are not empty win over it.",
+            default_value="",
+            description="Parameters, a YAML file such as the shipped config/perception.yaml, which "
+            "wins over the manifest; arguments that are not empty win over it.",
         ),
         declare(
             "provider",
@@ -216,7 +217,7 @@ def perception(
         executable="perception_node",
         name=given(context, "node_name"),
         namespace=given(context, "namespace"),
-        parameters=[given(context, "params_file"), parameters],
+        parameters=[*filter(None, [given(context, "params_file")]), parameters],
         arguments=ros_arguments,
         additional_env=environment,
         respawn=given(context, "respawn") == "true",
