@@ -65,6 +65,19 @@ def test_every_row_becomes_a_step_that_holds_all_of_it(episodes: Path, robot: Ro
     assert np.array_equal(data.arrays["joints"], joints[:, chosen])
 
 
+def test_a_crop_larger_than_an_example_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(made, "HEIGHT", 160)
+    monkeypatch.setattr(made, "WIDTH", 200)
+    path = made.write_v21(tmp_path / "set", (22,))
+    robot = parse_robot(scaffold_lerobot(LeRobotFolder(path)).data)
+    assert robot.modalities[-1].options.crop == (0, 20, 160, 180)
+    build_episodes([path], robot, tmp_path / "out", jobs=1, progress=False)
+    data = prepare_recordings(tmp_path / "out", robot.modalities, progress=False)
+    assert data.recorded.all()
+
+
 def test_only_an_episode_that_changed_is_converted_again(robot: Robot, tmp_path: Path) -> None:
     path, out = made.write_v21(tmp_path / "set", (22, 23)), tmp_path / "out"
 

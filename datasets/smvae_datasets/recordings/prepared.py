@@ -233,7 +233,8 @@ def _block(
     with EpisodeFiles(plan.episode.files) as files:
         for column, modality in enumerate(chosen):
             read = _reader(files, modality, robot)
-            example = modality.family.prepare(modality, modality.example_sample())
+            seen = uncropped(modality)  # an example may be smaller than the crop
+            example = modality.family.prepare(seen, seen.example_sample())
             values = np.zeros((len(samples), *modality.shape), example.dtype)
             prepared: dict[int, NDArray[Any] | None] = {}
             for row, number in enumerate(samples[:, column].tolist()):
