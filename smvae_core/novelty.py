@@ -219,14 +219,26 @@ class Novelty:
         Raises:
             ConfigError: If the subset or a statistic was not calibrated.
         """
+        self._tail(subset)  # before the statistics, so that an unknown subset is named
+        return self.score_of(subset, self.surprises(subset, statistics))
+
+    def score_of(self, subset: Sequence[str], surprises: Mapping[str, Values]) -> Values:
+        """Return the score of a subset's `surprises`.
+
+        Raises:
+            ConfigError: If the subset was not calibrated.
+        """
+        return self._tail(subset).surprise(np.max(list(surprises.values()), axis=0))
+
+    def _tail(self, subset: Sequence[str]) -> Tail:
+        """Return the tail of the largest surprise of a subset."""
         label = subset_name(tuple(subset))
         tail = self.subsets.get(label)
         if tail is None and (general := self.any_subset) and set(subset) <= set(general.names):
             tail = general.sizes[len(subset) - 1]
         if tail is None:
             raise ConfigError(f"novelty: '{label}' was not calibrated; export the bundle again")
-        found = self.surprises(subset, statistics)
-        return tail.surprise(np.max(list(found.values()), axis=0))
+        return tail
 
     def surprises(
         self, subset: Sequence[str], statistics: Mapping[str, ArrayLike]
@@ -239,10 +251,11 @@ class Novelty:
         own = subset_name(tuple(subset)) in self.subsets
         general = None if own else self.any_subset
         found, missing = {}, []
+        present = general.present(subset) if general else None
         for key, value in statistics.items():
             moved = general and general.components.get(key.partition("/")[2])
-            if general and moved:
-                found[key] = moved.surprise(general.present(subset), value)
+            if present is not None and moved:
+                found[key] = moved.surprise(present, value)
             elif key in self.components:
                 found[key] = self.components[key].surprise(value)
             else:

@@ -90,8 +90,8 @@ class NoveltyScorer:
         ordered = tuple(n for n in self._networks.manifest.names if n in subset)
         decoded = {n: self._networks.decode(n, posterior.mean) for n in ordered}
         statistics, nll = self._statistics(ordered, posterior.mean, decoded)
-        score = float(calibrated.score(ordered, statistics))
         found = calibrated.surprises(ordered, statistics)
+        score = float(calibrated.score_of(ordered, found))
         surprises = {key: float(value) for key, value in found.items()}
         return NoveltyReport(score=score, surprises=surprises, nll=nll, decoded=decoded)
 
