@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.kinds.base import Converter
-from smvae_core.kinds.image import FIT, SIZE, LevelImage, seen
+from smvae_core.kinds.image import FIT, SIZE, LevelImage, camera_size, seen
 from smvae_core.kinds.registry import register
 from smvae_core.messages import compressed_image, image_data, image_file, planar
 from smvae_core.messages.base import ConversionOptions, set_header
@@ -30,7 +30,7 @@ class ColorImage(LevelImage):
     keys = (SIZE, FIT)
 
     def example_sample(self, modality: Modality, rng: np.random.Generator) -> NDArray[Any]:
-        return rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+        return rng.integers(0, 256, (*camera_size(modality), 3), dtype=np.uint8)
 
     def content(self, modality: Modality) -> str:
         return "colour image, any encoding of the conversion"

@@ -17,7 +17,7 @@ from smvae_core.declared_key import Key, number, pair
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds import depth_color
 from smvae_core.kinds.base import Converter, PredictedTopic, Prediction
-from smvae_core.kinds.image import FIT, SIZE, ImageKind, ImageOptions
+from smvae_core.kinds.image import FIT, SIZE, ImageKind, ImageOptions, camera_size
 from smvae_core.kinds.registry import register
 from smvae_core.kinds.shown import Shown, reduced
 from smvae_core.messages import compressed_depth, compressed_image, image_data, organised_cloud
@@ -104,7 +104,7 @@ class DepthImage(ImageKind):
         low, high = max(0.3, near), min(1.0, far)
         if not low < high:  # a range of its own
             low, high = near + 0.25 * (far - near), far - 0.25 * (far - near)
-        return rng.uniform(low, high, (128, 128)).astype(np.float32)
+        return rng.uniform(low, high, camera_size(modality)).astype(np.float32)
 
     def prepare(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.float32]:
         """Return (1, H, W) float32 m, the mean over pixels within the range, 0 where none is.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.kinds.image import LevelImage
+from smvae_core.kinds.image import LevelImage, camera_size
 from smvae_core.kinds.registry import register
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class GreyImage(LevelImage):
     small = True
 
     def example_sample(self, modality: Modality, rng: np.random.Generator) -> NDArray[Any]:
-        return rng.integers(0, 256, (128, 128), dtype=np.uint8)
+        return rng.integers(0, 256, camera_size(modality), dtype=np.uint8)
 
     def layout(self, modality: Modality, si: NDArray[Any]) -> NDArray[np.uint8]:
         return np.rint(si[0] * 255.0).astype(np.uint8)

@@ -91,6 +91,12 @@ FIT = Key(
 )
 
 
+def camera_size(modality: Modality) -> tuple[int, int]:
+    """Return height and width of an example of the camera's image: the declared crop fits in."""
+    _, _, bottom, right = modality.options.crop or (0, 0, 0, 0)
+    return max(128, bottom), max(128, right)
+
+
 class ImageKind(Kind):
     """A picture (C, H, W)."""
 

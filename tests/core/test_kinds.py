@@ -220,3 +220,18 @@ def test_a_scan_comes_back_from_its_message_with_the_chance_of_each_return():
     np.testing.assert_allclose(message.intensities, sample[1])
     got = buffers.convert(SCAN.converter(), SCAN, message, OPTIONS)
     np.testing.assert_array_equal(prepare(SCAN, got)[1], sample[1] >= 0.5)
+
+
+@pytest.mark.parametrize("kind", ["color_image", "depth_image"])
+def test_an_example_of_a_camera_holds_the_declared_crop(kind: str) -> None:
+    channels = {"color_image": 3, "depth_image": 1}[kind]
+    modality = Modality(
+        name="head",
+        kind=kind,
+        shape=(channels, 64, 64),
+        unit="1",
+        options={"crop": [0, 80, 480, 560]},
+    )
+    sample = modality.example_sample()
+    assert sample.shape[:2] == (480, 560)
+    assert modality.family.prepare(modality, sample).shape == modality.shape
