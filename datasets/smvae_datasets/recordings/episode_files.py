@@ -71,7 +71,7 @@ class EpisodeWriter:
             sensors: In the robot's order.
             targets: Names of the numbers of each target.
             units_m: Of each sensor's depth, see `coding.encode`.
-            pool: Encodes images.
+            pool: Encodes images, and writes.
         """
         self.files: list[Path] = []
         self.steps = 0
@@ -85,6 +85,7 @@ class EpisodeWriter:
         self._kept = {name: _Kept() for name in (*self._sensors, *self._targets)}
         self._steps: list[tuple[int, int, tuple[int, ...]]] = []
         self._waiting: deque[Future[Coded]] = deque()
+        self._writing: Future[None] | None = None
         self._bytes = 0
 
     @property
@@ -131,11 +132,22 @@ class EpisodeWriter:
         self.steps += 1
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left.
+
+        Raises:
+            OSError: If a part cannot be written; names it.
+        """
         self._flush()
+        self._written()
+
+    def _written(self) -> None:
+        """Wait until the last part is written."""
+        if self._writing is not None:
+            self._writing.result()
 
     def discard(self) -> None:
         """Remove what was written."""
+        self._written()
         for path in self.files:
             path.unlink()
 
@@ -159,7 +171,8 @@ class EpisodeWriter:
             _create(group, "taken_ns", np.array([s[1] for s in self._steps], np.int64))
             _create(group, "sample", samples)
         path = self._folder / f"{self._number:04d}.{len(self.files):03d}.h5"
-        write_bytes(path, content.getbuffer())
+        self._written()
+        self._writing = self._pool.submit(write_bytes, path, content.getbuffer())
         self.files.append(path)
         for kept in self._kept.values():
             kept.clear()
