@@ -185,6 +185,26 @@ def test_a_file_of_another_kind_is_refused() -> None:
         ViewOptions(max_records=0)
 
 
+def test_live_without_a_workspace_is_one_line(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("smvae_training.commands.view.LIVE", "no_such_workspace.viewer")
+    assert main(["view", str(bundle), "--live"]) == 2
+    assert "source ros2_ws/install/setup.bash" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="live there is no picture"):
+        ViewOptions(live=True, picture=Path("x.png"))
+
+
+def test_live_is_the_workspaces_viewer(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("smvae_tools")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["view", str(bundle), "--live"]) == 1
+    assert "viewer: there is no display" in capfd.readouterr().err
+
+
 def test_what_lies_at_a_path_is_told_by_what_is_there(
     trained: Path, folder: Path, bag: Path, tmp_path: Path
 ) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import tyro
 
+from smvae_core.errors import ConfigError
 from smvae_training.commands.arguments import parse
 from smvae_training.view.options import ViewOptions
 
@@ -22,7 +27,10 @@ examples:
   smvae view run --save run.rrd                  (then: .venv-view/bin/rerun run.rrd)
   smvae view runs/demo/bag --bundle runs/demo/bundle             (opens a window)
   smvae view runs/demo/bag --bundle runs/demo/bundle --picture bag.png
-  smvae view episodes --bundle bundle --save blind.rrd --drop rgb,depth"""
+  smvae view episodes --bundle bundle --save blind.rrd --drop rgb,depth
+  smvae view bundle --live                       (what the running node sees; needs ROS)"""
+#: What shows a running node, in the ROS workspace.
+LIVE = "smvae_tools.viewer"
 
 
 def view(arguments: list[str], prog: str) -> int:
@@ -40,6 +48,8 @@ def view(arguments: list[str], prog: str) -> int:
         return path, config
 
     path, config = parse(options, arguments, prog, description=VIEW_HELP)
+    if config.live:
+        return _live(path, config)
     from smvae_training.threads import use_cores
     from smvae_training.view.show import view as show
 
@@ -49,3 +59,18 @@ def view(arguments: list[str], prog: str) -> int:
         if written is not None:
             print(written)
     return 0
+
+
+def _live(bundle: Path, config: ViewOptions) -> int:
+    """Run the workspace's viewer, which ROS alone can import; return its exit status."""
+    if importlib.util.find_spec(LIVE.partition(".")[0]) is None:
+        raise ConfigError("--live needs the ROS workspace: source ros2_ws/install/setup.bash")
+    command = [sys.executable, "-m", LIVE, str(bundle), "--topics", ",".join(config.topics)]
+    command += ["--save", str(config.save)] if config.save else []
+    command += ["--viewer-python", str(config.viewer_python)] if config.viewer_python else []
+    with subprocess.Popen(command) as viewer:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it hears the same, and finishes
+        try:
+            return viewer.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)

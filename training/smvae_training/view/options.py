@@ -22,6 +22,8 @@ class ViewOptions:
     """Write one picture (PNG) to share; needs neither rerun nor a display."""
     viewer_python: Path | None = None
     """Python that has rerun; SMVAE_VIEWER_PYTHON or .venv-view by default."""
+    live: bool = False
+    """PATH is the bundle that a running node has: show what the node sees, until Ctrl-C."""
     drop: str = ""
     """Sensors that are not observed, parted by commas; they are still compared with."""
     topics: tuple[str, ...] = ()
@@ -34,6 +36,8 @@ class ViewOptions:
     def __post_init__(self) -> None:
         if self.max_records < 1:
             raise ConfigError(f"max_records must be at least 1, got {self.max_records}")
+        if self.live and self.picture is not None:
+            raise ConfigError("live there is no picture: leave out --picture, or view a recording")
         for path, suffix in ((self.save, ".rrd"), (self.picture, ".png")):
             if path is not None and path.suffix != suffix:
                 raise ConfigError(f"{path}: expected a file that ends in {suffix}")
