@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
@@ -20,6 +19,11 @@ from smvae_ros import qos
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.matching import mismatch
 from smvae_ros.message_types import message_class
+from smvae_ros.rclpy_versions import (
+    TELLS_MATCHES,
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+)
 from smvae_ros.topic_statistics import TopicStatistics
 from smvae_ros.topics import camera_info_topic
 
@@ -142,8 +146,8 @@ class Inputs:
         def subscribe(on_matched: Callable[[Any], None] | None) -> Any:
             events = SubscriptionEventCallbacks(
                 incompatible_qos=self._guarded_event(partial(self._incompatible, name, resolved)),
-                matched=on_matched,
                 use_default_callbacks=False,
+                **({"matched": on_matched} if on_matched else {}),
             )
             return self._node.create_subscription(
                 cls,
@@ -154,7 +158,7 @@ class Inputs:
                 qos_overriding_options=qos.overridable(),
             )
 
-        if matched is None:
+        if matched is None or not TELLS_MATCHES:
             subscription = subscribe(None)
         else:
             try:

@@ -21,6 +21,7 @@ from smvae_ros.lifecycle_guards import surviving
 from smvae_ros.message_types import message_class
 from smvae_ros.parameters import declare
 from smvae_ros.process import stop_requested
+from smvae_ros.rclpy_versions import after_set
 
 Phase = Literal["unconfigured", "inactive", "active"]
 Table = dict[str, settings.Parameter]
@@ -82,7 +83,7 @@ class NodeParameters:
         self.table: Table = settings.table(())
         declare(node, self.table.values())
         node.add_on_set_parameters_callback(surviving(node, self._check, _refused))
-        node.add_post_set_parameters_callback(surviving(node, self._changed))
+        after_set(node, surviving(node, self._changed))
 
     def values(self) -> dict[str, Any]:
         """Return the value of every parameter in the table."""

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from smvae_ros import topics
 from smvae_ros.message_types import message_class
+from smvae_ros.rclpy_versions import SubscriptionEventCallbacks
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
