@@ -134,7 +134,7 @@ def test_frozen_help_of_commands() -> None:
 
 
 def test_frozen_help_of_ros_programs() -> None:
-    pytest.importorskip("rclpy")
+    pytest.importorskip("smvae_tools")
     hold("help_ros.txt", lines.ros_help())
 
 
