@@ -52,6 +52,9 @@ COMMANDS: dict[str, Command] = {
         "smvae_training.commands.evaluate_bag:evaluate_bag",
         "replay a recorded bag through a bundle",
     ),
+    "compare": Command(
+        "smvae_training.commands.compare:compare", "compare evaluated runs on the same records"
+    ),
     "audit": Command(
         "smvae_training.commands.audit:audit",
         "check the latents of a recording against its samples",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from smvae_training.evaluate.figures import sensor_loss
+from smvae_training.evaluate.figures import rises
 from smvae_training.evaluate.report import (
     Answer,
     Section,
@@ -41,7 +41,7 @@ def sensors_section(sensors: Numbers, groups: str = "held-out groups") -> Sectio
             "The rise of the error when one sensor is taken away from all: mean over all targets "
             f"but itself, with standard errors over {groups}, paired record by record."
         )
-        + figure_html(sensor_loss(sensors["loss"]))
+        + figure_html(rises({f"without {name}": v for name, v in sensors["loss"].items()}))
         + columns_html("target", targets, lost, caption="rise of the error [%]")
         + columns_html(
             "target",

@@ -106,15 +106,15 @@ def _draw_window(axis: Any, modality: Modality, truth: Array, row: int) -> None:
         axis.legend(fontsize=5, loc="lower left", frameon=False)
 
 
-def sensor_loss(loss: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw by how much errors rise without each sensor, largest first, with 2 standard errors."""
-    names = sorted(loss, key=lambda n: -np.nan_to_num(loss[n]["mean"], nan=-np.inf))
+def rises(found: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw by how much errors rise in each named case, largest first, with 2 standard errors."""
+    names = sorted(found, key=lambda n: -np.nan_to_num(found[n]["mean"], nan=-np.inf))
     figure, ((axis,),) = new_figure(size=(6, 0.35 * len(names) + 0.8), layout="constrained")
     places = np.arange(len(names))[::-1]
-    rises = [100.0 * np.nan_to_num(loss[n]["mean"]) for n in names]
-    errors = [200.0 * np.nan_to_num(loss[n]["standard_error"]) for n in names]
-    axis.barh(places, rises, xerr=errors, height=0.6, color=LINES[0], ecolor=LINES[2], capsize=3)
-    axis.set_yticks(places, [f"without {n}" for n in names])
+    means = [100.0 * np.nan_to_num(found[n]["mean"]) for n in names]
+    errors = [200.0 * np.nan_to_num(found[n]["standard_error"]) for n in names]
+    axis.barh(places, means, xerr=errors, height=0.6, color=LINES[0], ecolor=LINES[2], capsize=3)
+    axis.set_yticks(places, names)
     axis.axvline(0.0, color=LINES[2], linewidth=0.8)
     axis.set_xlabel("rise of the error [%], ± 2 standard errors", fontsize=8)
     plain(axis)

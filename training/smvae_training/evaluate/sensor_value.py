@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import spearmanr
 
 from smvae_core.modality import Modality, subset_name
@@ -190,11 +190,13 @@ class SensorValue:
         return float(spearmanr(unsure[both], error[both]).statistic)
 
 
-def mean_with_error(values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, standard error and number; NaN where there are too few."""
-    count = len(values)
-    error = np.std(values, ddof=1) / math.sqrt(count) if count > 1 else math.nan
-    mean = np.mean(values) if count else math.nan
+def mean_with_error(values: ArrayLike) -> dict[str, Any]:
+    """Return mean, standard error and number of the finite values; NaN where there are too few."""
+    found = np.asarray(values, np.float64)
+    found = found[np.isfinite(found)]
+    count = len(found)
+    error = found.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
+    mean = found.mean() if count else math.nan
     return {"mean": float(mean), "standard_error": float(error), "groups": count}
 
 

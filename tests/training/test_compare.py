@@ -1,0 +1,148 @@
+"""`smvae compare`: paired by group on the same records, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smvae_datasets.prepared import PreparedEpisodes
+from smvae_training.cli import main
+from smvae_training.evaluate.compare import (
+    EACH_ALL,
+    MEAN,
+    CompareError,
+    compare,
+    verdict,
+)
+from smvae_training.evaluate.episodes import Evaluation
+from smvae_training.evaluate.records import EvaluateConfig
+from smvae_training.evaluate.results import RESULTS, write_json
+from smvae_training.presets import debug
+from smvae_training.run import RunPaths, load_run
+from smvae_training.trainer import train_on
+
+SETTINGS = EvaluateConfig(max_records=40, likelihood_records=2, samples=1)
+Evaluated = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def evaluated(episodes: PreparedEpisodes, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    """Train and evaluate a run of a few steps; same arguments, same run."""
+    made: dict[str, Path] = {}
+
+    def make(name: str, seed: int = 0, sensors: slice = slice(None), records: int = 40) -> Path:
+        if name not in made:
+            folder = tmp_path_factory.mktemp("runs") / name
+            chosen = episodes.sensors[sensors]
+            kept = {m.name: episodes.arrays[m.name] for m in chosen}
+            data = replace(episodes, sensors=chosen, arrays=kept, recorded=None)
+            plain = debug()
+            config = replace(
+                plain,
+                seed=seed,
+                data=replace(plain.data, held_out=0.6),
+                model=replace(plain.model, modalities=chosen),
+            )
+            train_on(config, data, RunPaths(folder), None, "memory")
+            settings = replace(SETTINGS, max_records=records)
+            results = Evaluation(load_run(folder), data, settings).results()
+            write_json(RunPaths(folder).evaluation / RESULTS, results)
+            made[name] = folder
+        return made[name]
+
+    return make
+
+
+def errors_of(run: Path) -> dict[str, Any]:
+    text = (RunPaths(run).evaluation / RESULTS).read_text(encoding="utf-8")
+    return dict(json.loads(text)["groups"]["errors"])
+
+
+def test_a_difference_is_the_mean_ratio_over_groups_with_its_standard_error(
+    evaluated: Evaluated,
+) -> None:
+    first, second = evaluated("first"), evaluated("second", seed=1)
+    found = compare([first, second])
+    assert found["groups"] == 3
+    rise = found["targets"]["rgb"]["rgb+depth"]["second"]
+    ratios = np.divide(*(errors_of(r)["rgb+depth"]["rgb"] for r in (second, first)))
+    assert rise["mean"] == pytest.approx(ratios.mean() - 1.0)
+    assert rise["standard_error"] == pytest.approx(ratios.std(ddof=1) / np.sqrt(3))
+    assert set(found["targets"]) == {"rgb", "depth", "force", "action", "offset", "contact"}
+    assert len(found["targets"]["rgb"]) == 16  # and their mean
+    assert found["left_out"] == {}
+    back = compare([second, first])["targets"]["rgb"]["rgb+depth"]["first"]
+    assert np.sign(back["mean"]) == -np.sign(rise["mean"])
+
+
+def test_a_run_with_fewer_sensors_is_compared_where_both_can_be(evaluated: Evaluated) -> None:
+    found = compare([evaluated("first"), evaluated("no camera", sensors=slice(2, 4))])
+    assert set(found["targets"]) == {"force", "action", "offset", "contact"}
+    assert set(found["targets"]["force"]) == {MEAN, EACH_ALL, "force", "action", "force+action"}
+    assert found["left_out"] == dict.fromkeys(("rgb", "depth"), "no camera does not predict it")
+
+
+def test_what_cannot_be_compared_is_refused_with_the_reason(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    first = evaluated("first")
+    with pytest.raises(CompareError, match="two evaluated runs are needed, got 1"):
+        compare([first])
+    with pytest.raises(CompareError, match="the same run twice"):
+        compare([first, first])
+    with pytest.raises(CompareError, match=r"no evaluation in it; `smvae evaluate .*nothing"):
+        compare([first, tmp_path / "nothing"])
+    with pytest.raises(CompareError, match="same --max-records"):
+        compare([first, evaluated("few", records=20)])
+    results = json.loads((RunPaths(first).evaluation / RESULTS).read_text(encoding="utf-8"))
+
+    def changed(name: str, change: Callable[[dict[str, Any]], Any]) -> Path:
+        copied = json.loads(json.dumps(results))
+        change(copied)
+        write_json(tmp_path / name / RESULTS, copied)
+        return tmp_path / name
+
+    old = changed("old", lambda r: r.pop("groups"))
+    with pytest.raises(CompareError, match=r"no errors by group.*evaluate the run again"):
+        compare([first, old])
+    moved = changed("moved", lambda r: r["groups"].update(names=["trial0", "trial3", "trial4"]))
+    with pytest.raises(CompareError, match=r"held to other groups \(trial0, trial2\)"):
+        compare([first, moved])
+    other = changed("other", lambda r: r["groups"].update(truth=dict.fromkeys("ab", "0")))
+    with pytest.raises(CompareError, match="no target in common: rgb: other does not predict it"):
+        compare([first, other])
+    scaled = changed("scaled", lambda r: r["groups"]["truth"].update(rgb="0"))
+    assert "values differ" in compare([first, scaled])["left_out"]["rgb"]
+
+
+def test_a_verdict_needs_two_standard_errors() -> None:
+    assert verdict({"mean": -0.1, "standard_error": 0.04}) is True
+    assert verdict({"mean": 0.1, "standard_error": 0.04}) is False
+    assert verdict({"mean": 0.1, "standard_error": 0.06}) is None
+    assert verdict({"mean": 0.1, "standard_error": float("nan")}) is None
+
+
+def test_the_command_writes_a_table_a_report_and_json(
+    evaluated: Evaluated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(evaluated("first")), str(evaluated("second", seed=1))]
+    out = tmp_path / "comparison.html"
+    assert main(["compare", *runs, "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"second is (better|worse|no different)", shown)
+    assert "mean of subsets" in shown
+    html = out.read_text(encoding="utf-8")
+    links = re.findall(r'<a href="#([^"]+)"', html)
+    assert set(links) == set(re.findall(r'<section id="([^"]+)"', html))
+    assert "Is second better?" in html
+    assert main(["compare", *runs, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reference"] == "first"
+    assert main(["compare", runs[0], str(tmp_path)]) == 2
+    assert "no evaluation in it" in capsys.readouterr().err
