@@ -203,7 +203,7 @@ def setup_section(results: dict[str, Any]) -> Section:
     """Return data, split and versions."""
     data = results["data"]
     rows = [[k.replace("_", " "), _listed(v)] for k, v in data.items() if k != "lacking"]
-    rows += [[f"lack {name}", share] for name, share in data["lacking"].items()]
+    rows += [[f"lack {name}", share] for name, share in data.get("lacking", {}).items()]
     rows += [[f"seconds: {k}", v] for k, v in results["seconds"].items()]
     rows += [[f"version: {k}", v] for k, v in results["versions"].items()]
     warning = text_html("This split leaks: neighbouring frames stand on both sides.")
