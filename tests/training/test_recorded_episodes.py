@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from smvae_core.bundle import Bundle
 from smvae_core.robot import read_robot
 from smvae_training.cli import BAD_INPUT, main
 from smvae_training.commands.model import _of_preset
@@ -40,6 +41,14 @@ def test_a_bag_becomes_episodes_and_those_a_model(
     run = load_run(train(small, out, tmp_path / "run"))
     assert run.record.step == 2
     assert len(run.record.held_out_trajectories) == 1
+    assert main(["export", str(run.path), str(tmp_path / "bundle")]) == 0
+    assert Bundle.load(tmp_path / "bundle").manifest.robot == robot
+    moved = tmp_path / "moved.yaml"
+    moved.write_text(ROBOT.replace("robot: ", "robot: moved-"))
+    export = ["export", str(run.path), str(tmp_path / "bundle"), "--robot", str(moved)]
+    assert main(export) == 0
+    found = Bundle.load(tmp_path / "bundle").manifest.robot
+    assert found == read_robot(moved)
 
 
 def test_what_cannot_be_converted_is_one_line_and_a_status(

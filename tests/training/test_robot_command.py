@@ -34,7 +34,10 @@ def test_a_folder_becomes_a_file_and_no_file_is_overwritten(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["scafold"], "no such action 'scafold'; have scaffold. Did you mean 'scaffold'?"),
+        (
+            ["scafold"],
+            "no such action 'scafold'; have scaffold, validate. Did you mean 'scaffold'?",
+        ),
         (
             ["scaffold", "nothing"],
             "folder nothing: no meta/info.json in it: no such folder",
@@ -58,3 +61,20 @@ def test_help_names_every_action(
         main(["robot", *words])
     assert stop.value.code == status
     assert "scaffold  write a first robot.yaml" in capsys.readouterr().out
+
+
+def test_validate_prints_the_whole_declaration_or_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arm = Path(__file__).resolve().parents[1] / "robots" / "my_arm.yaml"
+    assert main(["robot", "validate", str(arm)]) == 0
+    printed = capsys.readouterr().out
+    assert "min_samples: 3" in printed
+    (tmp_path / "whole.yaml").write_text(printed)
+    assert read_robot(tmp_path / "whole.yaml").modalities == read_robot(arm).modalities
+    assert main(["robot", "validate", str(arm), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sensors"]["force"]["frame_id"] == "tool0"
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(arm.read_text().replace("rate_hz: 1000", "rate_hs: 1000"))
+    assert main(["robot", "validate", str(wrong)]) == 2
+    assert "sensors.force.rate_hs: no such key" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from smvae_core.bundle import sha256_of
@@ -13,6 +14,7 @@ from smvae_core.model.export import export_bundle
 from smvae_core.novelty import Novelty
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Robot
+from smvae_datasets.recordings.folder import holds_episodes, read_declaration
 from smvae_datasets.sources import prepare_source
 from smvae_training.evaluate.records import Records
 from smvae_training.novelty import MAX_RECORDS, NotCalibrated, calibrate
@@ -38,7 +40,8 @@ def export_run(
         out: Folder of the bundle.
         name: Name shown by the node.
         data: Where the data of the run are; where training found them by default.
-        robot: Whose sensors they are; the bundle carries it, and a node starts by it.
+        robot: Whose sensors they are; the bundle carries it, and a node starts by it. None = that
+            of the folder of episodes that the run was trained on, where there is one.
 
     Raises:
         RunError: If `run` holds no trained model, or `data` are not its data.
@@ -68,8 +71,19 @@ def export_run(
         training=training,
         novelty=_novelty(loaded, data),
         readout=_readout(loaded, training["weights"]),
-        robot=robot,
+        robot=robot or _declared(loaded, data),
     )
+
+
+def _declared(run: Run, data: Path | None) -> Robot | None:
+    """Return the robot of a run's episodes, with the sensors as they were trained."""
+    folder = data or Path(run.record.data_path)
+    if not holds_episodes(folder):
+        return None
+    robot = read_declaration(folder)
+    trained = {m.name: m for m in run.model_config.modalities}
+    sensors = (replace(s, modality=trained.get(s.name, s.modality)) for s in robot.sensors)
+    return replace(robot, sensors=tuple(sensors))
 
 
 def _novelty(run: Run, data: Path | None) -> Novelty | None:

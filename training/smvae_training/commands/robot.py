@@ -20,11 +20,24 @@ beside them.
 
 actions:
   scaffold  write a first robot.yaml from a recording
+  validate  print all that a robot.yaml declares, defaults filled in
 
 `smvae robot ACTION --help` explains one action.
 
 example:
-  smvae robot scaffold datasets/my_arm -o robot.yaml"""
+  smvae robot scaffold datasets/my_arm -o robot.yaml
+  smvae robot validate robot.yaml"""
+
+VALIDATE_HELP = """Check a robot.yaml, and print all that it declares.
+
+What the file does not say is marked as default. Its output is a robot.yaml too. An unknown key or a
+value that cannot be is one line with the path of the key and what would be right.
+
+exit status: 0 it can be used, 2 it cannot.
+
+examples:
+  smvae robot validate robot.yaml
+  smvae robot validate robot.yaml --json"""
 
 SCAFFOLD_HELP = """Write a first robot.yaml from a recording: read it, and change what is wrong.
 
@@ -62,6 +75,33 @@ def robot(arguments: list[str], prog: str) -> int:
     return ACTIONS[name](rest, f"{prog} {name}")
 
 
+def validate(arguments: list[str], prog: str) -> int:
+    """Run `smvae robot validate`."""
+
+    def options(
+        file: tyro.conf.Positional[Path], json: tyro.conf.FlagCreatePairsOff[bool] = False
+    ) -> tuple[Path, bool]:
+        """Collect the arguments.
+
+        Args:
+            file: The robot.yaml.
+            json: Print the declaration as JSON.
+        """
+        return file, json
+
+    file, as_json = parse(options, arguments, prog, description=VALIDATE_HELP)
+    from smvae_core.robot import read_robot, to_yaml
+    from smvae_core.robot.reading import load_yaml
+    from smvae_core.robot.writing import declaration
+
+    robot = read_robot(file)
+    if as_json:
+        print(json.dumps(declaration(robot)))
+    else:
+        print(to_yaml(robot, load_yaml(file)), end="")
+    return 0
+
+
 def scaffold(arguments: list[str], prog: str) -> int:
     """Run `smvae robot scaffold`."""
     given = parse(ScaffoldArguments, arguments, prog, description=SCAFFOLD_HELP)
@@ -89,4 +129,7 @@ def scaffold(arguments: list[str], prog: str) -> int:
     return 0
 
 
-ACTIONS: dict[str, Callable[[list[str], str], int]] = {"scaffold": scaffold}
+ACTIONS: dict[str, Callable[[list[str], str], int]] = {
+    "scaffold": scaffold,
+    "validate": validate,
+}
