@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smvae_core.robot import RobotError
 from smvae_core.robot.reading import parse_robot
 from smvae_core.robot.writing import to_yaml
 
@@ -26,8 +27,11 @@ class Scaffold:
         """Return robot.yaml, which reads as what was found; remarks stand in it as comments.
 
         Raises:
-            RobotError: If nothing of the recording can be a sensor.
+            RobotError: If nothing of the recording can be a sensor; says what there is.
         """
+        if not self.data["sensors"]:
+            reasons = "; ".join(self.left_out) or "it is empty"
+            raise RobotError(recording, "", f"nothing of it can be a sensor: {reasons}")
         return "\n".join(self._lines(recording)) + "\n"
 
     def _lines(self, recording: Path) -> Iterator[str]:

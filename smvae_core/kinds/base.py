@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from smvae_core.declared_key import Key
 from smvae_core.errors import ConfigError, SampleError, did_you_mean
+from smvae_core.kinds.proposal import Proposal, Seen
 from smvae_core.kinds.shown import Shown
 from smvae_core.parameter import Parameter
 
@@ -154,6 +155,24 @@ class Kind:
     def declaration(self, modality: Modality) -> dict[str, Any]:
         """Return the value of every one of `keys` that declares a sensor; `declare` inverted."""
         raise NotImplementedError(f"{self.name} has keys but does not write them")
+
+    def propose(self, seen: Seen) -> Proposal | None:
+        """Return how a topic of a recording would be declared; None = such messages are another's.
+
+        Raises:
+            ConfigError: If it reads messages of that type, but not these; says why.
+        """
+        return None
+
+    def pace(self, modality: Modality, rate_hz: float, settings: Mapping[str, Any]) -> str:
+        """Return '' or why messages at a rate make no sample, and what would be right.
+
+        Args:
+            modality: The sensor.
+            rate_hz: Of its messages.
+            settings: Parameters of the node that the declaration says of it.
+        """
+        return ""
 
     def example(self, modality: Modality, batch: int, rng: np.random.Generator) -> NDArray[Any]:
         """Return a valid network input (batch, *shape)."""

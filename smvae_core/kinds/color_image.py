@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.kinds.base import Converter
-from smvae_core.kinds.image import FIT, SIZE, LevelImage, camera_size, seen
+from smvae_core.kinds.image import FIT, SIZE, LevelImage, camera_size, shows_depth
+from smvae_core.kinds.image import seen as seen_part
+from smvae_core.kinds.proposal import Seen
 from smvae_core.kinds.registry import register
 from smvae_core.messages import compressed_image, image_data, image_file, planar
 from smvae_core.messages.base import ConversionOptions, set_header
@@ -32,11 +34,14 @@ class ColorImage(LevelImage):
     def example_sample(self, modality: Modality, rng: np.random.Generator) -> NDArray[Any]:
         return rng.integers(0, 256, (*camera_size(modality), 3), dtype=np.uint8)
 
+    def proposed(self, seen: Seen) -> bool:
+        return seen.message_type in _TYPES and not shows_depth(seen)
+
     def content(self, modality: Modality) -> str:
         return "colour image, any encoding of the conversion"
 
     def notes(self, modality: Modality) -> str:
-        return f"RGB, {seen(modality)}"
+        return f"RGB, {seen_part(modality)}"
 
     def layout(self, modality: Modality, si: NDArray[Any]) -> NDArray[np.uint8]:
         return np.rint(si.transpose(1, 2, 0) * 255.0).astype(np.uint8)
@@ -105,4 +110,5 @@ IMAGE = Converter("sensor_msgs/msg/Image", to_array, fill, ENCODING)
 COMPRESSED = Converter(
     "sensor_msgs/msg/CompressedImage", compressed_to_array, fill_compressed, "png"
 )
+_TYPES = IMAGE.message_type, COMPRESSED.message_type
 register(ColorImage())

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, texts
 from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Converter, Kind, beyond
+from smvae_core.kinds.proposal import Proposal, Seen, counted, numbers
 from smvae_core.kinds.registry import register
 from smvae_core.messages import members
 from smvae_core.messages.base import (
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 #: A displacement per step [m, rad] beyond this is taken for another unit.
 LIMIT = 3.2
+#: Periods for which a proposed command holds.
+_HELD = 4
 
 
 class Command(Kind):
@@ -97,6 +100,24 @@ class Command(Kind):
 
     def declaration(self, modality: Modality) -> dict[str, Any]:
         return {"select": list(modality.fields)}
+
+    def propose(self, seen: Seen) -> Proposal | None:
+        """Return the parts of a twist that change, and times by its rate."""
+        if seen.message_type != TWIST.message_type:
+            return None
+        found = numbers(seen.messages)
+        moving, left_out = found.split()
+        if not moving:
+            raise ConfigError(f"nothing in it can be used: {'; '.join(left_out)}")
+        keys: dict[str, Any] = {"select": [path.removeprefix("twist.") for path in moving]}
+        if seen.rate_hz:
+            step_s = float(f"{min(max(1.0 / seen.rate_hz, 0.001), 10.0):.3g}")
+            keys |= {"step_time_s": step_s, "hold_last_s": float(f"{_HELD * step_s:.3g}")}
+        about = (
+            f"{counted(len(moving), 'number')} at {seen.rate_hz:.4g} Hz, {found.extent(moving)}; "
+            "was it measured, not commanded? then kind: vector"
+        )
+        return Proposal(keys=keys, about=about, left_out=tuple(left_out))
 
     def content(self, modality: Modality) -> str:
         return "commanded velocity [m/s, rad/s]; displacement = velocity x `step_time_s`"

@@ -17,7 +17,8 @@ from smvae_core.declared_key import Key, number, pair
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds import depth_color
 from smvae_core.kinds.base import Converter, PredictedTopic, Prediction
-from smvae_core.kinds.image import FIT, SIZE, ImageKind, ImageOptions, camera_size
+from smvae_core.kinds.image import FIT, SIZE, ImageKind, ImageOptions, camera_size, shows_depth
+from smvae_core.kinds.proposal import Seen, rounded_up
 from smvae_core.kinds.registry import register
 from smvae_core.kinds.shown import Shown, reduced
 from smvae_core.messages import compressed_depth, compressed_image, image_data, organised_cloud
@@ -37,6 +38,8 @@ FAR_M, NEAR_M = 50.0, 0.005
 CUT_SHARE = 0.2
 #: Pixels looked at, evenly spread: enough for a median, cheap at any resolution.
 _LOOKED_AT = 4096
+#: Quantiles of the returns that a proposed range holds.
+_MOST = (0.01, 0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,30 @@ class DepthImage(ImageKind):
     def measured(self, modality: Modality, si: NDArray[Any]) -> NDArray[np.bool_]:
         return si > 0
 
+    def proposed(self, seen: Seen) -> bool:
+        if seen.message_type == CLOUD.message_type:
+            return True
+        return seen.message_type in (IMAGE.message_type, COMPRESSED.message_type) and shows_depth(
+            seen
+        )
+
+    def proposed_beside(self, samples: list[NDArray[Any]]) -> tuple[dict[str, Any], list[str]]:
+        """Return a range that holds all but the nearest and farthest hundredth of the returns."""
+        returns = np.concatenate([looked_at(sample) for sample in samples])
+        returns = returns[np.isfinite(returns) & (returns > 0)]
+        if not returns.size:
+            return {}, ["hardly any return"]
+        low, high = (float(v) for v in np.quantile(returns, _MOST))
+        near, far = math.floor(low * 20) / 20, rounded_up(high * 1.05)
+        inside = float(((returns > near) & (returns < far)).mean())
+        said = [
+            f"{inside:.1%} of the returns lie within range_m, the median is "
+            f"{np.median(returns):.3g} m"
+        ]
+        if not NEAR_M <= np.median(returns) <= FAR_M:
+            said.append("another unit? then say depth_scale")
+        return {"range_m": [near, far]}, said
+
     def content(self, modality: Modality) -> str:
         return "depth along the optical axis: 32FC1 in m, 16 bit in mm, 0 = no return"
 
@@ -160,8 +187,7 @@ class DepthImage(ImageKind):
 
     def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
         """Say when depth looks like another unit or frame, or the range cuts much of it."""
-        flat = sample.reshape(-1)
-        looked = flat[:: max(1, flat.size // _LOOKED_AT)]
+        looked = looked_at(sample)
         finite = looked[np.isfinite(looked)]
         if finite.size and (finite < 0).mean() > 0.01:
             return (
@@ -210,6 +236,12 @@ class DepthImage(ImageKind):
         """Return the mean absolute error over pixels with a return in the truth."""
         valid = truth > 0
         return {"mae_m": float(np.abs(predicted - truth)[valid].mean()) if valid.any() else np.nan}
+
+
+def looked_at(sample: NDArray[Any]) -> NDArray[Any]:
+    """Return some pixels, evenly spread."""
+    flat = sample.reshape(-1)
+    return flat[:: max(1, flat.size // _LOOKED_AT)]
 
 
 def _extent(depth: NDArray[np.float32]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, pair, whole
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import Kind, PredictedTopic, Prediction
+from smvae_core.kinds.proposal import Proposal, Seen, converted, words
 from smvae_core.kinds.shown import Shown, reduced
 from smvae_core.messages import camera_info
 from smvae_core.messages.base import set_header
@@ -144,6 +145,34 @@ class ImageKind(Kind):
         size = list(modality.shape[1:])
         return {"size": size, "fit": fit, **{k: list(v) for k, v in beside.items()}}
 
+    def propose(self, seen: Seen) -> Proposal | None:
+        """Return a square from the middle of the image."""
+        if self.keys is None or not self.proposed(seen):
+            return None
+        probe = seen.declare(self.name, {})
+        samples, refused = converted(probe, probe.converter(seen.message_type), seen)
+        height, width = samples[0].shape[:2]
+        entry: dict[str, Any] = {"size": list(probe.shape[1:])}
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        if height != width:
+            entry["fit"] = {"crop": [top, left, top + side, left + side]}
+        about = [f"{width} x {height} at {seen.rate_hz:.4g} Hz"]
+        if any(sample.shape[:2] != (height, width) for sample in samples):
+            about.append("its size changes")
+        if refused:
+            about.append(f"{len(refused)} of {len(seen.messages)} unreadable: {refused[0]}")
+        beside, said = self.proposed_beside(samples)
+        return Proposal(keys={**entry, **beside}, about=", ".join([*about, *said]))
+
+    def proposed(self, seen: Seen) -> bool:
+        """Return whether messages are of this kind rather than of another one of images."""
+        return False
+
+    def proposed_beside(self, samples: list[NDArray[Any]]) -> tuple[dict[str, Any], list[str]]:
+        """Return more keys of a declaration, and what is said of them."""
+        return {}, []
+
     def example(self, modality: Modality, batch: int, rng: np.random.Generator) -> NDArray[Any]:
         return rng.random((batch, *modality.shape), dtype=np.float32)
 
@@ -262,6 +291,16 @@ def seen(modality: Modality) -> str:
     crop, fit = modality.options.crop, modality.options.fit
     part = "whole frame" if crop is None else "rows {0} to {2}, columns {1} to {3}".format(*crop)
     return f"{part} resized" if fit == "stretch" else f"{part}, {fit} to the network's shape"
+
+
+def shows_depth(seen: Seen) -> bool:
+    """Return whether images are depth by their encoding; where it may be either, by their topic."""
+    first = seen.messages[0]
+    said = str(getattr(first, "format", ""))
+    encoding = str(getattr(first, "encoding", "")) or said.partition(";")[0].strip()
+    if "compresseddepth" in said.lower() or encoding in ("16UC1", "32FC1"):
+        return True
+    return encoding in ("mono16", "png") and "depth" in words(seen.topic)
 
 
 class LevelImage(ImageKind):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, texts
 from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Converter, Kind
+from smvae_core.kinds.proposal import Proposal, Seen, listed
 from smvae_core.kinds.registry import register
 from smvae_core.messages.base import (
     ConversionError,
@@ -94,6 +95,33 @@ class JointState(Kind):
                 f"{', '.join(options.select)} each, got {channels} channels"
             )
 
+    def propose(self, seen: Seen) -> Proposal | None:
+        """Return the joints that move, by the names that most messages have."""
+        if seen.message_type != JOINTS.message_type:
+            return None
+        named = [tuple(map(str, message.name)) for message in seen.messages]
+        names = max(dict.fromkeys(named), key=named.count)
+        if not names:
+            raise ConfigError("its joints have no names")
+        alike = [m for m, n in zip(seen.messages, named, strict=True) if n == names]
+        held = {q: _held(alike, q, len(names)) for q in QUANTITIES}
+        select = [q for q, v in held.items() if v is not None and (v.min(0) < v.max(0)).any()]
+        if not select:
+            raise ConfigError("no joint of it moves")
+        values = [v for q in select if (v := held[q]) is not None]
+        moves = np.any([v.min(0) < v.max(0) for v in values], axis=0)
+        joints = [name for name, m in zip(names, moves, strict=True) if m]
+        still = [name for name, m in zip(names, moves, strict=True) if not m]
+        extents = (
+            f"{q} {v.min():.4g} to {v.max():.4g}" for q, v in zip(select, values, strict=True)
+        )
+        about = [f"{len(joints)} of {len(names)} joints at {seen.rate_hz:.4g} Hz", *extents]
+        if len(alike) < len(named):
+            about.append(f"{len(named) - len(alike)} of {len(named)} messages have other joints")
+        left_out = (f"joints that never move: {listed(still)}",) if still else ()
+        keys = {"joints": joints, "select": select}
+        return Proposal(keys=keys, about=", ".join(about), left_out=left_out)
+
     def content(self, modality: Modality) -> str:
         return "position, velocity or effort of joints, found by name (by index where unnamed)"
 
@@ -103,6 +131,14 @@ class JointState(Kind):
 
     def converters(self, modality: Modality) -> tuple[Converter, ...]:
         return (JOINTS,)
+
+
+def _held(messages: list[Any], quantity: str, count: int) -> NDArray[np.float64] | None:
+    """Return (messages, joints) of a quantity; None where one lacks it, or holds no number."""
+    rows = [np.asarray(getattr(message, quantity), np.float64) for message in messages]
+    if any(row.shape != (count,) or not np.isfinite(row).all() for row in rows):
+        return None
+    return np.stack(rows)
 
 
 def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, number, pair, whole
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import HURDLE, Converter, Kind
+from smvae_core.kinds.proposal import Proposal, Seen, rounded_up
 from smvae_core.kinds.registry import register
 from smvae_core.kinds.shown import Shown
 from smvae_core.messages.base import (
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Halvings of the convolutions: the number of beams is a multiple of 2 to this power.
 HALVINGS = 4
+#: Beams that are proposed of a sensor with more.
+_BEAMS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,37 @@ class Scan(Kind):
     def declaration(self, modality: Modality) -> dict[str, Any]:
         own = {name: list(values) for name, values in vars(modality.options).items()}
         return {"beams": modality.shape[1], **own}
+
+    def propose(self, seen: Seen) -> Proposal | None:
+        """Return range and angles of the sensor, and as many beams as it has, at most 64."""
+        if seen.message_type != SCAN.message_type:
+            return None
+        first = seen.messages[0]
+        step = 2**HALVINGS
+        sensor = min(len(message.ranges) for message in seen.messages)
+        beams = min(_BEAMS, sensor // step * step)
+        if not beams:
+            raise ConfigError(f"{sensor} beams, a scan has at least {step}")
+        keys: dict[str, Any] = {"beams": beams}
+        ranges = np.concatenate([np.asarray(m.ranges, np.float64) for m in seen.messages])
+        returns = ranges[np.isfinite(ranges) & (ranges > 0)]
+        near, far = float(f"{first.range_min:.4g}"), float(f"{first.range_max:.4g}")
+        if not (0 <= near < far < math.inf):
+            if not returns.size:
+                raise ConfigError("no beam of it has a return")
+            near, far = 0.0, rounded_up(float(returns.max()) * 1.05)
+        keys["range_m"] = [near, far]
+        inside = float(((ranges > near) & (ranges < far)).mean())
+        about = [
+            f"{sensor} beams at {seen.rate_hz:.4g} Hz",
+            f"{inside:.1%} of them return within range_m",
+        ]
+        first_rad, last_rad = float(f"{first.angle_min:.5g}"), float(f"{first.angle_max:.5g}")
+        if first_rad < last_rad:
+            keys["angles_rad"] = [first_rad, last_rad]
+        else:
+            about.append(f"angles_rad must rise, the messages say {first_rad:g} to {last_rad:g}")
+        return Proposal(keys=keys, about=", ".join(about))
 
     def check(self, modality: Modality) -> None:
         """Refuse a shape that is not (2, beams), or a number of beams that cannot be halved."""

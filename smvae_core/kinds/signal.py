@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, number, texts
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import Converter, Kind, beyond, finite_floats
+from smvae_core.kinds.proposal import Proposal, Range, Seen, counted, listed, numbers, rounded_up
 from smvae_core.kinds.registry import register
 from smvae_core.kinds.shown import Shown
 from smvae_core.kinds.window import resample_window
@@ -46,6 +47,10 @@ _MOMENTS = 8
 _SLOWER = (1, 2, 5, 10)
 #: Readings of a window whose length nobody says.
 _READINGS = 32
+#: Groups of numbers that are felt over time, whatever their rate.
+_FELT = ("force", "torque", "linear_acceleration", "angular_velocity")
+#: From this rate on other numbers are proposed as windows too [Hz].
+_OFTEN_HZ = 100.0
 #: How far window_s x rate_hz may be from a whole number: both are rounded by who writes them.
 _WHOLE = 1e-2
 
@@ -137,6 +142,40 @@ class Signal(Kind):
         root, rate = modality.options.below, modality.options.rate_hz
         select = [f"{root}.{field}".removeprefix(".") for field in modality.fields]
         return {"select": select, "rate_hz": rate, "window_s": modality.shape[1] / rate}
+
+    def propose(self, seen: Seen) -> Proposal | None:
+        """Return a window of forces and motions, or of whatever comes often."""
+        found = numbers(seen.messages)
+        felt = {p: v for p, v in found.values.items() if {*p.split(".")[:-1]} & {*_FELT}}
+        if not seen.rate_hz or not (felt or seen.rate_hz >= _OFTEN_HZ):
+            return None
+        beside = [path for path in found.values if felt and path not in felt]
+        moving, left_out = Range(felt or found.values).split()
+        if not moving:
+            return None
+        if beside:
+            left_out.append(f"{listed(beside)}: beside forces and motions; add to select if wanted")
+        rate = rounded_up(seen.rate_hz)
+        keys = {"select": moving, "rate_hz": rate, "window_s": float(f"{_READINGS / rate:.6g}")}
+        about = (
+            f"{counted(len(moving), 'number')} at {seen.rate_hz:.4g} Hz, {found.extent(moving)}; "
+            f"a window of {_READINGS} readings lasts {_READINGS / rate:.3g} s"
+        )
+        return Proposal(keys=keys, about=about, left_out=tuple(left_out))
+
+    def pace(self, modality: Modality, rate_hz: float, settings: Mapping[str, Any]) -> str:
+        """Say when a window holds fewer readings than it needs."""
+        least = int(settings.get("min_samples", self.parameters[0].default))
+        span_s = self.span_s(modality)
+        if not rate_hz or rate_hz * span_s >= least:
+            return ""
+        step, grid_hz = 2**HALVINGS, modality.options.rate_hz
+        readings = math.ceil(least / rate_hz * grid_hz / step) * step
+        return (
+            f"{rate_hz:.4g} Hz give {rate_hz * span_s:.1f} readings in a window of {span_s:g} s, "
+            f"{least} are needed: window_s {readings / grid_hz:.6g}, or rate_hz "
+            f"{rounded_up(rate_hz):g} with window_s {_READINGS / rounded_up(rate_hz):.6g}"
+        )
 
     def check(self, modality: Modality) -> None:
         """Refuse a length that the causal convolutions cannot halve four times."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, texts
 from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Converter, Kind
+from smvae_core.kinds.proposal import Proposal, Seen, counted, numbers
 from smvae_core.kinds.registry import register
 from smvae_core.messages import members
 from smvae_core.messages.base import (
@@ -54,6 +55,17 @@ class Vector(Kind):
 
     def declaration(self, modality: Modality) -> dict[str, Any]:
         return {"select": list(modality.fields)}
+
+    def propose(self, seen: Seen) -> Proposal | None:
+        """Return every number that changes."""
+        found = numbers(seen.messages)
+        if not found.values:
+            raise ConfigError("no number in it has a fixed place")
+        moving, left_out = found.split()
+        if not moving:
+            raise ConfigError(f"nothing in it can be used: {'; '.join(left_out)}")
+        about = f"{counted(len(moving), 'number')} at {seen.rate_hz:.4g} Hz, {found.extent(moving)}"
+        return Proposal(keys={"select": moving}, about=about, left_out=tuple(left_out))
 
     def content(self, modality: Modality) -> str:
         return "numeric fields of the declared message type, as they are"

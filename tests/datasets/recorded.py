@@ -14,6 +14,8 @@ from mcap.writer import Writer as McapWriter
 from rosbags import rosbag1, rosbag2
 from rosbags.typesys import Stores, get_typestore
 
+from tests.datasets.ros_messages import filled
+
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
 #: Of chunks: small, so that a damaged one is a small part.
@@ -173,6 +175,9 @@ def _message(store: Any, each: Recorded) -> Any:
         stamp=make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds),
         frame_id="tool0",
     )
+
+    if isinstance(value, Mapping):
+        return filled(store, each.message_type, {"header": header, **value})
 
     def vector(message_type: str, numbers: Any) -> Any:
         return make(message_type, **dict(zip("xyz", map(float, numbers), strict=True)))

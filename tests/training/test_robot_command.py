@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ pytest.importorskip("rosbags")
 
 from smvae_core.robot import read_robot
 from smvae_training.cli import main
+from smvae_training.presets import debug
+from smvae_training.run import load_run
+from smvae_training.trainer import train
 from tests.datasets import lerobot_folders as made
+from tests.datasets.recorded import ROBOT, motion, write_bag
+
+BAGS = Path(__file__).parents[2].parent / "shared/data/bags"
 
 
 def test_a_folder_becomes_a_file_and_no_file_is_overwritten(
@@ -40,7 +47,7 @@ def test_a_folder_becomes_a_file_and_no_file_is_overwritten(
         ),
         (
             ["scaffold", "nothing"],
-            "folder nothing: no meta/info.json in it: no such folder",
+            "bag nothing: no such",
         ),
     ],
 )
@@ -78,3 +85,105 @@ def test_validate_prints_the_whole_declaration_or_one_line(
     wrong.write_text(arm.read_text().replace("rate_hz: 1000", "rate_hs: 1000"))
     assert main(["robot", "validate", str(wrong)]) == 2
     assert "sensors.force.rate_hs: no such key" in capsys.readouterr().err
+
+
+def test_dry_run_prints_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, file = write_bag(tmp_path / "bag", motion(0.5)), tmp_path / "robot.yaml"
+    assert main(["robot", "scaffold", str(bag), "-o", str(file), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert not file.exists()
+    assert main(["robot", "scaffold", str(bag), "-o", str(file)]) == 0
+    assert file.read_text() == printed
+
+
+def test_a_declaration_is_held_against_a_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, file = write_bag(tmp_path / "bag", motion(0.5)), tmp_path / "robot.yaml"
+    file.write_text(ROBOT)
+    validate = ["robot", "validate", str(file), str(bag)]
+    assert main(validate) == 0
+    table = capsys.readouterr().out
+    assert len(table.splitlines()) == 6
+    assert table.splitlines()[2].split()[:4] == ["force", "250", "500", "Hz"]
+    wrong = {
+        "joints: [j1, j2]": ("joints: [j1, j9]", "joints: 50 of 50 messages are refused: field: "),
+        "topic: /depth/image": (
+            "topic: /depth/imag",
+            "depth: nothing on /depth/imag; did you mean /depth/image?",
+        ),
+        "size: [32, 32]}": (
+            "size: [32, 32], fit: {crop: [0, 0, 90, 90]}}",
+            "at least 90 x 90 pixels for the declared crop, got 40 x 48",
+        ),
+        "channel: {topic: /joints}": (
+            "channel: {topic: /pose}",
+            "read from sensor_msgs/msg/JointState, got 'geometry_msgs/msg/PoseStamped'",
+        ),
+        "rate_hz: 1000": (
+            "rate_hz: 1000\n    min_samples: 30",
+            "500 Hz give 16.0 readings in a window of 0.032 s, 30 are needed: window_s 0.064, "
+            "or rate_hz 500 with window_s 0.064",
+        ),
+        "    window_s": (
+            "    frame_id: tool9\n    window_s",
+            "frame_id: expected tool9, got 'tool0'",
+        ),
+        "select: [pose.position]": (
+            "select: [pose.place]",
+            "hole: geometry_msgs/msg/PoseStamped.pose has no 'place'",
+        ),
+    }
+    for old, (new, said) in wrong.items():
+        file.write_text(ROBOT.replace(old, new, 1))
+        assert main(validate) == 1, new
+        err = capsys.readouterr().err
+        assert said in err
+        assert err.count("\n") == 1
+    assert main([*validate, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not found["fits"]
+    assert found["sensors"]["wrist"]["messages"] == 10
+    assert found["sensors"]["hole"]["wrong"]
+
+
+def test_a_lerobot_folder_is_held_against_what_was_declared_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, file = made.write_v21(tmp_path / "set", (4,)), tmp_path / "robot.yaml"
+    assert main(["robot", "scaffold", str(folder), "-o", str(file)]) == 0
+    assert main(["robot", "validate", str(file), str(folder)]) == 0
+    assert "wrist" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("wrench_sensing_drill_vibration", {"wrench": 643.7}),
+        ("robot_localization_test1", {"fix": 2.5, "odom": 9.99, "imu": 30.0}),
+    ],
+)
+def test_a_real_bag_goes_from_scaffold_to_training(
+    name: str, rates: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not BAGS.exists():
+        pytest.skip(f"no real recordings in {BAGS}")
+    bag, file, out = BAGS / f"{name}.bag", tmp_path / "robot.yaml", tmp_path / "episodes"
+    assert main(["robot", "scaffold", str(bag), "-o", str(file)]) == 0
+    capsys.readouterr()
+    assert main(["robot", "validate", str(file), str(bag), "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)["sensors"]
+    measured = {sensor: fit["rate_hz"] for sensor, fit in held.items()}
+    assert measured == pytest.approx(rates, rel=2e-3)
+    assert main(["episodes", str(bag), "--robot", str(file), "--out", str(out)]) == 0
+    small = debug()
+    modalities = read_robot(file).modalities
+    config = replace(
+        small,
+        model=replace(small.model, modalities=modalities),
+        data=replace(small.data, split_by="sample"),
+        max_steps=2,
+    )
+    assert load_run(train(config, out, tmp_path / "run")).record.step == 2

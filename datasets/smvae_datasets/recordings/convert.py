@@ -57,6 +57,39 @@ def duration_s(recording: Recording) -> float:
     return max(0, recording.end_ns - recording.begin_ns) * 1e-9
 
 
+def topic_in(recording: Recording, channel: Channel, topic: str) -> str:
+    """Return where a channel is in a recording: its column in a LeRobot folder, or its topic."""
+    if channel.feature in recording.topics:
+        return channel.feature
+    return topic if topic.startswith("/") or not topic else f"/{topic}"
+
+
+def vector_of(target: RecordedTarget, message_type: str, first: Callable[[], Any]) -> Modality:
+    """Return the modality that a target's numbers are read as.
+
+    Args:
+        target: As declared.
+        message_type: Of its messages.
+        first: Returns one of them, of a target that selects nothing.
+
+    Raises:
+        ConfigError: If messages of that type lack what is selected.
+    """
+    fields = (
+        expand(target.select, message_type)
+        if target.select
+        else tuple(f"data[{i}]" for i in range(len(first().data)))
+    )
+    return Modality(
+        name=target.name,
+        kind="vector",
+        shape=(len(fields),),
+        unit=target.unit,
+        fields=fields,
+        message_type=message_type,
+    )
+
+
 @dataclass(kw_only=True)
 class Counts:
     """What became of the messages on one topic; together they are all of them."""
@@ -207,7 +240,7 @@ class Conversion:
 
     def _wire_sensor(self, modality: Modality) -> None:
         name, settings = modality.name, self._declared.settings
-        topic = self._topic(settings.topics[name], self._sensor(name).channel)
+        topic = topic_in(self._bag, self._sensor(name).channel, settings.topics[name])
         counts = self.counts[name] = Counts(topic=topic)
         there = self._bag.topics.get(topic)
         if there is None or not there.messages:
@@ -229,7 +262,7 @@ class Conversion:
 
     def _wire_target(self, target: RecordedTarget) -> None:
         """Find a target; its numbers are read as those of a vector are."""
-        topic = self._topic(target.channel.topic, target.channel)
+        topic = topic_in(self._bag, target.channel, target.channel.topic)
         counts = self.counts[target.name] = Counts(topic=topic)
         there = self._bag.topics.get(topic)
         if there is None or not there.messages:
@@ -237,44 +270,22 @@ class Conversion:
             return
         counts.message_type = there.message_type
         try:
-            fields = self._fields(target, there)
+            modality = vector_of(target, there.message_type, lambda: self._first(topic))
         except ConfigError as err:
             self.faults.append(f"target {target.name}: {err}: left out")
             counts.messages = there.messages
             counts.refused["field"] = there.messages
             return
-        modality = Modality(
-            name=target.name,
-            kind="vector",
-            shape=(len(fields),),
-            unit=target.unit,
-            fields=fields,
-            message_type=there.message_type,
-        )
         source = Source(converter=modality.converter())
-        self._target_fields[target.name] = fields
+        self._target_fields[target.name] = modality.fields
         self._inputs.setdefault(topic, []).append(_Input(modality, source, counts, True))
+
+    def _first(self, topic: str) -> Any:
+        """Return the first message of a topic."""
+        return self._bag.decode(topic, next(iter(self._bag.messages([topic])))[2])
 
     def _sensor(self, name: str) -> Sensor:
         return next(s for s in self._declared.robot.sensors if s.name == name)
-
-    def _topic(self, topic: str, channel: Channel) -> str:
-        """Return where a channel is in this recording: its column in a LeRobot folder."""
-        if channel.feature in self._bag.topics:
-            return channel.feature
-        return topic if topic.startswith("/") or not topic else f"/{topic}"
-
-    def _fields(self, target: RecordedTarget, there: BagTopic) -> tuple[str, ...]:
-        """Return the paths of a target's numbers.
-
-        Raises:
-            ConfigError: If the message has none there.
-        """
-        if target.select:
-            return expand(target.select, there.message_type)
-        _, _, data = next(iter(self._bag.messages([there.name])))
-        numbers = self._bag.decode(there.name, data).data
-        return tuple(f"data[{i}]" for i in range(len(numbers)))
 
     # --- what becomes of it ----------------------------------------------------------------------
 

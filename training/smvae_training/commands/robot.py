@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from smvae_core.bag_types import DEFAULT_TYPESTORE
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_training.commands.arguments import parse
+
+if TYPE_CHECKING:
+    from smvae_core.robot import Robot
 
 ROBOT_HELP = """usage: smvae robot ACTION ...
 
@@ -20,35 +26,50 @@ beside them.
 
 actions:
   scaffold  write a first robot.yaml from a recording
-  validate  print all that a robot.yaml declares, defaults filled in
+  validate  print all that a robot.yaml declares, or hold it against a recording
 
 `smvae robot ACTION --help` explains one action.
 
 example:
-  smvae robot scaffold datasets/my_arm -o robot.yaml
-  smvae robot validate robot.yaml"""
+  smvae robot scaffold bags/run1 -o robot.yaml           (read it, change what is wrong)
+  smvae robot validate robot.yaml bags/run1
+  smvae episodes bags/* --robot robot.yaml --out episodes"""
 
-VALIDATE_HELP = """Check a robot.yaml, and print all that it declares.
+VALIDATE_HELP = """Print all that a robot.yaml declares, or hold it against a recording.
 
 What the file does not say is marked as default. Its output is a robot.yaml too. An unknown key or a
 value that cannot be is one line with the path of the key and what would be right.
 
-exit status: 0 it can be used, 2 it cannot.
+With a recording (a bag, or a LeRobot folder, of which the first episode is read) it prints messages
+and rate of every sensor. Some messages of each topic are converted and prepared as for training:
+type, joints, fields, crop, frame and window are checked. What does not fit is one line that says
+what would be right.
+
+exit status: 0 it can be used, 1 a sensor does not fit the recording, 2 it cannot be used.
 
 examples:
   smvae robot validate robot.yaml
-  smvae robot validate robot.yaml --json"""
+  smvae robot validate robot.yaml bags/run1
+  smvae robot validate robot.yaml bags/run1 --json"""
 
 SCAFFOLD_HELP = """Write a first robot.yaml from a recording: read it, and change what is wrong.
 
-Of a LeRobot folder each column becomes a sensor: images as color_image (a square from the middle)
-or depth_image, a state with names as joint_state without the joints of hands, other numbers as
-vector, yes and no as target. What stays the same everywhere, and what is no sensor, stands at the
-end as a comment with the reason. To use the declaration live, add `topic` to each channel.
+Of a bag (rosbag2 or ROS 1) some messages of each topic are read, spread over it: images become
+color_image or depth_image (a square from the middle), JointState joint_state with the joints that
+move, LaserScan scan, TwistStamped command, forces and IMUs signal, other numbers vector, Bool a
+target. Rates are measured by stamps, ranges stand as comments.
+
+Of a LeRobot folder each column becomes a sensor: images as color_image or depth_image, a state with
+names as joint_state without the joints of hands, other numbers as vector, yes and no as target. To
+use that declaration live, add `topic` to each channel.
+
+What stays the same everywhere, and what is no sensor, stands at the end as a comment with the
+reason.
 
 examples:
-  smvae robot scaffold datasets/my_arm -o robot.yaml
-  smvae robot scaffold datasets/my_arm --json            (what was found; nothing is written)"""
+  smvae robot scaffold bags/run1 -o robot.yaml
+  smvae robot scaffold datasets/my_arm -o robot.yaml --dry-run   (print it, write nothing)
+  smvae robot scaffold run1.bag --json                           (what was found)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +77,29 @@ class ScaffoldArguments:
     """What `smvae robot scaffold` takes; the description shown is SCAFFOLD_HELP."""
 
     recording: tyro.conf.Positional[Path]
-    """Folder of a LeRobot data set."""
+    """A bag (folder of rosbag2, .mcap, .db3, ROS 1's .bag), or folder of a LeRobot data set."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """File to write, which must not exist yet; without it the declaration is printed."""
+    typestore: str = DEFAULT_TYPESTORE
+    """Distribution whose message definitions are used where a bag holds none."""
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print what would be written, and write nothing."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print what was found as JSON."""
+    """Print what was found as JSON; without -o nothing is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateArguments:
+    """What `smvae robot validate` takes; the description shown is VALIDATE_HELP."""
+
+    file: tyro.conf.Positional[Path]
+    """The robot.yaml."""
+    recording: tyro.conf.Positional[Path | None] = None
+    """A bag or a LeRobot folder to hold it against."""
+    typestore: str = DEFAULT_TYPESTORE
+    """Distribution whose message definitions are used where a bag holds none."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the declaration, or what was found of each sensor, as JSON."""
 
 
 def robot(arguments: list[str], prog: str) -> int:
@@ -77,55 +116,81 @@ def robot(arguments: list[str], prog: str) -> int:
 
 def validate(arguments: list[str], prog: str) -> int:
     """Run `smvae robot validate`."""
-
-    def options(
-        file: tyro.conf.Positional[Path], json: tyro.conf.FlagCreatePairsOff[bool] = False
-    ) -> tuple[Path, bool]:
-        """Collect the arguments.
-
-        Args:
-            file: The robot.yaml.
-            json: Print the declaration as JSON.
-        """
-        return file, json
-
-    file, as_json = parse(options, arguments, prog, description=VALIDATE_HELP)
+    given = parse(ValidateArguments, arguments, prog, description=VALIDATE_HELP)
     from smvae_core.robot import read_robot, to_yaml
     from smvae_core.robot.reading import load_yaml
     from smvae_core.robot.writing import declaration
 
-    robot = read_robot(file)
-    if as_json:
+    robot = read_robot(given.file)
+    if given.recording is not None:
+        return _hold_against(robot, given, given.recording)
+    if given.json:
         print(json.dumps(declaration(robot)))
     else:
-        print(to_yaml(robot, load_yaml(file)), end="")
+        print(to_yaml(robot, load_yaml(given.file)), end="")
     return 0
+
+
+def _hold_against(robot: Robot, given: ValidateArguments, path: Path) -> int:
+    """Print how the sensors fit a recording, and return the exit status."""
+    from smvae_datasets.recordings.fitting import fits
+    from smvae_datasets.scaffolds import opened
+
+    faults: list[str] = []
+    with (
+        _advancing("looking at messages") as advance,
+        opened(path, given.typestore, faults.append) as recording,
+    ):
+        found = fits(robot, recording, advance)
+    wrong = [fit for fit in found if fit.wrong]
+    faults = list(dict.fromkeys(faults))
+    if given.json:
+        said = {fit.name: {k: v for k, v in asdict(fit).items() if k != "name"} for fit in found}
+        print(json.dumps({"fits": not wrong, "sensors": said, "faults": faults}))
+        return int(bool(wrong))
+    for fit in found:
+        rate = f"{fit.rate_hz:.4g} Hz" if fit.rate_hz else ""
+        state = "does not fit" if fit.wrong else fit.remark or "fits"
+        print(
+            f"{fit.name:20} {fit.messages:8} {rate:>10}  {fit.topic}  {fit.message_type}  {state}"
+        )
+    for fault in faults:
+        print(f"fault: {fault}")
+    for fit in wrong:
+        print(f"{fit.name}: {fit.wrong}", file=sys.stderr)
+    return int(bool(wrong))
+
+
+@contextmanager
+def _advancing(what: str) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar that goes away, and give what moves it to a share."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
 
 
 def scaffold(arguments: list[str], prog: str) -> int:
     """Run `smvae robot scaffold`."""
     given = parse(ScaffoldArguments, arguments, prog, description=SCAFFOLD_HELP)
-    from rich.console import Console
-    from rich.progress import track
-
     from smvae_core.files import write_text
-    from smvae_datasets.lerobot import LeRobotFolder
-    from smvae_datasets.lerobot.scaffold import looked_at, scaffold_lerobot
+    from smvae_datasets import scaffolds
 
     if given.out is not None and given.out.exists():
         raise ConfigError(f"{given.out} is there already; give another name, or remove it")
-    folder = LeRobotFolder(given.recording)
-    chosen = track(
-        looked_at(folder), "looking at episodes", console=Console(stderr=True), transient=True
-    )
-    found = scaffold_lerobot(folder, chosen)
+    with _advancing("looking at the recording") as advance:
+        found = scaffolds.scaffold(given.recording, given.typestore, advance)
     text = found.text(given.recording)
-    if given.out is not None:
+    is_written = given.out is not None and not given.dry_run
+    if given.out is not None and is_written:
         write_text(given.out, text)
     if given.json:
         print(json.dumps({**found.data, "about": found.about, "left_out": found.left_out}))
     else:
-        print(text if given.out is None else given.out, end="" if given.out is None else "\n")
+        print(given.out if is_written else text, end="\n" if is_written else "")
     return 0
 
 

@@ -1,0 +1,178 @@
+"""Some messages of every topic of a recording, spread over it, and how often they come.
+
+A few short moments are read, not the whole. ROS 1 bags and LeRobot episodes have no index that is
+used, so they are read once from their beginning to their end; what is kept is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from smvae_core.bag_types import CDR, ROS1
+from smvae_core.bags import Bag, BagTopic, NotOfType
+from smvae_core.errors import SMVAEError
+from smvae_core.kinds.proposal import Seen
+from smvae_core.messages import has_stamp, stamp_ns
+from smvae_core.modality import Modality
+from smvae_core.robot.reading import parse_robot
+from smvae_datasets.recordings.convert import Recording, duration_s
+
+#: Moments that are looked at, and how long each is at most.
+_MOMENTS, _MOMENT_NS = 8, 2_000_000_000
+#: Of each moment and topic: messages that are kept, and bytes beyond which it is only one.
+_KEPT, _KEPT_BYTES = 32, 1 << 20
+
+
+@dataclass
+class _Topic:
+    """What came on one topic so far."""
+
+    messages: list[Any] = field(default_factory=list)
+    received_ns: list[int] = field(default_factory=list)
+    rates_hz: list[float] = field(default_factory=list)
+    moment: int = -1
+    kept: int = 0
+    kept_bytes: int = 0
+    stamps_ns: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was seen of a recording."""
+
+    seen: dict[str, Seen]
+    unread: dict[str, str]
+    """Topic -> why none of its messages was looked at."""
+
+
+def look(
+    recording: Recording,
+    topics: Collection[str],
+    advance: Callable[[float], None] = lambda share: None,
+) -> Looked:
+    """Look at an open recording.
+
+    Args:
+        recording: Open.
+        topics: Of it, that are looked at.
+        advance: Called with the share that is done.
+    """
+    asked = [topic for name, topic in recording.topics.items() if name in topics]
+    unread = {topic.name: why for topic in asked if (why := _unreadable(topic))}
+    readable = {topic.name: topic for topic in asked if topic.name not in unread}
+    found = {name: _Topic() for name in readable}
+    for moment, (name, received_ns, data) in _messages(recording, list(readable), advance):
+        if name not in unread:
+            _take(recording, found[name], name, moment, received_ns, data, unread)
+    for name, each in found.items():
+        if not each.messages and name not in unread:
+            rare = next(iter(recording.messages([name])), None)
+            if rare is not None:
+                _take(recording, each, name, 0, *rare[1:], unread)
+    seconds = duration_s(recording)
+    seen = {}
+    for name, each in found.items():
+        _end_moment(each)
+        if not each.messages:
+            unread.setdefault(name, "no message of it can be read")
+            continue
+        usual = (readable[name].messages - 1) / seconds if seconds else 0.0
+        seen[name] = Seen(
+            topic=name,
+            message_type=readable[name].message_type,
+            rate_hz=float(np.median(each.rates_hz)) if each.rates_hz else usual,
+            messages=tuple(each.messages),
+            declare=partial(_declared, name, readable[name].message_type),
+        )
+    return Looked(seen, unread)
+
+
+def _declared(topic: str, message_type: str, kind: str, keys: Mapping[str, Any]) -> Modality:
+    channel = {"topic": topic, "type": message_type}
+    entry = {"kind": kind, "channel": channel, **keys}
+    return parse_robot({"robot": "one", "sensors": {"sensor": entry}}).modalities[0]
+
+
+def _unreadable(topic: BagTopic) -> str:
+    if not topic.messages:
+        return "no message"
+    if topic.encoding not in (CDR, ROS1):
+        return f"its messages are {topic.encoding}"
+    return f"messages of several types, {topic.message_type}" * (" and " in topic.message_type)
+
+
+def _messages(
+    recording: Recording, topics: list[str], advance: Callable[[float], None]
+) -> Iterator[tuple[int, tuple[str, int, Any]]]:
+    """Yield (number of the moment, message).
+
+    A moment begins with the first message of its part of the recording.
+    """
+    begin_ns, length_ns = recording.begin_ns, recording.end_ns - recording.begin_ns
+    begins = [begin_ns + length_ns * n // _MOMENTS for n in range(_MOMENTS)]
+    ends = [*begins[1:], recording.end_ns + 1]
+    if isinstance(recording, Bag) and all(t.encoding == CDR for t in recording.topics.values()):
+        for number, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+            until_ns = 0
+            for each in recording.messages(topics, begin, end):
+                until_ns = until_ns or each[1] + _MOMENT_NS
+                if each[1] >= until_ns:
+                    break
+                yield number, each
+            advance((number + 1) / _MOMENTS)
+        return
+    number, until_ns = -1, 0
+    for each in recording.messages(topics):
+        if number < 0 or each[1] >= ends[number]:
+            while number < 0 or each[1] >= ends[number]:
+                number += 1
+            until_ns = each[1] + _MOMENT_NS
+            advance(number / _MOMENTS)
+        if each[1] < until_ns:
+            yield number, each
+
+
+def _take(
+    recording: Recording,
+    topic: _Topic,
+    name: str,
+    moment: int,
+    received_ns: int,
+    data: Any,
+    unread: dict[str, str],
+) -> None:
+    """Count a message, and keep it where there is room."""
+    if moment != topic.moment:
+        _end_moment(topic)
+        topic.moment = moment
+    topic.received_ns.append(received_ns)
+    size = len(data) if isinstance(data, bytes) else 0
+    if topic.kept >= _KEPT or (topic.kept and topic.kept_bytes + size > _KEPT_BYTES):
+        return
+    try:
+        message = recording.decode(name, data)
+    except NotOfType:
+        return
+    except SMVAEError as err:
+        unread[name] = str(err)
+        return
+    topic.messages.append(message)
+    topic.kept, topic.kept_bytes = topic.kept + 1, topic.kept_bytes + size
+    if has_stamp(message):
+        topic.stamps_ns.append(stamp_ns(message))
+
+
+def _end_moment(topic: _Topic) -> None:
+    """Note the rate of a moment: by stamps, where enough messages were decoded for it."""
+    for times in (topic.stamps_ns, topic.received_ns):
+        between_ns = max(times) - min(times) if times else 0
+        if len(times) > 2 and between_ns > 0 and min(times) > 0:
+            topic.rates_hz.append((len(times) - 1) / between_ns * 1e9)
+            break
+    topic.received_ns, topic.stamps_ns = [], []
+    topic.kept = topic.kept_bytes = 0

@@ -1,0 +1,172 @@
+"""A first robot.yaml from a bag: every kind is asked what it would declare of each topic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from textwrap import shorten
+from typing import Any
+
+from smvae_core import kinds
+from smvae_core.bags import Bag, BagTopic
+from smvae_core.errors import SMVAEError
+from smvae_core.kinds import Kind
+from smvae_core.kinds.proposal import Proposal, Seen
+from smvae_core.robot import RobotError
+from smvae_core.robot.declaration import MOST_SENSORS, EpisodeRules
+from smvae_core.robot.reading import parse_robot
+from smvae_datasets.recordings.fitting import misfit
+from smvae_datasets.recordings.looking import look
+from smvae_datasets.scaffold import Scaffold
+
+#: Parts of a topic that say nothing of which sensor it is, behind one that does.
+_GENERIC = re.compile(r"image\w*|compressed\w*|data\w*|raw|output\w*|points|theora|out")
+#: Parts that need the part before them to tell a sensor.
+_SIDE = re.compile(r"colou?r|depth|rgb|left|right|infra\w*|state\w*|aligned_\w+")
+#: Messages of our own node, and the one beside which all else of its name is its own.
+_OWN, _LATENT = "smvae_msgs/", "smvae_msgs/msg/LatentState"
+#: Messages that a recording has beside its sensors.
+_NO_SENSOR = {
+    "sensor_msgs/msg/CameraInfo": "calibration, which the node reads by itself",
+    "tf2_msgs/msg/TFMessage": "frames, no sensor",
+    "tf/msg/tfMessage": "frames, no sensor",
+    "rosgraph_msgs/msg/Clock": "the clock",
+    "nav_msgs/msg/OccupancyGrid": "a map, no sensor",
+    "nav_msgs/msg/Path": "a path, as long as each message makes it",
+}
+#: Letters of one reason.
+_LONGEST = 240
+_BOOL = "std_msgs/msg/Bool"
+
+
+def scaffold_bag(bag: Bag, advance: Callable[[float], None] = lambda share: None) -> Scaffold:
+    """Return what an open bag declares.
+
+    Args:
+        bag: Open.
+        advance: Called with the share that is done.
+    """
+    draft, no_sensor = _Draft(), _no_sensor(bag.topics)
+    looked = look(bag, set(bag.topics) - set(no_sensor), advance)
+    for topic, why in (no_sensor | looked.unread).items():
+        draft.leave(topic, why)
+    for seen in looked.seen.values():
+        draft.add(seen)
+    robot = re.sub(r"[^A-Za-z0-9_-]+", "_", bag.path.stem).strip("_-") or "robot"
+    data = {
+        "robot": robot,
+        "sensors": draft.sensors,
+        "targets": draft.targets,
+        "episodes": {"rate_hz": draft.step_rate_hz()},
+    }
+    steps = "steps per second: as often as the fastest sensor that is no window, at most 20"
+    about = {**draft.about, "rate_hz": steps}
+    return Scaffold(data=data, about=about, left_out=tuple(sorted(draft.left_out)))
+
+
+def _no_sensor(topics: Mapping[str, BagTopic]) -> dict[str, str]:
+    """Return the topics whose type or name says that they are no sensor, with the reason."""
+    own = [t.name.removesuffix("latent") for t in topics.values() if t.message_type == _LATENT]
+    found = {}
+    for topic in topics.values():
+        if topic.message_type.startswith(_OWN) or any(topic.name.startswith(o) for o in own):
+            found[topic.name] = "published by our own node"
+        elif topic.message_type in _NO_SENSOR:
+            found[topic.name] = f"{topic.message_type}: {_NO_SENSOR[topic.message_type]}"
+    return found
+
+
+class _Draft:
+    """Gathers sensors and targets."""
+
+    def __init__(self) -> None:
+        self.sensors: dict[str, Any] = {}
+        self.targets: dict[str, Any] = {}
+        self.about: dict[str, str] = {}
+        self.left_out: list[str] = []
+        self._rates_hz: list[float] = []
+        self._topics: dict[str, str] = {}
+
+    def leave(self, topic: str, why: str) -> None:
+        self.left_out.append(shorten(f"{topic}: {why}", _LONGEST, placeholder=" ..."))
+
+    def step_rate_hz(self) -> float:
+        """Return how often there is something new; a sensor that is slower stands in more steps."""
+        fastest = max(self._rates_hz, default=0.0) or EpisodeRules.rate_hz
+        return float(min(EpisodeRules.rate_hz, max(1, round(fastest))))
+
+    def add(self, seen: Seen) -> None:
+        same = next((t for t in self._topics if seen.topic.startswith(f"{t}/")), "")
+        if same:
+            self.leave(seen.topic, f"the same as {same} in another form")
+        elif len(self.sensors) == MOST_SENSORS:
+            self.leave(seen.topic, f"a robot has at most {MOST_SENSORS} sensors")
+        elif seen.message_type == _BOOL:
+            self._target(seen)
+        else:
+            self._sensor(seen)
+
+    def _target(self, seen: Seen) -> None:
+        channel = {"topic": seen.topic, "type": seen.message_type}
+        name = self._name(seen.topic)
+        self.targets[name] = {"channel": channel, "select": ["data"], "binary": True}
+        self.about[name] = f"yes or no at {seen.rate_hz:.4g} Hz"
+
+    def _sensor(self, seen: Seen) -> None:
+        try:
+            kind, found = _proposed(seen)
+            name = self._name(seen.topic)
+            channel = {"topic": seen.topic, "type": seen.message_type}
+            entry = {"kind": kind.name, "channel": channel, **found.keys}
+            sensor = parse_robot({"robot": "r", "sensors": {name: entry}}).sensors[0]
+        except SMVAEError as err:
+            why = str(err)
+            if isinstance(err, RobotError):
+                why = why.removeprefix(f"{err.key}: ")
+            self.leave(seen.topic, f"{seen.message_type}: {why}")
+            return
+        if why := misfit(sensor, seen):
+            self.leave(seen.topic, f"{seen.message_type}: {why}")
+            return
+        self.sensors[name] = entry
+        self.about[name] = found.about
+        self.left_out += [f"{seen.topic}, {line}" for line in found.left_out]
+        self._topics[seen.topic] = name
+        if not sensor.modality.family.is_window:
+            self._rates_hz.append(seen.rate_hz)
+
+    def _name(self, topic: str) -> str:
+        """Return a name of a topic's parts, the last that tell it."""
+        parts = [re.sub(r"[^a-z0-9_]+", "_", p.lower()).strip("_") for p in topic.split("/")]
+        parts = [p for p in parts if p] or ["sensor"]
+        while len(parts) > 1 and _GENERIC.fullmatch(parts[-1]):
+            parts.pop()
+        taken = {*self.sensors, *self.targets}
+        count = 2 if len(parts) > 1 and _SIDE.fullmatch(parts[-1]) else 1
+        name = _valid(parts[-count:])
+        while name in taken and count < len(parts):
+            count += 1
+            name = _valid(parts[-count:])
+        number = 2
+        while name in taken:
+            name, number = f"{_valid(parts)}_{number}", number + 1
+        return name
+
+
+def _valid(parts: list[str]) -> str:
+    name = "_".join(parts)
+    return name if re.match(r"[a-z]", name) else f"sensor_{name}"
+
+
+def _proposed(seen: Seen) -> tuple[Kind, Proposal]:
+    """Return the first kind that takes the messages: one of their type before one of any.
+
+    Raises:
+        ConfigError: If none does; says why.
+    """
+    declarable = [kind for kind in kinds.kinds() if kind.keys is not None]
+    for kind in sorted(declarable, key=lambda kind: kind.any_message):
+        found = kind.propose(seen)
+        if found is not None:
+            return kind, found
+    raise AssertionError("the last kind takes every message, or says why not")

@@ -1,0 +1,191 @@
+"""A first robot.yaml from a bag in every storage: what is declared, what is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smvae_core.bags import Bag, BagError
+from smvae_core.robot import RobotError, read_robot
+from smvae_core.robot.reading import parse_robot
+from smvae_datasets.recordings.build import build_episodes
+from smvae_datasets.recordings.fitting import fits
+from smvae_datasets.recordings.scaffold import scaffold_bag
+from smvae_datasets.scaffold import Scaffold
+from smvae_datasets.scaffolds import scaffold
+from tests.datasets.recorded import LATENCY_NS, MS, START_NS, STORAGES, Recorded, motion, write_bag
+
+
+def stream(topic: str, message_type: str, rate_hz: float, value: Any, seconds: float = 2.0):
+    """Yield messages at a rate; `value` makes one of its number."""
+    for n in range(round(seconds * rate_hz)):
+        stamp = START_NS + round(n / rate_hz * 1e9)
+        yield Recorded(topic, message_type, stamp, stamp + LATENCY_NS, value(n))
+
+
+def in_order(*streams: Iterator[Recorded]) -> list[Recorded]:
+    return sorted((m for s in streams for m in s), key=lambda m: m.received_ns)
+
+
+def of_bag(path: Path) -> Scaffold:
+    with Bag(path) as bag:
+        return scaffold_bag(bag)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_bag_is_declared_held_against_itself_and_converted(tmp_path: Path, storage: str) -> None:
+    bag = write_bag(tmp_path / "run1", motion(1.5), storage)
+    found, file = scaffold(bag), tmp_path / "robot.yaml"
+    file.write_text(found.text(bag))
+    robot = read_robot(file)
+    assert robot.name == "run1"
+    assert {m.name: (m.kind, m.shape) for m in robot.modalities} == {
+        "wrist": ("color_image", (3, 64, 64)),
+        "depth": ("depth_image", (1, 64, 64)),
+        "wrench": ("signal", (6, 32)),
+        "joints": ("joint_state", (2,)),
+        "pose": ("signal", (3, 32)),
+    }
+    assert [(t.name, t.binary) for t in robot.targets] == [("contact", True)]
+    options = {m.name: m.options for m in robot.modalities}
+    assert options["wrist"].crop == (0, 4, 40, 44)
+    assert options["wrench"].rate_hz == pytest.approx(500.0)
+    near, far = options["depth"].range_m
+    assert 0.3 < near < 0.65
+    assert 1.0 < far < 1.3
+    assert robot.episodes.rate_hz == 20.0
+    with Bag(bag) as recording:
+        held = fits(robot, recording)
+    assert not [fit.wrong for fit in held if fit.wrong]
+    rates = {fit.name: fit.rate_hz for fit in held}
+    assert rates["wrench"] == pytest.approx(500.0, rel=0.01)
+    assert rates["wrist"] == pytest.approx(20.0, rel=0.01)
+    (converted,) = build_episodes([bag], robot, tmp_path / "out", progress=False)[
+        "recordings"
+    ].values()
+    assert not converted["faults"]
+    assert all(not counts["refused"] for counts in converted["sensors"].values())
+
+
+def test_each_type_becomes_its_kind_with_what_the_messages_say(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def scan(n: int) -> dict[str, Any]:
+        limits = {"angle_min": -1.5, "angle_max": 1.5, "range_min": 0.1, "range_max": 8.0}
+        return {**limits, "ranges": np.where(np.arange(100) % 4, 2.0 + 0.1 * n, np.inf)}
+
+    def twist(n: int) -> dict[str, Any]:
+        return {"twist": {"linear": {"x": 0.1 * n}, "angular": {"z": np.sin(n)}}}
+
+    def joints(n: int) -> dict[str, Any]:
+        return {"name": ["a", "b", "c"], "position": [n, 1.0, -n], "velocity": [np.nan] * 3}
+
+    def imu(n: int) -> dict[str, Any]:
+        motion = {k: dict(zip("xyz", rng.normal(size=3), strict=True)) for k in ("u", "v")}
+        turned = {"x": 0.01 * n, "w": 1.0}
+        both = {"angular_velocity": motion["u"], "linear_acceleration": motion["v"]}
+        return {**both, "orientation": turned}
+
+    made = in_order(
+        stream("/front/scan", "sensor_msgs/msg/LaserScan", 10, scan),
+        stream("/cmd", "geometry_msgs/msg/TwistStamped", 25, twist),
+        stream("/joint_states", "sensor_msgs/msg/JointState", 50, joints),
+        stream("/imu/data", "sensor_msgs/msg/Imu", 98.7, imu),
+        stream("/second/imu/data_raw", "sensor_msgs/msg/Imu", 30, imu),
+        stream("/load", "std_msgs/msg/Float32MultiArray", 5, lambda n: {"data": [n, 2.0, -n]}),
+    )
+    found = of_bag(write_bag(tmp_path / "bag", made))
+    robot = parse_robot(found.data)
+    modalities = {m.name: m for m in robot.modalities}
+    front = modalities["scan"]
+    assert (front.kind, front.shape) == ("scan", (2, 64))
+    assert (front.options.range_m, front.options.angles_rad) == ((0.1, 8.0), (-1.5, 1.5))
+    assert found.about["scan"] == "100 beams at 10 Hz, 75.0% of them return within range_m"
+    command = next(s for s in robot.sensors if s.name == "cmd")
+    assert command.modality.fields == ("linear.x", "angular.z")
+    assert command.settings == {"step_time_s": 0.04, "hold_last_s": 0.16}
+    assert modalities["joint_states"].fields == ("position.a", "position.c")
+    assert "/joint_states, joints that never move: b" in found.left_out
+    assert modalities["imu"].options.rate_hz == 99.0
+    assert modalities["imu"].shape == (6, 32)
+    assert modalities["second_imu"].options.rate_hz == 30.0
+    assert modalities["load"].fields == ("data[0]", "data[2]")
+    assert "/load, data[1]: never changes (2)" in found.left_out
+    assert robot.episodes.rate_hz == 20.0
+
+
+def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -> None:
+    def image(n: int) -> dict[str, Any]:
+        pixels = np.random.default_rng(n).integers(0, 255, 40 * 48 * 3, np.uint8)
+        return {"height": 40, "width": 48, "encoding": "rgb8", "step": 144, "data": pixels}
+
+    def cloud(n: int) -> dict[str, Any]:
+        fields = [{"name": "z", "datatype": 7, "count": 1}]
+        data = np.zeros(40, np.uint8)
+        return {
+            **{"height": 1, "width": 10, "point_step": 4, "row_step": 40},
+            **{"fields": fields, "data": data},
+        }
+
+    made = in_order(
+        stream("/cam/image_raw", "sensor_msgs/msg/Image", 10, image),
+        stream("/cam/image_raw/small", "sensor_msgs/msg/Image", 10, image),
+        stream("/cam/camera_info", "sensor_msgs/msg/CameraInfo", 10, lambda n: {"width": 48}),
+        stream("/words", "std_msgs/msg/String", 10, lambda n: {"data": "hello"}),
+        stream("/still", "geometry_msgs/msg/PoseStamped", 10, lambda n: {}),
+        stream("/tf", "tf2_msgs/msg/TFMessage", 10, lambda n: {}),
+        stream("/points", "sensor_msgs/msg/PointCloud2", 10, cloud),
+        stream("/odd", "sensor_msgs/msg/Image", 10, lambda n: {**image(n), "encoding": "8UC3"}),
+    )
+    bag = write_bag(tmp_path / "bag", made)
+    found = of_bag(bag)
+    assert list(found.data["sensors"]) == ["cam"]
+    reasons = {line.partition(": ")[0]: line.partition(": ")[2] for line in found.left_out}
+    assert list(reasons) == sorted(
+        ["/cam/camera_info", "/cam/image_raw/small", "/odd", "/points", "/still", "/tf", "/words"]
+    )
+    assert reasons["/cam/image_raw/small"] == "the same as /cam/image_raw in another form"
+    assert "calibration" in reasons["/cam/camera_info"]
+    assert reasons["/words"] == "std_msgs/msg/String: no number in it has a fixed place"
+    assert "got a list of 10 points" in reasons["/points"]
+    assert "never changes (0)" in reasons["/still"]
+    assert "encoding" in reasons["/odd"]
+    for line in found.left_out:
+        assert f"# - {line}\n" in found.text(bag)
+
+
+def test_a_bag_without_any_sensor_is_one_line(tmp_path: Path) -> None:
+    words = stream("/words", "std_msgs/msg/String", 10, lambda n: {"data": "hello"})
+    bag = write_bag(tmp_path / "bag", words)
+    with pytest.raises(RobotError, match="nothing of it can be a sensor: /words: std_msgs"):
+        of_bag(bag).text(bag)
+    with pytest.raises(BagError, match="nothing"):
+        scaffold(tmp_path / "nothing")
+
+
+def test_a_bag_that_was_cut_is_declared_and_its_fault_said(tmp_path: Path) -> None:
+    (file,) = write_bag(tmp_path / "bag", motion(1.0)).glob("*.mcap")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    found = scaffold(file.parent)
+    assert {"wrist", "wrench"} <= set(found.data["sensors"])
+    assert found.left_out[0].startswith("fault: ")
+
+
+def test_of_a_long_bag_a_few_messages_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins = [START_NS + n * 20_000 * MS for n in range(8)]
+    bag = write_bag(tmp_path / "bag", (m for n, b in enumerate(begins) for m in motion(0.5, b, n)))
+    seen: list[int] = []
+    with Bag(bag) as recording:
+        decode = recording.decode
+        monkeypatch.setattr(
+            recording, "decode", lambda *message: (seen.append(0), decode(*message))[1]
+        )
+        found = scaffold_bag(recording)
+    assert found.about["wrench"].startswith("6 numbers at 500 Hz")
+    assert 300 < len(seen) < 8 * 32 * 6
