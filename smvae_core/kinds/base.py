@@ -164,15 +164,17 @@ class Kind:
         """
         return None
 
-    def pace(self, modality: Modality, rate_hz: float, settings: Mapping[str, Any]) -> str:
-        """Return '' or why messages at a rate make no sample, and what would be right.
+    def pace(
+        self, modality: Modality, rate_hz: float, settings: Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """Return why messages at a rate make no sample, and what is odd about it; '' = nothing.
 
         Args:
             modality: The sensor.
-            rate_hz: Of its messages.
+            rate_hz: Of its messages; 0 = unknown.
             settings: Parameters of the node that the declaration says of it.
         """
-        return ""
+        return "", ""
 
     def example(self, modality: Modality, batch: int, rng: np.random.Generator) -> NDArray[Any]:
         """Return a valid network input (batch, *shape)."""

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: A displacement per step [m, rad] beyond this is taken for another unit.
 LIMIT = 3.2
+#: A control step is odd that is longer or shorter than the period by this factor.
+_ODD = 1.5
 #: Periods for which a proposed command holds.
 _HELD = 4
 
@@ -118,6 +120,15 @@ class Command(Kind):
             "was it measured, not commanded? then kind: vector"
         )
         return Proposal(keys=keys, about=about, left_out=tuple(left_out))
+
+    def pace(
+        self, modality: Modality, rate_hz: float, settings: Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """Say when a control step is not the time between two commands."""
+        step_s = float(settings.get("step_time_s", ConversionOptions.step_time_s))
+        if not rate_hz or 1 / _ODD < rate_hz * step_s < _ODD:
+            return "", ""
+        return "", f"step_time_s is {step_s:g}, a command comes every {1 / rate_hz:.3g} s"
 
     def content(self, modality: Modality) -> str:
         return "commanded velocity [m/s, rad/s]; displacement = velocity x `step_time_s`"

@@ -35,6 +35,8 @@ class Seen:
     """By the stamps; 0 = unknown."""
     messages: tuple[Any, ...]
     """At least one."""
+    received_ns: tuple[int, ...]
+    """When each was received."""
     declare: Callable[[str, Mapping[str, Any]], Modality]
     """(kind, keys of robot.yaml) -> the sensor that they declare on this topic."""
 

@@ -49,6 +49,8 @@ _SLOWER = (1, 2, 5, 10)
 _READINGS = 32
 #: Groups of numbers that are felt over time, whatever their rate.
 _FELT = ("force", "torque", "linear_acceleration", "angular_velocity")
+#: A grid this much finer than the readings is odd.
+_SPARSE = 3.0
 #: From this rate on other numbers are proposed as windows too [Hz].
 _OFTEN_HZ = 100.0
 #: How far window_s x rate_hz may be from a whole number: both are rounded by who writes them.
@@ -163,19 +165,25 @@ class Signal(Kind):
         )
         return Proposal(keys=keys, about=about, left_out=tuple(left_out))
 
-    def pace(self, modality: Modality, rate_hz: float, settings: Mapping[str, Any]) -> str:
-        """Say when a window holds fewer readings than it needs."""
+    def pace(
+        self, modality: Modality, rate_hz: float, settings: Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """Say when a window gets fewer readings than it needs, or than its grid has."""
+        if not rate_hz:
+            return "", ""
         least = int(settings.get("min_samples", self.parameters[0].default))
-        span_s = self.span_s(modality)
-        if not rate_hz or rate_hz * span_s >= least:
-            return ""
-        step, grid_hz = 2**HALVINGS, modality.options.rate_hz
+        span_s, grid_hz = self.span_s(modality), modality.options.rate_hz
+        usual = rounded_up(rate_hz)
+        better = f"rate_hz {usual:g} with window_s {_READINGS / usual:.6g}"
+        if rate_hz * span_s >= least:
+            few = rate_hz * _SPARSE < grid_hz
+            return "", few * f"the grid is of {grid_hz:g} Hz, straight lines between: {better}"
+        step = 2**HALVINGS
         readings = math.ceil(least / rate_hz * grid_hz / step) * step
         return (
             f"{rate_hz:.4g} Hz give {rate_hz * span_s:.1f} readings in a window of {span_s:g} s, "
-            f"{least} are needed: window_s {readings / grid_hz:.6g}, or rate_hz "
-            f"{rounded_up(rate_hz):g} with window_s {_READINGS / rounded_up(rate_hz):.6g}"
-        )
+            f"{least} are needed: window_s {readings / grid_hz:.6g}, or {better}"
+        ), ""
 
     def check(self, modality: Modality) -> None:
         """Refuse a length that the causal convolutions cannot halve four times."""

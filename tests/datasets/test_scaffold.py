@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -108,6 +109,10 @@ def test_each_type_becomes_its_kind_with_what_the_messages_say(tmp_path: Path) -
     command = next(s for s in robot.sensors if s.name == "cmd")
     assert command.modality.fields == ("linear.x", "angular.z")
     assert command.settings == {"step_time_s": 0.04, "hold_last_s": 0.16}
+    pace = command.modality.family.pace
+    assert pace(command.modality, 25.0, command.settings) == ("", "")
+    odd = "step_time_s is 0.04, a command comes every 0.01 s"
+    assert pace(command.modality, 100.0, command.settings) == ("", odd)
     assert modalities["joint_states"].fields == ("position.a", "position.c")
     assert "/joint_states, joints that never move: b" in found.left_out
     assert modalities["imu"].options.rate_hz == 99.0
@@ -141,13 +146,14 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
         stream("/points", "sensor_msgs/msg/PointCloud2", 10, cloud),
         stream("/odd", "sensor_msgs/msg/Image", 10, lambda n: {**image(n), "encoding": "8UC3"}),
     )
-    bag = write_bag(tmp_path / "bag", made)
+    made += [m._replace(topic="/unset", stamp_ns=0) for m in made if m.topic == "/cam/image_raw"]
+    bag = write_bag(tmp_path / "bag", sorted(made, key=lambda m: m.received_ns))
     found = of_bag(bag)
     assert list(found.data["sensors"]) == ["cam"]
     reasons = {line.partition(": ")[0]: line.partition(": ")[2] for line in found.left_out}
-    assert list(reasons) == sorted(
-        ["/cam/camera_info", "/cam/image_raw/small", "/odd", "/points", "/still", "/tf", "/words"]
-    )
+    left = ["/cam/camera_info", "/cam/image_raw/small", "/odd", "/points", "/still", "/tf"]
+    assert list(reasons) == [*left, "/unset", "/words"]
+    assert reasons["/unset"].endswith("20 of 20 messages refused: zero stamp")
     assert reasons["/cam/image_raw/small"] == "the same as /cam/image_raw in another form"
     assert "calibration" in reasons["/cam/camera_info"]
     assert reasons["/words"] == "std_msgs/msg/String: no number in it has a fixed place"
@@ -156,6 +162,39 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
     assert "encoding" in reasons["/odd"]
     for line in found.left_out:
         assert f"# - {line}\n" in found.text(bag)
+
+
+def test_images_are_depth_by_their_encoding_or_where_it_says_neither_by_their_topic(
+    tmp_path: Path,
+) -> None:
+    def image(encoding: str, dtype: str, scale: float = 1.0):
+        def made(n: int) -> dict[str, Any]:
+            pixels = (scale * (1.0 + np.arange(40 * 48) / 1920)).astype(dtype)
+            size = {"height": 40, "width": 48, "step": 48 * pixels.itemsize}
+            return {**size, "encoding": encoding, "data": pixels.view(np.uint8)}
+
+        return made
+
+    def png(n: int) -> dict[str, Any]:
+        pixels = np.full((40, 48), 1000 + n, np.uint16)
+        return {"format": "16UC1; png compressed ", "data": cv2.imencode(".png", pixels)[1]}
+
+    image_type = "sensor_msgs/msg/Image"
+    made = in_order(
+        stream("/a/image", image_type, 10, image("32FC1", "f4")),
+        stream("/b/depth/image", image_type, 10, image("mono16", "u2", 1000.0)),
+        stream("/c/infrared", image_type, 10, image("mono16", "u2", 1000.0)),
+        stream("/d/image", "sensor_msgs/msg/CompressedImage", 10, png),
+        stream("/e/image", image_type, 10, image("32FC1", "f4", 1000.0)),
+    )
+    found = of_bag(write_bag(tmp_path / "bag", made))
+    kinds = {m.name: m.kind for m in parse_robot(found.data).modalities}
+    assert kinds == {
+        **{"a": "depth_image", "b_depth": "depth_image", "c_infrared": "color_image"},
+        **{"d": "depth_image", "e": "depth_image"},
+    }
+    assert "say depth_scale" in found.about["e"]
+    assert "say depth_scale" not in found.about["a"]
 
 
 def test_a_bag_without_any_sensor_is_one_line(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_declaration_is_held_against_a_recording(
     assert len(table.splitlines()) == 6
     assert table.splitlines()[2].split()[:4] == ["force", "250", "500", "Hz"]
     wrong = {
-        "joints: [j1, j2]": ("joints: [j1, j9]", "joints: 50 of 50 messages are refused: field: "),
+        "joints: [j1, j2]": ("joints: [j1, j9]", "joints: 50 of 50 messages refused: field: "),
         "topic: /depth/image": (
             "topic: /depth/imag",
             "depth: nothing on /depth/imag; did you mean /depth/image?",
@@ -142,6 +142,18 @@ def test_a_declaration_is_held_against_a_recording(
         err = capsys.readouterr().err
         assert said in err
         assert err.count("\n") == 1
+    odd = {
+        "rate_hz: 1000": ("rate_hz: 2000", "fits; the grid is of 2000 Hz, straight lines between"),
+        "{kind: joint_state, channel: {topic: /joints}": (
+            "{optional: true, kind: joint_state, channel: {topic: /joint}",
+            "absent; nothing on /joint; did you mean /joints?",
+        ),
+    }
+    for old, (new, said) in odd.items():
+        file.write_text(ROBOT.replace(old, new, 1))
+        assert main(validate) == 0
+        assert said in capsys.readouterr().out
+    file.write_text(ROBOT.replace("[pose.position]", "[pose.place]"))
     assert main([*validate, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert not found["fits"]

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from smvae_core.errors import ConfigError, nearest
+from smvae_core.fusion.engine import bad_stamp
 from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.kinds.proposal import Seen
-from smvae_core.messages import has_stamp
+from smvae_core.messages import has_stamp, stamp_ns
 from smvae_core.modality import Modality
 from smvae_core.robot import RecordedTarget, Robot, Sensor
 from smvae_datasets.recordings.convert import Recording, topic_in, vector_of
@@ -34,10 +35,15 @@ class Fit:
         return asdict(self)
 
 
+#: (why it does not fit, and what would be right; what is odd); '' = nothing.
+Judged = tuple[str, str]
+
+
 def misfit(sensor: Sensor, seen: Seen) -> str:
     """Return '' or why the messages of a topic make no samples of a sensor; what would be right."""
     settings = Declared.of(Robot(name="one", sensors=(sensor,))).settings
-    return _misfit(sensor.modality, settings.sources[sensor.name], seen, sensor.settings)
+    source = settings.sources[sensor.name]
+    return _judged(sensor.modality, source, seen, sensor.settings, settings.pace.max_future_s)[0]
 
 
 def fits(
@@ -57,22 +63,25 @@ def fits(
         s.name: topic_in(recording, s.channel, settings.topics[s.name]) for s in robot.sensors
     } | {t.name: topic_in(recording, t.channel, t.channel.topic) for t in robot.targets}
     looked = look(recording, set(topics.values()), advance)
+    future_s = settings.pace.max_future_s
     found = []
     for sensor in robot.sensors:
 
-        def of_sensor(seen: Seen, sensor: Sensor = sensor) -> str:
-            return _misfit(sensor.modality, settings.sources[sensor.name], seen, sensor.settings)
+        def of_sensor(seen: Seen, sensor: Sensor = sensor) -> Judged:
+            source = settings.sources[sensor.name]
+            return _judged(sensor.modality, source, seen, sensor.settings, future_s)
 
         topic = topics[sensor.name]
         found.append(_fit(sensor.name, topic, recording, looked, of_sensor, sensor.optional))
     for target in robot.targets:
 
-        def of_target(seen: Seen, target: RecordedTarget = target) -> str:
+        def of_target(seen: Seen, target: RecordedTarget = target) -> Judged:
             try:
                 modality = vector_of(target, seen.message_type, lambda: seen.messages[0])
             except ConfigError as err:
-                return str(err)
-            return _misfit(modality, Source(converter=modality.converter()), seen, {})
+                return str(err), ""
+            source = Source(converter=modality.converter())
+            return _judged(modality, source, seen, {}, future_s)
 
         topic = topics[target.name]
         found.append(_fit(target.name, topic, recording, looked, of_target, True))
@@ -84,7 +93,7 @@ def _fit(
     topic: str,
     recording: Recording,
     looked: Looked,
-    misfit: Callable[[Seen], str],
+    judged: Callable[[Seen], Judged],
     optional: bool,
 ) -> Fit:
     there, seen = recording.topics.get(topic), looked.seen.get(topic)
@@ -98,23 +107,42 @@ def _fit(
     fit = replace(fit, message_type=there.message_type, messages=there.messages)
     if seen is None:
         return replace(fit, wrong=looked.unread.get(topic, "no message of it can be read"))
-    return replace(fit, rate_hz=seen.rate_hz, wrong=misfit(seen))
+    wrong, remark = judged(seen)
+    return replace(fit, rate_hz=seen.rate_hz, wrong=wrong, remark=remark)
 
 
-def _misfit(modality: Modality, source: Source, seen: Seen, settings: Mapping[str, Any]) -> str:
+def _judged(
+    modality: Modality,
+    source: Source,
+    seen: Seen,
+    settings: Mapping[str, Any],
+    max_future_s: float,
+) -> Judged:
     try:
         converter = modality.converter(seen.message_type)
     except ConfigError as err:
-        return str(err).removeprefix(f"modality '{modality.name}': ")
+        return str(err).removeprefix(f"modality '{modality.name}': "), ""
     source = replace(source, converter=converter)
-    refused = [why for message in seen.messages if (why := _refused(source, modality, message))]
+    tried = zip(seen.messages, seen.received_ns, strict=True)
+    refused = [
+        why
+        for message, received_ns in tried
+        if (why := _refused(source, modality, message, received_ns, max_future_s))
+    ]
+    share = f"{len(refused)} of {len(seen.messages)} messages refused"
+    said = f"{share}: {refused[0]}" if refused else ""
     if 2 * len(refused) > len(seen.messages):
-        return f"{len(refused)} of {len(seen.messages)} messages are refused: {refused[0]}"
-    return modality.family.pace(modality, seen.rate_hz, settings)
+        return said, ""
+    wrong, odd = modality.family.pace(modality, seen.rate_hz, settings)
+    return wrong, "; ".join(filter(None, (said, odd)))
 
 
-def _refused(source: Source, modality: Modality, message: Any) -> str:
+def _refused(
+    source: Source, modality: Modality, message: Any, received_ns: int, max_future_s: float
+) -> str:
     """Return '' or why a message is no sample."""
+    if why := bad_stamp(stamp_ns(message, received_ns), received_ns, max_future_s):
+        return why
     if source.frame_id and has_stamp(message) and message.header.frame_id != source.frame_id:
         return f"frame_id: expected {source.frame_id}, got '{message.header.frame_id}'"
     try:

@@ -33,7 +33,10 @@ class _Topic:
     """What came on one topic so far."""
 
     messages: list[Any] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
+    """When each of them was received."""
     received_ns: list[int] = field(default_factory=list)
+    """When each message of this moment was, decoded or not."""
     rates_hz: list[float] = field(default_factory=list)
     moment: int = -1
     kept: int = 0
@@ -87,6 +90,7 @@ def look(
             message_type=readable[name].message_type,
             rate_hz=float(np.median(each.rates_hz)) if each.rates_hz else usual,
             messages=tuple(each.messages),
+            received_ns=tuple(each.received),
             declare=partial(_declared, name, readable[name].message_type),
         )
     return Looked(seen, unread)
@@ -162,6 +166,7 @@ def _take(
         unread[name] = str(err)
         return
     topic.messages.append(message)
+    topic.received.append(received_ns)
     topic.kept, topic.kept_bytes = topic.kept + 1, topic.kept_bytes + size
     if has_stamp(message):
         topic.stamps_ns.append(stamp_ns(message))

@@ -150,7 +150,8 @@ def _hold_against(robot: Robot, given: ValidateArguments, path: Path) -> int:
         return int(bool(wrong))
     for fit in found:
         rate = f"{fit.rate_hz:.4g} Hz" if fit.rate_hz else ""
-        state = "does not fit" if fit.wrong else fit.remark or "fits"
+        state = "does not fit" if fit.wrong else "fits" if fit.messages else "absent"
+        state = f"{state}; {fit.remark}" if fit.remark else state
         print(
             f"{fit.name:20} {fit.messages:8} {rate:>10}  {fit.topic}  {fit.message_type}  {state}"
         )
