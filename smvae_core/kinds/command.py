@@ -3,7 +3,8 @@
 The model knows displacements per control step, robots command velocities: displacement = velocity
 x step time, whichever message carries them. `modality.fields` name the components.
 
-- geometry_msgs/TwistStamped: fields are paths below the twist, e.g. 'linear.x'.
+- geometry_msgs/TwistStamped, Twist: fields are paths below the twist, e.g. 'linear.x'; a Twist has
+  no header, so no stamp of its own.
 - sensor_msgs/JointState: velocities of the joints named as the fields, or by `joint_names`.
 - std_msgs/Float32MultiArray: velocities in the fields' order; no header, so no stamp of its own.
 """
@@ -85,14 +86,12 @@ class Command(Kind):
     def declare(self, values: Mapping[str, Any], message_type: str | None) -> dict[str, Any]:
         """Return a channel per component: a displacement in m or rad."""
         fields = values["select"]
-        if fields is None and message_type not in ("", TWIST.message_type):
+        is_twist = message_type in ("", TWIST.message_type, PLAIN.message_type)
+        if fields is None and not is_twist:
             of = message_type or "a column"
             raise ConfigError(f"select must be said of {of}, such as select: [j1, j2]")
-        if message_type in ("", TWIST.message_type):
-            paths = members.expand(
-                [f"twist.{path}" for path in fields or ("linear", "angular")], TWIST.message_type
-            )
-            fields = tuple(path.partition(".")[2] for path in paths)
+        if is_twist:
+            fields = members.expand(fields or ("linear", "angular"), PLAIN.message_type)
         elif message_type is None:
             fields = members.expand(fields, None)
         groups = dict.fromkeys(field.partition(".")[0] for field in fields)
@@ -105,7 +104,7 @@ class Command(Kind):
 
     def propose(self, seen: Seen) -> Proposal | None:
         """Return the parts of a twist that change, and times by its rate."""
-        if seen.message_type != TWIST.message_type:
+        if seen.message_type not in (TWIST.message_type, PLAIN.message_type):
             return None
         found = numbers(seen.messages)
         moving, left_out = found.split()
@@ -140,7 +139,7 @@ class Command(Kind):
         return "displacement of one control step = twist x step time"
 
     def converters(self, modality: Modality) -> tuple[Converter, ...]:
-        return TWIST, JOINTS, NUMBERS
+        return TWIST, JOINTS, NUMBERS, PLAIN
 
     def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
         """Say when a displacement is in another unit."""
@@ -153,9 +152,7 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     Raises:
         ConversionError: If a field is missing or not finite.
     """
-    twist = read_member(modality.name, message, "twist")
-    velocity = read_fields(modality, twist, modality.fields)
-    return finite(modality, velocity, modality.fields, options.step_time_s)
+    return plain_to_array(modality, read_member(modality.name, message, "twist"), options)
 
 
 def fill(
@@ -169,6 +166,31 @@ def fill(
     """Write a displacement (C,) into an empty TwistStamped as a velocity and return it."""
     set_header(message, stamp_ns, frame_id)
     write_fields(message.twist, modality.fields, _velocity(sample, options))
+    return message
+
+
+def plain_to_array(
+    modality: Modality, message: Any, options: ConversionOptions
+) -> NDArray[np.float32]:
+    """Return the displacement (C,) of a Twist in the order of `modality.fields`.
+
+    Raises:
+        ConversionError: If a field is missing or not finite.
+    """
+    velocity = read_fields(modality, message, modality.fields)
+    return finite(modality, velocity, modality.fields, options.step_time_s)
+
+
+def fill_plain(
+    modality: Modality,
+    message: Any,
+    sample: NDArray[Any],
+    stamp_ns: int,
+    frame_id: str,
+    options: ConversionOptions,
+) -> Any:
+    """Write a displacement (C,) into an empty Twist, which has no header, as a velocity."""
+    write_fields(message, modality.fields, _velocity(sample, options))
     return message
 
 
@@ -271,4 +293,5 @@ def _velocity(sample: NDArray[Any], options: ConversionOptions) -> NDArray[np.fl
 TWIST = Converter("geometry_msgs/msg/TwistStamped", to_array, fill)
 JOINTS = Converter("sensor_msgs/msg/JointState", joints_to_array, fill_joints)
 NUMBERS = Converter("std_msgs/msg/Float32MultiArray", numbers_to_array, fill_numbers)
+PLAIN = Converter("geometry_msgs/msg/Twist", plain_to_array, fill_plain)
 register(Command())

@@ -97,6 +97,7 @@ def test_each_type_becomes_its_kind_with_what_the_messages_say(tmp_path: Path) -
         stream("/joint_states", "sensor_msgs/msg/JointState", 50, joints),
         stream("/imu/data", "sensor_msgs/msg/Imu", 98.7, imu),
         stream("/second/imu/data_raw", "sensor_msgs/msg/Imu", 30, imu),
+        stream("/cmd_vel", "geometry_msgs/msg/Twist", 25, lambda n: twist(n)["twist"]),
         stream("/load", "std_msgs/msg/Float32MultiArray", 5, lambda n: {"data": [n, 2.0, -n]}),
     )
     found = of_bag(write_bag(tmp_path / "bag", made))
@@ -109,6 +110,9 @@ def test_each_type_becomes_its_kind_with_what_the_messages_say(tmp_path: Path) -
     command = next(s for s in robot.sensors if s.name == "cmd")
     assert command.modality.fields == ("linear.x", "angular.z")
     assert command.settings == {"step_time_s": 0.04, "hold_last_s": 0.16}
+    unstamped = next(s for s in robot.sensors if s.name == "cmd_vel")
+    assert unstamped.modality.fields == command.modality.fields
+    assert unstamped.settings == command.settings
     pace = command.modality.family.pace
     assert pace(command.modality, 25.0, command.settings) == ("", "")
     odd = "step_time_s is 0.04, a command comes every 0.01 s"

@@ -32,8 +32,27 @@ _PREDICTED = (
     "any |"
 )
 _TYPE_MEANS = "changes while unconfigured | What its topic carries; empty = the first one."
+_ACTION = "['', 'geometry_msgs/msg/TwistStamped', 'sensor_msgs/msg/JointState', "
+_NUMBERS = "'std_msgs/msg/Float32MultiArray'"
+_TWIST = "'geometry_msgs/msg/Twist'"
+_CARRIES = "| 'What carries the commanded motion; empty: params_file.'"
+_LISTENS = (
+    "subscribe action: geometry_msgs/msg/TwistStamped or sensor_msgs/msg/JointState or "
+    "std_msgs/msg/Float32MultiArray"
+)
+_COMMANDED = (
+    ", best effort, volatile, depth 1 | commanded velocity [m/s, rad/s]; displacement = velocity "
+    "x `step_time_s`; as it comes"
+)
+_UNSTAMPED = "a command is read from a Twist without a header too"
 CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
     "parameters.txt": {
+        f'modalities.action.message_type: str = "" in [None, None] {_ACTION}{_NUMBERS}], '
+        f"{_TYPE_MEANS}": (
+            f'modalities.action.message_type: str = "" in [None, None] {_ACTION}{_NUMBERS}, '
+            f"{_TWIST}], {_TYPE_MEANS}",
+            _UNSTAMPED,
+        ),
         f"{_TYPE} ['', 'geometry_msgs/msg/WrenchStamped'], {_TYPE_MEANS}": (
             f"{_TYPE} [], {_TYPE_MEANS}",
             "a signal is read from any message that has its fields",
@@ -42,6 +61,12 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
             f"{_PREDICTED} Predictions: auto = only those that have a subscriber.",
             "every kind that has a message is predicted",
         ),
+    },
+    "topics.txt": {
+        f"{_LISTENS}{_COMMANDED}": (
+            f"{_LISTENS} or geometry_msgs/msg/Twist{_COMMANDED}",
+            _UNSTAMPED,
+        )
     },
     "executables.txt": {
         f"smvae_ros {name}": (f"smvae_tools {name}", "a robot need not install smvae_tools")
@@ -58,6 +83,11 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
         )
     },
     "launch.txt": {
+        f"perception.launch.py action_message_type = '' in {_ACTION}{_NUMBERS}] {_CARRIES}": (
+            f"perception.launch.py action_message_type = '' in {_ACTION}{_NUMBERS}, {_TWIST}] "
+            f"{_CARRIES}",
+            _UNSTAMPED,
+        ),
         "replay_bag.launch.py topics = INPUTS in any | 'What is played, parted by spaces.'": (
             "replay_bag.launch.py topics = '' in any | \"Topics of the bundle's sensors where the "
             "defaults are not those of the bag, e.g. rgb=/camera/image,force=/ft/wrench: what the "

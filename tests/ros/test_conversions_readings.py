@@ -21,10 +21,11 @@ from tests import buffers
 
 RGB, DEPTH, FORCE, ACTION = VISION_TOUCH
 OPTIONS = ConversionOptions()
-TWIST, JOINTS, NUMBERS = (
+TWIST, JOINTS, NUMBERS, PLAIN = (
     "geometry_msgs/msg/TwistStamped",
     "sensor_msgs/msg/JointState",
     "std_msgs/msg/Float32MultiArray",
+    "geometry_msgs/msg/Twist",
 )
 ARM = ConversionOptions(joint_names=("shoulder", "elbow", "wrist", "hand"))
 VELOCITY = [0.1, 0.2, -0.3, 0.4]
@@ -77,6 +78,8 @@ def test_the_sample_does_not_depend_on_the_message_that_carried_it() -> None:
     joints = convert(build.joint_state(ACTION.fields, VELOCITY), JOINTS)
     named = convert(build.joint_state(ARM.joint_names, VELOCITY), JOINTS, ARM)
     numbers = convert(build.multi_array(VELOCITY), NUMBERS)
+    plain = convert(build.twist([*VELOCITY[:3], 0, 0, VELOCITY[3]]).twist, PLAIN)
+    np.testing.assert_array_equal(twist, plain)
     np.testing.assert_array_equal(twist, joints)
     np.testing.assert_array_equal(twist, named)
     np.testing.assert_allclose(twist, numbers, rtol=1e-6)  # its numbers have 32 bits

@@ -56,8 +56,8 @@ SCAFFOLD_HELP = """Write a first robot.yaml from a recording: read it, and chang
 
 Of a bag (rosbag2 or ROS 1) some messages of each topic are read, spread over it: images become
 color_image or depth_image (a square from the middle), JointState joint_state with the joints that
-move, LaserScan scan, TwistStamped command, forces and IMUs signal, other numbers vector, Bool a
-target. Rates are measured by stamps, ranges stand as comments.
+move, LaserScan scan, TwistStamped and Twist command, forces and IMUs signal, other numbers vector,
+Bool a target. Rates are measured by stamps, ranges stand as comments.
 
 Of a LeRobot folder each column becomes a sensor: images as color_image or depth_image, a state with
 names as joint_state without the joints of hands, other numbers as vector, yes and no as target. To

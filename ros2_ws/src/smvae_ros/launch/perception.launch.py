@@ -177,6 +177,7 @@ def sensor_arguments() -> list[DeclareLaunchArgument]:
                 "geometry_msgs/msg/TwistStamped",
                 "sensor_msgs/msg/JointState",
                 "std_msgs/msg/Float32MultiArray",
+                "geometry_msgs/msg/Twist",
             ],
             description="What carries the commanded motion; empty: params_file.",
         ),
