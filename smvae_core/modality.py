@@ -87,6 +87,14 @@ class Modality:
         return kinds.kind(self.kind)
 
     @property
+    def uncut(self) -> Modality:
+        """It for samples that are in the network's view already: predictions, prepared samples.
+
+        A raw sample of such a one is converted, compared and shown without its crop.
+        """
+        return self.family.uncut(self)
+
+    @property
     def is_image(self) -> bool:
         return self.family.is_image
 

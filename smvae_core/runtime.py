@@ -118,13 +118,21 @@ class Runtime:
             raise UnknownModality(name, self._modalities)
         return self._modalities[name]
 
-    def observe(self, name: str, sample: NDArray[Any], key: Hashable | None = None) -> None:
+    def observe(
+        self,
+        name: str,
+        sample: NDArray[Any],
+        key: Hashable | None = None,
+        *,
+        prepared: bool = False,
+    ) -> None:
         """Embed one raw sample in SI units and cache the embedding.
 
         Args:
             name: Modality.
             sample: See `Kind.raw_sample`.
             key: What identifies the sample, e.g. its stamp; the same key again costs nothing.
+            prepared: Whether it is what `prepare` returned of it, such as a data set's.
 
         Raises:
             UnknownModality: If the bundle has no such modality.
@@ -136,8 +144,8 @@ class Runtime:
             return
         self.forget(name)
         with refusing(name):
-            prepared = prepare(modality, sample)
-            x = normalise(modality, self.manifest.statistics[name], prepared)[None]
+            ready = sample if prepared else prepare(modality, sample)
+            x = normalise(modality, self.manifest.statistics[name], ready)[None]
         self._embeddings[0, self._index[name]] = self._sessions.run(f"embed/{name}", x=x)[0][0]
         self._observed.add(name)
         self._scorer.observe(name, x)

@@ -198,6 +198,10 @@ class Kind:
             raise SampleError(modality.name, "shape", expected=modality.shape, got=sample.shape)
         return finite_floats(modality, sample)
 
+    def uncut(self, modality: Modality) -> Modality:
+        """Return it without what is declared to be cut from a raw sample, see `Modality.uncut`."""
+        return modality
+
     def constants(
         self, modality: Modality
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

@@ -216,7 +216,7 @@ class DepthImage(ImageKind):
     def shown(self, modality: Modality, sample: NDArray[Any]) -> Shown:
         """Return the part that the network sees; a pixel is one of the camera's, never a mean."""
         plane = sample[:, :, 0] if sample.ndim == 3 else sample
-        depth = reduced(self.in_view(modality, plane), cv2.INTER_NEAREST).astype(np.float32)
+        depth = reduced(self.cut(modality, plane), cv2.INTER_NEAREST).astype(np.float32)
         near, far = modality.options.range_m
         inside = (depth > near) & (depth < far)
         return Shown(

@@ -239,9 +239,11 @@ class ImageKind(Kind):
             return inside
         return cv2.copyMakeBorder(inside, *margins, cv2.BORDER_CONSTANT, value=(0, 0, 0))
 
-    def in_view(self, modality: Modality, image: NDArray[Any]) -> NDArray[Any]:
-        """Return what the network sees of an image; a prediction is that already."""
-        return image if image.shape[:2] == modality.shape[1:] else self.cut(modality, image)
+    def uncut(self, modality: Modality) -> Modality:
+        """Return it without its crop, whose pixels are those of a camera's image."""
+        if modality.options.crop is None:
+            return modality
+        return replace(modality, options=replace(modality.options, crop=None))
 
     def second_differences(self, modality: Modality, x: NDArray[Any]) -> NDArray[Any]:
         """Return the Laplacian, over both axes."""
@@ -328,7 +330,7 @@ class LevelImage(ImageKind):
 
     def shown(self, modality: Modality, sample: NDArray[Any]) -> Shown:
         """Return the part of a picture that the network sees."""
-        seen = reduced(self.in_view(modality, sample))
+        seen = reduced(self.cut(modality, sample))
         colors = seen if seen.ndim == 3 else np.repeat(seen[:, :, None], 3, axis=2)
         return Shown(form="picture", values=np.ascontiguousarray(colors, np.uint8))
 

@@ -72,7 +72,8 @@ class Scene:
         for role, samples in (("recorded", glance.recorded), ("predicted", glance.predicted)):
             for modality in self._modalities:
                 if modality.name in samples:
-                    shown = modality.family.shown(modality, samples[modality.name])
+                    seen = modality if role == "recorded" else modality.uncut
+                    shown = modality.family.shown(seen, samples[modality.name])
                     if shown.form == "field":
                         shown = replace(shown, limits=self._limits_of(modality.name, shown))
                     yield from self._sample(f"{modality.name}/{role}", glance.stamp_ns, shown)

@@ -90,7 +90,9 @@ def test_a_crop_is_cut_from_a_camera_and_not_from_a_prediction() -> None:
         m = Modality(name="x", kind=kind, shape=(channels, 64, 64), unit=unit, options=options)
         wide = np.zeros((480, 640, 3), np.uint8) if channels == 3 else np.ones((480, 640), "f4")
         assert m.family.shown(m, wide).values.shape[:2] == (forms.LONGEST, forms.LONGEST)
-        assert m.family.shown(m, wide[:64, :64]).values.shape[:2] == (64, 64)
+        m, view = m.uncut, wide[:64, :64]
+        assert m.family.shown(m, view).values.shape[:2] == (64, 64)
+        np.testing.assert_array_equal(raw_sample(m, prepare(m, view)), view)
 
 
 def test_depth_that_was_not_measured_is_not_shown_as_near() -> None:

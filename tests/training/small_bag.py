@@ -17,6 +17,7 @@ from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.presets import vision_touch
+from smvae_core.robot import Robot
 from smvae_core.runtime import Runtime
 from smvae_training.bag_evaluation.inputs import Input
 from smvae_training.evaluate.live.bag import sensor_of
@@ -30,7 +31,11 @@ def read_by(found: Input, to_array: Any) -> Input:
     return replace(found, source=replace(found.source, converter=converter))
 
 
-def untrained_bundle(folder: Path, modalities: tuple[Modality, ...] = vision_touch(32)) -> Path:
+def untrained_bundle(
+    folder: Path,
+    modalities: tuple[Modality, ...] = vision_touch(32),
+    robot: Robot | None = None,
+) -> Path:
     """Export a small untrained model: its numbers are as good as any to compare with."""
     import torch
 
@@ -44,7 +49,7 @@ def untrained_bundle(folder: Path, modalities: tuple[Modality, ...] = vision_tou
         )
         for m in modalities
     }
-    return export_bundle(model, statistics, folder / "untrained", name="untrained")
+    return export_bundle(model, statistics, folder / "untrained", name="untrained", robot=robot)
 
 
 class SmallBag(BagMaker):

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from smvae_core.bundle import MANIFEST, Bundle, add_readout, sha256_of
 from smvae_core.errors import BundleError
 from smvae_core.modality import all_subsets, subset_name
-from smvae_core.preprocessing import raw_sample
 from smvae_core.presence import features, fit_linear
 from smvae_core.readout import READOUT, LinearMap, PresenceMap, Quantity, Readout
 from smvae_core.runtime import Runtime
@@ -288,7 +287,7 @@ class _BundleLatents:
             for m in runtime.modalities:
                 if m.name in asked:
                     sample = self._records.prepared[m.name][record]
-                    runtime.observe(m.name, raw_sample(m, sample))
+                    runtime.observe(m.name, sample, prepared=True)
             for row in at:
                 found[row] = runtime.posterior(tuple(names[rows.present[row]])).mean
         return found

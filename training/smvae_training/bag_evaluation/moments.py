@@ -163,7 +163,7 @@ def _drawn(modality: Modality, moments: Sequence[Kept], label: str, runtime: Run
         if not kept.holds(label, modality.name):
             return None
         mean = kept.posteriors[label].mean
-        return as_network(modality, runtime.reconstruct(modality.name, mean))
+        return as_network(modality.uncut, runtime.reconstruct(modality.name, mean))
 
     return _stacked(modality, [draw(kept) for kept in moments])
 

@@ -71,7 +71,8 @@ class Page:
             for modality in self.modalities:
                 if modality.name not in samples:
                     continue
-                shown = modality.family.shown(modality, samples[modality.name])
+                seen = modality if role == _ROLES[0] else modality.uncut
+                shown = modality.family.shown(seen, samples[modality.name])
                 if shown.form == "curves":
                     curves[modality.name, role] = shown.values[-1]
                 elif shown.form == "field":

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.fusion.rules import FusionState
-from smvae_core.preprocessing import raw_sample
+from smvae_core.preprocessing import prepare, raw_sample
 from smvae_core.runtime import Runtime
 from smvae_core.view.glance import Glance, Latent, SensorGlance, TargetNames
 from smvae_datasets.dataset import Dataset
@@ -78,7 +78,7 @@ def _perceive(
     if not observed:
         return None, {}
     for name in observed:
-        runtime.observe(name, held[name])
+        runtime.observe(name, prepare(runtime.modality(name).uncut, held[name]), prepared=True)
     posterior = runtime.posterior(observed)
     report = runtime.novelty_report(observed, posterior)
     predicted = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smvae_core.bags import METADATA, Bag
 from smvae_core.errors import ConfigError
-from smvae_core.modality import find
+from smvae_core.modality import Modality, find
 from smvae_core.runtime import Runtime
 from smvae_core.view.glance import Glance, TargetNames
 from smvae_datasets.dataset import Dataset
@@ -44,6 +44,8 @@ class Opened:
 
     name: str
     runtime: Runtime
+    modalities: tuple[Modality, ...]
+    """As its samples are: `uncut` where they were prepared."""
     targets: dict[str, TargetNames]
     play: Callable[[Show], None]
     """Shows every moment of it, in order."""
@@ -119,7 +121,13 @@ def _records(
                 show(glance)
                 advance(1)
 
-    return Opened(name=name, runtime=runtime, targets=target_names(data), play=play)
+    return Opened(
+        name=name,
+        runtime=runtime,
+        modalities=tuple(m.uncut for m in runtime.modalities),
+        targets=target_names(data),
+        play=play,
+    )
 
 
 def _bag(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
@@ -138,4 +146,6 @@ def _bag(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
             with Stages().stage("view", sum(i.messages for i in inputs.values())) as advance:
                 replay.run(GlancesOfBag(replay, show), advance)
 
-    return Opened(name=path.name, runtime=runtime, targets={}, play=play)
+    return Opened(
+        name=path.name, runtime=runtime, modalities=runtime.modalities, targets={}, play=play
+    )

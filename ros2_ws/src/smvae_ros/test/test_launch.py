@@ -79,7 +79,7 @@ def parameters(**arguments: str) -> dict[str, Any]:
     from launch import LaunchContext
 
     (node,) = (a for a in started(**arguments) if isinstance(a, LifecycleNode))
-    given = evaluate_parameters(LaunchContext(), node._Node__parameters[1:])
+    given = evaluate_parameters(LaunchContext(), node._Node__parameters[-1:])  # a file is first
     return dict(given[0])
 
 

@@ -161,7 +161,7 @@ class LiveRun:
 def shrunk(modality: Modality, sample: NDArray[Any]) -> NDArray[Any]:
     """Return a raw sample with images at the network's size, still in the raw layout.
 
-    `prepare` gives the same array for both.
+    `prepare` gives the same array for both, of it with `modality.uncut`.
     """
     if not images([modality]):
         return sample
@@ -218,7 +218,7 @@ def read_bag(path: Path, modalities: tuple[Modality, ...]) -> LiveRun:
 def _gather(path: Path, modalities: tuple[Modality, ...], bag: Bag) -> LiveRun:
     pictured = images(modalities)
     inputs = {input_topic(m): _Tracks(m) for m in modalities}
-    predicted = {predicted_topic(m): _Tracks(m) for m in pictured}
+    predicted = {predicted_topic(m): _Tracks(m.uncut) for m in pictured}
     truth = {truth_topic(m): _Tracks(m) for m in pictured}
     tracks = inputs | predicted | truth
     latents: list[Latent] = []

@@ -48,7 +48,10 @@ class ImageErrors:
 
 
 def as_network(modality: Modality, image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return a raw image as (1, *shape), colour in [0, 1], depth in m."""
+    """Return a raw image as (1, *shape), colour in [0, 1], depth in m.
+
+    Of a prediction, or of another image that is in the network's view, give `modality.uncut`.
+    """
     return in_si(modality, prepare(modality, image))[None]
 
 
@@ -79,9 +82,10 @@ def image_errors(
             continue
         near = truth.nearest(each.latent.stamp_ns)
         apart_ns = max(apart_ns, abs(int(truth.stamps_ns[near]) - each.latent.stamp_ns))
-        real = as_network(modality, truth.samples[near])
-        offline = as_network(modality, runtime.reconstruct(modality.name, each.mean))
-        candidates = (as_network(modality, published), offline, mean_images.get(modality.name))
+        seen = modality.uncut
+        real = as_network(seen, truth.samples[near])
+        offline = as_network(seen, runtime.reconstruct(modality.name, each.mean))
+        candidates = (as_network(seen, published), offline, mean_images.get(modality.name))
         a, b, c = (
             float("nan") if image is None else float(squared_error(modality, real, image)[0][0])
             for image in candidates

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from smvae_core.errors import SampleError
 from smvae_core.kinds.window import resample_window
 from smvae_core.modality import Modality
+from smvae_core.preprocessing import prepare
 from smvae_core.runtime import Runtime
 from smvae_training.evaluate.live.bag import Latent, LiveRun, Track
 from smvae_training.evaluate.measures import windows
@@ -64,7 +65,8 @@ class Replay:
     def _observe(self, name: str, stamp_ns: int) -> None:
         modality, track = self._runtime.modality(name), self._run.inputs[name]
         sample = self._sample(modality, track, stamp_ns)
-        self._runtime.observe(name, sample, key=stamp_ns)
+        ready = prepare(modality.uncut, sample)  # images are kept in the network's view
+        self._runtime.observe(name, ready, key=stamp_ns, prepared=True)
 
     @staticmethod
     def _sample(modality: Modality, track: Track, stamp_ns: int) -> NDArray[Any]:
