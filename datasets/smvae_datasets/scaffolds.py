@@ -20,8 +20,8 @@ Advance = Callable[[float], None]
 """Called with the share that is done."""
 
 
-class Kind(NamedTuple):
-    """One kind of recording."""
+class Form(NamedTuple):
+    """One form of recording."""
 
     holds: Callable[[Path], bool]
     scaffold: Callable[[Path, str, Advance], Scaffold]
@@ -57,8 +57,8 @@ def opened(path: Path, typestore: str, forgive: Callable[[str], None]) -> Iterat
         yield recording
 
 
-def _of(path: Path) -> Kind:
-    return next(kind for kind in KINDS if kind.holds(path))
+def _of(path: Path) -> Form:
+    return next(form for form in FORMS if form.holds(path))
 
 
 def _lerobot(path: Path, typestore: str, advance: Advance) -> Scaffold:
@@ -89,9 +89,9 @@ def _bag(path: Path, typestore: str, advance: Advance) -> Scaffold:
 
 
 #: Asked in order; what none of the others knows is a bag, or its error says what is wrong.
-KINDS = (
-    Kind(is_lerobot, _lerobot, _first_episode),
-    Kind(
+FORMS = (
+    Form(is_lerobot, _lerobot, _first_episode),
+    Form(
         lambda path: True,
         _bag,
         lambda path, typestore, forgive: Bag(path, typestore, forgive=forgive),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Members that are no measurement.
 _NO_MEASUREMENT = ("header", "layout", "stamp", "seq")
+#: Members of times and durations, which are none either.
+_TIME = {"sec", "nanosec"}
 #: Longer rows of numbers are maps, tables or packed data.
 _LONGEST = 64
 #: A number must move by this part of its size, or float32 holds its motion in a few levels.
@@ -102,7 +104,8 @@ def numbers(messages: Iterable[Any]) -> Range:
 
 def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
     if is_dataclass(value):
-        for name in (member.name for member in fields(value)):
+        members = [member.name for member in fields(value)]
+        for name in () if {*members} >= _TIME else members:
             if not name.islower() or name in _NO_MEASUREMENT or "covariance" in name:
                 continue  # a constant in capitals is a member for rosbags
             yield from _numbers(getattr(value, name), f"{path}.{name}".removeprefix("."))

@@ -146,8 +146,10 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
         stream("/cam/camera_info", "sensor_msgs/msg/CameraInfo", 10, lambda n: {"width": 48}),
         stream("/words", "std_msgs/msg/String", 10, lambda n: {"data": "hello"}),
         stream("/still", "geometry_msgs/msg/PoseStamped", 10, lambda n: {}),
+        stream("/time", "sensor_msgs/msg/TimeReference", 10, lambda n: {"time_ref": {"sec": n}}),
         stream("/tf", "tf2_msgs/msg/TFMessage", 10, lambda n: {}),
         stream("/points", "sensor_msgs/msg/PointCloud2", 10, cloud),
+        stream("/once", "sensor_msgs/msg/Image", 0.5, image),
         stream("/odd", "sensor_msgs/msg/Image", 10, lambda n: {**image(n), "encoding": "8UC3"}),
     )
     made += [m._replace(topic="/unset", stamp_ns=0) for m in made if m.topic == "/cam/image_raw"]
@@ -155,8 +157,8 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
     found = of_bag(bag)
     assert list(found.data["sensors"]) == ["cam"]
     reasons = {line.partition(": ")[0]: line.partition(": ")[2] for line in found.left_out}
-    left = ["/cam/camera_info", "/cam/image_raw/small", "/odd", "/points", "/still", "/tf"]
-    assert list(reasons) == [*left, "/unset", "/words"]
+    left = ["/cam/camera_info", "/cam/image_raw/small", "/odd", "/once", "/points", "/still", "/tf"]
+    assert list(reasons) == [*left, "/time", "/unset", "/words"]
     assert reasons["/unset"].endswith("20 of 20 messages refused: zero stamp")
     assert reasons["/cam/image_raw/small"] == "the same as /cam/image_raw in another form"
     assert "calibration" in reasons["/cam/camera_info"]
@@ -164,8 +166,18 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
     assert "got a list of 10 points" in reasons["/points"]
     assert "never changes (0)" in reasons["/still"]
     assert "encoding" in reasons["/odd"]
+    assert reasons["/once"] == "sensor_msgs/msg/Image: one message in the whole recording"
     for line in found.left_out:
         assert f"# - {line}\n" in found.text(bag)
+
+
+def test_a_robot_has_at_most_32_sensors_and_each_a_name_of_its_own(tmp_path: Path) -> None:
+    topics = [f"/arm_{n // 2}/{'left' if n % 2 else 'right'}/load" for n in range(33)]
+    streams = (stream(t, "std_msgs/msg/Float32", 10, lambda n: {"data": n}) for t in topics)
+    found = of_bag(write_bag(tmp_path / "bag", in_order(*streams)))
+    assert len(parse_robot(found.data).sensors) == 32
+    assert {"load", "right_load", "left_load", "arm_2_left_load"} <= set(found.data["sensors"])
+    assert found.left_out == ("/arm_9/right/load: a robot has at most 32 sensors",)
 
 
 def test_images_are_depth_by_their_encoding_or_where_it_says_neither_by_their_topic(

@@ -6,7 +6,7 @@ used, so they are read once from their beginning to their end; what is kept is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -41,6 +41,8 @@ class _Topic:
     moment: int = -1
     kept: int = 0
     kept_bytes: int = 0
+    size: int = 0
+    """Bytes of a message, by the last one; a video's frame has none before it is decoded."""
     stamps_ns: list[int] = field(default_factory=list)
 
 
@@ -132,8 +134,9 @@ def _messages(
         return
     number, until_ns = -1, 0
     for each in recording.messages(topics):
-        if number < 0 or each[1] >= ends[number]:
-            while number < 0 or each[1] >= ends[number]:
+        if begins and each[1] >= begins[0]:
+            while begins and each[1] >= begins[0]:
+                begins.pop(0)
                 number += 1
             until_ns = each[1] + _MOMENT_NS
             advance(number / _MOMENTS)
@@ -155,7 +158,7 @@ def _take(
         _end_moment(topic)
         topic.moment = moment
     topic.received_ns.append(received_ns)
-    size = len(data) if isinstance(data, bytes) else 0
+    size = len(data) if isinstance(data, bytes) else topic.size
     if topic.kept >= _KEPT or (topic.kept and topic.kept_bytes + size > _KEPT_BYTES):
         return
     try:
@@ -165,9 +168,11 @@ def _take(
     except SMVAEError as err:
         unread[name] = str(err)
         return
+    held = getattr(message, "data", None)
+    topic.size = size or (len(held) if isinstance(held, Sized) else 0)
     topic.messages.append(message)
     topic.received.append(received_ns)
-    topic.kept, topic.kept_bytes = topic.kept + 1, topic.kept_bytes + size
+    topic.kept, topic.kept_bytes = topic.kept + 1, topic.kept_bytes + topic.size
     if has_stamp(message):
         topic.stamps_ns.append(stamp_ns(message))
 

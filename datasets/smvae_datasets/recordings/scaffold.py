@@ -97,7 +97,9 @@ class _Draft:
 
     def add(self, seen: Seen) -> None:
         same = next((t for t in self._topics if seen.topic.startswith(f"{t}/")), "")
-        if same:
+        if not seen.rate_hz:
+            self.leave(seen.topic, f"{seen.message_type}: one message in the whole recording")
+        elif same:
             self.leave(seen.topic, f"the same as {same} in another form")
         elif len(self.sensors) == MOST_SENSORS:
             self.leave(seen.topic, f"a robot has at most {MOST_SENSORS} sensors")
