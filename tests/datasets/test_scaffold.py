@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from smvae_core.bags import Bag, BagError
 from smvae_core.robot import RobotError, read_robot
@@ -18,6 +19,7 @@ from smvae_datasets.recordings.fitting import fits
 from smvae_datasets.recordings.scaffold import scaffold_bag
 from smvae_datasets.scaffold import Scaffold
 from smvae_datasets.scaffolds import scaffold
+from tests.datasets import recorded
 from tests.datasets.recorded import LATENCY_NS, MS, START_NS, STORAGES, Recorded, motion, write_bag
 
 
@@ -169,6 +171,25 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
     assert reasons["/once"] == "sensor_msgs/msg/Image: one message in the whole recording"
     for line in found.left_out:
         assert f"# - {line}\n" in found.text(bag)
+
+
+@pytest.mark.parametrize("node", ["/smvae", ""])
+def test_what_our_own_node_published_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: str
+) -> None:
+    latent, load = "smvae_msgs/msg/LatentState", "std_msgs/msg/Float32"
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg("float32[4] mean", latent))
+    monkeypatch.setitem(recorded._STORES, "mcap", store)
+    made = in_order(
+        stream(f"{node}/latent", latent, 10, lambda n: {"mean": [n] * 4}),
+        stream("/smvae/predicted/load", load, 10, lambda n: {"data": n}),
+        stream("/load", load, 10, lambda n: {"data": n}),
+    )
+    found = of_bag(write_bag(tmp_path / "bag", made))
+    assert f"{node}/latent: published by our own node" in found.left_out
+    assert ("/smvae/predicted/load: published by our own node" in found.left_out) is bool(node)
+    assert found.data["sensors"]["load"]["channel"]["topic"] == "/load"
 
 
 def test_a_robot_has_at_most_32_sensors_and_each_a_name_of_its_own(tmp_path: Path) -> None:

@@ -66,10 +66,11 @@ def scaffold_bag(bag: Bag, advance: Callable[[float], None] = lambda share: None
 
 def _no_sensor(topics: Mapping[str, BagTopic]) -> dict[str, str]:
     """Return the topics whose type or name says that they are no sensor, with the reason."""
-    own = [t.name.removesuffix("latent") for t in topics.values() if t.message_type == _LATENT]
+    latents = [t.name for t in topics.values() if t.message_type == _LATENT]
+    own = tuple(f"{node}/" for name in latents if (node := name.rpartition("/")[0]))
     found = {}
     for topic in topics.values():
-        if topic.message_type.startswith(_OWN) or any(topic.name.startswith(o) for o in own):
+        if topic.message_type.startswith(_OWN) or topic.name.startswith(own):
             found[topic.name] = "published by our own node"
         elif topic.message_type in _NO_SENSOR:
             found[topic.name] = f"{topic.message_type}: {_NO_SENSOR[topic.message_type]}"
