@@ -118,8 +118,6 @@ class Scores:
         """
         modality = self._runtime.modality(name)
         predicted = self._runtime.reconstruct(name, mean, decoded)
-        if not predicted.any():  # depth without a return is no sample, but it may be predicted
-            return np.zeros((1, *modality.shape), np.float32)
         return as_network(modality.uncut, predicted)
 
     def on_sample(self, name: str, stamp_ns: int, value: Any, epoch: int) -> None:

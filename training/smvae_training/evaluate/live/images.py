@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.errors import SampleError
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
 from smvae_core.runtime import Runtime
@@ -52,7 +53,13 @@ def as_network(modality: Modality, image: NDArray[Any]) -> NDArray[np.float32]:
 
     Of a prediction, or of another image that is in the network's view, give `modality.uncut`.
     """
-    return in_si(modality, prepare(modality, image))[None]
+    try:
+        prepared = prepare(modality, image)
+    except SampleError as err:
+        if err.reason != "empty":
+            raise
+        return np.zeros((1, *modality.shape), np.float32)  # no sample, but it may be predicted
+    return in_si(modality, prepared)[None]
 
 
 def image_errors(
