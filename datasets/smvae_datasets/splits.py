@@ -79,7 +79,8 @@ def split(
     if held_count + validation_count >= count:
         raise ConfigError(
             f"split by {by}: {count} {_plural(by)} leave a part empty with held_out={held_out}, "
-            f"validation={validation}: expected at least {2 + (validation > 0)}"
+            f"validation={validation}: expected at least {2 + (validation > 0)}; record more of "
+            "them, or cut a long recording (episodes.max_s in robot.yaml)"
         )
     order = np.random.default_rng(seed).permutation(count)
     part = np.zeros(count, np.int8)

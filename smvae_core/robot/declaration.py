@@ -144,6 +144,9 @@ class EpisodeRules:
     gap_s: float = 2.0
     min_s: float = 1.0
     """Shorter episodes are left out."""
+    max_s: float = 60.0
+    """With 'gap': a longer one is cut, so that one long recording can be held out in part; 0 =
+    never."""
     held_out: float = 0.2
     """Share of the episodes that is kept for evaluation."""
 
@@ -152,8 +155,14 @@ class EpisodeRules:
             raise ConfigError(
                 f"split_on must be {' or '.join(get_args(SplitOn))}, got '{self.split_on}'"
             )
-        limits = {"rate_hz": (0.01, 1000.0), "gap_s": (0.001, 3600.0), "min_s": (0.0, 3600.0)}
-        for name, (low, high) in (limits | {"held_out": (0.0, 0.9)}).items():
+        limits = {
+            "rate_hz": (0.01, 1000.0),
+            "gap_s": (0.001, 3600.0),
+            "min_s": (0.0, 3600.0),
+            "max_s": (0.0, 86_400.0),
+            "held_out": (0.0, 0.9),
+        }
+        for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(
                     f"{name} must lie in [{low:g}, {high:g}], got {getattr(self, name):g}"

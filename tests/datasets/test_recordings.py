@@ -86,6 +86,21 @@ def test_every_message_is_counted_and_every_sample_kept(
         np.testing.assert_array_equal(files.image("depth", 5), expected)
 
 
+@pytest.mark.parametrize(
+    ("split_on", "max_s", "episodes"), [("gap", 0.5, 4), ("gap", 0.0, 1), ("file", 0.5, 1)]
+)
+def test_one_long_recording_is_cut_into_several_episodes(
+    tmp_path: Path, robot: Robot, split_on: Any, max_s: float, episodes: int
+) -> None:
+    rules = replace(robot.episodes, split_on=split_on, max_s=max_s)
+    bag = write_bag(tmp_path / "bag", motion(2.0))
+    summary = convert(bag, replace(robot, episodes=rules), tmp_path / "out")
+    assert len(list_episodes(tmp_path / "out")) == episodes
+    (found,) = summary["recordings"].values()
+    for counts in found["sensors"].values():
+        assert counts["used"] + counts["unused"] == counts["messages"] > 0
+
+
 def test_a_step_holds_what_the_engine_takes_at_that_moment(tmp_path: Path, robot: Robot) -> None:
     """Against a plain pass of the engine over the messages themselves."""
     bag = write_bag(tmp_path / "bag", motion(2.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -197,7 +198,7 @@ class Conversion:
         self._playback = Playback(self._engine, bag.begin_ns, self._step)
         self._episode: EpisodeWriter | None = None
         self._recent: dict[str, _Recent] = {}
-        self._last_ns = 0
+        self._last_ns = self._begun_ns = 0
         self._number = 0
         self._undefined: dict[str, str] = {}
         """Topics of a type that nobody can read, and why."""
@@ -348,9 +349,12 @@ class Conversion:
     def _split(self, now_ns: int, restarted: bool) -> None:
         """Begin an episode where the rules say so."""
         rules = self._declared.robot.episodes
-        gap = rules.split_on == "gap" and now_ns - self._last_ns > rules.gap_s * 1e9
-        if self._episode is None or gap or restarted:
+        by_gap, longest_ns = rules.split_on == "gap", (rules.max_s or math.inf) * 1e9
+        gap = by_gap and now_ns - self._last_ns > rules.gap_s * 1e9
+        full = by_gap and now_ns - self._begun_ns > longest_ns
+        if self._episode is None or gap or full or restarted:
             self._end_episode()
+            self._begun_ns = now_ns
             units_m = {
                 name: source.options.depth_scale or 0.001
                 for name, source in self._declared.settings.sources.items()

@@ -46,7 +46,7 @@ class Declared:
                 FORMAT,
                 [self._kept(modality) for modality in self.robot.modalities],
                 [[t.name, t.channel.topic, t.select] for t in self.robot.targets],
-                [rules.split_on, rules.gap_s, rules.min_s],
+                [rules.split_on, rules.gap_s, rules.min_s, rules.max_s],
             ]
         )
 
