@@ -152,6 +152,10 @@ def test_a_robots_topics_and_settings_count(bundle: Path, runtime: Runtime, tmp_
     expected = latents_of(plain, bundle, tmp_path / "expected")
     found = latents_of(moved, declared, tmp_path / "found")
     found["sample_stamp_ns"][found["sample_stamp_ns"][:, 0] > 0, 0] += EARLY_NS  # the message's own
-    for name in ("stamp_ns", "sample_stamp_ns", "state", "mean", "rgb_squared_error"):
+    for name in (
+        *("stamp_ns", "sample_stamp_ns", "state", "mean", "rgb_squared_error"),
+        *("rgb_squared_error_next", "rgb_unchanged_next"),
+    ):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    assert np.isfinite(found["rgb_squared_error_next"]).sum() > 5
     assert audit(moved, declared)["holds"]

@@ -36,7 +36,10 @@ class Listener(Protocol):
     """Takes what a replay meets, in order."""
 
     def on_sample(self, name: str, stamp_ns: int, value: Any, epoch: int) -> None:
-        """Take one stored sample: a message, or of a force window one reading (C,)."""
+        """Take one stored sample: a message, or of a force window one reading (C,).
+
+        `stamp_ns` is when it happened: its stamp less the sensor's `stamp_offset_s`.
+        """
 
     def on_moment(self, moment: Moment) -> None:
         """Take one latent."""
@@ -95,7 +98,8 @@ class BagReplay:
             message = self._bag.decode(topic, data)
             verdict = playback.receive(name, received_ns, message)
             if not verdict.reason:
-                listener.on_sample(name, verdict.stamp_ns, verdict.value, self.engine.epoch)
+                at_ns = self.engine.collector.channel(name).corrected_ns(verdict.stamp_ns)
+                listener.on_sample(name, at_ns, verdict.value, self.engine.epoch)
             playback.settle(verdict)
             self.messages += 1
             self.late = playback.late
