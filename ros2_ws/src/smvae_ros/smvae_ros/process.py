@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import rclpy
@@ -58,11 +59,35 @@ def run(
         executor.remove_node(node)
         node.destroy_node()
         executor.shutdown()
-        rclpy.try_shutdown()
-        # launch repeats the signal; one that met the interpreter's end would look like a crash
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        _end_ros()
     return 0
+
+
+@contextmanager
+def until_stopped(args: Sequence[str]) -> Iterator[threading.Event]:
+    """Start ROS for a program that is no single node, yield what SIGINT and SIGTERM set, end ROS.
+
+    Args:
+        args: Command line.
+    """
+    stop = threading.Event()
+    rclpy.init(args=list(args), signal_handler_options=SignalHandlerOptions.NO)
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        _end_ros()
+
+
+def _end_ros() -> None:
+    """End ROS, and hear no signal any more.
+
+    Launch repeats the signal; one that met the interpreter's end would look like a crash.
+    """
+    rclpy.try_shutdown()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _shut_down(node: Any) -> None:

@@ -10,7 +10,6 @@ match it too.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -23,9 +22,9 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from smvae_ros.message_types import message_class
+from smvae_ros.process import until_stopped
 from std_srvs.srv import SetBool
 
 from smvae_core.bag_types import CDR
@@ -292,18 +291,13 @@ def play(path: Path, typestore: str, options: PlayOptions, stop: threading.Event
 def main(args: Sequence[str] | None = None) -> int:
     """Play until the end, SIGINT or SIGTERM; 1 with a line when the bag cannot be played."""
     arguments = list(sys.argv[1:] if args is None else args)
-    stop = threading.Event()
     try:
         path, typestore, options = parse(arguments)
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        play(path, typestore, options, stop)
+        with until_stopped(arguments) as stop:
+            play(path, typestore, options, stop)
     except SMVAEError as err:
         print(f"bag_player: {err}", file=sys.stderr)
         return 1
-    finally:
-        rclpy.try_shutdown()
     return 0
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
 import sys
 import threading
 import time
@@ -22,9 +21,9 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from smvae_ros import topics
 from smvae_ros.message_types import message_class
+from smvae_ros.process import until_stopped
 from smvae_ros.rclpy_versions import SubscriptionEventCallbacks
 
 from smvae_core.bundle import Bundle
@@ -202,17 +201,12 @@ def main(args: list[str] | None = None) -> int:
     """Record until SIGINT, SIGTERM or --duration; 1 with a line when the bag cannot be written."""
     arguments = sys.argv[1:] if args is None else args
     options = parse(arguments)
-    stop = threading.Event()
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     try:
-        record(options, stop)
+        with until_stopped(arguments) as stop:
+            record(options, stop)
     except SMVAEError as err:
         print(f"bag_recorder: {err}", file=sys.stderr)
         return 1
-    finally:
-        rclpy.try_shutdown()
     return 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -19,10 +18,10 @@ import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from smvae_msgs.msg import LatentState, ModelInfo
 from smvae_ros import qos, topics
 from smvae_ros.message_types import message_class
+from smvae_ros.process import until_stopped
 from smvae_ros.sensor_choices import choices
 
 from smvae_core.bundle import Bundle
@@ -185,17 +184,12 @@ def main(args: list[str] | None = None) -> int:
     """Show until SIGINT or SIGTERM; 1 with a line when it cannot."""
     arguments = sys.argv[1:] if args is None else args
     options = parse(arguments)
-    stop = threading.Event()
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     try:
-        print(f"{show(options, stop)} messages shown", flush=True)
+        with until_stopped(arguments) as stop:
+            print(f"{show(options, stop)} messages shown", flush=True)
     except SMVAEError as err:
         print(f"viewer: {err}", file=sys.stderr)
         return 1
-    finally:
-        rclpy.try_shutdown()
     return 0
 
 
