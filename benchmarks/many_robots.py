@@ -18,21 +18,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import sixteen_sensors
 from benchmarks.reliability import conditions
-from benchmarks.sixteen_sensors import export, timed, train_with
+from benchmarks.sixteen_sensors import export, timed
 from smvae_core.messages import ConversionOptions
 from smvae_core.messages.base import set_header
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
 from smvae_core.robot import Robot, read_robot
 from smvae_datasets.dataset import ArrayDataset
-from smvae_training.presets import vision_touch
 from smvae_training.run import Run, write_text
 
 RESULTS = Path(__file__).parent / "results" / "many-robots.json"
@@ -86,17 +85,7 @@ def train(
         group_names=tuple(f"t{i}" for i in range(GROUPS)),
         stamp_ns=np.arange(count, dtype=np.int64) * 100_000_000,
     )
-    preset = vision_touch()
-    config = replace(
-        preset,
-        model=replace(preset.model, modalities=modalities),
-        data=replace(preset.data, held_out=0.5),
-        optimizer=replace(preset.optimizer, warmup=0),
-        log=replace(preset.log, tensorboard=False),
-        batch_size=16,
-        max_steps=steps,
-    )
-    return train_with(config, data, out), data
+    return sixteen_sensors.train(modalities, data, out, steps), data
 
 
 def send(robot: Robot) -> float:

@@ -165,7 +165,7 @@ def fill(
 ) -> Any:
     """Write a displacement (C,) into an empty TwistStamped as a velocity and return it."""
     set_header(message, stamp_ns, frame_id)
-    write_fields(message.twist, modality.fields, _velocity(sample, options))
+    fill_plain(modality, message.twist, sample, stamp_ns, frame_id, options)
     return message
 
 
