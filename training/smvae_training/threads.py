@@ -81,8 +81,9 @@ class CoreShare:
         agreed, self._wanted = wanted == self._wanted, wanted
         if agreed and wanted != torch.get_num_threads():
             logger.info(
-                "threads: %d, other processes have the rest of the cores (%s pins it)",
+                "threads: %d of %d, as many as other processes leave cores (%s pins it)",
                 wanted,
+                self._most,
                 THREADS,
             )
             torch.set_num_threads(wanted)
