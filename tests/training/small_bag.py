@@ -19,7 +19,7 @@ from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.presets import vision_touch
 from smvae_core.robot import Robot
 from smvae_core.runtime import Runtime
-from smvae_training.bag_evaluation.inputs import Input
+from smvae_training.evaluate.bag.inputs import Input
 from smvae_training.evaluate.live.bag import sensor_of
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}

@@ -20,7 +20,7 @@ from small_bag import SmallBag
 from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.runtime import Runtime
-from smvae_training.bag_evaluation.evaluate import (
+from smvae_training.evaluate.bag.evaluate import (
     LATENTS,
     REPORT,
     SHEET,
@@ -28,8 +28,8 @@ from smvae_training.bag_evaluation.evaluate import (
     VIDEO,
     evaluate_bag,
 )
-from smvae_training.bag_evaluation.options import BagOptions
-from smvae_training.bag_evaluation.pictures import count_frames
+from smvae_training.evaluate.bag.options import BagOptions
+from smvae_training.evaluate.bag.pictures import count_frames
 from smvae_training.evaluate.live.bag import LiveRun, read_bag
 from smvae_training.evaluate.live.images import as_network
 from smvae_training.evaluate.live.replay import window

@@ -22,10 +22,10 @@ from small_bag import SmallBag
 from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
-from smvae_training.bag_evaluation.options import BagOptions
-from smvae_training.bag_evaluation.parameter_files import read_parameters
-from smvae_training.bag_evaluation.settings import node_settings
 from smvae_training.cli import main
+from smvae_training.evaluate.bag.options import BagOptions
+from smvae_training.evaluate.bag.parameter_files import read_parameters
+from smvae_training.evaluate.bag.settings import node_settings
 
 EVERY = ("rgb", "depth", "force", "action")
 SHIPPED = Path(__file__).parents[2] / "ros2_ws/src/smvae_ros/config/perception.yaml"

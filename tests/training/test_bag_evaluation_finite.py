@@ -18,11 +18,11 @@ from small_bag import SmallBag, read_by
 from smvae_core.bags import Bag, BagError
 from smvae_core.fusion.rules import FusionState
 from smvae_core.runtime import Posterior, Runtime
-from smvae_training.bag_evaluation.evaluate import LATENTS, REPORT, SHEET, SUMMARY, evaluate_bag
-from smvae_training.bag_evaluation.inputs import find_inputs
-from smvae_training.bag_evaluation.options import BagOptions
-from smvae_training.bag_evaluation.replay import BagReplay, Moment
-from smvae_training.bag_evaluation.settings import node_settings
+from smvae_training.evaluate.bag.evaluate import LATENTS, REPORT, SHEET, SUMMARY, evaluate_bag
+from smvae_training.evaluate.bag.inputs import find_inputs
+from smvae_training.evaluate.bag.options import BagOptions
+from smvae_training.evaluate.bag.replay import BagReplay, Moment
+from smvae_training.evaluate.bag.settings import node_settings
 
 NAMES = ("rgb", "depth", "force", "action")
 FORCE = 2

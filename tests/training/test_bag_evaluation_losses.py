@@ -17,8 +17,8 @@ from small_bag import SmallBag, untrained_bundle
 
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
-from smvae_training.bag_evaluation.evaluate import LATENTS, REPORT, SHEET, SUMMARY
 from smvae_training.cli import main
+from smvae_training.evaluate.bag.evaluate import LATENTS, REPORT, SHEET, SUMMARY
 
 EVERY = ("rgb", "depth", "force", "action")
 BLIND = ("force", "action")

@@ -17,8 +17,8 @@ from small_bag import SmallBag
 
 from smvae_core.fusion.rules import FusionState
 from smvae_core.runtime import Runtime
-from smvae_training.bag_evaluation.evaluate import LATENTS, evaluate_bag
-from smvae_training.bag_evaluation.options import BagOptions
+from smvae_training.evaluate.bag.evaluate import LATENTS, evaluate_bag
+from smvae_training.evaluate.bag.options import BagOptions
 
 NAMES = ("rgb", "depth", "force", "action")
 

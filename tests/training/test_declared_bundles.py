@@ -24,8 +24,8 @@ from smvae_core.presets import vision_touch
 from smvae_core.robot import Channel, Robot, Sensor
 from smvae_core.runtime import Runtime
 from smvae_training.audit.audit import audit
-from smvae_training.bag_evaluation.evaluate import LATENTS, evaluate_bag
-from smvae_training.bag_evaluation.options import BagOptions
+from smvae_training.evaluate.bag.evaluate import LATENTS, evaluate_bag
+from smvae_training.evaluate.bag.options import BagOptions
 from smvae_training.evaluate.live.bag import predicted_topic, read_bag
 from smvae_training.evaluate.live.images import image_errors
 from smvae_training.evaluate.live.replay import Replay

@@ -24,9 +24,9 @@ from smvae_core.runtime import Runtime
 from smvae_core.view.glance import Glance
 from smvae_core.view.process import PLACE, VARIABLE
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
-from smvae_training.bag_evaluation.evaluate import evaluate_bag
-from smvae_training.bag_evaluation.options import BagOptions
 from smvae_training.cli import main
+from smvae_training.evaluate.bag.evaluate import evaluate_bag
+from smvae_training.evaluate.bag.options import BagOptions
 from smvae_training.run import load_run
 from smvae_training.view.options import ViewOptions
 from smvae_training.view.page import Page

@@ -19,9 +19,9 @@ from smvae_training.audit.options import AuditOptions
 from smvae_training.audit.recording import Recording, latent_topic, read_recording
 from smvae_training.audit.reproduce import TOLERANCE, Checked, Reproducer
 from smvae_training.audit.samples import ListedSamples
-from smvae_training.bag_evaluation.inputs import find_inputs
-from smvae_training.bag_evaluation.parameter_files import read_parameters
-from smvae_training.bag_evaluation.settings import node_settings
+from smvae_training.evaluate.bag.inputs import find_inputs
+from smvae_training.evaluate.bag.parameter_files import read_parameters
+from smvae_training.evaluate.bag.settings import node_settings
 from smvae_training.evaluate.live.bag import Latent
 from smvae_training.evaluate.progress import Stages
 

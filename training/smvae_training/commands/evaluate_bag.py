@@ -8,8 +8,8 @@ from typing import Any
 
 import tyro
 
-from smvae_training.bag_evaluation.options import BagOptions
 from smvae_training.commands.arguments import parse
+from smvae_training.evaluate.bag.options import BagOptions
 
 EVALUATE_BAG_HELP = """Replay a recorded bag offline through a bundle, as the node would see it.
 
@@ -45,7 +45,7 @@ def evaluate_bag(arguments: list[str], prog: str) -> int:
         return bag, bundle, out, config
 
     bag, bundle, out, config = parse(options, arguments, prog, description=EVALUATE_BAG_HELP)
-    from smvae_training.bag_evaluation import evaluate
+    from smvae_training.evaluate.bag import evaluate
 
     summary = evaluate.evaluate_bag(bag, bundle, out, config)
     _print_scores(summary)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from smvae_core.view.glance import Glance, Latent, SensorGlance
-from smvae_training.bag_evaluation.replay import BagReplay, Moment
-from smvae_training.bag_evaluation.scores import Truth
+from smvae_training.evaluate.bag.replay import BagReplay, Moment
+from smvae_training.evaluate.bag.scores import Truth
 
 
 class GlancesOfBag:

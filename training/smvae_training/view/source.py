@@ -17,11 +17,11 @@ from smvae_core.runtime import Runtime
 from smvae_core.view.glance import Glance, TargetNames
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.sources import prepare_source
-from smvae_training.bag_evaluation.inputs import find_inputs
-from smvae_training.bag_evaluation.parameter_files import read_parameters
-from smvae_training.bag_evaluation.replay import BagReplay
-from smvae_training.bag_evaluation.settings import node_settings
 from smvae_training.commands.figures import data_of
+from smvae_training.evaluate.bag.inputs import find_inputs
+from smvae_training.evaluate.bag.parameter_files import read_parameters
+from smvae_training.evaluate.bag.replay import BagReplay
+from smvae_training.evaluate.bag.settings import node_settings
 from smvae_training.evaluate.progress import Stages
 from smvae_training.exporting import export_run
 from smvae_training.run import RunPaths, load_run

@@ -39,8 +39,8 @@ CHANGES: dict[str, Any] = {
 def test_rules_options_and_pace_are_those_of_the_node(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    from smvae_training.bag_evaluation.parameter_files import read_parameters
-    from smvae_training.bag_evaluation.settings import node_settings
+    from smvae_training.evaluate.bag.parameter_files import read_parameters
+    from smvae_training.evaluate.bag.settings import node_settings
 
     known = table(VISION_TOUCH)
     assert set(changes) <= set(known)
@@ -89,7 +89,7 @@ def as_rclpy_reads(file: Path, namespace: str) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(6))
 def test_entries_of_a_file_are_for_whom_they_are_for_in_ros(seed: int, tmp_path: Path) -> None:
     """Namespaces, several nodes, wildcards, values: whatever rcl makes of them."""
-    from smvae_training.bag_evaluation.parameter_files import read_parameters
+    from smvae_training.evaluate.bag.parameter_files import read_parameters
 
     draw = random.Random(seed)
     file = tmp_path / "params.yaml"

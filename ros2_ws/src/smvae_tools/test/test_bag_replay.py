@@ -94,8 +94,8 @@ def replayed_live(
 def test_live_replay_and_offline_evaluation_agree(
     trigger: str, start_node: Any, client: Any, domain: int, bundle: Path, bag: Path, tmp_path: Path
 ) -> None:
-    from smvae_training.bag_evaluation.evaluate import LATENTS, evaluate_bag
-    from smvae_training.bag_evaluation.options import BagOptions
+    from smvae_training.evaluate.bag.evaluate import LATENTS, evaluate_bag
+    from smvae_training.evaluate.bag.options import BagOptions
 
     options = BagOptions(trigger=trigger, subsets="none", video=False)
     evaluate_bag(bag, bundle, tmp_path / "offline", options)

@@ -16,8 +16,8 @@ from smvae_core.fusion.rules import FusionState, ModalityStatus
 from smvae_core.modality import Modality, subset_name
 from smvae_core.novelty import Novelty
 from smvae_core.settings import Settings
-from smvae_training.bag_evaluation.inputs import Input
-from smvae_training.bag_evaluation.scores import error_names
+from smvae_training.evaluate.bag.inputs import Input
+from smvae_training.evaluate.bag.scores import error_names
 
 Columns = Mapping[str, NDArray[Any]]
 

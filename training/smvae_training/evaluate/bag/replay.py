@@ -15,7 +15,7 @@ from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
-from smvae_training.bag_evaluation.inputs import Input
+from smvae_training.evaluate.bag.inputs import Input
 
 
 @dataclass(frozen=True, kw_only=True)

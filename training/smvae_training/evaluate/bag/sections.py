@@ -8,14 +8,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
-from smvae_training.bag_evaluation.figures import (
-    errors_figure,
-    latent_figure,
-    states_figure,
-    uncertainty_figure,
-)
-from smvae_training.bag_evaluation.moments import STRETCHES
-from smvae_training.bag_evaluation.pictures import Picture
 from smvae_training.evaluate.answers import (
     LIVE,
     REJECTED,
@@ -23,6 +15,14 @@ from smvae_training.evaluate.answers import (
     sensor_answers,
     sensors_section,
 )
+from smvae_training.evaluate.bag.figures import (
+    errors_figure,
+    latent_figure,
+    states_figure,
+    uncertainty_figure,
+)
+from smvae_training.evaluate.bag.moments import STRETCHES
+from smvae_training.evaluate.bag.pictures import Picture
 from smvae_training.evaluate.report import (
     Answer,
     Section,

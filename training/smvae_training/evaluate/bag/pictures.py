@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from smvae_core.files import write_bytes
 from smvae_core.modality import Modality, subset_name
-from smvae_training.bag_evaluation.moments import Kept
-from smvae_training.bag_evaluation.scores import Array
+from smvae_training.evaluate.bag.moments import Kept
+from smvae_training.evaluate.bag.scores import Array
 from smvae_training.evaluate.measures import images, measured, picture, shown_range
 
 Picture = NDArray[np.uint8]

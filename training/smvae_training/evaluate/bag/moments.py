@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from smvae_core.modality import Modality, subset_name
 from smvae_core.runtime import Posterior, Runtime
 from smvae_core.subsets import evaluated_subsets
-from smvae_training.bag_evaluation.replay import Moment
-from smvae_training.bag_evaluation.scores import Array, Pair
+from smvae_training.evaluate.bag.replay import Moment
+from smvae_training.evaluate.bag.scores import Array, Pair
 from smvae_training.evaluate.baselines import mean_and_variance
 from smvae_training.evaluate.live.images import as_network
 from smvae_training.evaluate.measures import errors, images, squared_error

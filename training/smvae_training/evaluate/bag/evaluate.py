@@ -15,17 +15,17 @@ from smvae_core.settings import Settings
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.audit.audit import audit
 from smvae_training.audit.options import AuditOptions
-from smvae_training.bag_evaluation import numbers
-from smvae_training.bag_evaluation.gather import Gatherer
-from smvae_training.bag_evaluation.inputs import Input, find_inputs
-from smvae_training.bag_evaluation.moments import Moments, subset_table
-from smvae_training.bag_evaluation.options import BagOptions
-from smvae_training.bag_evaluation.parameter_files import read_parameters
-from smvae_training.bag_evaluation.pictures import Video, contact_sheet, save_picture
-from smvae_training.bag_evaluation.replay import BagReplay
-from smvae_training.bag_evaluation.scores import Scores, Truth
-from smvae_training.bag_evaluation.sections import bag_sections
-from smvae_training.bag_evaluation.settings import node_settings
+from smvae_training.evaluate.bag import numbers
+from smvae_training.evaluate.bag.gather import Gatherer
+from smvae_training.evaluate.bag.inputs import Input, find_inputs
+from smvae_training.evaluate.bag.moments import Moments, subset_table
+from smvae_training.evaluate.bag.options import BagOptions
+from smvae_training.evaluate.bag.parameter_files import read_parameters
+from smvae_training.evaluate.bag.pictures import Video, contact_sheet, save_picture
+from smvae_training.evaluate.bag.replay import BagReplay
+from smvae_training.evaluate.bag.scores import Scores, Truth
+from smvae_training.evaluate.bag.sections import bag_sections
+from smvae_training.evaluate.bag.settings import node_settings
 from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.progress import Stages
 from smvae_training.evaluate.report import render_report

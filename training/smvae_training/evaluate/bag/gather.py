@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from smvae_training.bag_evaluation.moments import Moments
-from smvae_training.bag_evaluation.pictures import Strips, Video
-from smvae_training.bag_evaluation.replay import Moment
-from smvae_training.bag_evaluation.scores import Scores, Truth
+from smvae_training.evaluate.bag.moments import Moments
+from smvae_training.evaluate.bag.pictures import Strips, Video
+from smvae_training.evaluate.bag.replay import Moment
+from smvae_training.evaluate.bag.scores import Scores, Truth
 from smvae_training.evaluate.measures import images
 
 

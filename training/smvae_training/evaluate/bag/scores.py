@@ -18,7 +18,7 @@ from smvae_core.messages import ConversionError
 from smvae_core.modality import Modality
 from smvae_core.perceiver import Perceiver
 from smvae_core.runtime import Runtime
-from smvae_training.bag_evaluation.replay import Moment
+from smvae_training.evaluate.bag.replay import Moment
 from smvae_training.evaluate.live.images import as_network
 from smvae_training.evaluate.measures import errors, images, squared_error
 
