@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
+from smvae_core import bag_log
 from smvae_core.bag_files import (
     FIRST_NS,
     LAST_NS,
@@ -197,14 +198,20 @@ class Bag:
             topics=topics,
         )
 
+    def _folder(self) -> Path:
+        """Return a new folder, there until the bag is closed."""
+        return Path(self._stack.enter_context(TemporaryDirectory(prefix="smvae-bag-")))
+
     def _open(self, metadata: _Metadata) -> None:
         paths = list(metadata.files)
         self._unpack = bytes
         if metadata.compression == "message":
             self._unpack = _decompress
         elif metadata.compression == "file":
-            folder = Path(self._stack.enter_context(TemporaryDirectory()))
+            folder = self._folder()
             paths = [_decompress_file(path, folder, self._forgive) for path in paths]
+        if metadata.storage == "sqlite3":
+            paths = [bag_log.merged(path, self._folder, self._forgive) for path in paths]
         self._decoders = {}
         self._files = list(self._opened(metadata.storage, paths))
         filled = [f for f in self._files if any(c.messages for c in f.channels)]
