@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, texts
 from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Converter, Kind
+from smvae_core.kinds.plausible import odd_numbers
 from smvae_core.kinds.proposal import Proposal, Seen, listed
 from smvae_core.kinds.registry import register
 from smvae_core.messages.base import (
@@ -121,6 +122,13 @@ class JointState(Kind):
         left_out = (f"joints that never move: {listed(still)}",) if still else ()
         keys = {"joints": joints, "select": select}
         return Proposal(keys=keys, about=", ".join(about), left_out=left_out)
+
+    def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
+        """Say when a quantity is not sent, or in another unit, such as degrees."""
+        select = modality.options.select
+        units = modality.unit.split(", ")
+        units = units if len(units) == len(select) else ["1"] * len(select)
+        return odd_numbers(zip(select, units, np.split(sample, len(select)), strict=True))
 
     def content(self, modality: Modality) -> str:
         return "position, velocity or effort of joints, found by name (by index where unnamed)"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, texts
 from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Converter, Kind
+from smvae_core.kinds.plausible import odd_numbers, odd_rotation
 from smvae_core.kinds.proposal import Proposal, Seen, counted, numbers
 from smvae_core.kinds.registry import register
 from smvae_core.messages import members
@@ -66,6 +67,15 @@ class Vector(Kind):
             raise ConfigError(f"nothing in it can be used: {'; '.join(left_out)}")
         about = f"{counted(len(moving), 'number')} at {seen.rate_hz:.4g} Hz, {found.extent(moving)}"
         return Proposal(keys={"select": moving}, about=about, left_out=tuple(left_out))
+
+    def plausibility(self, modality: Modality, sample: NDArray[Any]) -> str:
+        """Say when numbers of a known unit are not sent, or in another one; or are no rotation."""
+        found = members.groups(modality.fields, modality.unit)
+        for name, (_, rows) in found.items():
+            axes = [modality.fields[row].rpartition(".")[2] for row in rows]
+            if sorted(axes) == ["w", "x", "y", "z"] and (odd := odd_rotation(name, sample[rows])):
+                return odd
+        return odd_numbers((name, unit, sample[rows]) for name, (unit, rows) in found.items())
 
     def content(self, modality: Modality) -> str:
         return "numeric fields of the declared message type, as they are"

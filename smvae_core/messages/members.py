@@ -84,9 +84,29 @@ def below(paths: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 
 def unit(paths: Sequence[str]) -> str:
     """Return the SI unit of each group of numbers, one word per group; '1' where none is known."""
-    groups = list(dict.fromkeys(path.rpartition(".")[0].rpartition(".")[2] for path in paths))
-    units = [_UNITS.get(group, "") for group in groups]
+    units = [_UNITS.get(group, "") for group in dict.fromkeys(map(_group, paths))]
     return ", ".join(units) if all(units) else "1"
+
+
+def groups(paths: Sequence[str], units: str) -> dict[str, tuple[str, list[int]]]:
+    """Return unit and indices of each group of numbers, by its name.
+
+    Args:
+        paths: Of the numbers.
+        units: As `unit` gives them, or as declared; '1' where there are not as many as groups.
+    """
+    names = list(dict.fromkeys(map(_group, paths)))
+    words = units.split(", ")
+    words = words if len(words) == len(names) else ["1"] * len(names)
+    return {
+        name: (word, [i for i, path in enumerate(paths) if _group(path) == name])
+        for name, word in zip(names, words, strict=True)
+    }
+
+
+def _group(path: str) -> str:
+    """Return the name of the member that holds a number."""
+    return path.rpartition(".")[0].rpartition(".")[2]
 
 
 def _slices(path: str) -> list[str]:

@@ -152,18 +152,24 @@ def _unit(value: Any) -> str:
 
 def _sensor(sensors: _Keys, name: str) -> Sensor:
     of = sensors.below(name)
-    with of.naming("kind"):
-        family = kinds.kind(of.read("kind", text))
-    if family.keys is None:
-        declared = ", ".join(k.name for k in kinds.kinds() if k.keys is not None)
-        raise of.error("kind", f"no robot has a {family.name}; there are {declared}")
+    family = _kind(of)
     parameters = {p.name: p for p in settings.of_kind(family) if p.name not in OF_CHANNEL}
-    of.refuse_unknown((*OF_SENSOR, *(k.name for k in family.keys), *parameters))
+    of.refuse_unknown((*OF_SENSOR, *(k.name for k in family.keys or ()), *parameters))
     channel = _channel(of.below("channel"))
     said = {p.name: _setting(of, p) for p in parameters.values() if p.name in of.data}
     modality = _modality(of, name, family, channel)
     optional = of.read("optional", _flag, False)
     return Sensor(modality=modality, channel=channel, settings=said, optional=optional)
+
+
+def _kind(of: _Keys) -> Kind:
+    """Return the kind that is declared, one of those that a robot can have."""
+    there = {k.name: k for k in kinds.kinds() if k.keys is not None}
+    name = of.read("kind", text)
+    if name not in there:
+        hint = did_you_mean(name, there)
+        raise of.error("kind", f"no robot has a '{name}'; there are {', '.join(there)}.{hint}")
+    return there[name]
 
 
 def _modality(of: _Keys, name: str, family: Kind, channel: Channel) -> Modality:

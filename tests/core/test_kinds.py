@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -220,6 +221,58 @@ def test_a_scan_comes_back_from_its_message_with_the_chance_of_each_return():
     np.testing.assert_allclose(message.intensities, sample[1])
     got = buffers.convert(SCAN.converter(), SCAN, message, OPTIONS)
     np.testing.assert_array_equal(prepare(SCAN, got)[1], sample[1] >= 0.5)
+
+
+ARM = Modality(
+    name="arm", kind="joint_state", shape=(6,), unit="rad, rad/s, N m",
+    options={"joints": ("j1", "j2"), "select": ("position", "velocity", "effort")},
+)  # fmt: skip
+GRIPPER = Modality(
+    name="g", kind="joint_state", shape=(1,), unit="rad", options={"joints": ("finger",)}
+)
+TURNED = Modality(
+    name="t", kind="vector", shape=(7,), unit="m, 1", message_type="geometry_msgs/msg/PoseStamped",
+    fields=(*(f"pose.position.{a}" for a in "xyz"), *(f"pose.orientation.{a}" for a in "xyzw")),
+)  # fmt: skip
+SPEED = replace(POSE, unit="m/s", fields=tuple(f"twist.linear.{a}" for a in "xyz"))
+PLAIN = replace(POSE, unit="1", fields=("data[0]", "data[1]", "data[2]"))
+
+
+@pytest.mark.parametrize(
+    ("modality", "sample", "odd"),
+    [
+        (ARM, [0.1, 0.2, 0, 0, 3, 4], ""),  # it stands
+        (ARM, [0, 0, 0, 0, 3, 4], "every position is exactly 0: is the driver sending it?"),
+        (ARM, [0.1, 0.2, 0, 0, 0, 0], "every effort is exactly 0: is the driver sending it?"),
+        (ARM, [90, 0.2, 0, 0, 3, 4], "position 90 rad is beyond 12.5664: another unit?"),
+        (ARM, [0.1, 0.2, 0, -200, 3, 4], "velocity 200 rad/s is beyond 100: another unit?"),
+        (ARM, [0.1, 0.2, 0, 0, 3, 4e4], "effort 4e+04 N m is beyond 10000: another unit?"),
+        (replace(ARM, unit="1"), [90, 90, 0, 0, 0, 0], ""),  # said to be no radians
+        (GRIPPER, [0], ""),  # closed
+        (POSE, [0.3, 0, 0], ""),
+        (POSE, [0, 0, 0], "every position is exactly 0"),
+        (SPEED, [0, 0, 0], ""),
+        (SPEED, [400, 0, 0], "linear 400 m/s is beyond 100: another unit?"),
+        (PLAIN, [0, 0, 0], ""),  # nobody knows what it is
+        (PLAIN, [5e5, 0, 0], ""),
+        (TURNED, [1, 2, 3, 0, 0, 0, 1], ""),
+        (TURNED, [1, 2, 3, 0, 0, 0, 0], "orientation has norm 0, a rotation has 1"),
+        (TURNED, [1, 2, 3, 0, 0, 0, 2], "orientation has norm 2, a rotation has 1"),
+    ],
+)
+def test_what_looks_wrong_with_joints_and_numbers_is_said(
+    modality: Modality, sample: list[float], odd: str
+):
+    got = modality.plausibility(np.float32(sample))
+    assert got.startswith(odd) if odd else got == ""
+
+
+@pytest.mark.parametrize("modality", [ARM, POSE], ids=lambda m: m.kind)
+def test_joints_and_numbers_that_are_none_are_refused(modality: Modality):
+    sample = np.ones(modality.shape, np.float32)
+    sample[0] = np.nan
+    with pytest.raises(SampleError, match="finite numbers"):
+        prepare(modality, sample)
 
 
 @pytest.mark.parametrize("kind", ["color_image", "depth_image"])

@@ -110,8 +110,13 @@ def test_every_kind_that_a_message_carries_can_be_declared():
 
 REFUSED = [
     ("size: [64, 64]", "sice: [64, 64]", r"sensors\.wrist\.sice: no such key.*mean 'size'"),
-    ("kind: signal", "kind: signl", r"sensors\.force\.kind: .*Did you mean 'signal'"),
-    ("kind: signal", "kind: label", r"sensors\.force\.kind: no robot has a label"),
+    (
+        "kind: signal",
+        "kind: label",
+        r"sensors\.force\.kind: no robot has a 'label'; there are color_image, command, "
+        r"depth_image, joint_state, scan, signal, vector\.$",
+    ),
+    ("kind: signal", "kind: signl", r"are color_image, .*, vector\. Did you mean 'signal'\?$"),
     ("size: [64, 64]", "size: 64", r"wrist\.size: expected a list of two.*got 64"),
     ("size: [64, 64]", "size: [60, 60]", r"sensors\.wrist: .*32 or 64 or 128"),
     ("depth: 1}", "depht: 1}", r"sensors\.wrist\.channel\.qos\.depht: .*'depth'"),
