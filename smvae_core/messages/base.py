@@ -220,9 +220,20 @@ def finite(
 
 
 def read_below(name: str, message: Any, path: str) -> Any:
-    """Return what stands at a dotted path below a message; '' = the message; see `read_member`."""
-    for member in path.split(".") if path else ():
+    """Return what stands at a path below a message, e.g. 'pose.position' or 'data[3]'.
+
+    Raises:
+        ConversionError: If there is nothing; `name` is the modality's. '' is the message itself.
+    """
+    for part in path.split(".") if path else ():
+        member, bracket, index = part.partition("[")
         message = read_member(name, message, member)
+        if bracket:
+            try:
+                message = message[int(index.rstrip("]"))]
+            except (IndexError, TypeError, ValueError):
+                got = type(message).__name__
+                raise ConversionError(name, "field", expected=part, got=got) from None
     return message
 
 

@@ -11,7 +11,12 @@ import pytest
 from smvae_core.modality import subset_name
 from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import Target
-from smvae_training.evaluate.answers import answers_of, doubt_section, sensors_section
+from smvae_training.evaluate.answers import (
+    answers_of,
+    doubt_section,
+    messages_section,
+    sensors_section,
+)
 from smvae_training.evaluate.report import Answer, Section, answers_section
 from smvae_training.evaluate.sensor_value import (
     CONSTANT,
@@ -109,6 +114,26 @@ def test_every_answer_links_to_a_section_that_is_there() -> None:
     assert html.count("<tr>") == 7
     assert "&lt;b&gt;" in html
     assert "lack a sensor: b 25.0%" in html
+
+
+def counts(**changed: Any) -> dict[str, Any]:
+    usual = dict.fromkeys(("used", "unused", "late", "duplicate", "short"), 0)
+    return {"messages": 100, **usual, "refused": {}, "first_refused": "", **changed}
+
+
+def test_what_became_of_recorded_messages_is_said() -> None:
+    results = results_of(value_of())
+    of_a = counts(used=80, late=7, refused={"nan": 9, "frame": 4}, first_refused="a: frame")
+    results["data"]["messages"] = {"a": of_a, "b": counts(used=100)}
+    section = messages_section(results["data"]["messages"])
+    assert section is not None
+    assert "9 x nan, 4 x frame" in section.html
+    answer = next(a for a in answers_of(results) if a.section == section.title)
+    assert answer.text.startswith("Of 200 recorded messages: a 7 x late, 9 x nan, 4 x frame. ")
+    assert answer.text.endswith("lack a sensor: b 25.0%.")
+    results["data"]["messages"] = {"b": counts(used=100)}
+    texts = [a.text for a in answers_of(results)]
+    assert any(text.startswith("None of 100 recorded messages. ") for text in texts)
 
 
 def test_too_few_groups_are_said_not_made_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from smvae_core.bags import BagError
 from smvae_core.errors import BundleError, ConfigError
 from smvae_core.modality import subset_name
 from smvae_core.readout import Readout
+from smvae_core.robot import Channel, RecordedTarget, Robot, Sensor
 from smvae_core.runtime import Runtime
 from smvae_training.audit.audit import audit
 from smvae_training.audit.options import AuditOptions
@@ -155,6 +157,52 @@ def test_coverage_counts_the_recorded_targets_inside_the_interval(tmp_path: Path
     of_all, of_blind = (found["subsets"][subset_name(s)]["targets"] for s in (EVERY, blind))
     assert of_all["offset"] == {"inside_90": 1.0, "latents": pytest.approx(20, abs=3)}
     assert of_blind["offset"]["inside_90"] == 0.0
+
+
+def declaring(bundle: Path, to: Path, *targets: RecordedTarget) -> Path:
+    """Return a copy of a bundle whose robot declares targets."""
+    sensors = tuple(
+        Sensor(modality=m, channel=Channel(topic=f"/{m.name}"))
+        for m in Runtime(bundle).bundle.manifest.modalities
+    )
+    robot = Robot(name="arm", sensors=sensors, targets=targets)
+    shutil.copytree(bundle, to)
+    found = json.loads((to / "manifest.json").read_text())
+    found["training"]["robot"] = robot.to_json()
+    (to / "manifest.json").write_text(json.dumps(found))
+    return to
+
+
+def target(name: str, topic: str, *select: str) -> RecordedTarget:
+    return RecordedTarget(name=name, channel=Channel(topic=topic), select=select)
+
+
+def test_coverage_is_of_the_targets_that_the_robot_declares(tmp_path: Path) -> None:
+    declared = (
+        target("offset", "/truth", "point"),
+        target("contact", "/truth", "point.x"),
+        target("weight", "/truth", "point.x"),
+    )
+    runtime = Runtime(FROZEN / "bundle")
+    maker = TruthBag(tmp_path / "bag", runtime, runtime.bundle.readout(), {EVERY: 1.0})
+    bag = maker.play((EVERY, 20))
+    found = of_robot(bag, declaring(FROZEN / "bundle", tmp_path / "bundle", *declared))
+    said = found["subsets"][subset_name(EVERY)]["targets"]
+    assert said == {"offset": {"inside_90": 1.0, "latents": pytest.approx(20, abs=3)}}
+    none = "the readout has no interval of it"
+    assert found["targets_left_out"] == {"contact": none, "weight": none}
+    wrong = (target("offset", "/truth", "point.k"), target("offset", "/nowhere", "point"))
+    for number, each in enumerate(wrong):
+        found = of_robot(bag, declaring(FROZEN / "bundle", tmp_path / f"{number}", each))
+        why = found["targets_left_out"]["offset"]
+        assert ("has no 'k'", "nothing on /nowhere")[number] in why
+        assert found["holds"]
+
+
+def of_robot(bag: Path, bundle: Path) -> dict[str, Any]:
+    """Audit what another manifest's node recorded."""
+    options = AuditOptions(topics=("rgb=/rgb/image", "depth=/depth/image", "force=/wrench"))
+    return audit(bag, bundle, options)
 
 
 class TruthBag(SmallBag):

@@ -41,6 +41,17 @@ def test_a_bag_becomes_episodes_and_those_a_model(
     run = load_run(train(small, out, tmp_path / "run"))
     assert run.record.step == 2
     assert len(run.record.held_out_trajectories) == 1
+    assert main(["evaluate", str(run.path), "--data", str(out)]) == 0
+    results = json.loads((run.path / "evaluation" / "results.json").read_text())
+    messages = results["data"]["messages"]
+    assert messages.keys() == {s.name for s in robot.sensors} | {t.name for t in robot.targets}
+    summary = json.loads((out / "summary.json").read_text())["recordings"]["bag"]
+    for name, found in messages.items():
+        counted = (summary["sensors"] | summary["targets"])[name]
+        assert found == {key: counted[key] for key in found}
+        assert found["messages"] > 0
+    html = (run.path / "evaluation" / "report.html").read_text()
+    assert "What became of the messages" in html
     assert main(["export", str(run.path), str(tmp_path / "bundle")]) == 0
     assert Bundle.load(tmp_path / "bundle").manifest.robot == robot
     moved = tmp_path / "moved.yaml"

@@ -60,9 +60,7 @@ def list_episodes(root: Path) -> list[Episode]:
     """
     declared = Declared.of(read_declaration(root))
     episodes: list[Episode] = []
-    for path in sorted(root.glob(f"*/{RECORDING}")):
-        if path.parent.name.startswith("."):
-            continue
+    for path in recordings_of(root):
         found = read_json(path)
         if found["samples_sha256"] != declared.samples_sha256:
             hint = f"name {found['path']} beside the others, or remove {path.parent}"
@@ -80,6 +78,31 @@ def list_episodes(root: Path) -> list[Episode]:
     if not episodes:
         raise DataSetError(root, "holds no episode", hint="see what summary.json says")
     return episodes
+
+
+def message_counts(root: Path) -> dict[str, dict[str, Any]]:
+    """Return what became of the messages of each sensor and target, over all recordings.
+
+    Numbers as `recordings.convert.Counts` has them, refused ones by reason.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in recordings_of(root):
+        recording = read_json(path)
+        for name, counts in (recording["sensors"] | recording["targets"]).items():
+            known = found.setdefault(name, {"refused": {}, "first_refused": ""})
+            for key, value in counts.items():
+                if isinstance(value, int):
+                    known[key] = known.get(key, 0) + value
+            for reason, count in counts["refused"].items():
+                known["refused"][reason] = known["refused"].get(reason, 0) + count
+            known["first_refused"] = known["first_refused"] or counts["first_refused"]
+    return found
+
+
+def recordings_of(root: Path) -> list[Path]:
+    """Return recording.json of all recordings that are whole, by name."""
+    found = sorted(root.glob(f"*/{RECORDING}"))
+    return [path for path in found if not path.parent.name.startswith(".")]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from smvae_core.bundle import Bundle
 from smvae_core.fusion.engine import Engine, Stamps
 from smvae_core.modality import require_messages, subset_name
 from smvae_core.runtime import Runtime
-from smvae_training.audit.coverage import Coverage, TargetTopic, read_truth
+from smvae_training.audit.coverage import (
+    Coverage,
+    TargetTopic,
+    Truth,
+    declared_truths,
+    read_truth,
+)
 from smvae_training.audit.options import AuditOptions
 from smvae_training.audit.recording import Recording, latent_topic, read_recording
 from smvae_training.audit.reproduce import TOLERANCE, Checked, Reproducer
@@ -58,13 +64,26 @@ def audit(path: Path, bundle: Bundle | Path, options: AuditOptions | None = None
         with stages.stage("latents", bag.topics[topic].messages) as advance:
             recording = read_recording(bag, topic, advance)
         judged = _judged(bag, recording, runtime)
-        coverage = None
-        if options.targets:
-            readout = runtime.bundle.readout()
-            asked = [TargetTopic.parse(text, readout) for text in options.targets]
-            coverage = Coverage(readout, {t.name: read_truth(bag, t) for t in asked})
+        truths, left_out = _truths(bag, runtime.bundle, options)
+        coverage = Coverage(runtime.bundle.readout(), truths) if truths else None
         found = _check(bag, recording, judged, runtime, options, coverage, stages)
-        return _numbers(bag, recording, runtime, found, coverage)
+        numbers = _numbers(bag, recording, runtime, found, coverage)
+        return numbers | {"targets_left_out": left_out}
+
+
+def _truths(
+    bag: Bag, bundle: Bundle, options: AuditOptions
+) -> tuple[dict[str, Truth], dict[str, str]]:
+    """Return the recorded targets, and why each declared one is left out.
+
+    Raises:
+        BagError, BundleError, ConfigError: Of those that somebody asked for.
+    """
+    if not options.targets:
+        return declared_truths(bag, bundle)
+    readout = bundle.readout()
+    asked = [TargetTopic.parse(text, readout) for text in options.targets]
+    return {t.name: read_truth(bag, t) for t in asked}, {}
 
 
 def _judged(bag: Bag, recording: Recording, runtime: Runtime) -> list[Latent]:

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.bags import Bag, BagError
-from smvae_core.errors import ConfigError, did_you_mean
+from smvae_core.bundle import Bundle
+from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
 from smvae_core.messages import ConversionError, stamp_ns
 from smvae_core.messages.base import read_below
+from smvae_core.messages.members import expand
 from smvae_core.readout import Readout
+from smvae_core.robot import RecordedTarget
 from smvae_training.evaluate.live.bag import Latent
 from smvae_training.readout import NORMAL_90
 
@@ -32,6 +35,19 @@ class TargetTopic:
     """Of its numbers in a message."""
 
     @classmethod
+    def declared(cls, target: RecordedTarget, bag: Bag) -> TargetTopic:
+        """Return where a robot's declaration says that a target is.
+
+        Raises:
+            BagError: If there is nothing.
+            ConfigError: If messages there lack what it selects.
+        """
+        topic = f"/{target.channel.topic.strip('/')}"
+        _require(bag, topic)
+        paths = expand(target.select, bag.topics[topic].message_type)
+        return cls(name=target.name, topic=topic, paths=paths)
+
+    @classmethod
     def parse(cls, text: str, readout: Readout) -> TargetTopic:
         """Return what 'NAME=TOPIC:PATH[+PATH]' says.
 
@@ -45,8 +61,7 @@ class TargetTopic:
                 "targets: expected NAME=TOPIC:PATH such as "
                 f"'offset=/ground_truth:pose.position', got '{text}'"
             )
-        known = [n for n, q in readout.targets.items() if not q.binary]
-        if name not in known:
+        if name not in (known := with_interval(readout)):
             have = ", ".join(known) or "none"
             raise ConfigError(
                 f"targets: the readout has no interval of '{name}', have {have}."
@@ -90,8 +105,7 @@ def read_truth(bag: Bag, wanted: TargetTopic) -> Truth:
     Raises:
         BagError: If it is not there, or its messages are not what was said.
     """
-    if wanted.topic not in bag.topics or not bag.topics[wanted.topic].messages:
-        raise BagError(bag.path, f"nothing on {wanted.topic}; it has {bag.listed()}")
+    _require(bag, wanted.topic)
     stamps, values = [], []
     for topic, received_ns, data in bag.messages([wanted.topic]):
         message = bag.decode(topic, data)
@@ -102,6 +116,39 @@ def read_truth(bag: Bag, wanted: TargetTopic) -> Truth:
         stamps.append(stamp_ns(message, received_ns))
     order = np.argsort(stamps, kind="stable")
     return Truth(np.array(stamps, np.int64)[order], np.array(values)[order])
+
+
+def _require(bag: Bag, topic: str) -> None:
+    if topic not in bag.topics or not bag.topics[topic].messages:
+        raise BagError(bag.path, f"nothing on {topic}; it has {bag.listed()}")
+
+
+def with_interval(readout: Readout) -> list[str]:
+    """Return the targets that a readout gives an interval of."""
+    return [name for name, quantity in readout.targets.items() if not quantity.binary]
+
+
+def declared_truths(bag: Bag, bundle: Bundle) -> tuple[dict[str, Truth], dict[str, str]]:
+    """Return what a recording holds of the targets that a bundle's robot declares.
+
+    And why of each other one there is no coverage: that is no fault of the recording.
+    """
+    robot = bundle.manifest.robot
+    targets = robot.targets if robot is not None else ()
+    if targets and bundle.manifest.readout is None:
+        return {}, {t.name: "the bundle has no readout" for t in targets}
+    truths: dict[str, Truth] = {}
+    left_out: dict[str, str] = {}
+    known = with_interval(bundle.readout()) if targets else []
+    for target in targets:
+        if target.name not in known:
+            left_out[target.name] = "the readout has no interval of it"
+            continue
+        try:
+            truths[target.name] = read_truth(bag, TargetTopic.declared(target, bag))
+        except SMVAEError as err:
+            left_out[target.name] = str(err)
+    return truths, left_out
 
 
 @dataclass

@@ -20,6 +20,7 @@ class AuditOptions:
     """The node's parameter file, over what it said in ModelInfo; --topics wins over it."""
     targets: tuple[str, ...] = ()
     """Recorded targets of the bundle's readout, NAME=TOPIC:PATH[+PATH] each; a path leads to a
-    number, a list, or x, y, z: offset=/ground_truth:pose.position."""
+    number, a list, or x, y, z: offset=/ground_truth:pose.position. By default those that the
+    bundle's robot declares."""
     typestore: str = DEFAULT_TYPESTORE
     """Message definitions for recordings that hold none, e.g. ros2_humble."""

@@ -18,7 +18,8 @@ relative). At least 99 % of the latents must have all their samples; of the othe
 sensor is named. Topics and settings are those that the node said in ~/model_info, if recorded.
 
 Shows the latency by stamps (p50, p99), and by subset how often a recorded target lies in the 90 %
-interval of the bundle's readout. Exit status: 0 it holds, 1 it does not, 2 bad input.
+interval of the bundle's readout: those that its robot declares, or --targets. Exit status: 0 it
+holds, 1 it does not, 2 bad input.
 
 examples:
   smvae audit runs/demo/bag --bundle runs/demo/bundle
@@ -83,6 +84,8 @@ def _print(found: dict[str, Any]) -> None:
         mean = f"mean off by {each['mean_difference']:.3g}"
         variance = f"variance by {each['variance_difference']:.3g} of it"
         console.print(f"latent {_place(each)} differs: {mean}, {variance}", highlight=False)
+    for name, why in found["targets_left_out"].items():
+        console.print(f"target {name} is left out: {why}", highlight=False)
     late = found["stamp_to_received_ms"]
     console.print(f"stamp to received: p50 {late['p50']:.1f} ms, p99 {late['p99']:.1f} ms")
     counts = found["latents"]

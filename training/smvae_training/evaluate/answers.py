@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from smvae_training.evaluate.figures import rises
@@ -17,6 +18,7 @@ from smvae_training.evaluate.report import (
 )
 
 SENSORS, DOUBT, SETUP = "What each sensor adds", "When it does not know", "Set-up"
+MESSAGES = "What became of the messages"
 REJECTED, LIVE = "What was rejected, and why?", "Is live equal to offline?"
 #: A rise or a gain counts from so many standard errors on.
 STANDARD_ERRORS = 2.0
@@ -84,11 +86,41 @@ def doubt_section(sensors: Numbers) -> Section:
     return Section(DOUBT, "".join(parts))
 
 
+#: Column of `Counts` -> title.
+_COUNTS = {
+    "messages": "messages",
+    "used": "used",
+    "unused": "in no step",
+    "late": "late",
+    "duplicate": "duplicate",
+    "short": "outside episodes",
+}
+
+
+def messages_section(messages: Numbers) -> Section | None:
+    """Return what `smvae episodes` counted; None of data that no recording was converted to."""
+    if not messages:
+        return None
+    columns: dict[str, Callable[[Any], Any]] = {
+        title: itemgetter(key) for key, title in _COUNTS.items()
+    }
+    columns |= {
+        "refused": lambda counts: _reasons(counts["refused"]),
+        "the first refused": lambda counts: counts["first_refused"],
+    }
+    text = "Every message of the recordings, as `smvae episodes` counted it on each topic."
+    return Section(MESSAGES, text_html(text) + columns_html("sensor", messages, columns))
+
+
+def _reasons(refused: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} x {reason}" for reason, count in refused.items())
+
+
 def answers_of(results: Numbers) -> list[Answer]:
     """Return the answers of an evaluation on recorded episodes."""
     return [
         *sensor_answers(results["sensors"]),
-        Answer(question=REJECTED, text=_lacking(results["data"]), section=SETUP),
+        _rejected(results["data"]),
         Answer(
             question=LIVE,
             text="Not asked here: record ~/latent beside the sensors and run `smvae audit BAG "
@@ -182,6 +214,22 @@ def _doubt(sensors: Numbers) -> str:
     if covered:
         text += f" 90 % intervals from all sensors hold on other groups: {', '.join(covered)}."
     return text
+
+
+def _rejected(data: Numbers) -> Answer:
+    """Say what of the recordings was not kept, and what the scored records lack."""
+    lacking, messages = _lacking(data), data.get("messages", {})
+    if not messages:
+        return Answer(question=REJECTED, text=lacking, section=SETUP)
+    total = sum(c["messages"] for c in messages.values())
+    said = []
+    for name, counts in messages.items():
+        lost = {key: counts[key] for key in ("late", "duplicate") if counts[key]}
+        if parts := _reasons(lost | counts["refused"]):
+            said.append(f"{name} {parts}")
+    text = f"Of {total} recorded messages: {'; '.join(said)}." if said else ""
+    text = text or f"None of {total} recorded messages."
+    return Answer(question=REJECTED, text=f"{text} {lacking}", section=MESSAGES)
 
 
 def _lacking(data: Numbers) -> str:

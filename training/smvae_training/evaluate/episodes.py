@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from smvae_core.modality import Modality, subset_name
 from smvae_core.subsets import FEW_SENSORS, evaluated_subsets
 from smvae_datasets.dataset import Dataset, conditions
+from smvae_datasets.recordings.folder import holds_episodes, message_counts
 from smvae_datasets.sources import prepare_source
 from smvae_training.evaluate.baselines import NearestRecord, training_mean
 from smvae_training.evaluate.measures import errors, images, similarity, squared_error
@@ -71,6 +72,7 @@ def evaluate(
     episodes = prepare_source("episodes", data, modalities, action=loaded.config.data.action)
     evaluation = Evaluation(loaded, episodes, config or EvaluateConfig())
     results = evaluation.results()
+    results["data"]["messages"] = message_counts(data) if holds_episodes(data) else {}
     folder = out or RunPaths(run).evaluation
     write_json(folder / RESULTS, results)
     write_report(folder / REPORT, evaluation, results)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from smvae_core.modality import Modality
 from smvae_training.callbacks import read_metrics
-from smvae_training.evaluate.answers import SETUP, answers_of, doubt_section, sensors_section
+from smvae_training.evaluate.answers import (
+    SETUP,
+    answers_of,
+    doubt_section,
+    messages_section,
+    sensors_section,
+)
 from smvae_training.evaluate.figures import choose_moments, curves, figure_7
 from smvae_training.evaluate.measures import blind
 from smvae_training.evaluate.ratios import REGIONS
@@ -48,6 +54,7 @@ def evaluation_sections(
         pictures_section(evaluation, picture),
         sensors_section(sensors),
         doubt_section(sensors),
+        messages_section(results["data"].get("messages", {})),
         summary_section(results),
         ratio_section(results),
         subset_section(results, modalities),
