@@ -32,7 +32,6 @@ from smvae_training.evaluate.bag.options import BagOptions
 from smvae_training.evaluate.bag.pictures import count_frames
 from smvae_training.evaluate.live.bag import LiveRun, read_bag
 from smvae_training.evaluate.live.images import as_network
-from smvae_training.evaluate.live.replay import window
 
 QUICK = {"video": False, "subsets": "none"}
 NAMES = ("rgb", "depth", "force", "action")
@@ -92,9 +91,9 @@ def by_hand(runtime: Runtime, run: LiveRun, columns: Columns, row: int) -> np.nd
         assert sample is not None
         if name == "force":
             last = track.before(stamp) + 1
-            sample = window(
-                runtime.modality(name), track.stamps_ns[:last], track.samples[:last], stamp
-            )
+            force = runtime.modality(name)
+            readings = track.stamps_ns[:last], track.samples[:last]
+            sample = force.family.assemble(force, *readings, min_samples=3)
         samples[name] = sample
     return runtime.infer(samples).mean
 

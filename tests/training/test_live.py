@@ -25,12 +25,13 @@ from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
+from smvae_training.audit.audit import percentiles
+from smvae_training.audit.reproduce import Checked
 from smvae_training.evaluate.live.bag import LiveRun, LiveRunError, Track, read_bag, shrunk
 from smvae_training.evaluate.live.checks import live_checks
 from smvae_training.evaluate.live.evaluate import (
     LiveEvaluation,
     evaluate_live,
-    latency_ms,
     missing_sequences,
     numbers,
     subset_numbers,
@@ -44,7 +45,7 @@ from smvae_training.evaluate.live.fusion import (
     windows,
 )
 from smvae_training.evaluate.live.images import image_errors
-from smvae_training.evaluate.live.replay import Replay, window
+from smvae_training.evaluate.live.replay import reproducer
 from smvae_training.evaluate.live.section import live_sections
 
 
@@ -160,11 +161,15 @@ def test_a_sensor_that_was_fused_but_not_published_is_an_exception(run: LiveRun)
 
 def test_a_changed_mean_is_found(run: LiveRun, runtime: Runtime) -> None:
     latent, _ = latents_of(run, ("rgb", "depth"))[0]
-    replay = Replay(run, runtime)
-    assert replay.replay(latent).equal
-    other = replay.replay(replace(latent, mean=latent.mean + 0.01))
-    assert other.difference == pytest.approx(0.01, rel=1e-3)
-    assert other.cause == "unexplained"
+    replay = reproducer(run, runtime)
+    assert replay.check(latent).equal
+    other = replay.check(replace(latent, mean=latent.mean + 0.01))
+    assert other.mean_difference == pytest.approx(0.01, rel=1e-3)
+    assert other.complete
+    assert not other.equal
+    surer = replay.check(replace(latent, variance=latent.variance * 0.99))
+    assert surer.mean_difference < 1e-4
+    assert not surer.equal
 
 
 def test_a_reading_that_the_node_lost_is_named_as_the_cause(run: LiveRun, runtime: Runtime) -> None:
@@ -176,11 +181,13 @@ def test_a_reading_that_the_node_lost_is_named_as_the_cause(run: LiveRun, runtim
     samples[rows[-5]] += 100.0  # so that it matters
     track = Track(track.stamps_ns, track.received_ns, samples)
     run = replace(run, inputs=run.inputs | {"force": track})
-    sample = window(runtime.modality("force"), track.stamps_ns[kept], track.samples[kept], end)
-    without = replace(latent, mean=runtime.infer({"force": sample}).mean)
-    result = Replay(run, runtime).replay(without)
+    force = runtime.modality("force")
+    readings = track.stamps_ns[kept], track.samples[kept]
+    found = runtime.infer({"force": force.family.assemble(force, *readings, min_samples=3)})
+    without = replace(latent, mean=found.mean, variance=found.variance)
+    result = reproducer(run, runtime).check(without)
     assert not result.equal
-    assert "missed one force reading" in result.cause
+    assert result.missing == {"force": "the node lacked one of its readings; without it, equal"}
 
 
 def test_an_input_that_was_not_recorded_is_named_as_the_cause(
@@ -191,9 +198,9 @@ def test_an_input_that_was_not_recorded_is_named_as_the_cause(
     keep = track.stamps_ns != latent.stamps_ns["rgb"]
     less = Track(track.stamps_ns[keep], track.received_ns[keep], track.samples[keep])
     poorer = replace(run, inputs=run.inputs | {"rgb": less})
-    result = Replay(poorer, runtime).replay(latent)
+    result = reproducer(poorer, runtime).check(latent)
     assert result.mean is None
-    assert result.cause == "the recorder missed the rgb message that was fused"
+    assert result.missing == {"rgb": "the recorder missed the message that was fused"}
 
 
 def test_wrong_predicted_images_fail_the_check(found: LiveEvaluation, runtime: Runtime) -> None:
@@ -235,7 +242,7 @@ def test_a_subset_that_was_never_seen_fails(found: LiveEvaluation) -> None:
 def test_gaps_in_the_sequence_count_as_latents_not_recorded(run: LiveRun) -> None:
     assert missing_sequences(run.latents) == 0
     assert missing_sequences([*run.latents[:5], *run.latents[8:]]) == 3
-    assert np.isnan(latency_ms([])["p50"])
+    assert np.isnan(percentiles([])["p50"])
 
 
 def test_the_report_shows_every_subset(found: LiveEvaluation) -> None:
@@ -268,7 +275,7 @@ def test_a_latent_that_is_no_number_is_the_largest_difference() -> None:
     differences = [1e-6, float("nan"), 1e-3]
     found = SimpleNamespace(
         of_window=lambda name: [],
-        of_fused=lambda subset: [SimpleNamespace(difference=d, equal=False) for d in differences],
+        of_fused=lambda subset: [Checked(latent=None, mean_difference=d) for d in differences],
         images={"rgb": {}},
     )
     assert np.isnan(subset_numbers(found, ("rgb",))["largest_difference"])

@@ -13,6 +13,7 @@ from smvae_core.bags import Bag, BagError
 from smvae_core.bundle import Bundle
 from smvae_core.fusion.engine import Engine, Stamps
 from smvae_core.modality import require_messages, subset_name
+from smvae_core.perceiver import Perceiver
 from smvae_core.runtime import Runtime
 from smvae_training.audit.coverage import (
     Coverage,
@@ -133,8 +134,10 @@ def _check(
     inputs = find_inputs(bag, runtime.modalities, settings)
     sources = settings.sources | {i.modality.name: i.source for i in inputs.values()}
     engine = Engine(runtime.modalities, settings.rules, settings.pace, sources)
-    samples = ListedSamples(engine, latents)
-    reproducer = Reproducer(runtime, settings, samples)
+    perceiver = Perceiver(runtime)
+    perceiver.configure(sources)
+    samples = ListedSamples(engine, perceiver, latents)
+    reproducer = Reproducer(runtime, settings.rules, samples)
     found: dict[str, list[Checked]] = {}
     waiting = deque(sorted(latents, key=lambda v: v.received_ns))
 
@@ -234,7 +237,9 @@ def _differences(found: Iterable[Checked]) -> dict[str, float]:
 
 
 def percentiles(values: Iterable[float]) -> dict[str, float]:
-    """Return median, 99th percentile and largest of some values, of which there is one at least."""
+    """Return median, 99th percentile and largest of some values; NaN of none."""
     found = np.fromiter(values, np.float64)
+    if not found.size:
+        return dict.fromkeys(("p50", "p99", "max"), float("nan"))
     p50, p99 = np.percentile(found, (50, 99))
     return {"p50": float(p50), "p99": float(p99), "max": float(found.max())}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.fusion.rules import FusionRule
 from smvae_core.fusion.source import REFUSALS
-from smvae_core.perceiver import Perceiver
 from smvae_core.runtime import Posterior, Runtime
-from smvae_core.settings import Settings
-from smvae_training.audit.samples import ListedSamples, Readings
+from smvae_training.audit.samples import Readings
 from smvae_training.evaluate.live.bag import Latent
 
 #: Largest difference that counts as equal: of means, which are of order 1, absolute; of variances,
@@ -34,6 +34,8 @@ class Checked:
     """Largest absolute one; NaN where a sample is missing."""
     variance_difference: float = math.nan
     """Largest relative one."""
+    mean: NDArray[np.float32] | None = None
+    """Made again; None where a sample is missing."""
 
     @property
     def complete(self) -> bool:
@@ -45,20 +47,36 @@ class Checked:
         return self.mean_difference <= TOLERANCE and self.variance_difference <= TOLERANCE
 
 
+class Samples(Protocol):
+    """The samples of a recording."""
+
+    def find(self, name: str, stamp_ns: int) -> Any:
+        """Return the one with a stamp, of a window its `Readings`; None if it is not there."""
+
+    def why_not(self, name: str, stamp_ns: int) -> str:
+        """Return why there is none."""
+
+    def prepared(self, name: str, value: Any) -> NDArray[Any]:
+        """Return one that was found, or the window made of its readings, as `prepare` does.
+
+        Raises:
+            ConversionError: If it is not what its modality declares.
+            SampleError: If it cannot be prepared.
+        """
+
+
 class Reproducer:
     """Makes latents again, one after the other."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, samples: ListedSamples) -> None:
+    def __init__(self, runtime: Runtime, rules: Mapping[str, FusionRule], samples: Samples) -> None:
         """Prepare.
 
         Args:
             runtime: Used by nobody else meanwhile.
-            settings: Of the node, for how messages are read.
-            samples: Where the messages are.
+            rules: Of the node, for the readings that a window needs.
+            samples: Where the samples are.
         """
-        self._runtime, self._settings, self._samples = runtime, settings, samples
-        self._perceiver = Perceiver(runtime)
-        self._perceiver.configure(settings.sources)
+        self._runtime, self._rules, self._samples = runtime, rules, samples
 
     def check(self, latent: Latent) -> Checked:
         """Make a latent again and compare it with what was recorded."""
@@ -87,9 +105,9 @@ class Reproducer:
     def _observe(self, name: str, value: Any, key: tuple[int, int] | None = None) -> None:
         if isinstance(value, Readings):
             modality = self._runtime.modality(name)
-            fewest = self._settings.rules[name].min_samples
+            fewest = self._rules[name].min_samples
             value = modality.family.assemble(modality, value.stamps_ns, value.values, fewest)
-        self._runtime.observe(name, self._perceiver.sample(name, value), key)
+        self._runtime.observe(name, self._samples.prepared(name, value), key, prepared=True)
 
     def _lost_reading(
         self, latent: Latent, subset: tuple[str, ...], held: dict[str, Any]
@@ -126,4 +144,5 @@ def _compare(latent: Latent, posterior: Posterior) -> Checked:
         latent=latent,
         mean_difference=float(mean.max()),
         variance_difference=float(relative.max()),
+        mean=posterior.mean,
     )

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.errors import refusing
 from smvae_core.fusion.engine import Engine, Stamps
 from smvae_core.messages import has_stamp
+from smvae_core.perceiver import Perceiver
+from smvae_core.preprocessing import prepare
 from smvae_training.evaluate.live.bag import Latent
 
 #: A message without header has the node's time of arrival for a stamp, which the bag does not hold:
@@ -40,9 +43,10 @@ class ListedSamples:
     Memory holds what latents wait for, however long the recording is.
     """
 
-    def __init__(self, engine: Engine, latents: Iterable[Latent]) -> None:
+    def __init__(self, engine: Engine, perceiver: Perceiver, latents: Iterable[Latent]) -> None:
         """Note what the latents list."""
-        self._engine = engine
+        self._engine, self._perceiver = engine, perceiver
+        self._modalities = {m.name: m for m in engine.modalities}
         self._wanted: dict[str, Counter[int]] = {m.name: Counter() for m in engine.modalities}
         for latent in latents:
             for name in latent.fused:
@@ -86,6 +90,16 @@ class ListedSamples:
     def why_not(self, name: str, stamp_ns: int) -> str:
         """Return why there is none."""
         return self._refused.get((name, stamp_ns), "no message with its stamp in the recording")
+
+    def prepared(self, name: str, value: Any) -> NDArray[Any]:
+        """Convert and prepare a message as the node does.
+
+        Raises:
+            ConversionError: If it is not what its modality declares.
+            SampleError: If it cannot be prepared.
+        """
+        with refusing(name):
+            return prepare(self._modalities[name], self._perceiver.sample(name, value))
 
     def done(self, latent: Latent) -> None:
         """Forget what only this latent still needed."""

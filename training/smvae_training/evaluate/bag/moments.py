@@ -139,11 +139,7 @@ def subset_table(
             rows = np.array([k.holds(label, modality.name) for k in moments])
             scores = _scores(modality, truth[rows], drawn[rows], constants[modality.name])
             found[label][modality.name] = scores
-        nothing = np.full(runtime.manifest.latent_dim, np.nan, np.float32)
-        unsure = [
-            k.posteriors[label].log_var if label in k.posteriors else nothing for k in moments
-        ]
-        value.add_unsure(label, np.stack(unsure))
+        value.add_unsure(label, _log_vars(moments, label, runtime.manifest.latent_dim))
         advance(1)
     for m in modalities:
         value.add(CONSTANT, m.name, sensor_errors(m, truths[m.name], constants[m.name]))

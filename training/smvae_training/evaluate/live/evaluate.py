@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from smvae_core.modality import subset_name
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
+from smvae_training.audit.audit import percentiles
+from smvae_training.audit.reproduce import TOLERANCE, Checked
 from smvae_training.evaluate.live.bag import Latent, LiveRun, read_bag
 from smvae_training.evaluate.live.fusion import (
     MARGIN_S,
@@ -25,7 +27,7 @@ from smvae_training.evaluate.live.fusion import (
     settled,
 )
 from smvae_training.evaluate.live.images import ImageErrors, image_errors
-from smvae_training.evaluate.live.replay import TOLERANCE, Replay, Replayed
+from smvae_training.evaluate.live.replay import reproducer
 from smvae_training.evaluate.measures import images
 
 #: What the live run must reach.
@@ -42,7 +44,7 @@ class LiveEvaluation:
 
     run: LiveRun
     fusion: list[FusionCheck]
-    replayed: list[Replayed]
+    replayed: list[Checked]
     images: dict[str, dict[str, ImageErrors]]
     """subset -> modality -> errors."""
     mean_images: dict[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class LiveEvaluation:
     def of_window(self, name: str) -> list[FusionCheck]:
         return [c for c in self.fusion if c.window.name == name]
 
-    def of_fused(self, subset: Sequence[str]) -> list[Replayed]:
+    def of_fused(self, subset: Sequence[str]) -> list[Checked]:
         """Return the replayed latents that fused exactly this subset."""
         wanted = frozenset(subset)
         return [r for r in self.replayed if r.latent.fused == wanted]
@@ -85,8 +87,8 @@ def evaluate_live(
             f"{bundle} is {runtime.bundle.sha256[:12]}",
         )
     pairs = settled(run)
-    replay = Replay(run, runtime)
-    replayed = [replay.replay(latent) for latent, _ in pairs if latent.valid]
+    replay = reproducer(run, runtime)
+    replayed = [replay.check(latent) for latent, _ in pairs if latent.valid]
     means = dict(mean_images or {})
     found = LiveEvaluation(
         run=run, fusion=check_fusion(run, pairs), replayed=replayed, images={}, mean_images=means
@@ -104,12 +106,12 @@ def subset_numbers(found: LiveEvaluation, subset: tuple[str, ...]) -> dict[str, 
     name = subset_name(subset)
     checks = found.of_window(name)
     replayed = found.of_fused(subset)
-    differences = [r.difference for r in replayed]
+    differences = [r.mean_difference for r in replayed if r.complete]
     return {
         "latents": len(checks),
         "fused_equals_published": _share([c.right for c in checks]),
         "exceptions": sum(not c.right for c in checks),
-        "stamp_to_received_ms": latency_ms([c.latent for c in checks]),
+        "stamp_to_received_ms": percentiles(c.latent.stamp_to_received_ms for c in checks),
         "equal_to_offline": _share([r.equal for r in replayed]),
         "largest_difference": float(np.max(differences)) if differences else float("nan"),
         "images": {m: errors.to_json() for m, errors in found.images[name].items()},
@@ -130,15 +132,6 @@ def none_numbers(found: LiveEvaluation) -> dict[str, Any]:
     }
 
 
-def latency_ms(latents: Sequence[Latent]) -> dict[str, float]:
-    """Return percentiles of the recorder's reception time minus the latent's stamp [ms]."""
-    if not latents:
-        return {"p50": float("nan"), "p99": float("nan"), "max": float("nan")}
-    values = np.array([v.stamp_to_received_ms for v in latents])
-    p50, p99 = np.percentile(values, (50, 99))
-    return {"p50": float(p50), "p99": float(p99), "max": float(values.max())}
-
-
 def _share(right: Sequence[bool]) -> float:
     return float(np.mean(right)) if right else float("nan")
 
@@ -146,7 +139,7 @@ def _share(right: Sequence[bool]) -> float:
 def numbers(found: LiveEvaluation) -> dict[str, Any]:
     """Return the live part of summary.json."""
     run = found.run
-    valid = [c.latent for c in found.fusion if c.latent.valid]
+    valid = (c.latent for c in found.fusion if c.latent.valid)
     unequal = [r for r in found.replayed if not r.equal]
     return {
         "bag": {"path": str(run.path), "messages": run.counts, "lost": run.recorder.get("lost")},
@@ -160,13 +153,17 @@ def numbers(found: LiveEvaluation) -> dict[str, Any]:
         "fused_equals_published": _share([c.right for c in found.fusion]),
         "exceptions": exceptions(found.fusion, found.start_ns)[:LISTED],
         "exception_causes": _causes(found.fusion),
-        "stamp_to_received_ms": latency_ms(valid),
+        "stamp_to_received_ms": percentiles(v.stamp_to_received_ms for v in valid),
         "tolerance": TOLERANCE,
         "equal_to_offline": _share([r.equal for r in found.replayed]),
-        "unequal_causes": dict(Counter(r.cause for r in unequal)),
+        "unequal_causes": dict(Counter(_cause(r) for r in unequal)),
         "subsets": {subset_name(s): subset_numbers(found, s) for s in evaluated_subsets(run.names)},
         NONE: none_numbers(found),
     }
+
+
+def _cause(unequal: Checked) -> str:
+    return "; ".join(f"{n}: {why}" for n, why in unequal.missing.items()) or "unexplained"
 
 
 def _causes(fusion: Sequence[FusionCheck]) -> dict[str, int]:

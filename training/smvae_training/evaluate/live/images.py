@@ -14,8 +14,8 @@ from smvae_core.errors import SampleError
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
 from smvae_core.runtime import Runtime
+from smvae_training.audit.reproduce import Checked
 from smvae_training.evaluate.live.bag import LiveRun
-from smvae_training.evaluate.live.replay import Replayed
 from smvae_training.evaluate.measures import squared_error
 from smvae_training.evaluate.records import in_si
 
@@ -66,7 +66,7 @@ def image_errors(
     run: LiveRun,
     runtime: Runtime,
     modality: Modality,
-    replayed: Sequence[Replayed],
+    replayed: Sequence[Checked],
     mean_images: Mapping[str, NDArray[np.float32]],
 ) -> ImageErrors:
     """Score the predicted images of some latents.
