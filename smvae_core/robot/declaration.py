@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from smvae_core import settings
-from smvae_core.errors import ConfigError, SMVAEError
+from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
 from smvae_core.modality import Modality, find
 
 #: Sensors that a robot may have.
 MOST_SENSORS = 32
+#: Trigger of steps that is no sensor.
+TIMER = "timer"
 Reliability = Literal["", "best_effort", "reliable"]
 SplitOn = Literal["gap", "file"]
 #: Parameters of the node that stand in a sensor's channel.
@@ -139,6 +141,9 @@ class EpisodeRules:
 
     rate_hz: float = 20.0
     """Steps per second."""
+    trigger: str = TIMER
+    """What steps are taken by: 'timer', or a sensor, with whose samples they are taken, at most
+    `rate_hz` of them."""
     split_on: SplitOn = "gap"
     """'gap' = where nothing came for `gap_s`; 'file' = each recording is one episode."""
     gap_s: float = 2.0
@@ -189,6 +194,12 @@ class Robot:
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(f"'{name}' names two of the sensors and targets")
+        triggers = (TIMER, *(s.name for s in self.sensors if s.settings.get("enabled", True)))
+        if (trigger := self.episodes.trigger) not in triggers:
+            raise ConfigError(
+                f"episodes.trigger must be one of {', '.join(triggers)}, got '{trigger}'."
+                f"{did_you_mean(trigger, triggers)}"
+            )
         known = settings.table(self.modalities)
         if why := settings.check(known, settings.complete(known, self.parameters()), str):
             raise ConfigError(why)

@@ -235,8 +235,8 @@ def _target(targets: _Keys, name: str) -> RecordedTarget:
         )
 
 
-#: Every key of episodes is a number but one.
-_EPISODES = {f.name: number for f in fields(EpisodeRules)} | {"split_on": text}
+#: Every key of episodes is a number but two.
+_EPISODES = {f.name: number for f in fields(EpisodeRules)} | {"split_on": text, "trigger": text}
 
 
 def _episodes(of: _Keys) -> EpisodeRules:

@@ -143,6 +143,7 @@ REFUSED = [
     ("  touching:", "  force:", r"'force' names two of the sensors and targets"),
     ("select: [data], ", "", r"targets\.touching: select must be said"),
     ("split_on: gap", "split_on: gaps", r"episodes: split_on must be gap or file"),
+    ("held_out: 0.2", "trigger: wirst", r"one of timer, wrist, .* Did you mean 'wrist'\?"),
     ("held_out: 0.2", "held_out: 20", r"episodes: held_out must lie in \[0, 0\.9\]"),
     ("robot: my_arm", "robot: my arm", r"robot 'my arm': a name is"),
     ("robot: my_arm\n", "", r"robot: must be said"),

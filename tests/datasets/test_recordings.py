@@ -151,6 +151,17 @@ def test_steps_played_again_equal_those_that_were_recorded(tmp_path: Path, robot
         np.testing.assert_array_equal(samples, files.array("steps/sample"))
 
 
+def test_steps_follow_a_sensor_where_the_rules_say_so(tmp_path: Path, robot: Robot) -> None:
+    bag, out = write_bag(tmp_path / "bag", motion(2.0)), tmp_path / "out"
+    convert(bag, robot, out)
+    before = {p: p.stat().st_mtime_ns for p in out.glob("bag/*")}
+    by_camera = replace(robot, episodes=replace(robot.episodes, trigger="wrist"))
+    convert(bag, by_camera, out)
+    assert {p: p.stat().st_mtime_ns for p in out.glob("bag/*")} == before
+    data = prepare_recordings(out, robot.modalities, progress=False)
+    np.testing.assert_array_equal(data.stamp_ns, 50 * MS * np.arange(40))
+
+
 def test_prepared_records_are_what_the_sensors_said(tmp_path: Path, robot: Robot) -> None:
     convert(write_bag(tmp_path / "bag", two_parts()), robot, tmp_path / "out")
     data = prepare_recordings(tmp_path / "out", robot.modalities, progress=False)

@@ -26,13 +26,13 @@ class Declared:
 
     robot: Robot
     settings: Settings
-    """Of the node, which makes a latent `episodes.rate_hz` times per second."""
+    """Of the node, which makes a latent `episodes.rate_hz` times per second at most."""
 
     @classmethod
     def of(cls, robot: Robot) -> Declared:
         known = table(robot.modalities)
         given = robot.parameters() | {
-            "trigger": "timer",
+            "trigger": robot.episodes.trigger,
             "max_rate_hz": float(robot.episodes.rate_hz),
         }
         return cls(robot, Settings.of(complete(known, given), robot.modalities))
