@@ -33,8 +33,10 @@ from smvae_core.robot import Qos, Robot
 
 logger = logging.getLogger(__name__)
 
-#: Raised whenever an older runtime could misread a bundle.
-FORMAT_VERSION = 2
+#: Raised whenever an older runtime could misread a bundle: since 3 the set encoder may be in two.
+FORMAT_VERSION = 3
+#: Role of what the set encoder reads of each modality by itself; absent where it reads embeddings.
+READ = "set_encoder/read"
 #: A decoded noise scale stays within a factor of e^3 = 20 of the one at z = 0.
 LARGEST_LOG_NOISE = 3.0
 MANIFEST = "manifest.json"
@@ -63,7 +65,7 @@ class Manifest:
     latent_dim: int
     embedding_dim: int
     graphs: Mapping[str, Graph]
-    """By role: 'embed/<name>', 'set_encoder', 'decode/<name>'."""
+    """By role: 'embed/<name>', 'set_encoder/read', 'set_encoder', 'decode/<name>'."""
     noise_scale: Mapping[str, float]
     """Learned standard deviation of p(x_m given z), in normalised units; at z = 0 if decoded."""
     decoded_noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -132,15 +132,19 @@ class MovedTail:
         if not np.isfinite([*self.place, *self.log_width]).all():
             raise ConfigError(f"novelty: a moved tail needs finite numbers: {self}")
 
-    def standard(self, present: NDArray[np.bool_], value: ArrayLike) -> Values:
-        """Return (value - place) / width of values (R,), of subsets (R, M) or of one (M,)."""
-        known = features(present)
+    def standard(self, known: Values, value: ArrayLike) -> Values:
+        """Return (value - place) / width; see `surprise` for the arguments."""
         width = np.exp(known[..., : len(self.log_width)] @ np.array(self.log_width))
         return np.asarray((np.asarray(value, np.float64) - known @ np.array(self.place)) / width)
 
-    def surprise(self, present: NDArray[np.bool_], value: ArrayLike) -> Values:
-        """Return -log10 of the share of held-out samples at or above `value`."""
-        return self.tail.surprise(self.standard(present, value))
+    def surprise(self, known: Values, value: ArrayLike) -> Values:
+        """Return -log10 of the share of held-out samples at or above `value`.
+
+        Args:
+            known: `presence.features` of subsets (R, 3 + M) or of one (3 + M,), for all statistics.
+            value: Of the statistic, (R,).
+        """
+        return self.tail.surprise(self.standard(known, value))
 
     def to_json(self) -> dict[str, Any]:
         numbers = {"place": list(self.place), "log_width": list(self.log_width)}
@@ -251,11 +255,11 @@ class Novelty:
         own = subset_name(tuple(subset)) in self.subsets
         general = None if own else self.any_subset
         found, missing = {}, []
-        present = general.present(subset) if general else None
+        known = features(general.present(subset)) if general else None
         for key, value in statistics.items():
             moved = general and general.components.get(key.partition("/")[2])
-            if present is not None and moved:
-                found[key] = moved.surprise(present, value)
+            if known is not None and moved:
+                found[key] = moved.surprise(known, value)
             elif key in self.components:
                 found[key] = self.components[key].surprise(value)
             else:

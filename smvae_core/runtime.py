@@ -14,6 +14,7 @@ from smvae_core.bundle import Bundle, Manifest
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality, refusing
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
+from smvae_core.pooled_set import PooledSet
 from smvae_core.preprocessing import normalise, prepare, restore
 from smvae_core.sessions import Placement, Provider, Sessions
 
@@ -83,12 +84,12 @@ class Runtime:
         manifest = self.manifest
         self._modalities = {m.name: m for m in manifest.modalities}
         self._index = {name: i for i, name in enumerate(manifest.names)}
-        self._embeddings = np.zeros((1, len(manifest.names), manifest.embedding_dim), np.float32)
         self._keys: dict[str, Hashable] = {}
         self._observed: set[str] = set()
         self._scorer = NoveltyScorer(self)
-        for role in (*(f"embed/{n}" for n in manifest.names), "set_encoder"):
-            self._sessions.open(role)
+        for name in manifest.names:
+            self._sessions.open(f"embed/{name}")
+        self._set = PooledSet(self._sessions, manifest)
 
     @property
     def manifest(self) -> Manifest:
@@ -146,7 +147,7 @@ class Runtime:
         with refusing(name):
             ready = sample if prepared else prepare(modality, sample)
             x = normalise(modality, self.manifest.statistics[name], ready)[None]
-        self._embeddings[0, self._index[name]] = self._sessions.run(f"embed/{name}", x=x)[0][0]
+        self._set.put(self._index[name], self._sessions.run(f"embed/{name}", x=x)[0][0])
         self._observed.add(name)
         self._scorer.observe(name, x)
         if key is not None:
@@ -165,20 +166,27 @@ class Runtime:
             EmptySubset: If the subset is empty.
             ConfigError: If a modality of it was never observed.
         """
-        if not subset:
-            raise EmptySubset("publish the prior's absence instead of a posterior")
-        present = np.zeros((1, len(self._index)), np.bool_)
-        for name in subset:
-            self.modality(name)
-            if name not in self._observed:
-                raise ConfigError(
-                    f"'{name}' was not observed: call observe('{name}', sample) first"
-                )
-            present[0, self._index[name]] = True
-        mean, log_var = self._sessions.run(
-            "set_encoder", embeddings=self._embeddings, present=present
-        )
-        return Posterior(mean[0], log_var[0])
+        return self.posteriors([subset])[0]
+
+    def posteriors(self, subsets: Sequence[Sequence[str]]) -> list[Posterior]:
+        """Return `posterior` of several subsets, in one run where the bundle's graph allows it.
+
+        Raises:
+            EmptySubset: If a subset is empty.
+            ConfigError: If a modality of one was never observed.
+        """
+        present = np.zeros((len(subsets), len(self._index)), np.bool_)
+        for row, subset in zip(present, subsets, strict=True):
+            if not subset:
+                raise EmptySubset("publish the prior's absence instead of a posterior")
+            for name in subset:
+                self.modality(name)
+                if name not in self._observed:
+                    raise ConfigError(
+                        f"'{name}' was not observed: call observe('{name}', sample) first"
+                    )
+                row[self._index[name]] = True
+        return [Posterior(*pair) for pair in zip(*self._set.posteriors(present), strict=True)]
 
     def infer(self, samples: Mapping[str, NDArray[Any]]) -> Posterior:
         """Return the posterior of raw samples in SI units: `observe` each, then `posterior`."""
@@ -235,7 +243,12 @@ class Runtime:
         return modality.family.layout(modality, si)
 
     def warm_up(self) -> None:
-        """Run every graph once on an example, so that no real sample meets first-run costs."""
+        """Run every graph once on an example, so that no real sample meets first-run costs.
+
+        The set encoder's run on one modality and on all, the bounds of what it will be asked.
+        """
+        first = self.modalities[0]
+        self.infer({first.name: first.example_sample()})
         for modality in self.modalities:
             self.observe(modality.name, modality.example_sample())
         posterior = self.posterior(self.manifest.names)

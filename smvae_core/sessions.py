@@ -122,6 +122,12 @@ class Sessions:
         if role not in self._opened:
             self._opened[role] = self._create(role, self._chain)
 
+    def is_dynamic(self, role: str, name: str) -> bool:
+        """Whether one graph takes an input of any number of rows."""
+        self.open(role)
+        of = {given.name: given.shape for given in self._opened[role].session.get_inputs()}
+        return not isinstance(of[name][0], int)
+
     def run(self, role: str, **inputs: NDArray[Any]) -> list[NDArray[float32]]:
         """Run one graph.
 

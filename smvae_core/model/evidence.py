@@ -83,7 +83,7 @@ class Evidence(nn.Module):
 
     def combine(
         self,
-        read: tuple[Float[Tensor, "B M Z"], Float[Tensor, "B M Z"]],
+        read: tuple[Float[Tensor, "#B M Z"], Float[Tensor, "#B M Z"]],
         present: Bool[Tensor, "B M"],
     ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
         """Return (mean, log_var) of the modalities that are present, at least one per sample."""

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 import smvae_core
-from smvae_core.bundle import Manifest, write_bundle
+from smvae_core.bundle import READ, Manifest, write_bundle
 from smvae_core.errors import BundleError
 from smvae_core.modality import Modality, subset_name
 from smvae_core.model.distributions import likelihood_mean
 from smvae_core.model.networks import NoisyDecoder
+from smvae_core.model.pooling import SetFeature
+from smvae_core.model.set_encoder import SetEncoder, marginals
 from smvae_core.model.smvae import SMVAE
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics, normalise, prepare
@@ -96,7 +98,11 @@ def export_bundle(
 
 
 def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
-    """Export every network with static batch 1, which is what a robot runs."""
+    """Export every network with static batch 1, which is what a robot runs.
+
+    But the set encoder: what it reads of modalities by themselves is a graph of any number of
+    them, and its posteriors are of any number of subsets.
+    """
     graphs: dict[str, Path] = {}
     config = model.config
     for modality in config.modalities:
@@ -108,15 +114,61 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
         graphs[embed] = _export(embedding, (x,), folder / f"e{len(graphs)}.onnx", ["x"], ["e"])
         graphs[decode] = _export(decoder, (z,), folder / f"d{len(graphs)}.onnx", ["z"], ["mean"])
     embeddings = torch.zeros(1, len(model.names), config.embedding_dim)
-    present = torch.ones(1, len(model.names), dtype=torch.bool)
+    present = torch.ones(2, len(model.names), dtype=torch.bool)
+    reading, inputs = _Reading(model.set_encoder), ["embeddings"]
+    read = reading(embeddings)
+    if isinstance(model.set_encoder.pool, SetFeature):
+        inputs = [f"reading{index}" for index in range(len(_tensors(read)))]
+        graphs[READ] = _export(
+            reading, (embeddings,), folder / "read.onnx", ["embeddings"], inputs,
+            {name: {1: "modalities"} for name in ("embeddings", *inputs)},
+        )  # fmt: skip
     graphs["set_encoder"] = _export(
-        model.set_encoder,
-        (embeddings, present),
+        _Combining(model.set_encoder),
+        (read, present),
         folder / "set_encoder.onnx",
-        ["embeddings", "present"],
+        [*inputs, "present"],
         ["mean", "log_var"],
+        {name: {0: "subsets"} for name in ("present", "mean", "log_var")},
     )
     return graphs
+
+
+class _Reading(nn.Module):
+    """What the set encoder reads of each modality by itself, (1, N, D) of any N."""
+
+    def __init__(self, set_encoder: SetEncoder) -> None:
+        super().__init__()
+        self.set_encoder = set_encoder
+
+    def forward(self, embeddings: Tensor) -> Any:
+        everything = torch.ones_like(embeddings[..., 0], dtype=torch.bool)
+        return self.set_encoder.read(embeddings, everything)
+
+
+class _Combining(nn.Module):
+    """Posteriors of subsets (R, M) of one set from its reading, in tensors (1, M, ...)."""
+
+    def __init__(self, set_encoder: SetEncoder) -> None:
+        super().__init__()
+        self.set_encoder = set_encoder
+
+    def forward(self, read: Any, present: Tensor) -> tuple[Tensor, Tensor]:
+        read = _observed(read, present.any(0))
+        return marginals(self.set_encoder.combine(read, present))
+
+
+def _tensors(read: Any) -> list[Tensor]:
+    """Return the tensors of a reading, in the order in which the exporter names them."""
+    return [t for part in read for t in _tensors(part)] if isinstance(read, tuple) else [read]
+
+
+def _observed(read: Any, present: Tensor) -> Any:
+    """Return a reading with zeros where no subset has the modality (M,): it may be NaN there."""
+    if isinstance(read, tuple):
+        return tuple(_observed(part, present) for part in read)
+    rows = present.view(1, -1, *[1] * (read.dim() - 2))
+    return torch.where(rows, read, read.new_zeros(()))
 
 
 class _Reconstruction(nn.Module):
@@ -132,7 +184,12 @@ class _Reconstruction(nn.Module):
 
 
 def _export(
-    module: nn.Module, args: tuple[Tensor, ...], path: Path, inputs: list[str], outputs: list[str]
+    module: nn.Module,
+    args: tuple[Any, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
 ) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own future
@@ -142,6 +199,7 @@ def _export(
             str(path),
             input_names=inputs,
             output_names=outputs,
+            dynamic_axes=dynamic,
             dynamo=False,
             opset_version=17,
         )

@@ -18,7 +18,7 @@ from smvae_core.model.config import ModelConfig
 
 
 def observed_rows(
-    embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+    embeddings: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"]
 ) -> Float[Tensor, "B M D"]:
     """Return the embeddings with zeros in absent rows, NaN there included (0 * NaN is NaN)."""
     return torch.where(present.unsqueeze(-1), embeddings, embeddings.new_zeros(()))
@@ -38,7 +38,10 @@ class SetFeature(nn.Module):
         raise NotImplementedError
 
     def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Float[Tensor, "B W"]:
-        """Return the set feature from a reading of at least the modalities that are present."""
+        """Return the set feature from a reading of at least the modalities that are present.
+
+        A reading of one set (1, M, ...) serves many subsets of it, the rows of `present`.
+        """
         raise NotImplementedError
 
     def forward(
@@ -91,22 +94,22 @@ class PMA(SetFeature):
 
     def attend(
         self,
-        read: tuple[Float[Tensor, "B M Q H"], Float[Tensor, "B M D"]],
+        read: tuple[Float[Tensor, "#B M Q H"], Float[Tensor, "#B M D"]],
         present: Bool[Tensor, "B M"],
     ) -> Float[Tensor, "B Q D"]:
         """Return H of every query, the normalised sum of the query and its attended values."""
         logits, value = read
         batch, count, dim = value.shape
-        logits = logits.masked_fill(~present.view(batch, count, 1, 1), float("-inf"))
+        logits = logits.masked_fill(~present[:, :, None, None], float("-inf"))
         weights = torch.softmax(logits, dim=1)
         split = value.view(batch, count, 1, self.num_heads, dim // self.num_heads)
-        pooled = (weights.unsqueeze(-1) * split).sum(1).reshape(batch, -1, dim)
+        pooled = (weights.unsqueeze(-1) * split).sum(1).flatten(2)
         hidden: Tensor = self.norm(self.query + pooled)
         return hidden
 
     def combine(
         self,
-        read: tuple[Float[Tensor, "B M Q H"], Float[Tensor, "B M D"]],
+        read: tuple[Float[Tensor, "#B M Q H"], Float[Tensor, "#B M D"]],
         present: Bool[Tensor, "B M"],
     ) -> Float[Tensor, "B QD"]:
         """Return the set feature g, side by side where there are several queries."""
@@ -133,7 +136,7 @@ class SetSum(SetFeature):
         return nn.functional.silu(self.term(observed_rows(embeddings, present)))
 
     def combine(
-        self, read: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self, read: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
         """Return the set feature from the terms."""
         return nn.functional.silu(self.total(observed_rows(read, present).sum(1)))
@@ -168,7 +171,7 @@ class CountedPMA(PMA):
 
     def combine(
         self,
-        read: tuple[Float[Tensor, "B M Q H"], Float[Tensor, "B M D"]],
+        read: tuple[Float[Tensor, "#B M Q H"], Float[Tensor, "#B M D"]],
         present: Bool[Tensor, "B M"],
     ) -> Float[Tensor, "B D"]:
         """Return the set feature."""
@@ -194,7 +197,7 @@ class SelfAttention(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self, embeddings: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B M D"]:
         """Return every observed modality's embedding in the light of the others; zeros elsewhere.
 
@@ -202,9 +205,9 @@ class SelfAttention(nn.Module):
             embeddings: As SetFeature's.
             present: As SetFeature's.
         """
-        batch, count, dim = embeddings.shape
-        heads, width = self.num_heads, dim // self.num_heads
         observed = observed_rows(embeddings, present)
+        batch, count, dim = observed.shape
+        heads, width = self.num_heads, dim // self.num_heads
         projected = self.query_key_value(self.attention_norm(observed))
         query, key, value = (
             x.view(batch, count, heads, width).transpose(1, 2) for x in projected.chunk(3, dim=-1)
@@ -227,7 +230,7 @@ class SelfAttentionPMA(nn.Module):
         self.width = self.attention.width
 
     def forward(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self, embeddings: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
         """Return the set feature; see SetFeature for the arguments."""
         feature: Tensor = self.attention(self.layer(embeddings, present), present)
@@ -244,7 +247,7 @@ class HirtSum(nn.Module):
         self.feed_forward = nn.Linear(self.width, self.width)
 
     def forward(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self, embeddings: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
         """Return the set feature; see SetFeature for the arguments."""
         for layer in self.layers:

@@ -78,8 +78,7 @@ class SetEncoder(nn.Module):
                 included.
             present: True where the modality was observed; at least one per sample.
         """
-        found = self.nested(embeddings, (present,))[0]
-        return found.mean, found.log_var if found.shear is None else found.variance.log()
+        return marginals(self.nested(embeddings, (present,))[0])
 
     def nested(
         self, embeddings: Float[Tensor, "B M D"], sets: Sequence[Bool[Tensor, "B M"]]
@@ -93,23 +92,34 @@ class SetEncoder(nn.Module):
 
     def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
         """Return what `combine` needs of each modality by itself, in tensors (B, M, ...)."""
-        if self.evidence is None or not isinstance(self.pool, SetFeature):
+        if not isinstance(self.pool, SetFeature):
             return embeddings
-        return self.pool.read(embeddings, present), self.evidence.read(embeddings, present)
+        feature = self.pool.read(embeddings, present)
+        return (
+            feature if self.evidence is None else (feature, self.evidence.read(embeddings, present))
+        )
 
     def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Posterior:
-        """Return the posteriors from a reading of at least the modalities that are present."""
-        if self.evidence is None or not isinstance(self.pool, SetFeature):
-            feature = self.pool(read, present)
-            mean, log_var = self.head(feature).chunk(2, dim=-1)
-            return self._posterior(mean, log_var, feature)
-        terms, evidence = read
-        mean, log_var = self.evidence.combine(evidence, present)
-        feature = self.pool.combine(terms, present)
-        return self._posterior(mean + self.head(feature), log_var, feature)
+        """Return the posteriors from a reading of at least the modalities that are present.
 
-    def _posterior(self, mean: Tensor, log_var: Tensor, feature: Tensor) -> Posterior:
+        A reading of one set (1, M, ...) serves many subsets of it, the rows of `present`.
+        """
+        pool = self.pool.combine if isinstance(self.pool, SetFeature) else self.pool
+        if self.evidence is None:
+            feature = pool(read, present)
+            mean, log_var = self.head(feature).chunk(2, dim=-1)
+        else:
+            terms, evidence = read
+            mean, log_var = self.evidence.combine(evidence, present)
+            feature = pool(terms, present)
+            mean = mean + self.head(feature)
         return Posterior(mean, log_var, None if self.shear is None else self.shear(feature))
+
+
+def marginals(posterior: Posterior) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+    """Return mean and log variance of each latent dimension by itself."""
+    log_var = posterior.log_var if posterior.shear is None else posterior.variance.log()
+    return posterior.mean, log_var
 
 
 class Shear(nn.Module):
@@ -131,6 +141,6 @@ class Shear(nn.Module):
 
     def forward(self, feature: Float[Tensor, "B W"]) -> Float[Tensor, "B Z Z"]:
         """Return U of `Posterior.shear`."""
-        constants = feature.new_tensor([0.0, 1.0]).expand(len(feature), 2)
+        constants = feature.new_tensor([0.0, 1.0]).expand(feature.shape[0], 2)
         values = torch.cat([self.elements(feature), constants], dim=1)
         return values[:, self.index].unflatten(1, (self.latent_dim, self.latent_dim))

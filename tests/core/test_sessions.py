@@ -70,6 +70,9 @@ class Session:
     def get_providers(self) -> list[str]:
         return self._providers
 
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="present", shape=["subsets", len(NAMES)])]
+
     def get_provider_graph_assignment_info(self) -> list[Any]:
         parts = zip(self._providers, (["Conv", "Gemm"], ["Shape"]), strict=False)
         return [SimpleNamespace(ep_name=name, get_nodes=lambda n=nodes: n) for name, nodes in parts]

@@ -152,7 +152,7 @@ def test_a_bundle_gives_mean_and_variance_of_each_dimension_by_itself(tmp_path: 
     found = runtime.infer(samples)
     row = torch.ones(1, 4, dtype=torch.bool)
     with torch.no_grad():
-        posterior = model.posterior(torch.from_numpy(runtime._embeddings), row)
+        posterior = model.posterior(torch.from_numpy(runtime._set.embeddings), row)
     torch.testing.assert_close(torch.from_numpy(found.variance), posterior.variance[0])
     assert found.kl < float(posterior.kl())  # Hadamard: the marginals' sum
 

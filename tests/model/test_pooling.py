@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
+from smvae_core.bundle import Bundle
 from smvae_core.model import SMVAE
 from smvae_core.model.config import Pooling
 from smvae_core.model.evidence import Evidence
 from smvae_core.model.export import PARITY_TOLERANCE, export_bundle
 from smvae_core.model.pooling import PMA
 from smvae_core.model.set_encoder import SetEncoder
+from smvae_core.pooled_set import PooledSet
+from smvae_core.sessions import Placement, Sessions
 from tests.model.conftest import (
     PRESENT,
     added_pairs,
@@ -92,17 +94,24 @@ def test_the_exported_encoder_gives_torchs_numbers(pooling: str, tmp_path: Path)
     torch.manual_seed(0)
     model = SMVAE(small_config(pooling=pooling))
     model.set_encoder = example_encoder(pooling=pooling)
-    path = export_bundle(model, example_statistics(model), tmp_path / "bundle")
-    graph = str(path / "set_encoder.onnx")
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    bundle = Bundle.load(export_bundle(model, example_statistics(model), tmp_path / "bundle"))
+    pooled = PooledSet(Sessions(bundle, Placement()), bundle.manifest)
     embeddings = torch.randn(1, 4, 32)
+    apart = []
     for row in PRESENT:
         rows = torch.where(row[None, :, None], embeddings, torch.nan)
+        for index in range(4):
+            pooled.put(index, rows[0, index].numpy())
+        apart.append(pooled.posteriors(row[None].numpy()))
         expected = model.set_encoder(rows, row[None])
-        got = session.run(None, {"embeddings": rows.numpy(), "present": row[None].numpy()})
-        for a, b in zip(expected, got, strict=True):
+        for a, b in zip(expected, apart[-1], strict=True):
             a = a.detach().numpy()
             assert np.max(np.abs(a - b) / (1 + np.abs(a))) < PARITY_TOLERANCE
+    for index in range(4):
+        pooled.put(index, embeddings[0, index].numpy())
+    together = pooled.posteriors(PRESENT.numpy())
+    for one, several in zip(zip(*apart, strict=True), together, strict=True):
+        np.testing.assert_allclose(np.concatenate(one), several, atol=1e-5, rtol=1e-5)
 
 
 def test_the_papers_parameters_keep_the_names_under_which_runs_were_saved():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from smvae_core.bundle import Bundle
+from smvae_core.bundle import READ, Bundle
 from smvae_core.kinds.signal import slowed
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.preprocessing import raw_sample
@@ -71,6 +72,30 @@ def test_live_scores_are_those_of_the_calibration(
                 assert surprise == pytest.approx(expected, abs=5e-3), (key, row)
             assert set(report.surprises) == set(statistics)
             assert report.surprises[report.worst] == max(report.surprises.values())
+
+
+def test_a_score_costs_one_run_of_the_set_encoder_and_reads_new_samples_once(
+    exported: Path, held_out: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Runtime(exported)
+    names = runtime.manifest.names
+    run, runs = runtime._sessions.run, Counter[str]()
+
+    def counted(role: str, **inputs: np.ndarray) -> list[np.ndarray]:
+        runs[role] += 1
+        runs[f"rows of {role}"] += inputs.get("present", np.zeros(0)).shape[0]
+        runs["rows read"] += inputs["embeddings"].shape[1] if role == READ else 0
+        return run(role, **inputs)
+
+    monkeypatch.setattr(runtime._sessions, "run", counted)
+    observe(runtime, held_out, 0)
+    score(runtime, names)
+    assert (runs["set_encoder"], runs["rows of set_encoder"]) == (2, 1 + 2 * len(names))
+    assert (runs[READ], runs["rows read"]) == (1, len(names))
+    runtime.observe("force", raw_sample(runtime.modality("force"), held_out.prepared["force"][1]))
+    score(runtime, names)
+    assert runs["rows of set_encoder"] == 1 + 2 * len(names) + 1 + len(names) + 1
+    assert (runs[READ], runs["rows read"]) == (2, len(names) + 1)
 
 
 def test_the_nll_is_that_of_the_gaussian_likelihood(exported: Path, held_out: Records) -> None:

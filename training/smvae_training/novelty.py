@@ -235,6 +235,7 @@ def _any_subset(
     """
     rows = measured.rows()
     record, present = rows
+    described = features(present)
     part = np.unique(present, axis=0, return_inverse=True)[1].reshape(-1) % FOLDS
     components: dict[str, MovedTail] = {}
     surprises: list[Values] = []
@@ -244,13 +245,13 @@ def _any_subset(
             known = known & (present.sum(axis=1) > 1)
         if known.sum() < LEAST_RECORDS:
             continue
-        components[key] = _moved(present[known], values[known], group[record[known]])
+        components[key] = _moved(described[known], values[known], group[record[known]])
         found = np.zeros(len(values))
         for number in range(FOLDS):  # of subsets that this fold's scale has not seen
             inside = known & (part == number)
             others = known & (part != number)
-            moved = _moved(present[others], values[others], group[record[others]])
-            found[inside] = moved.surprise(present[inside], values[inside])
+            moved = _moved(described[others], values[others], group[record[others]])
+            found[inside] = moved.surprise(described[inside], values[inside])
         surprises.append(found)
     for column, name in enumerate(measured.names):
         for key, values in measured.of_input(name).items():
@@ -262,15 +263,15 @@ def _any_subset(
     return AnySubset(names=measured.names, components=components, sizes=sizes)
 
 
-def _moved(present: NDArray[np.bool_], values: Values, group: NDArray[np.int32]) -> MovedTail:
-    known = features(present)
+def _moved(known: Values, values: Values, group: NDArray[np.int32]) -> MovedTail:
+    """Return the tail of a statistic (R,), from the features (R, F) of its subsets."""
     place = fit_linear(known, values, PENALTY)
     log_error = np.log(1e-3 + np.abs(values - known @ place))
     log_width = fit_linear(known[:, :COUNTS], log_error, PENALTY)
     moved = MovedTail(
         place=tuple(place.tolist()), log_width=tuple(log_width.tolist()), tail=Tail.fit(values)
     )
-    return replace(moved, tail=_scale(moved.standard(present, values), group))
+    return replace(moved, tail=_scale(moved.standard(known, values), group))
 
 
 def _near(values: Values, count: NDArray[np.int64], size: int) -> Tail:

@@ -1,0 +1,64 @@
+"""The set encoder on a robot: keeps what it read of each modality, and pools any subsets of them.
+
+M modality, D embedding, R subsets, Z latent.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.bundle import READ, Manifest
+from smvae_core.sessions import Sessions
+
+
+class PooledSet:
+    """The newest embedding of each modality, each read once, and the posteriors of its subsets."""
+
+    def __init__(self, sessions: Sessions, manifest: Manifest) -> None:
+        self._sessions = sessions
+        size = len(manifest.names)
+        self.embeddings = np.zeros((1, size, manifest.embedding_dim), np.float32)
+        """(1, M, D), of the newest samples."""
+        self._unread = np.zeros(size, np.bool_)
+        self._reading: dict[str, NDArray[np.float32]] = {}
+        self._reads = READ in manifest.graphs
+        if self._reads:
+            sessions.open(READ)
+        else:
+            self._reading["embeddings"] = self.embeddings
+        #: Bundles of before format 3 take one subset at a time.
+        self._together = sessions.is_dynamic("set_encoder", "present")
+
+    def put(self, index: int, embedding: NDArray[np.float32]) -> None:
+        """Take the embedding (D,) of a modality's new sample."""
+        self.embeddings[0, index] = embedding
+        self._unread[index] = True
+
+    def posteriors(
+        self, present: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and log variance (R, Z) of subsets (R, M) of what was put."""
+        if self._reads:
+            self._read(np.flatnonzero(self._unread & present.any(axis=0)))
+        if self._together:
+            mean, log_var = self._sessions.run("set_encoder", **self._reading, present=present)
+            return mean, log_var
+        rows = [
+            self._sessions.run("set_encoder", **self._reading, present=row[None]) for row in present
+        ]
+        mean, log_var = (np.concatenate(column) for column in zip(*rows, strict=True))
+        return mean, log_var
+
+    def _read(self, rows: NDArray[np.intp]) -> None:
+        """Read these modalities in one run, and keep it."""
+        if not len(rows):
+            return
+        found = self._sessions.run(READ, embeddings=self.embeddings[:, rows])
+        for index, part in enumerate(found):
+            name = f"reading{index}"
+            if name not in self._reading:
+                shape = (1, self.embeddings.shape[1], *part.shape[2:])
+                self._reading[name] = np.zeros(shape, np.float32)
+            self._reading[name][:, rows] = part
+        self._unread[rows] = False
