@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from smvae_core.errors import ConfigError
@@ -23,6 +23,38 @@ Pooling = Literal[
 ]
 ImageNetwork = Literal["conv", "mlp"]
 Covariance = Literal["diagonal", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """What a latent remembers of the samples before its reference time; see `model/memory.py`."""
+
+    horizon_s: float = 5.0
+    """Older samples count in no context of training, nor one by one on a robot."""
+    hold_s: float = 0.5
+    """A sample says what goes on until the next of its sensor, and so long at most."""
+    width: int = 16
+    """W, what is summed over time of each sensor."""
+    time_constants_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+    """tau, of the fading averages of each sensor."""
+
+    def __post_init__(self) -> None:
+        for field in ("horizon_s", "hold_s"):
+            if not 0 < getattr(self, field) < math.inf:
+                raise ConfigError(
+                    f"memory.{field} must be a positive number, got {getattr(self, field)}"
+                )
+        if self.width < 1:
+            raise ConfigError(f"memory.width must be at least 1, got {self.width}")
+        if not self.time_constants_s or not all(0 < t < math.inf for t in self.time_constants_s):
+            raise ConfigError(
+                "memory.time_constants_s must be one or more positive numbers, got "
+                f"{self.time_constants_s}"
+            )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> MemoryConfig:
+        return cls(**{**data, "time_constants_s": tuple(data["time_constants_s"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +92,9 @@ class ModelConfig:
     latent; False: one per modality, which cannot be right both for images seen and guessed."""
     initial_noise: float = 0.3
     """Standard deviation at the start, in normalised units."""
+    memory: MemoryConfig | None = None
+    """Memory of the samples before the reference time, and how far it reaches; it needs pooling
+    'evidence'. None (0 on the command line): none."""
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -92,14 +127,19 @@ class ModelConfig:
             )
         if not self.initial_noise > 0:
             raise ConfigError(f"initial_noise must be positive, got {self.initial_noise}")
+        if self.memory is not None and self.pooling != "evidence":
+            raise ConfigError(f"memory needs pooling 'evidence', got '{self.pooling}'")
 
     def to_json(self) -> dict[str, Any]:
         data = {k: getattr(self, k) for k in self.__dataclass_fields__}
         data["modalities"] = [m.to_json() for m in self.modalities]
+        data["memory"] = None if self.memory is None else asdict(self.memory)
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ModelConfig:
         values = dict(data)
         values["modalities"] = tuple(Modality.from_json(m) for m in values["modalities"])
+        if values.get("memory") is not None:
+            values["memory"] = MemoryConfig.from_json(values["memory"])
         return cls(**values)

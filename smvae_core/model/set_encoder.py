@@ -139,8 +139,12 @@ class Shear(nn.Module):
         self.index: Tensor
         self.register_buffer("index", index.flatten(), persistent=False)
 
-    def forward(self, feature: Float[Tensor, "B W"]) -> Float[Tensor, "B Z Z"]:
-        """Return U of `Posterior.shear`."""
+    def forward(
+        self, feature: Float[Tensor, "B W"], weight: Float[Tensor, "B 1"] | None = None
+    ) -> Float[Tensor, "B Z Z"]:
+        """Return U of `Posterior.shear`; `weight` scales its elements below the diagonal."""
         constants = feature.new_tensor([0.0, 1.0]).expand(feature.shape[0], 2)
-        values = torch.cat([self.elements(feature), constants], dim=1)
+        elements = self.elements(feature)
+        elements = elements if weight is None else weight * elements
+        values = torch.cat([elements, constants], dim=1)
         return values[:, self.index].unflatten(1, (self.latent_dim, self.latent_dim))

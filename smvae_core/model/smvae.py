@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smvae_core.errors import EmptySubset, UnknownModality
+from smvae_core.errors import ConfigError, EmptySubset, UnknownModality
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
+from smvae_core.model.context import Context, Elements
 from smvae_core.model.distributions import Posterior, likelihood_mean, log_likelihood
+from smvae_core.model.memory import Memory, Reading
 from smvae_core.model.networks import NoisyDecoder, decoder, embedding
 from smvae_core.model.set_encoder import SetEncoder
 
@@ -31,6 +33,7 @@ class SMVAE(nn.Module):
         self.set_encoder = SetEncoder(config)
         self.decoders = nn.ModuleDict({m.name: decoder(m, config) for m in config.modalities})
         self.log_scale = noise_scales(config)
+        self.memory = None if config.memory is None else Memory(config, config.memory)
 
     def embed(
         self, batch: Mapping[str, Tensor], present: Bool[Tensor, "B M"]
@@ -64,51 +67,110 @@ class SMVAE(nn.Module):
             columns.append(embedded)
         return torch.stack([c.to(columns[0].dtype) for c in columns], dim=1)
 
-    def encode(self, batch: Mapping[str, Tensor], present: Bool[Tensor, "B M"]) -> Posterior:
-        """Return q(z given x_S), S being what `present` marks in each sample.
+    def embed_context(self, context: Context) -> Elements:
+        """Return the context with its samples embedded.
 
         Raises:
-            EmptySubset: If a sample has no observed modality.
+            UnknownModality: If the context has a name that the model does not.
+            ConfigError: If the model has no memory.
         """
-        return self.posterior(self.embed(batch, present), present)
+        self._memory()
+        for name in context.inputs:
+            if name not in self.embeddings:
+                raise UnknownModality(name, self.names)
+        embedded = {n: self.embeddings[n](x) for n, x in context.inputs.items() if len(x)}
+        owner = {n: context.owner[n] for n in embedded}
+        return Elements(embedded, owner, {n: context.age_s[n] for n in embedded})
+
+    def encode(
+        self,
+        batch: Mapping[str, Tensor],
+        present: Bool[Tensor, "B M"],
+        context: Context | None = None,
+    ) -> Posterior:
+        """Return q(z given x_S), S being what `present` marks in each sample.
+
+        With a context S holds also what it remembers.
+
+        Raises:
+            EmptySubset: If a sample has no observed modality, and nothing that it remembers.
+            ConfigError: If there is a context and the model has no memory.
+        """
+        elements = None if context is None else self.embed_context(context)
+        return self.posterior(self.embed(batch, present), present, elements)
 
     def posterior(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self,
+        embeddings: Float[Tensor, "B M D"],
+        present: Bool[Tensor, "B M"],
+        elements: Elements | None = None,
     ) -> Posterior:
         """Return q(z given x_S) from embeddings that cover at least S.
 
         Raises:
-            EmptySubset: If a sample has no observed modality.
+            EmptySubset: As in `encode`.
+            ConfigError: As in `encode`.
         """
-        return self.posteriors(embeddings, (present,))[0]
+        return self.posteriors(embeddings, (present,), elements)[0]
 
     def posteriors(
-        self, embeddings: Float[Tensor, "B M D"], sets: Sequence[Bool[Tensor, "B M"]]
+        self,
+        embeddings: Float[Tensor, "B M D"],
+        sets: Sequence[Bool[Tensor, "B M"]],
+        elements: Elements | None = None,
     ) -> list[Posterior]:
         """Return q(z given x_S) of several subsets of what the embeddings cover.
 
+        What is remembered is part of each.
+
         Raises:
-            EmptySubset: If a sample has no observed modality.
+            EmptySubset: As in `encode`.
+            ConfigError: As in `encode`.
         """
-        read = self.read(embeddings, reduce(torch.logical_or, sets))
+        read = self.read(embeddings, reduce(torch.logical_or, sets), elements)
         return [self.combine(read, present) for present in sets]
 
-    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
-        """Return what `combine` needs of each modality by itself, in tensors (B, M, ...)."""
+    def read(
+        self,
+        embeddings: Float[Tensor, "B M D"],
+        present: Bool[Tensor, "B M"],
+        elements: Elements | None = None,
+    ) -> Any:
+        """Return what `combine` needs of each modality, or each element, by itself.
+
+        Raises:
+            ConfigError: As in `encode`.
+        """
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self.set_encoder.read(embeddings.float(), present)
+            if elements is None:
+                return self.set_encoder.read(embeddings.float(), present)
+            evidence = self.set_encoder.evidence
+            assert evidence is not None  # pooling of every model with memory
+            return self._memory().read(evidence, embeddings.float(), present, elements)
 
     def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Posterior:
         """Return q(z given x_S) from a reading that covers at least S.
 
         Raises:
-            EmptySubset: If a sample has no observed modality.
+            EmptySubset: As in `encode`.
         """
-        empty = (~present.any(dim=1)).nonzero()
+        known = present.any(dim=1)
+        if isinstance(read, Reading):
+            known = known.index_fill(0, read.owner[read.remembered], True)
+        empty = (~known).nonzero()
         if len(empty):
             raise EmptySubset(f"sample {int(empty[0])} of the batch")
         with torch.autocast(present.device.type, enabled=False):
+            if isinstance(read, Reading):
+                return self._memory().combine(self.set_encoder, read, present)
             return self.set_encoder.combine(read, present)
+
+    def _memory(self) -> Memory:
+        if self.memory is None:
+            raise ConfigError(
+                "this model has no memory: train it with model.memory, or give it no context"
+            )
+        return self.memory
 
     def decode(
         self, z: Float[Tensor, "B Z"], names: Sequence[str] | None = None

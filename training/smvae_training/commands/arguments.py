@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin
 
 import tyro
@@ -81,6 +82,21 @@ def _modalities_rule(
         instance_from_str=lambda words: parse_modalities(words[0]),
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: [spell_modalities(value)],
+    )
+
+
+@REGISTRY.primitive_rule
+def _memory_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    kinds = get_args(info.type)
+    if {getattr(kind, "__name__", "") for kind in kinds} != {"MemoryConfig", "NoneType"}:
+        return None
+    (memory,) = (kind for kind in kinds if kind is not NoneType)  # its module imports torch
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="SECONDS",
+        instance_from_str=lambda words: memory(horizon_s=s) if (s := float(words[0])) else None,
+        is_instance=lambda value: value is None or isinstance(value, memory),
+        str_from_instance=lambda value: [f"{value.horizon_s:g}" if value else "0"],
     )
 
 

@@ -1,0 +1,115 @@
+"""Evidence over time: a filter of precisions whose drift leads back to the prior N(0, 1).
+
+B batch, T stamp, M modality, Z latent.
+
+State per latent dimension: L, the a-th power of the pooled precision P (a as in `Evidence`);
+Q = L m, m being the mean that L speaks of; per sensor r, the part of L that its next sample would
+only repeat, and R, its part of Q. All are 0 at the start. In order of the stamps:
+
+    age by dt      g = exp(-2 dt / T),  P = L^(1/a),  kappa = g / (1 + (1 - g) P),
+                   t = exp(min(1, a) dt / T),  f_s = exp(-dt / c_s) kappa^(a + 1) / g
+                   L <- L kappa^a,  Q <- Q kappa^a t,  r_s <- r_s f_s,  R_s <- R_s f_s t
+                   Q <- Q + L shift,  R_s <- R_s + r_s shift
+    sample (l, mu) of sensor s
+                   p = exp(a l) = lambda^a,  w = p / max(p, r_s)
+                   L <- L + p - w r_s,        Q <- Q + p mu - w R_s
+                   r_s <- r_s + p - w r_s,    R_s <- R_s + p mu - w R_s
+    posterior      P = L^(1/a),  variance = 1 / (1 + P),  mean = P / (1 + P) Q / L
+
+Samples of one stamp belong to different sensors, so that their order does not matter.
+
+Drift. 1 / (1 + P) goes back to 1 as the variance of an Ornstein-Uhlenbeck process of variance 1 and
+correlation time T does. At a = 1 and c -> 0 this is its Kalman filter: each ageing shrinks the
+posterior's mean by exp(-dt / T). For a < 1 it shrinks faster, by exp(-(2 - a) dt / T), so that Q
+fades with L whatever a is.
+
+Samples that repeat. A sensor's error does not come anew with every sample. What its sample says
+beyond r_s counts, the rest replaces what it repeats; c_s says how soon its errors are new ones. The
+same sample twice changes nothing: r_s = p, w = 1, R_s = p mu.
+
+Entropy. Order states by 1 >= 2: L1 - L2 >= sum over s of max(0, r1_s - r2_s). A sample keeps the
+order, since L - r_s stays and max(p, .) neither turns an order round nor widens a distance. Ageing
+keeps it: F(L) = L kappa^a is concave, its slope F' = kappa^(a + 1) / g falls, so F(L1) - F(L2) >=
+F'(L1) (L1 - L2) >= F'(L1) sum max(0, r1_s - r2_s), and each r_s shrinks by its state's F' or more.
+When a sample comes, the state with it is >= the one without it, and so it stays: no sample ever
+raises the entropy, at whatever place it is inserted. kappa <= 1: age never lowers it.
+
+Computed are log L, log r, h = P / (1 + P) Q / L and each sensor's part of h, h_s = P / (1 + P) R_s
+/ L, in double precision: none of them overflows, whatever the age and the precisions are, and no
+gradient does.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+#: Largest |log lambda|.
+LARGEST_LOG_PRECISION = 600.0
+#: log 0, of what nobody has told.
+NOTHING = -1e6
+#: Largest logarithm of what h is multiplied by when a sample comes; only for a < 1 and beyond
+#: silence of many T, when h is smaller still.
+LARGEST_LOG_CARRY = 300.0
+
+
+def log_powers(
+    log_precision: Float[Tensor, "N Z"], exponent: Float[Tensor, " Z"]
+) -> Float[Tensor, "N Z"]:
+    """Return log p = a log lambda."""
+    largest = LARGEST_LOG_PRECISION
+    return exponent.double() * log_precision.double().clamp(-largest, largest)
+
+
+def believe(
+    log_power: Float[Tensor, "B T M Z"],
+    mean: Float[Tensor, "B T M Z"],
+    shift: Float[Tensor, "B T Z"],
+    elapsed_s: Float[Tensor, "B T"],
+    exponent: Float[Tensor, " Z"],
+    time_s: Float[Tensor, " Z"],
+    repeat_s: Float[Tensor, "M Z"],
+) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+    """Return (log P, the mean P / (1 + P) Q / L) after the last stamp, in double precision.
+
+    Args:
+        log_power: log p of every stamp and sensor, NOTHING where there is no sample.
+        mean: mu; anything finite where there is no sample.
+        shift: What the mean moves between a stamp and the one before it.
+        elapsed_s: Time between a stamp and the one before it; the first is not read.
+        exponent: a.
+        time_s: T.
+        repeat_s: c.
+    """
+    a, elapsed = exponent.double(), elapsed_s.double().unsqueeze(-1)
+    mean, shift = mean.double(), shift.double()
+    log_g = -2.0 * elapsed / time_s.double()
+    log_t = -0.5 * a.clamp(max=1.0) * log_g
+    spread = -torch.expm1(log_g)
+    log_rho = -elapsed.unsqueeze(-1) / repeat_s.double()
+    told_part, log_part = torch.zeros_like(mean[:, 0]), torch.full_like(mean[:, 0], NOTHING)
+    told, log_total = torch.zeros_like(shift[:, 0]), torch.full_like(shift[:, 0], NOTHING)
+    for step in range(log_power.shape[1]):
+        if step:
+            g, t = log_g[:, step], log_t[:, step]
+            log_kappa = g - torch.log1p(spread[:, step] * (log_total / a).exp())
+            log_total = log_total + a * log_kappa
+            faded = (log_kappa + t).unsqueeze(1) + log_rho[:, step]
+            log_part = log_part + log_rho[:, step] + ((a + 1) * log_kappa - g).unsqueeze(1)
+            moved = torch.sigmoid(log_total / a) * shift[:, step]
+            told = told * (g + t).exp() + moved
+            share = (log_part - log_total.unsqueeze(1)).exp()
+            told_part = told_part * faded.exp() + share * moved.unsqueeze(1)
+        log_p = log_power[:, step]
+        scale = torch.maximum(log_total, log_p.amax(1)).detach()
+        p, part = (log_p - scale.unsqueeze(1)).exp(), (log_part - scale.unsqueeze(1)).exp()
+        new_total = scale + ((log_total - scale).exp() + (p - part).relu().sum(1)).log()
+        ratio = (logsigmoid(new_total / a) - new_total, logsigmoid(log_total / a) - log_total)
+        carry = (ratio[0] - ratio[1]).clamp(max=LARGEST_LOG_CARRY).exp().unsqueeze(1)
+        replaced = (log_p - log_part).clamp(max=0.0).exp()
+        gain = (ratio[0].unsqueeze(1) + log_p).exp() * mean[:, step]
+        kept = carry * told_part
+        told = carry.squeeze(1) * told + (gain - replaced * kept).sum(1)
+        told_part = kept + gain - replaced * kept
+        log_part, log_total = torch.maximum(log_part, log_p), new_total
+    return log_total / a, told

@@ -1,0 +1,214 @@
+"""Memory: the posterior of a set of stamped samples, of any sensors and any number of each.
+
+B batch, N element, T stamp, M modality, D embedding, Z latent, W width of a path, K time constant.
+
+An element is an embedding e, its sensor s and its age a >= 0 at the reference time. Each is read by
+itself and without a clock, so once: (l, mu) by `Evidence.read`, and v = tanh(V_s e), (W,).
+
+Path. v_s is held from each element of s to its next one, `hold_s` at most. Its integral between two
+times is the way dC = (of every sensor, M W); its fading averages are
+
+    S_{s,k} = sum over held pieces of v (exp(-end_age / tau_k) - exp(-start_age / tau_k))
+
+Belief. `smvae_core/model/belief.py`: precisions of one instant add, age with T (one per latent
+dimension) and count anew with c (per sensor and latent dimension); between two stamps the mean
+moves by shift = K dC.
+
+Correction of the mean, as `SetEncoder`'s, from the newest element of every sensor that has one:
+
+    phi_k(a) = 1 - exp(-a / tau_k),  tau_k of PERIODS_S
+    x_s = e + A_s(phi(a)) + P dC(since its stamp),  A_s(phi) = A2 Swish(A1 phi)
+    u_s = Swish(FC_term(x_s)) fade_s,  fade_s = exp(-a / f_s)
+    g = Swish(FC_total(sum over s of u_s + H(S))),  H(S) = H2 Swish(H1 S)
+    mean = P / (1 + P) Q / L + (1 - prod over s of (1 - fade_s)) head(g)
+
+V has a bias; A1, A2, P, H1, H2, K have none, and A2, P, H2, K start at zero. Every term of time is
+0 for a set of one instant, whose posterior is therefore pooling `evidence`'s; `Evidence`, FC_term,
+FC_total and head are its own. Only ages enter: shifting all stamps changes nothing.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from smvae_core.model.belief import NOTHING, believe, log_powers
+from smvae_core.model.config import MemoryConfig, ModelConfig
+from smvae_core.model.context import Elements
+from smvae_core.model.distributions import Posterior
+from smvae_core.model.evidence import Evidence
+from smvae_core.model.pooling import SetSum
+from smvae_core.model.set_encoder import SetEncoder
+from smvae_core.model.stamps import Held, Newest, Stamps
+
+#: tau of phi, by which an age is read: 2 ms to 20 s.
+PERIODS_S = tuple(2e-3 * 1e4 ** (k / 15) for k in range(16))
+#: Width of A1.
+AGE_WIDTH = 64
+#: T, c and f at the start, s.
+DRIFT_S, REPEAT_S, FADE_S = 20.0, 0.5, 5.0
+#: Smallest and largest T, c and f, s.
+TIMES_S = (1e-4, 1e4)
+
+
+class Reading(NamedTuple):
+    """What is read of every element by itself; the elements of the reference time come last."""
+
+    embedding: Float[Tensor, "N D"]
+    log_precision: Float[Tensor, "N Z"]
+    mean: Float[Tensor, "N Z"]
+    value: Float[Tensor, "N W"]
+    sensor: Int[Tensor, " N"]
+    owner: Int[Tensor, " N"]
+    age_s: Float[Tensor, " N"]
+    remembered: Bool[Tensor, " N"]
+    """False for what is present at the reference time."""
+
+
+class Memory(nn.Module):
+    """What pooling `evidence` needs beside for sets over time; see above for the formulas."""
+
+    def __init__(self, config: ModelConfig, memory: MemoryConfig) -> None:
+        super().__init__()
+        self.names = tuple(m.name for m in config.modalities)
+        self.hold_s = memory.hold_s
+        count, dim, latent_dim = len(self.names), config.embedding_dim, config.latent_dim
+        path = count * memory.width
+        self.value = nn.ModuleDict({n: nn.Linear(dim, memory.width) for n in self.names})
+        self.shift = nn.Linear(path, latent_dim, bias=False)
+        self.way = nn.Linear(path, dim, bias=False)
+        self.aged = nn.ModuleDict({n: _layers(len(PERIODS_S), AGE_WIDTH, dim) for n in self.names})
+        self.history = _layers(path * len(memory.time_constants_s), dim, dim)
+        self.log_drift_s = nn.Parameter(torch.full((latent_dim,), math.log(DRIFT_S)))
+        self.log_repeat_s = nn.Parameter(torch.full((count, latent_dim), math.log(REPEAT_S)))
+        self.log_fade_s = nn.Parameter(torch.full((count,), math.log(FADE_S)))
+        self.periods_s: Tensor
+        self.register_buffer("periods_s", torch.tensor(PERIODS_S), persistent=False)
+        self.time_constants_s: Tensor
+        constants = torch.tensor(memory.time_constants_s)
+        self.register_buffer("time_constants_s", constants, persistent=False)
+        nn.init.zeros_(self.shift.weight)
+        nn.init.zeros_(self.way.weight)
+
+    def read(
+        self,
+        evidence: Evidence,
+        embeddings: Float[Tensor, "B M D"],
+        present: Bool[Tensor, "B M"],
+        elements: Elements,
+    ) -> Reading:
+        """Return what is read of every element, those that are present being of age 0."""
+        owner, sensor = present.nonzero(as_tuple=True)
+        every = [(embeddings[present], sensor, owner, embeddings.new_zeros(len(owner)))]
+        for i, name in enumerate(self.names):
+            if name in elements.embeddings:
+                e, whose = elements.embeddings[name].to(embeddings), elements.owner[name]
+                every.insert(
+                    0, (e, torch.full_like(whose, i), whose, elements.age_s[name].to(embeddings))
+                )
+        embedding, sensor, owner, age = (torch.cat(x) for x in zip(*every, strict=True))
+        log_precision, mean = evidence.read(embedding[None], present.new_ones(1, len(owner)))
+        value = embedding.new_zeros(len(owner), self.shift.in_features // len(self.names))
+        for i, name in enumerate(self.names):
+            rows = (sensor == i).nonzero().squeeze(1)
+            value = value.index_copy(0, rows, torch.tanh(self.value[name](embedding[rows])))
+        remembered = torch.ones_like(owner, dtype=torch.bool)
+        remembered[len(owner) - len(every[-1][0]) :] = False
+        return Reading(embedding, log_precision[0], mean[0], value, sensor, owner, age, remembered)
+
+    def combine(
+        self, encoder: SetEncoder, reading: Reading, present: Bool[Tensor, "B M"]
+    ) -> Posterior:
+        """Return the posteriors of what is remembered and what `present` marks of the rest."""
+        evidence, pool = encoder.evidence, encoder.pool
+        assert isinstance(evidence, Evidence)
+        assert isinstance(pool, SetSum)
+        keep = reading.remembered | present[reading.owner, reading.sensor]
+        if not keep.all():
+            reading = Reading(*(x[keep] for x in reading))
+        size, count = present.shape
+        stamps = Stamps.of(reading.owner, reading.age_s, size)
+        length = stamps.age_s.shape[1]
+        cell = (reading.owner * length + stamps.column) * count + reading.sensor
+        grid = _Grid(cell, (size, length, count))
+        newest = Newest.of(grid.filled).column
+        held = Held.of(grid.mean(reading.value), newest, stamps.age_s, self.hold_s)
+        way = held.way().flatten(2)
+
+        exponent = evidence.exponent()
+        log_power, mean = grid.strongest(log_powers(reading.log_precision, exponent), reading.mean)
+        log_precision, told = believe(
+            log_power,
+            mean,
+            self.shift(way),
+            stamps.elapsed_s,
+            exponent,
+            _times(self.log_drift_s),
+            _times(self.log_repeat_s),
+        )
+
+        last = newest[:, -1]
+        known, at = last >= 0, last.clamp(min=0)
+        age = torch.where(known, stamps.age_s.gather(1, at), 0.0)
+        done = way.cumsum(1)
+        since = done[:, -1:] - done.gather(1, at.unsqueeze(-1).expand(-1, -1, done.shape[2]))
+        phi = -torch.expm1(-age.unsqueeze(-1) / self.periods_s)
+        aged = torch.stack([self.aged[n](phi[:, i]) for i, n in enumerate(self.names)], dim=1)
+        chosen = stamps.column == last[reading.owner, reading.sensor]
+        of = (reading.owner * count + reading.sensor)[chosen]
+        shown = _Grid(of, (size, count)).mean(reading.embedding[chosen])
+        fade = torch.where(known, torch.exp(-age / _times(self.log_fade_s)), 0.0)
+        terms = pool.read(shown + aged + self.way(since), known) * fade.unsqueeze(-1)
+        history = self.history(held.histories(self.time_constants_s).flatten(1))
+        feature = nn.functional.silu(pool.total(terms.sum(1) + history))
+        weight = 1.0 - (1.0 - fade).prod(1, keepdim=True)
+        corrected = told.to(feature) + weight * encoder.head(feature)
+        log_var = -nn.functional.softplus(log_precision.to(feature))
+        shear = None if encoder.shear is None else encoder.shear(feature, weight)
+        return Posterior(corrected, log_var, shear)
+
+
+class _Grid:
+    """Cells of a grid and the elements in them: one each, unless a sample came twice."""
+
+    def __init__(self, cell: Int[Tensor, " N"], shape: tuple[int, ...]) -> None:
+        self.cell, self.shape = cell, shape
+        self.count = cell.new_zeros(math.prod(shape)).index_add(0, cell, torch.ones_like(cell))
+
+    @property
+    def filled(self) -> Bool[Tensor, "B T M"]:
+        return (self.count > 0).view(self.shape)
+
+    def total(self, values: Float[Tensor, "N X"]) -> Float[Tensor, "C X"]:
+        return values.new_zeros(len(self.count), values.shape[1]).index_add(0, self.cell, values)
+
+    def mean(self, values: Float[Tensor, "N X"]) -> Float[Tensor, "*C X"]:
+        """Return the mean of each cell's elements; 0 where there is none."""
+        found = self.total(values) / self.count.clamp(min=1).unsqueeze(1)
+        return found.view(*self.shape, -1)
+
+    def strongest(
+        self, log_power: Float[Tensor, "N Z"], mean: Float[Tensor, "N Z"]
+    ) -> tuple[Float[Tensor, "*C Z"], Float[Tensor, "*C Z"]]:
+        """Return the largest power of each cell, NOTHING in an empty one, and the mean by power."""
+        index = self.cell.unsqueeze(1).expand_as(log_power)
+        empty = log_power.new_full((len(self.count), log_power.shape[1]), NOTHING)
+        largest = empty.scatter_reduce(0, index, log_power, "amax")
+        if int(self.count.max()) > 1:
+            weight = (log_power - largest[self.cell]).exp()
+            mean = weight / self.total(weight)[self.cell] * mean
+        return largest.view(*self.shape, -1), self.total(mean).view(*self.shape, -1)
+
+
+def _times(log_s: Tensor) -> Tensor:
+    smallest, largest = TIMES_S
+    return log_s.clamp(math.log(smallest), math.log(largest)).exp()
+
+
+def _layers(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """Return two layers without biases that are 0 at 0, and everywhere at the start."""
+    last = nn.Linear(width, outputs, bias=False)
+    nn.init.zeros_(last.weight)
+    return nn.Sequential(nn.Linear(inputs, width, bias=False), nn.SiLU(), last)
