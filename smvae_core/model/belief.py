@@ -34,31 +34,20 @@ F'(L1) (L1 - L2) >= F'(L1) sum max(0, r1_s - r2_s), and each r_s shrinks by its 
 When a sample comes, the state with it is >= the one without it, and so it stays: no sample ever
 raises the entropy, at whatever place it is inserted. kappa <= 1: age never lowers it.
 
-Computed are log L, log r, h = P / (1 + P) Q / L and each sensor's part of h, h_s = P / (1 + P) R_s
-/ L, in double precision: none of them overflows, whatever the age and the precisions are, and no
-gradient does.
+Computed are log L, log r, y = W Q / L and y_s = W R_s / L in double precision, with W = L^c /
+(1 + L^c), c = min(1, 1 / a); at a >= 1 y is the posterior's mean. Nothing that y is multiplied by
+is above 1, so that neither values nor gradients overflow, whatever ages and precisions are.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
-#: Largest |log lambda|.
-LARGEST_LOG_PRECISION = 600.0
-#: log 0, of what nobody has told.
+#: Least 1 - g; far below it of the shortest time between two stamps.
+SMALLEST_SPREAD = 1e-300
+#: log 0, of what nobody has told; a smaller power is none.
 NOTHING = -1e6
-#: Largest logarithm of what h is multiplied by when a sample comes; only for a < 1 and beyond
-#: silence of many T, when h is smaller still.
-LARGEST_LOG_CARRY = 300.0
-
-
-def log_powers(
-    log_precision: Float[Tensor, "N Z"], exponent: Float[Tensor, " Z"]
-) -> Float[Tensor, "N Z"]:
-    """Return log p = a log lambda."""
-    largest = LARGEST_LOG_PRECISION
-    return exponent.double() * log_precision.double().clamp(-largest, largest)
 
 
 def believe(
@@ -73,7 +62,7 @@ def believe(
     """Return (log P, the mean P / (1 + P) Q / L) after the last stamp, in double precision.
 
     Args:
-        log_power: log p of every stamp and sensor, NOTHING where there is no sample.
+        log_power: log p of every stamp and sensor, -infinity where there is no sample.
         mean: mu; anything finite where there is no sample.
         shift: What the mean moves between a stamp and the one before it.
         elapsed_s: Time between a stamp and the one before it; the first is not read.
@@ -85,31 +74,39 @@ def believe(
     mean, shift = mean.double(), shift.double()
     log_g = -2.0 * elapsed / time_s.double()
     log_t = -0.5 * a.clamp(max=1.0) * log_g
-    spread = -torch.expm1(log_g)
+    log_spread = (-torch.expm1(log_g)).clamp(min=SMALLEST_SPREAD).log()
     log_rho = -elapsed.unsqueeze(-1) / repeat_s.double()
+    c = (1.0 / a).clamp(max=1.0)
     told_part, log_part = torch.zeros_like(mean[:, 0]), torch.full_like(mean[:, 0], NOTHING)
     told, log_total = torch.zeros_like(shift[:, 0]), torch.full_like(shift[:, 0], NOTHING)
+    log_weight = logsigmoid(c * log_total)
     for step in range(log_power.shape[1]):
         if step:
-            g, t = log_g[:, step], log_t[:, step]
-            log_kappa = g - torch.log1p(spread[:, step] * (log_total / a).exp())
-            log_total = log_total + a * log_kappa
-            faded = (log_kappa + t).unsqueeze(1) + log_rho[:, step]
-            log_part = log_part + log_rho[:, step] + ((a + 1) * log_kappa - g).unsqueeze(1)
-            moved = torch.sigmoid(log_total / a) * shift[:, step]
-            told = told * (g + t).exp() + moved
-            share = (log_part - log_total.unsqueeze(1)).exp()
-            told_part = told_part * faded.exp() + share * moved.unsqueeze(1)
+            g = log_g[:, step]
+            log_kappa = g - softplus(log_spread[:, step] + log_total / a, threshold=40.0)
+            log_total = (log_total + a * log_kappa).clamp(min=NOTHING)
+            before, log_weight = log_weight, logsigmoid(c * log_total)
+            keep = (log_weight - before + log_t[:, step]).clamp(max=0.0)
+            slope = ((a + 1) * log_kappa - g).unsqueeze(1) + log_rho[:, step]
+            log_part = (log_part + slope).clamp(min=NOTHING)
+            moved = log_weight.exp() * shift[:, step]
+            told = told * keep.exp() + moved
+            share = (log_part - log_total.unsqueeze(1)).clamp(max=0.0).exp()
+            keep_part = (keep + log_kappa - g).unsqueeze(1) + log_rho[:, step]
+            told_part = told_part * keep_part.exp() + share * moved.unsqueeze(1)
         log_p = log_power[:, step]
         scale = torch.maximum(log_total, log_p.amax(1)).detach()
         p, part = (log_p - scale.unsqueeze(1)).exp(), (log_part - scale.unsqueeze(1)).exp()
-        new_total = scale + ((log_total - scale).exp() + (p - part).relu().sum(1)).log()
-        ratio = (logsigmoid(new_total / a) - new_total, logsigmoid(log_total / a) - log_total)
-        carry = (ratio[0] - ratio[1]).clamp(max=LARGEST_LOG_CARRY).exp().unsqueeze(1)
-        replaced = (log_p - log_part).clamp(max=0.0).exp()
-        gain = (ratio[0].unsqueeze(1) + log_p).exp() * mean[:, step]
-        kept = carry * told_part
-        told = carry.squeeze(1) * told + (gain - replaced * kept).sum(1)
-        told_part = kept + gain - replaced * kept
-        log_part, log_total = torch.maximum(log_part, log_p), new_total
-    return log_total / a, told
+        before = log_weight - log_total
+        log_total = scale + ((log_total - scale).exp() + (p - part).relu().sum(1)).log()
+        log_weight = logsigmoid(c * log_total)
+        ratio = log_weight - log_total
+        carry = (ratio - before).exp()
+        left = 1.0 - (log_p - log_part).clamp(max=0.0).exp()
+        told_part = carry.unsqueeze(1) * told_part
+        gain = (ratio.unsqueeze(1) + log_p).exp() * mean[:, step]
+        told = carry * told + (gain + (left - 1.0) * told_part).sum(1)
+        told_part = gain + left * told_part
+        log_part = torch.maximum(log_part, log_p)
+    log_precision = log_total / a
+    return log_precision, (logsigmoid(log_precision) - log_weight).exp() * told

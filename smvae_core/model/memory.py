@@ -34,7 +34,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from smvae_core.model.belief import NOTHING, believe, log_powers
+from smvae_core.model.belief import believe
 from smvae_core.model.config import MemoryConfig, ModelConfig
 from smvae_core.model.context import Elements
 from smvae_core.model.distributions import Posterior
@@ -138,7 +138,7 @@ class Memory(nn.Module):
         way = held.way().flatten(2)
 
         exponent = evidence.exponent()
-        log_power, mean = grid.strongest(log_powers(reading.log_precision, exponent), reading.mean)
+        log_power, mean = grid.strongest(reading.log_precision.double() * exponent, reading.mean)
         log_precision, told = believe(
             log_power,
             mean,
@@ -192,9 +192,9 @@ class _Grid:
     def strongest(
         self, log_power: Float[Tensor, "N Z"], mean: Float[Tensor, "N Z"]
     ) -> tuple[Float[Tensor, "*C Z"], Float[Tensor, "*C Z"]]:
-        """Return the largest power of each cell, NOTHING in an empty one, and the mean by power."""
+        """Return each cell's largest power (-infinity: it is empty) and its mean by power."""
         index = self.cell.unsqueeze(1).expand_as(log_power)
-        empty = log_power.new_full((len(self.count), log_power.shape[1]), NOTHING)
+        empty = log_power.new_full((len(self.count), log_power.shape[1]), -math.inf)
         largest = empty.scatter_reduce(0, index, log_power, "amax")
         if int(self.count.max()) > 1:
             weight = (log_power - largest[self.cell]).exp()
