@@ -37,9 +37,6 @@ class Set(NamedTuple):
     def plus(self, other: Set) -> Set:
         return Set(*(torch.cat(pair) for pair in zip(self, other, strict=True)))
 
-    def aged(self, seconds: float) -> Set:
-        return self._replace(age_s=self.age_s + seconds)
-
     def elements(self, model: SMVAE) -> Elements:
         rows = {n: self.sensor == i for i, n in enumerate(model.names)}
         return Elements(*({n: x[r] for n, r in rows.items()} for x in (self[0], self[2], self[3])))
@@ -79,14 +76,20 @@ def drawn_now() -> torch.Tensor:
     return torch.randn(BATCH, COUNT, DIM, dtype=torch.float64)
 
 
-def encode(model: SMVAE, every: Set, present: torch.Tensor | None = None, now=None) -> Posterior:
+def encode(
+    model: SMVAE,
+    every: Set,
+    present: torch.Tensor | None = None,
+    now: torch.Tensor | None = None,
+    later_s: float = 0.0,
+) -> Posterior:
     """Return the posterior, every sample of the batch knowing something, in the set's precision."""
     present = torch.zeros(BATCH, COUNT, dtype=torch.bool) if present is None else present
     now = every.embedding.new_full((BATCH, COUNT, DIM), torch.nan) if now is None else now
     known = every.embedding.new_full((BATCH, DIM), 1.0), torch.zeros(BATCH).long()
-    base = Set(*known, torch.arange(BATCH), (every.age_s.max() + 9.0).expand(BATCH))
+    whole = Set(*known, torch.arange(BATCH), every.age_s.new_full((BATCH,), 9.0)).plus(every)
+    told = whole._replace(age_s=whole.age_s + later_s).elements(model)
     encoder, memory = model.set_encoder, model.memory
-    told = base.plus(every).elements(model)
     return memory.combine(encoder, memory.read(encoder.evidence, now, present, told), present)
 
 
@@ -176,7 +179,8 @@ def test_a_further_sample_never_raises_the_entropy_wherever_it_is_inserted(seed:
 def test_age_never_lowers_the_entropy(seed: int, size: float):
     model, every = drawn_model(seed, size), drawn_set()
     for seconds, longer in ((0.0, 0.01), (0.01, 0.3), (0.3, 5.0), (5.0, 1e4)):
-        never_above(encode(model, every.aged(seconds)), encode(model, every.aged(longer)))
+        sooner, later = (encode(model, every, later_s=s) for s in (seconds, longer))
+        never_above(sooner, later)
 
 
 @drawn
@@ -186,7 +190,7 @@ def test_after_a_long_silence_the_posterior_is_the_prior(seed: int, size: float)
         for times in (model.memory.log_drift_s, model.memory.log_fade_s):
             times.clamp_(max=4.0)
         model.set_encoder.evidence.log_exponent.clamp_(max=2.0)
-    found = encode(model, every.aged(1e5))
+    found = encode(model, every, later_s=1e5)
     prior = torch.zeros(BATCH, 4, dtype=torch.float64)
     close(found, Posterior(prior, prior))
 
