@@ -39,6 +39,10 @@ Computed are log L, log r, y = W Q / L and y_s = W R_s / L in double precision, 
 is above 1, so that neither values nor gradients overflow, whatever ages and precisions are.
 """
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -71,42 +75,79 @@ def believe(
         repeat_s: c.
     """
     a, elapsed = exponent.double(), elapsed_s.double().unsqueeze(-1)
-    mean, shift = mean.double(), shift.double()
     log_g = -2.0 * elapsed / time_s.double()
     log_t = -0.5 * a.clamp(max=1.0) * log_g
     log_spread = (-torch.expm1(log_g)).clamp(min=SMALLEST_SPREAD).log()
     log_rho = -elapsed.unsqueeze(-1) / repeat_s.double()
-    c = (1.0 / a).clamp(max=1.0)
-    told_part, log_part = torch.zeros_like(mean[:, 0]), torch.full_like(mean[:, 0], NOTHING)
-    told, log_total = torch.zeros_like(shift[:, 0]), torch.full_like(shift[:, 0], NOTHING)
-    log_weight = logsigmoid(c * log_total)
-    for step in range(log_power.shape[1]):
-        if step:
-            g = log_g[:, step]
-            log_kappa = g - softplus(log_spread[:, step] + log_total / a, threshold=40.0)
-            log_total = (log_total + a * log_kappa).clamp(min=NOTHING)
-            before, log_weight = log_weight, logsigmoid(c * log_total)
-            keep = (log_weight - before + log_t[:, step]).clamp(max=0.0)
-            slope = ((a + 1) * log_kappa - g).unsqueeze(1) + log_rho[:, step]
-            log_part = (log_part + slope).clamp(min=NOTHING)
-            moved = log_weight.exp() * shift[:, step]
-            told = told * keep.exp() + moved
-            share = (log_part - log_total.unsqueeze(1)).clamp(max=0.0).exp()
-            keep_part = (keep + log_kappa - g).unsqueeze(1) + log_rho[:, step]
-            told_part = told_part * keep_part.exp() + share * moved.unsqueeze(1)
-        log_p = log_power[:, step]
-        scale = torch.maximum(log_total, log_p.amax(1)).detach()
-        p, part = (log_p - scale.unsqueeze(1)).exp(), (log_part - scale.unsqueeze(1)).exp()
-        before = log_weight - log_total
-        log_total = scale + ((log_total - scale).exp() + (p - part).relu().sum(1)).log()
-        log_weight = logsigmoid(c * log_total)
-        ratio = log_weight - log_total
-        carry = (ratio - before).exp()
-        left = 1.0 - (log_p - log_part).clamp(max=0.0).exp()
-        told_part = carry.unsqueeze(1) * told_part
-        gain = (ratio.unsqueeze(1) + log_p).exp() * mean[:, step]
-        told = carry * told + (gain + (left - 1.0) * told_part).sum(1)
-        told_part = gain + left * told_part
-        log_part = torch.maximum(log_part, log_p)
-    log_precision = log_total / a
-    return log_precision, (logsigmoid(log_precision) - log_weight).exp() * told
+    # unbind: the gradient of x[:, step] would fill all of x at every step
+    drifts = [x.unbind(1) for x in (log_g, log_t, log_spread, log_rho, shift.double())]
+    samples = zip(log_power.unbind(1), mean.double().unbind(1), strict=True)
+    belief = _Belief.nothing(log_power[:, 0], a)
+    for step, (sample, drift) in enumerate(zip(samples, zip(*drifts, strict=True), strict=True)):
+        belief = (belief.aged(a, *drift) if step else belief).told(a, *sample)
+    log_precision = belief.log_total / a
+    return log_precision, (logsigmoid(log_precision) - belief.log_weight).exp() * belief.mean
+
+
+class _Belief(NamedTuple):
+    """State after a stamp."""
+
+    log_total: Float[Tensor, "B Z"]
+    """log L."""
+    log_weight: Float[Tensor, "B Z"]
+    """log W."""
+    mean: Float[Tensor, "B Z"]
+    """y."""
+    log_part: Float[Tensor, "B M Z"]
+    """log r."""
+    part_mean: Float[Tensor, "B M Z"]
+    """y_s."""
+
+    @classmethod
+    def nothing(cls, like: Float[Tensor, "B M Z"], a: Float[Tensor, " Z"]) -> _Belief:
+        log_part, zero = torch.full_like(like, NOTHING), torch.zeros_like(like)
+        return cls(log_part[:, 0], _log_weight(log_part[:, 0], a), zero[:, 0], log_part, zero)
+
+    def aged(
+        self,
+        a: Float[Tensor, " Z"],
+        log_g: Float[Tensor, "B Z"],
+        log_t: Float[Tensor, "B Z"],
+        log_spread: Float[Tensor, "B Z"],
+        log_rho: Float[Tensor, "B M Z"],
+        shift: Float[Tensor, "B Z"],
+    ) -> _Belief:
+        log_kappa = log_g - softplus(log_spread + self.log_total / a, threshold=40.0)
+        log_total = (self.log_total + a * log_kappa).clamp(min=NOTHING)
+        log_weight = _log_weight(log_total, a)
+        slope = ((a + 1.0) * log_kappa - log_g).unsqueeze(1) + log_rho
+        log_part = (self.log_part + slope).clamp(min=NOTHING)
+        moved = log_weight.exp() * shift
+        share = (log_part - log_total.unsqueeze(1)).clamp(max=0.0).exp()
+        keep = (log_weight - self.log_weight + log_t).clamp(max=0.0)
+        keep_part = (keep + log_kappa - log_g).unsqueeze(1) + log_rho
+        mean = self.mean * keep.exp() + moved
+        part_mean = self.part_mean * keep_part.exp() + share * moved.unsqueeze(1)
+        return _Belief(log_total, log_weight, mean, log_part, part_mean)
+
+    def told(
+        self, a: Float[Tensor, " Z"], log_p: Float[Tensor, "B M Z"], mu: Float[Tensor, "B M Z"]
+    ) -> _Belief:
+        scale = torch.maximum(self.log_total, log_p.amax(1)).detach()
+        p, part = (log_p - scale.unsqueeze(1)).exp(), (self.log_part - scale.unsqueeze(1)).exp()
+        total = (self.log_total - scale).exp() + (p - part).relu().sum(1)
+        log_total = scale + total.log()
+        log_weight = _log_weight(log_total, a)
+        per_power = log_weight - log_total
+        carry = (per_power - self.log_weight + self.log_total).exp()
+        gain = (per_power.unsqueeze(1) + log_p).exp() * mu
+        replaced = (log_p - self.log_part).clamp(max=0.0).exp()
+        part_mean = carry.unsqueeze(1) * self.part_mean
+        change = gain - replaced * part_mean
+        log_part = torch.maximum(self.log_part, log_p)
+        mean = carry * self.mean + change.sum(1)
+        return _Belief(log_total, log_weight, mean, log_part, part_mean + change)
+
+
+def _log_weight(log_total: Float[Tensor, "B Z"], a: Float[Tensor, " Z"]) -> Float[Tensor, "B Z"]:
+    return logsigmoid(log_total / a.clamp(min=1.0))
