@@ -207,24 +207,26 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of simulated episodes")
     parser.add_argument("--folder", type=Path, required=True, help="of bags, episodes and runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=800, help="training steps of each model")
+    parser.add_argument("--form", choices=[*TRIGGERS], action="append", help="default: all")
+    parser.add_argument("--steps", type=int, default=600, help="training steps of each model")
     parser.add_argument("--side", type=int, default=32, help="of the images [px]")
-    parser.add_argument("--base-channels", type=int, default=16, help="of the image networks")
+    parser.add_argument("--base-channels", type=int, default=8, help="of the image networks")
     parser.add_argument("--held-out", type=float, default=0.34, help="share of the trajectories")
     parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file, written by seed")
     arguments = parser.parse_args()
+    chosen = arguments.form or [*TRIGGERS]
     forms = convert(arguments.data, arguments.folder, arguments.side)
     common = ["--max-steps", str(arguments.steps), "--data.held-out", str(arguments.held_out)]
     common += ["--model.base-channels", str(arguments.base_channels), "--log.no-tensorboard"]
-    found: dict[str, list[dict[str, NDArray[np.float64]]]] = {form: [] for form in TRIGGERS}
+    found: dict[str, list[dict[str, NDArray[np.float64]]]] = {form: [] for form in chosen}
     for count, seed in enumerate(arguments.seeds, start=1):
         scored = {}
-        for form, data in forms.items():
+        for form in (DIRECT, *chosen):
             run = arguments.folder / "runs" / f"{form}{seed}"
             sensors = ["--model.modalities", f"vision_touch:{arguments.side}"]
             own = sensors if form == DIRECT else []
-            scored[form] = score(run, data, [*common, *own, "--seed", str(seed)])
-        for form in TRIGGERS:
+            scored[form] = score(run, forms[form], [*common, *own, "--seed", str(seed)])
+        for form in chosen:
             found[form].append(rises(scored[DIRECT], scored[form]))
         results = {
             "side": arguments.side,

@@ -159,7 +159,8 @@ class Manifest:
             values["readout"] = Graph(**values["readout"])
         training = dict(values.get("training", {}))
         if (declared := training.pop(_ROBOT, None)) is not None:
-            values["robot"] = Robot.from_json(declared)
+            robot = values["robot"] = Robot.from_json(declared)
+            values["modalities"] = robot.channels_of(values["modalities"])
             values["training"] = training
         return cls(**values)
 

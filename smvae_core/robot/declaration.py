@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -224,6 +224,14 @@ class Robot:
                         f"robot '{self.name}' declares {modality.name} with {what} {here}, the "
                         f"model was trained with {model}"
                     )
+
+    def channels_of(self, modalities: tuple[Modality, ...]) -> tuple[Modality, ...]:
+        """Return a model's sensors with the topics and types that are declared of them."""
+        channels = {s.name: s.channel for s in self.sensors if s.channel.topic}
+        return tuple(
+            replace(m, topic=c.topic, message_type=c.type) if (c := channels.get(m.name)) else m
+            for m in modalities
+        )
 
     def parameters(self) -> dict[str, bool | int | float | str]:
         """Return what it says of the node's parameters, by full name."""

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from smvae_ros.sensor_choices import chosen_topics
 
@@ -45,7 +46,9 @@ def files(shown: Shown, *, enclave: str = security_policy.ENCLAVE) -> dict[str, 
         ConfigError: If a name cannot be one.
     """
     return {
-        "config/perception.yaml": parameter_file.to_yaml(shown.modalities, shown.chosen),
+        "config/perception.yaml": parameter_file.to_yaml(
+            shown.modalities, shown.chosen, shown.declared
+        ),
         "security/smvae.policy.xml": security_policy.to_xml(
             shown.modalities,
             namespace=shown.namespace,
@@ -91,15 +94,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         modalities, latents = VISION_TOUCH, Shown.latents
+        declared: Mapping[str, Any] = {}
         if options.bundle != SHIPPED:
             manifest = Bundle.load(options.bundle).manifest
             modalities, latents = manifest.modalities, min(latents, manifest.latent_dim)
+            declared = manifest.parameters()
         shown = Shown(
             modalities=modalities,
             namespace=options.namespace,
             node_name=options.node_name,
             chosen=chosen_topics(modalities, options.topics, {}),
             latents=latents,
+            declared=declared,
         )
         written = write(files(shown, enclave=options.enclave), options.out)
     except (SMVAEError, OSError) as err:

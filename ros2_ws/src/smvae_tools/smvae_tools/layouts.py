@@ -35,6 +35,8 @@ class Shown:
     """Topic of a sensor by its name, where it is not the default."""
     latents: int = 4
     """So many of the latent dimensions are plotted."""
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that the bundle's robot is declared with, by full name."""
 
     def absolute(self, name: str) -> str:
         return topics.resolve(name, self.namespace, self.node_name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from smvae_core.modality import Modality
 from smvae_core.parameter import Parameter
@@ -15,12 +16,18 @@ from smvae_core.presets import VISION_TOUCH
 from smvae_core.settings import PARAMETERS, of_modality
 
 
-def to_yaml(modalities: Iterable[Modality], chosen: Mapping[str, str] | None = None) -> str:
+def to_yaml(
+    modalities: Iterable[Modality],
+    chosen: Mapping[str, str] | None = None,
+    declared: Mapping[str, Any] | None = None,
+) -> str:
     """Return the parameter file of a node with these modalities: defaults and meanings.
 
     Args:
         modalities: Of the bundle.
         chosen: Topic of a modality by its name, where it is not the default.
+        declared: What the bundle's manifest says in place of the defaults, by full name. The file
+            wins over the manifest, so it repeats it.
     """
     topics = {f"modalities.{name}.topic": topic for name, topic in (chosen or {}).items()}
     lines = [
@@ -34,7 +41,7 @@ def to_yaml(modalities: Iterable[Modality], chosen: Mapping[str, str] | None = N
     lines.append("    modalities:")
     for modality in modalities:
         lines.append(f"      {modality.name}:  # {modality.kind}")
-        for parameter in of_modality(modality):
+        for parameter in of_modality(modality, declared):
             own = replace(parameter, default=topics.get(parameter.name, parameter.default))
             lines += _entry(own, own.name.split(".")[-1], 8)
     return "\n".join(lines) + "\n"

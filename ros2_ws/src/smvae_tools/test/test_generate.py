@@ -12,9 +12,23 @@ from smvae_tools import generate
 from smvae_tools.layouts import Shown
 from smvae_tools.parameter_file import to_yaml
 
+from smvae_core.model.config import ModelConfig
+from smvae_core.model.export import export_bundle
+from smvae_core.model.smvae import SMVAE
+from smvae_core.preprocessing import Statistics
 from smvae_core.presets import VISION_TOUCH
+from smvae_core.robot import read_robot
 from smvae_core.settings import table
 
+ROBOT = """
+robot: arm
+sensors:
+  wrist:
+    kind: color_image
+    channel: {topic: TOPIC, type: sensor_msgs/msg/Image}
+    size: [32, 32]
+    max_skew_s: 0.07
+"""
 PACKAGE = Path(__file__).parents[2] / "smvae_ros"
 FILES = sorted(generate.files(Shown(modalities=VISION_TOUCH)))
 
@@ -66,6 +80,27 @@ def test_a_bundles_sensors_and_chosen_topics_go_into_every_file(
         assert topic in foxglove
     assert "ft/wrench" in policy
     assert "/cell/smvae/latent" in (tmp_path / "plotjuggler/smvae.xml").read_text()
+
+
+def test_what_a_bundles_robot_declares_goes_into_every_file(tmp_path: Path) -> None:
+    """The parameter file wins over the manifest, so defaults in it would hide the declaration."""
+    declaration = tmp_path / "robot.yaml"
+    declaration.write_text(ROBOT.replace("TOPIC", "/trained/image"))
+    model = SMVAE(ModelConfig(modalities=read_robot(declaration).modalities, latent_dim=2))
+    declaration.write_text(ROBOT.replace("TOPIC", "/wrist/image"))
+    robot = read_robot(declaration)
+    statistics = {m.name: Statistics(mean=(0.0,), scale=(1.0,)) for m in robot.modalities}
+    bundle = export_bundle(model, statistics, tmp_path / "bundle", robot=robot)
+    assert generate.main([str(bundle), str(tmp_path / "out")]) == 0
+    file = yaml.safe_load((tmp_path / "out/config/perception.yaml").read_text())
+    values = file["/**"]["ros__parameters"]["modalities"]["wrist"]
+    assert values["topic"] == "/wrist/image"
+    assert values["max_skew_s"] == 0.07
+    assert values["message_type"] == "sensor_msgs/msg/Image"
+    for name in ("security/smvae.policy.xml", "rviz/perception.rviz", "foxglove/smvae_layout.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "/wrist/image" in text
+        assert "/trained" not in text
 
 
 def written(folder: Path) -> list[str]:
