@@ -1,6 +1,7 @@
 """What training hands to robots: manifest.json and one hashed ONNX graph per network.
 
-A bundle may hold a readout of its latents too, readout.json, hashed like a graph.
+A bundle may hold a readout of its latents too, readout.json, and what the filter of its memory has
+learned, memory.npz; both are hashed like a graph.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.belief import FilterParameters
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
 from smvae_core.files import naming
 from smvae_core.modality import Modality
@@ -40,6 +42,10 @@ READ = "set_encoder/read"
 #: A decoded noise scale stays within a factor of e^3 = 20 of the one at z = 0.
 LARGEST_LOG_NOISE = 3.0
 MANIFEST = "manifest.json"
+MEMORY = "memory.npz"
+#: Role of the graph that a bundle with a memory holds beside the others: what a belief says
+#: (`Filter.inputs`) -> mean and log variance.
+RECALL = "recall"
 #: Where `training` holds the robot's declaration.
 _ROBOT = "robot"
 #: Forms of a posterior's covariance; manifests of before say nothing, and mean the first.
@@ -84,6 +90,8 @@ class Manifest:
     """Scale and thresholds of the novelty score; None where it was not calibrated."""
     readout: Graph | None = None
     """Linear readout of the latent, readout.json; None where none was fitted."""
+    memory: Graph | None = None
+    """Parameters of the memory's filter, memory.npz; None where the model has no memory."""
     robot: Robot | None = None
     """Declaration of the robot that its sensors are of; None where nobody declared one. In the
     file it is `training.robot`, where runtimes of before it read past it."""
@@ -120,7 +128,7 @@ class Manifest:
         data["statistics"] = {k: s.to_json() for k, s in self.statistics.items()}
         data["graphs"] = {k: vars(g) for k, g in self.graphs.items()}
         # absent, not null: a bundle without them reads as it always did
-        for name in ("novelty", "readout", "robot"):
+        for name in ("novelty", "readout", "memory", "robot"):
             data.pop(name)
         if self.robot is not None:
             data["training"] = {**self.training, _ROBOT: self.robot.to_json()}
@@ -132,6 +140,8 @@ class Manifest:
             data["novelty"] = self.novelty.to_json()
         if self.readout is not None:
             data["readout"] = vars(self.readout)
+        if self.memory is not None:
+            data["memory"] = vars(self.memory)
         return data
 
     @classmethod
@@ -155,8 +165,9 @@ class Manifest:
             )
         if values.get("novelty") is not None:
             values["novelty"] = Novelty.from_json(values["novelty"])
-        if values.get("readout") is not None:
-            values["readout"] = Graph(**values["readout"])
+        for name in ("readout", "memory"):
+            if values.get(name) is not None:
+                values[name] = Graph(**values[name])
         training = dict(values.get("training", {}))
         if (declared := training.pop(_ROBOT, None)) is not None:
             robot = values["robot"] = Robot.from_json(declared)
@@ -165,9 +176,10 @@ class Manifest:
         return cls(**values)
 
 
-def roles(names: tuple[str, ...]) -> list[str]:
+def roles(names: tuple[str, ...], *, memory: bool = False) -> list[str]:
     """Return the roles of the graphs that a bundle of these modalities must hold."""
-    return [f"embed/{n}" for n in names] + ["set_encoder"] + [f"decode/{n}" for n in names]
+    found = [f"embed/{n}" for n in names] + ["set_encoder"] + [f"decode/{n}" for n in names]
+    return [*found, RECALL] if memory else found
 
 
 def sha256_of(path: Path) -> str:
@@ -214,6 +226,21 @@ class Bundle:
         except ConfigError as err:
             raise BundleError(self.path, str(err)) from err
 
+    def memory(self) -> FilterParameters | None:
+        """Return what the memory's filter has learned; None where the model has no memory.
+
+        Raises:
+            BundleError: If it cannot be read.
+        """
+        graph = self.manifest.memory
+        if graph is None:
+            return None
+        content = _verified(self.path, "memory", graph)
+        try:
+            return FilterParameters.parse(content, self.path / graph.file)
+        except ConfigError as err:
+            raise BundleError(self.path, str(err)) from err
+
     @classmethod
     def load(cls, path: Path | str) -> Bundle:
         """Read and verify a bundle: format, completeness, and the hash of every graph.
@@ -233,7 +260,8 @@ class Bundle:
         except OSError as err:
             raise BundleError(folder, f"{MANIFEST} cannot be read: {err}") from err
         manifest = _manifest(folder, content)
-        missing = [r for r in roles(manifest.names) if r not in manifest.graphs]
+        wanted = roles(manifest.names, memory=manifest.memory is not None)
+        missing = [r for r in wanted if r not in manifest.graphs]
         if missing:
             raise BundleError(
                 folder, f"incomplete: manifest names no graph for {', '.join(missing)}"
@@ -242,6 +270,8 @@ class Bundle:
             _verified(folder, role, graph)
         if manifest.readout is not None:
             _verified(folder, "readout", manifest.readout)
+        if manifest.memory is not None:
+            _verified(folder, "memory", manifest.memory)
         return cls(folder, manifest, hashlib.sha256(content).hexdigest())
 
 
@@ -294,6 +324,7 @@ def write_bundle(
     graphs: Mapping[str, Path | bytes],
     *,
     readout: Readout | None = None,
+    memory: FilterParameters | None = None,
 ) -> Bundle:
     """Write a bundle atomically: all of it appears under `out`, or nothing does.
 
@@ -305,11 +336,12 @@ def write_bundle(
         manifest: Without `graphs`, which are hashed here.
         graphs: ONNX file of each role, to be copied in, or its content.
         readout: Of this model's latents.
+        memory: Of its filter, where the model has a memory.
 
     Raises:
         BundleError: If `out` holds something that is not a bundle, or a role is missing.
     """
-    missing = [r for r in roles(manifest.names) if r not in graphs]
+    missing = [r for r in roles(manifest.names, memory=memory is not None) if r not in graphs]
     if missing:
         raise BundleError(out, f"no graph for {', '.join(missing)}")
     _recover(out)
@@ -324,7 +356,10 @@ def write_bundle(
         written = None
         if readout is not None:
             written = _write(temporary / READOUT, readout.to_bytes())
-        data = replace(manifest, graphs=entries, readout=written).to_json()
+        kept = None
+        if memory is not None:
+            kept = _write(temporary / MEMORY, memory.to_bytes())
+        data = replace(manifest, graphs=entries, readout=written, memory=kept).to_json()
         _write(temporary / MANIFEST, f"{json.dumps(data, indent=2)}\n".encode())
         temporary.chmod(0o755)
         _swap(temporary, out)
@@ -407,7 +442,8 @@ def add_readout(bundle: Bundle, readout: Readout) -> Bundle:
         BundleError: If a graph was changed since the bundle was loaded.
     """
     graphs = {role: bundle.read_graph(role) for role in bundle.manifest.graphs}
-    return write_bundle(bundle.path, bundle.manifest, graphs, readout=readout)
+    memory = bundle.memory()
+    return write_bundle(bundle.path, bundle.manifest, graphs, readout=readout, memory=memory)
 
 
 def _write(path: Path, content: bytes) -> Graph:

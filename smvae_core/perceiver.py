@@ -7,15 +7,16 @@ the same in both.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import refusing
-from smvae_core.fusion.rules import Observation
+from smvae_core.fusion.rules import FusionState, Observation
 from smvae_core.fusion.source import REFUSALS, Source
+from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.runtime import Posterior, Runtime
 
 
@@ -26,6 +27,14 @@ class Perceived:
     observation: Observation
     """As taken, without the samples that turned out to be bad."""
     posterior: Posterior
+    memory_s: float = 0.0
+    """How far back other samples count beside those of the moment; 0 = none does."""
+
+    @property
+    def subset(self) -> tuple[str, ...]:
+        """What the posterior rests on: modalities that are fused or remembered."""
+        counted = (FusionState.FUSED, FusionState.REMEMBERED)
+        return tuple(n for n, s in self.observation.status.items() if s.state in counted)
 
     @property
     def finite(self) -> bool:
@@ -56,15 +65,23 @@ class Perceiver:
         self._runtime = runtime
         self._rejected, self._judged = rejected, judged
         self._sources: dict[str, Source] = {}
+        self._memory_s = 0.0
         self._embedded: dict[str, Any] = {}
 
-    def configure(self, sources: Mapping[str, Source]) -> None:
-        """Say how the messages of each modality are read, also while another thread perceives."""
-        self._sources = dict(sources)
+    def configure(self, sources: Mapping[str, Source], memory_s: float = 0.0) -> None:
+        """Say how the messages of each modality are read, also while another thread perceives.
+
+        Args:
+            sources: By modality; others than before make memory forget.
+            memory_s: How far back samples count, where the bundle has a memory; 0 = none does.
+        """
+        self._sources, self._memory_s = dict(sources), memory_s
 
     def forget(self) -> None:
-        """Embed everything anew."""
+        """Embed everything anew, and remember nothing."""
         self._embedded.clear()
+        if self._runtime.recall is not None:
+            self._runtime.recall.forget()
 
     def perceive(
         self,
@@ -87,10 +104,19 @@ class Perceiver:
                 if self._rejected is not None:
                     self._rejected(name, text)
             observation = observe(observation.reference_ns)
+        recall, memory_s = self._runtime.recall, self._memory_s
+        if recall is not None and memory_s:
+            recall.begin((epoch, tuple(self._sources.items())))
+            recall.take(observation, self._runtime.reading)
+        elif recall is not None:
+            recall.forget()
         if not observation.samples:
             return None
-        posterior = self._runtime.posterior(observation.subset)
-        return Perceived(observation=observation, posterior=posterior)
+        if recall is None or not memory_s:
+            posterior = self._runtime.posterior(observation.subset)
+            return Perceived(observation=observation, posterior=posterior)
+        posterior = Posterior(*recall.posterior(observation, memory_s))
+        return Perceived(observation=observation, posterior=posterior, memory_s=memory_s)
 
     def sample(self, name: str, value: Any) -> NDArray[Any]:
         """Return what the collector holds of a modality as a raw sample in SI units.
@@ -132,3 +158,15 @@ class Perceiver:
             return ""
         with refusing(name):
             return self._runtime.modality(name).plausibility(sample)
+
+
+def novelty_of(runtime: Runtime, perceived: Perceived) -> NoveltyReport:
+    """Return how unusual the evidence of a moment is; call it before anything else is observed.
+
+    What is remembered is no part of it: the score was calibrated on moments by themselves.
+    """
+    subset = perceived.observation.subset
+    if not perceived.memory_s or runtime.manifest.novelty is None:
+        return runtime.novelty_report(subset, perceived.posterior)
+    report = runtime.novelty_report(subset, runtime.posterior(subset))
+    return replace(report, decoded={})  # not of the latent that is published

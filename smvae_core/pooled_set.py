@@ -50,6 +50,18 @@ class PooledSet:
         mean, log_var = (np.concatenate(column) for column in zip(*rows, strict=True))
         return mean, log_var
 
+    def evidence(
+        self, index: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return a modality's embedding (D,), and log precision and mean (Z,) read of it.
+
+        Only of pooling `evidence`, whose reading ends with these two.
+        """
+        if self._unread[index]:
+            self._read(np.array([index]))
+        *_, log_precision, mean = (self._reading[f"reading{i}"] for i in range(len(self._reading)))
+        return self.embeddings[0, index], log_precision[0, index], mean[0, index]
+
     def _read(self, rows: NDArray[np.intp]) -> None:
         """Read these modalities in one run, and keep it."""
         if not len(rows):

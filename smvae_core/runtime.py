@@ -16,6 +16,7 @@ from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
 from smvae_core.pooled_set import PooledSet
 from smvae_core.preprocessing import normalise, prepare, restore
+from smvae_core.recall import Recall
 from smvae_core.sessions import Placement, Provider, Sessions
 
 
@@ -90,6 +91,10 @@ class Runtime:
         for name in manifest.names:
             self._sessions.open(f"embed/{name}")
         self._set = PooledSet(self._sessions, manifest)
+        self.recall: Recall | None = None
+        """Memory, where the bundle has one."""
+        if (parameters := self.bundle.memory()) is not None:
+            self.recall = Recall(manifest.names, parameters, self._sessions)
 
     @property
     def manifest(self) -> Manifest:
@@ -158,6 +163,15 @@ class Runtime:
         self._observed.discard(name)
         self._keys.pop(name, None)
         self._scorer.forget(name)
+
+    def reading(
+        self, name: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the embedding (D,) of a modality that was observed, log precision and mean (Z,).
+
+        Of a bundle with a memory.
+        """
+        return self._set.evidence(self._index[name])
 
     def posterior(self, subset: Sequence[str]) -> Posterior:
         """Pool the cached embeddings of `subset` into q(z given x_S), paper Eq. 7-8.

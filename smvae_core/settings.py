@@ -115,6 +115,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         description="Messages stamped further ahead of the node's clock are rejected.",
     ),
     Parameter(
+        name="memory_s",
+        default=5.0,
+        low=0.0,
+        high=600.0,
+        live=True,
+        description="How far back samples count beside those of the moment, so that a lost camera "
+        "is not forgotten at once; 0 = not at all. No effect where the bundle has no memory.",
+    ),
+    Parameter(
         name="publish_predicted",
         default="auto",
         choices=("auto", "always", "never"),
@@ -361,6 +370,8 @@ class Settings:
     """How the messages of each modality are read."""
     topics: dict[str, str]
     """Of each modality, as given: relative or absolute."""
+    memory_s: float = 0.0
+    """How far back samples count, where the bundle has a memory; 0 = none does."""
     asked: frozenset[str] = frozenset()
     """Modalities whose topic somebody gave for this one bag, so that it must exist."""
 
@@ -387,6 +398,7 @@ class Settings:
                 for m in modalities
             },
             topics={m.name: values[f"modalities.{m.name}.topic"] for m in modalities},
+            memory_s=values["memory_s"],
         )
 
     @property

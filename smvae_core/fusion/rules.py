@@ -109,6 +109,12 @@ class ModalityStatus:
     """Why it is not FUSED, or what is wrong with its clock though it is; '' = neither."""
     first_rejection: str = ""
     """What the first message that was refused was refused for, in full; '' = none was."""
+    elements: int = 0
+    """Its samples in the set that a latent was made of, where memory counted them."""
+    folded: int = 0
+    """Older ones, which count through memory's running belief alone."""
+    oldest_ns: int = 0
+    """Stamp of the oldest of `elements`; 0 if there is none."""
     suggested_offset_s: float = 0.0
     """What its `stamp_offset_s` seems to lack, see `clocks`; 0 = nothing."""
 

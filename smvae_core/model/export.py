@@ -15,10 +15,16 @@ import torch
 from torch import Tensor, nn
 
 import smvae_core
-from smvae_core.bundle import READ, Manifest, write_bundle
+from smvae_core.bundle import READ, RECALL, Manifest, write_bundle
 from smvae_core.errors import BundleError
 from smvae_core.modality import Modality, subset_name
 from smvae_core.model.distributions import likelihood_mean
+from smvae_core.model.memory_export import (
+    Recalling,
+    contexts,
+    filter_parameters,
+    memory_inputs,
+)
 from smvae_core.model.networks import NoisyDecoder
 from smvae_core.model.pooling import SetFeature
 from smvae_core.model.set_encoder import SetEncoder, marginals
@@ -84,7 +90,8 @@ def export_bundle(
     )
     with tempfile.TemporaryDirectory() as scratch:
         graphs = _write_graphs(model, Path(scratch))
-        trial = write_bundle(Path(scratch) / "trial", manifest, graphs)
+        parameters = filter_parameters(model)
+        trial = write_bundle(Path(scratch) / "trial", manifest, graphs, memory=parameters)
         parity = check_parity(model, Runtime(trial))
         if not parity["max_difference"] <= PARITY_TOLERANCE:
             raise BundleError(
@@ -93,7 +100,9 @@ def export_bundle(
                 f"them is not finite) at {parity['worst']}, more than {PARITY_TOLERANCE:.0e}; "
                 "nothing was written",
             )
-        write_bundle(out, replace(manifest, parity=parity), graphs, readout=readout)
+        write_bundle(
+            out, replace(manifest, parity=parity), graphs, readout=readout, memory=parameters
+        )
     return out
 
 
@@ -131,6 +140,18 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
         ["mean", "log_var"],
         {name: {0: "subsets"} for name in ("present", "mean", "log_var")},
     )
+    if model.memory is not None:
+        recalling, given = (
+            Recalling(model.memory, model.set_encoder),
+            memory_inputs(model, model.memory),
+        )
+        graphs[RECALL] = _export(
+            recalling,
+            tuple(given.values()),
+            folder / "recall.onnx",
+            list(given),
+            ["mean", "log_var"],
+        )
     return graphs
 
 
@@ -208,7 +229,9 @@ def _export(
 
 @torch.no_grad()
 def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
-    """Return the largest difference between torch and the runtime, over all subsets and decoders.
+    """Return the largest difference between torch and the runtime.
+
+    It is over all subsets and decoders, and random contexts where there is a memory.
 
     Differences are |a - b| / (1 + |a|), so that values far from 0 count relatively, and infinite
     where torch or the runtime gives no finite number, even if both give the same.
@@ -240,4 +263,8 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
         for name, output in model.reconstruct(posterior.mean).items():
             raw = runtime.decode(name, posterior.mean[0].numpy())
             compare(output[0], raw, f"{name} from {subset_name(subset)}")
+    if runtime.recall is not None:
+        for label, *pairs in contexts(model, runtime.recall, embeddings):
+            for name, pair in zip(("mean", "log_var"), pairs, strict=True):
+                compare(*pair, f"{name} of {label}")
     return {"max_difference": worst, "worst": where, "tolerance": PARITY_TOLERANCE}

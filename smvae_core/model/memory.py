@@ -122,9 +122,8 @@ class Memory(nn.Module):
         self, encoder: SetEncoder, reading: Reading, present: Bool[Tensor, "B M"]
     ) -> Posterior:
         """Return the posteriors of what is remembered and what `present` marks of the rest."""
-        evidence, pool = encoder.evidence, encoder.pool
+        evidence = encoder.evidence
         assert isinstance(evidence, Evidence)
-        assert isinstance(pool, SetSum)
         keep = reading.remembered | present[reading.owner, reading.sensor]
         if not keep.all():
             reading = Reading(*(x[keep] for x in reading))
@@ -145,8 +144,8 @@ class Memory(nn.Module):
             self.shift(way),
             stamps.elapsed_s,
             exponent,
-            _times(self.log_drift_s),
-            _times(self.log_repeat_s),
+            positive_times(self.log_drift_s),
+            positive_times(self.log_repeat_s),
         )
 
         last = newest[:, -1]
@@ -154,18 +153,54 @@ class Memory(nn.Module):
         age = torch.where(known, stamps.age_s.gather(1, at), 0.0)
         done = way.cumsum(1)
         since = done[:, -1:] - done.gather(1, at.unsqueeze(-1).expand(-1, -1, done.shape[2]))
-        phi = -torch.expm1(-age.unsqueeze(-1) / self.periods_s)
-        aged = torch.stack([self.aged[n](phi[:, i]) for i, n in enumerate(self.names)], dim=1)
         chosen = stamps.column == last[reading.owner, reading.sensor]
         of = (reading.owner * count + reading.sensor)[chosen]
         shown = _Grid(of, (size, count)).mean(reading.embedding[chosen])
-        fade = torch.where(known, torch.exp(-age / _times(self.log_fade_s)), 0.0)
-        terms = pool.read(shown + aged + self.way(since), known) * fade.unsqueeze(-1)
-        history = self.history(held.histories(self.time_constants_s).flatten(1))
-        feature = nn.functional.silu(pool.total(terms.sum(1) + history))
+        return self.correct(
+            encoder,
+            newest=shown,
+            known=known,
+            age_s=age,
+            way=since,
+            history=held.histories(self.time_constants_s).flatten(1),
+            log_precision=log_precision.to(shown),
+            told=told.to(shown),
+        )
+
+    def correct(
+        self,
+        encoder: SetEncoder,
+        *,
+        newest: Float[Tensor, "B M D"],
+        known: Bool[Tensor, "B M"],
+        age_s: Float[Tensor, "B M"],
+        way: Float[Tensor, "B M MW"],
+        history: Float[Tensor, "B MWK"],
+        log_precision: Float[Tensor, "B Z"],
+        told: Float[Tensor, "B Z"],
+    ) -> Posterior:
+        """Return the posteriors of beliefs, their means corrected.
+
+        Args:
+            encoder: Whose sum, head and shear correct.
+            newest: Embedding of the newest element of each sensor.
+            known: Whether there is one.
+            age_s: Its age.
+            way: dC since its stamp.
+            history: S.
+            log_precision: log P of the belief.
+            told: P / (1 + P) Q / L of it.
+        """
+        pool = encoder.pool
+        assert isinstance(pool, SetSum)
+        phi = 1.0 - torch.exp(-age_s.unsqueeze(-1) / self.periods_s)  # ONNX has no expm1
+        aged = torch.stack([self.aged[n](phi[:, i]) for i, n in enumerate(self.names)], dim=1)
+        fade = torch.where(known, torch.exp(-age_s / positive_times(self.log_fade_s)), 0.0)
+        terms = pool.read(newest + aged + self.way(way), known) * fade.unsqueeze(-1)
+        feature = nn.functional.silu(pool.total(terms.sum(1) + self.history(history)))
         weight = 1.0 - (1.0 - fade).prod(1, keepdim=True)
-        corrected = told.to(feature) + weight * encoder.head(feature)
-        log_var = -nn.functional.softplus(log_precision.to(feature))
+        corrected = told + weight * encoder.head(feature)
+        log_var = -nn.functional.softplus(log_precision)
         shear = None if encoder.shear is None else encoder.shear(feature, weight)
         return Posterior(corrected, log_var, shear)
 
@@ -202,7 +237,8 @@ class _Grid:
         return largest.view(*self.shape, -1), self.total(mean).view(*self.shape, -1)
 
 
-def _times(log_s: Tensor) -> Tensor:
+def positive_times(log_s: Tensor) -> Tensor:
+    """Return a learned time, within TIMES_S, from its logarithm."""
     smallest, largest = TIMES_S
     return log_s.clamp(math.log(smallest), math.log(largest)).exp()
 

@@ -149,7 +149,8 @@ def _check(
             found.setdefault(label, []).append(reproducer.check(latent))
             samples.done(latent)
             if coverage is not None:
-                coverage.add(latent, subset, label)
+                rests_on = tuple(n for n in runtime.manifest.names if n in latent.rests_on)
+                coverage.add(latent, rests_on, label)
 
     now_ns = bag.begin_ns
     with stages.stage("samples", sum(i.messages for i in inputs.values())) as advance:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.fusion.rules import FusionRule
+from smvae_core.fusion.rules import FusionRule, FusionState
 from smvae_core.fusion.source import REFUSALS
 from smvae_core.runtime import Posterior, Runtime
 from smvae_training.audit.samples import Readings
@@ -83,6 +83,8 @@ class Reproducer:
         subset = tuple(n for n in self._runtime.manifest.names if n in latent.fused)
         held = {n: self._samples.find(n, latent.stamps_ns[n]) for n in subset}
         missing = {n: why for n, value in held.items() if (why := self._take(latent, n, value))}
+        if latent.memory_s:
+            return self._remembered(latent, subset, missing)
         if missing:
             return Checked(latent=latent, missing=missing)
         posterior = self._runtime.posterior(subset)
@@ -90,6 +92,40 @@ class Reproducer:
         if not found.equal and (missing := self._lost_reading(latent, subset, held)):
             return Checked(latent=latent, missing=missing)
         return found
+
+    def _remembered(
+        self, latent: Latent, subset: tuple[str, ...], missing: dict[str, str]
+    ) -> Checked:
+        """Make a latent with a memory again, from what it lists and what those before it listed.
+
+        Where the recording does not hold all that counts, e.g. because it began later than the
+        epoch, and the latents differ, nothing can be said of it.
+        """
+        recall, names = self._runtime.recall, self._runtime.manifest.names
+        if recall is None:
+            return Checked(
+                latent=latent, missing=dict.fromkeys(subset, "memory: the bundle has none")
+            )
+        recall.begin((latent.generation, latent.epoch))
+        off = [n for n, state in latent.states.items() if state is FusionState.DISABLED]
+        recall.memory.drop(names.index(n) for n in off)
+        for name in (n for n in subset if n not in missing):
+            offset_ns = round(self._rules[name].stamp_offset_s * 1e9)
+            corrected_ns = latent.stamps_ns[name] - offset_ns
+            stamp_ns = latent.stamp_ns if name in latent.held else corrected_ns
+            read = self._runtime.reading(name)
+            recall.memory.insert(recall.filter.element(names.index(name), stamp_ns, *read))
+        if missing:
+            return Checked(latent=latent, missing=missing)
+        fused = [names.index(n) for n in subset]
+        found = _compare(latent, Posterior(*recall.at(latent.stamp_ns, latent.memory_s, fused)))
+        listed = {names[s]: (x.elements, x.folded) for s, x in recall.memory.listed().items()}
+        lacking = {
+            name: f"memory: {_words(counted)} count, the recording gives {_words(listed.get(name))}"
+            for name, counted in latent.counted.items()
+            if listed.get(name) != counted
+        }
+        return Checked(latent=latent, missing=lacking) if lacking and not found.equal else found
 
     def _take(self, latent: Latent, name: str, value: Any) -> str:
         """Observe a sample that a latent lists; return why it cannot be, or ''."""
@@ -132,6 +168,11 @@ class Reproducer:
                     return {name: "the node lacked one of its readings; without it, equal"}
             self._observe(name, window)
         return {}
+
+
+def _words(counted: tuple[int, int] | None) -> str:
+    elements, folded = counted or (0, 0)
+    return f"{elements} samples and {folded} folded"
 
 
 def _compare(latent: Latent, posterior: Posterior) -> Checked:

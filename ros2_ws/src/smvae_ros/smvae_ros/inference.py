@@ -62,14 +62,17 @@ class Inference:
         """Why it ended, or was given up; '' = neither."""
         self.max_rate_hz = 30.0
 
-    def configure(self, sources: Mapping[str, Source], max_rate_hz: float) -> None:
+    def configure(
+        self, sources: Mapping[str, Source], max_rate_hz: float, memory_s: float = 0.0
+    ) -> None:
         """Apply parameters, also while running.
 
         Args:
             sources: How the messages of each modality are read.
             max_rate_hz: At most so many latents per second; a run may last as long as ten of them.
+            memory_s: How far back samples count, where the bundle has a memory; 0 = none does.
         """
-        self.perceiver.configure(sources)
+        self.perceiver.configure(sources, memory_s)
         self.max_rate_hz = max_rate_hz
 
     @property

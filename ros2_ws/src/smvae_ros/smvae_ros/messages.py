@@ -56,8 +56,11 @@ def statuses(
             received=status.received,
             rejected=status.rejected,
             nll=nll.get(name, math.nan),
-            elements=int(status.state == FusionState.FUSED),
-            oldest=to_time(status.stamp_ns if status.state == FusionState.FUSED else 0),
+            elements=status.elements or int(status.state == FusionState.FUSED),
+            folded=status.folded,
+            oldest=to_time(
+                status.oldest_ns or (status.stamp_ns if status.state == FusionState.FUSED else 0)
+            ),
             suspicion=math.nan,
             reason=status.reason,
         )

@@ -11,6 +11,7 @@ from typing import Any
 from smvae_msgs.msg import LatentState, ModelInfo, Setting, Timing
 
 from smvae_core.fusion.rules import ModalityStatus
+from smvae_core.perceiver import novelty_of
 from smvae_core.runtime import Runtime
 from smvae_ros import messages, qos
 from smvae_ros.inference import Result
@@ -121,7 +122,7 @@ class Outputs:
             log.error("the model's output is not finite", throttle_duration_sec=5.0)
             self.publish_blind(LatentState.ERROR, taken.epoch, found)
             return
-        novelty = self._runtime.novelty_report(observation.subset, posterior)
+        novelty = novelty_of(self._runtime, perceived)
         message = messages.latent(
             observation,
             posterior,
@@ -130,6 +131,7 @@ class Outputs:
             novelty_error=messages.novelty_thresholds(self._runtime)[1],
             covariance=self._covariance,
         )
+        message.memory = messages.to_duration(perceived.memory_s)
         message.inference_time = messages.to_duration(result.inference_s)
         if not self._send(message, taken.epoch, taken.arrival_s):
             return

@@ -153,9 +153,10 @@ class Trust:
         return ""
 
     def _update(self, message: Any, elapsed_s: float) -> None:
-        fused = [m.name for m in message.modalities if m.state == ModalityStatus.FUSED]
+        counted = (ModalityStatus.FUSED, ModalityStatus.REMEMBERED)
+        rests_on = [m.name for m in message.modalities if m.state in counted]
         try:
-            new = Estimate.of(self._readout.apply(fused, message.mean, message.variance))
+            new = Estimate.of(self._readout.apply(rests_on, message.mean, message.variance))
         except ConfigError as err:
             self._problem, self._estimate = str(err), None
             return

@@ -12,7 +12,7 @@ from smvae_core.fusion.playback import Playback
 from smvae_core.fusion.rules import Observation
 from smvae_core.modality import require_messages
 from smvae_core.novelty_scorer import NoveltyReport
-from smvae_core.perceiver import Perceived, Perceiver
+from smvae_core.perceiver import Perceived, Perceiver, novelty_of
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
 from smvae_training.evaluate.bag.inputs import Input
@@ -73,7 +73,7 @@ class BagReplay:
         sources = settings.sources | {i.modality.name: i.source for i in inputs.values()}
         self.engine = Engine(runtime.modalities, settings.rules, settings.pace, sources)
         self.perceiver = Perceiver(runtime)
-        self.perceiver.configure(sources)
+        self.perceiver.configure(sources, settings.memory_s)
         self.messages = 0
         self.late = 0
         """Messages whose receive time lies before their predecessor's."""
@@ -129,7 +129,7 @@ class BagReplay:
             Moment(
                 perceived=perceived,
                 epoch=taken.epoch,
-                novelty=self.runtime.novelty_report(observation.subset, perceived.posterior),
+                novelty=novelty_of(self.runtime, perceived),
                 everything=everything,
                 received_ns=self._bag.begin_ns + round(at_s * 1e9),
             )

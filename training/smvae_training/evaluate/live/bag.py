@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,12 @@ class Latent:
     states: dict[str, FusionState]
     stamps_ns: dict[str, int]
     """Of the sample that each modality contributed."""
+    memory_s: float = 0.0
+    """How far back samples count beside those of the moment; 0 = none does."""
+    counted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Elements and folded samples of each modality that it rests on."""
+    held: frozenset[str] = frozenset()
+    """Modalities that are fused by hold_last_s alone."""
 
     @property
     def stamp_to_received_ms(self) -> float:
@@ -83,6 +89,12 @@ class Latent:
     @property
     def fused(self) -> frozenset[str]:
         return frozenset(n for n, s in self.states.items() if s == FusionState.FUSED)
+
+    @property
+    def rests_on(self) -> frozenset[str]:
+        """Modalities that are fused or remembered."""
+        counted = (FusionState.FUSED, FusionState.REMEMBERED)
+        return frozenset(n for n, s in self.states.items() if s in counted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +287,24 @@ def read_latent(message: Any, received_ns: int) -> Latent:
             m.name: int(m.stamp.sec) * 1_000_000_000 + int(m.stamp.nanosec)
             for m in message.modalities
         },
+        **_of_memory(message),
     )
+
+
+def _of_memory(message: Any) -> dict[str, Any]:
+    """Return what a latent says of its memory; of messages from before there was one, nothing."""
+    if not hasattr(message, "memory"):
+        return {}
+    rests_on = (FusionState.FUSED, FusionState.REMEMBERED)
+    return {
+        "memory_s": message.memory.sec + message.memory.nanosec * 1e-9,
+        "counted": {
+            m.name: (int(m.elements), int(m.folded))
+            for m in message.modalities
+            if m.state in rests_on
+        },
+        "held": frozenset(m.name for m in message.modalities if m.held),
+    }
 
 
 def _mark(message: Any) -> Mark:

@@ -1,0 +1,134 @@
+"""Memory -> what a bundle holds of it: a graph and the parameters of the filter.
+
+Z latent, D embedding, M modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smvae_core.belief import FilterParameters
+from smvae_core.model.context import Elements
+from smvae_core.model.memory import Memory, positive_times
+from smvae_core.model.set_encoder import SetEncoder, marginals
+from smvae_core.model.smvae import SMVAE
+from smvae_core.recall import Recall
+
+Pair = tuple[Tensor, np.ndarray]
+#: Contexts over which torch and the runtime are compared, and samples of each.
+CONTEXTS, SAMPLES = 8, 40
+#: Where their stamps begin [ns].
+_BEGIN_NS = 1_000_000_000_000
+
+
+def filter_parameters(model: SMVAE) -> FilterParameters | None:
+    """Return what the filter of a model's memory has learned; None where it has none."""
+    memory, evidence = model.memory, model.set_encoder.evidence
+    if memory is None or evidence is None:
+        return None
+    values = [v for n in memory.names if isinstance(v := memory.value[n], nn.Linear)]
+    return FilterParameters(
+        exponent=_array(evidence.exponent()),
+        drift_s=_array(positive_times(memory.log_drift_s)),
+        repeat_s=_array(positive_times(memory.log_repeat_s)),
+        value_weight=np.stack([_array(v.weight) for v in values]),
+        value_bias=np.stack([_array(v.bias) for v in values]),
+        shift=_array(memory.shift.weight),
+        hold_s=np.asarray(memory.hold_s),
+        time_constants_s=_array(memory.time_constants_s),
+    )
+
+
+def memory_inputs(model: SMVAE, memory: Memory) -> dict[str, Tensor]:
+    """Return an example of what the graph of a model's memory takes, see `Filter.inputs`."""
+    count, path = len(model.names), memory.way.in_features
+    return {
+        "newest": torch.zeros(1, count, model.config.embedding_dim),
+        "known": torch.ones(1, count, dtype=torch.bool),
+        "age_s": torch.zeros(1, count),
+        "way": torch.zeros(1, count, path),
+        "history": torch.zeros(1, path * len(memory.time_constants_s)),
+        "log_precision": torch.zeros(1, model.config.latent_dim),
+        "told": torch.zeros(1, model.config.latent_dim),
+    }
+
+
+class Recalling(nn.Module):
+    """What a belief says, see `Memory.correct`: mean and log variance (1, Z)."""
+
+    def __init__(self, memory: Memory, encoder: SetEncoder) -> None:
+        super().__init__()
+        self.memory, self.encoder = memory, encoder
+
+    def forward(
+        self,
+        newest: Tensor,
+        known: Tensor,
+        age_s: Tensor,
+        way: Tensor,
+        history: Tensor,
+        log_precision: Tensor,
+        told: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        found = self.memory.correct(
+            self.encoder,
+            newest=newest,
+            known=known,
+            age_s=age_s,
+            way=way,
+            history=history,
+            log_precision=log_precision,
+            told=told,
+        )
+        return marginals(found)
+
+
+def contexts(model: SMVAE, recall: Recall, embeddings: Tensor) -> Iterator[tuple[str, Pair, Pair]]:
+    """Yield label, and mean and log variance (Z,) of torch and the runtime, of random contexts.
+
+    Ages of up to twice a memory's horizon, so that some samples are folded; each sensor is lost
+    for a while of its own.
+
+    Args:
+        model: Has a memory.
+        recall: Of the runtime; it forgets.
+        embeddings: (1, M, D) of one sample of each modality, from which others are drawn.
+    """
+    count, generator = len(model.names), np.random.default_rng(0)
+    for number in range(CONTEXTS):
+        horizon_s = 10.0 ** generator.uniform(-1.0, 1.0)
+        sensor = generator.integers(count, size=SAMPLES)
+        lost_s = generator.uniform(0.0, 0.5 * horizon_s, count) * generator.integers(2, size=count)
+        age_s = lost_s[sensor] + generator.uniform(0.0, horizon_s, SAMPLES)
+        stamps = _BEGIN_NS - np.round(age_s * 1e9).astype(np.int64)
+        noise = generator.standard_normal((SAMPLES, embeddings.shape[-1])).astype(np.float32)
+        drawn = embeddings[0, sensor] * torch.from_numpy(1.0 + 0.5 * noise)
+        recall.forget()
+        for row in np.argsort(stamps, kind="stable"):
+            element = recall.read(int(sensor[row]), int(stamps[row]), drawn[row].numpy())
+            reason = recall.memory.insert(element)
+            assert not reason, reason
+        rows = {n: np.flatnonzero(sensor == i) for i, n in enumerate(model.names)}
+        elements = Elements(
+            {n: drawn[r] for n, r in rows.items() if len(r)},
+            {n: torch.zeros(len(r), dtype=torch.long) for n, r in rows.items() if len(r)},
+            {
+                n: torch.from_numpy((_BEGIN_NS - stamps[r]) * 1e-9).float()
+                for n, r in rows.items()
+                if len(r)
+            },
+        )
+        nothing = torch.zeros(1, count, dtype=torch.bool)
+        found = model.posterior(embeddings, nothing, elements)
+        got = recall.at(_BEGIN_NS, np.inf)
+        expected = found.mean[0], found.variance[0].log()
+        yield f"memory, context {number}", (expected[0], got[0]), (expected[1], got[1])
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    found: np.ndarray = tensor.detach().double().numpy()
+    return found

@@ -1,0 +1,122 @@
+"""Latents with a memory are made again from what they and those before them list, or it is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smvae_core.fusion.rules import FusionState
+from smvae_core.perceiver import Perceived
+from smvae_core.preprocessing import prepare
+from smvae_core.runtime import Runtime
+from smvae_training.audit.reproduce import Checked, Reproducer
+from smvae_training.evaluate.live.bag import Latent
+from tests.remembering import MODALITIES, NAMES, Desk, remembering_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return remembering_bundle(tmp_path_factory.mktemp("memory") / "bundle")
+
+
+class Recorded:
+    """What a recording holds: the raw samples of latents, by sensor and stamp."""
+
+    def __init__(self) -> None:
+        self.samples: dict[tuple[str, int], Any] = {}
+        self.latents: list[Latent] = []
+
+    def add(self, seen: Perceived) -> None:
+        observation = seen.observation
+        status = observation.status
+        for name, value in observation.samples.items():
+            self.samples[name, status[name].stamp_ns] = value
+        counted = {n: (status[n].elements, status[n].folded) for n in seen.subset}
+        self.latents.append(
+            Latent(
+                stamp_ns=observation.reference_ns,
+                received_ns=observation.reference_ns,
+                epoch=1,
+                sequence=len(self.latents),
+                valid=True,
+                status=0,
+                mean=seen.posterior.mean,
+                variance=seen.posterior.variance,
+                generation=1,
+                node_latency_s=0.0,
+                states={n: s.state for n, s in status.items()},
+                stamps_ns={n: s.stamp_ns for n, s in status.items()},
+                memory_s=seen.memory_s,
+                counted=counted,
+                held=frozenset(n for n, s in status.items() if s.held),
+            )
+        )
+
+    def find(self, name: str, stamp_ns: int) -> Any:
+        return self.samples.get((name, stamp_ns))
+
+    def why_not(self, name: str, stamp_ns: int) -> str:
+        return "no message"
+
+    def prepared(self, name: str, value: Any) -> Any:
+        return prepare(next(m for m in MODALITIES if m.name == name), value)
+
+    def checked(self, bundle: Path, desk: Desk, first: int = 0) -> list[Checked]:
+        rules = {n: desk.collector.channel(n).rule for n in NAMES}
+        reproducer = Reproducer(Runtime(bundle), rules, self)
+        return [reproducer.check(latent) for latent in self.latents[first:]]
+
+
+@pytest.fixture
+def recorded(bundle: Path) -> tuple[Recorded, Desk]:
+    """Two seconds of all sensors, of which the cameras are lost for one."""
+    desk, found = Desk(Runtime(bundle), 1.5), Recorded()
+    for step in range(40):
+        lost = 10 <= step < 30
+        found.add(desk.see(*(("force", "action") if lost else NAMES)))
+    return found, desk
+
+
+def test_every_latent_is_made_again(recorded: tuple[Recorded, Desk], bundle: Path) -> None:
+    found, desk = recorded
+    assert found.latents[20].states["rgb"] is FusionState.REMEMBERED
+    assert found.latents[20].rests_on == set(NAMES)
+    assert found.latents[39].counted["force"] == (31, 9)
+    checked = found.checked(bundle, desk)
+    assert all(c.complete and c.equal for c in checked)
+    assert max(c.mean_difference for c in checked) < 1e-5
+
+
+def test_a_false_latent_is_different(recorded: tuple[Recorded, Desk], bundle: Path) -> None:
+    found, desk = recorded
+    false = found.latents[20]
+    found.latents[20] = replace(false, mean=false.mean + np.float32(0.01))
+    checked = found.checked(bundle, desk)
+    assert [c.latent.sequence for c in checked if not c.equal] == [20]
+    assert checked[20].complete
+
+
+def test_what_a_later_recording_lacks_is_said_and_no_latent_is_called_false(
+    recorded: tuple[Recorded, Desk], bundle: Path
+) -> None:
+    found, desk = recorded
+    checked = found.checked(bundle, desk, first=12)
+    assert not checked[0].complete
+    why = "memory: 10 samples and 0 folded count, the recording gives 0 samples and 0 folded"
+    assert checked[0].missing["rgb"] == why
+    assert all(c.equal for c in checked if c.complete)
+
+
+def test_a_sample_that_is_missing_is_named_there_and_in_what_rests_on_it(
+    recorded: tuple[Recorded, Desk], bundle: Path
+) -> None:
+    found, desk = recorded
+    del found.samples["depth", found.latents[9].stamps_ns["depth"]]
+    checked = found.checked(bundle, desk)
+    assert checked[9].missing == {"depth": "no message"}
+    assert checked[14].missing["depth"].startswith("memory: 10 samples")
+    assert not any(c.complete and not c.equal for c in checked)
