@@ -7,9 +7,9 @@ Q = L m, m being the mean that L speaks of; per sensor r, the part of L that its
 only repeat, and R, its part of Q. All are 0 at the start. In order of the stamps:
 
     age by dt      g = exp(-2 dt / T),  P = L^(1/a),  kappa = g / (1 + (1 - g) P),
-                   t = exp(min(1, a) dt / T),  f_s = exp(-dt / c_s) kappa^(a + 1) / g
-                   L <- L kappa^a,  Q <- Q kappa^a t,  r_s <- r_s f_s,  R_s <- R_s f_s t
-                   Q <- Q + L shift,  R_s <- R_s + r_s shift
+                   t = exp(min(1, a) dt / T),  F(L) = L kappa^a
+                   L <- F(L),  r_s <- exp(-dt / c_s) (F(L) - F(L - r_s))
+                   m = Q / L and R_s / r_s <- t m + shift and t R_s / r_s + shift
     sample (l, mu) of sensor s
                    p = exp(a l) = lambda^a,  w = p / max(p, r_s)
                    L <- L + p - w r_s,        Q <- Q + p mu - w R_s
@@ -27,14 +27,17 @@ Samples that repeat. A sensor's error does not come anew with every sample. What
 beyond r_s counts, the rest replaces what it repeats; c_s says how soon its errors are new ones. The
 same sample twice changes nothing: r_s = p, w = 1, R_s = p mu.
 
-Entropy. Order states by 1 >= 2: L1 - L2 >= sum over s of max(0, r1_s - r2_s). A sample keeps the
-order, since L - r_s stays and max(p, .) neither turns an order round nor widens a distance. Ageing
-keeps it: F(L) = L kappa^a is concave, its slope F' = kappa^(a + 1) / g falls, so F(L1) - F(L2) >=
-F'(L1) (L1 - L2) >= F'(L1) sum max(0, r1_s - r2_s), and each r_s shrinks by its state's F' or more.
-When a sample comes, the state with it is >= the one without it, and so it stays: no sample ever
-raises the entropy, at whatever place it is inserted. kappa <= 1: age never lowers it.
+A sensor that is alone and whose errors never change (c -> infinity) stays at its last sample's p.
 
-Computed are log L, log r, y = W Q / L and y_s = W R_s / L in double precision, with W = L^c /
+Entropy. Order states by 1 >= 2: d = L1 - L2 >= 0 and d >= sum over s of max(0, r1_s - r2_s). A
+sample keeps the order, since L - r_s stays and max(p, .) neither turns an order round nor widens a
+distance. Ageing keeps it: with u = L - r, F increases and is concave, so that its chord over
+[u2_s, u1_s] is no flatter than that over [L2, L1], which lies to the right: F(u1_s) - F(u2_s) >=
+(u1_s - u2_s) / d (F(L1) - F(L2)), hence no r1_s - r2_s takes a larger part of d than before. When a
+sample comes, the state with it is >= the one without it, and so it stays: no sample ever raises the
+entropy, at whatever place it is inserted. kappa <= 1: age never lowers it.
+
+Computed are log L, r_s / L, y = W Q / L and y_s = W R_s / L in double precision, with W = L^c /
 (1 + L^c), c = min(1, 1 / a); at a >= 1 y is the posterior's mean. Nothing that y is multiplied by
 is above 1, so that neither values nor gradients overflow, whatever ages and precisions are.
 """
@@ -48,8 +51,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-#: Least 1 - g; far below it of the shortest time between two stamps.
-SMALLEST_SPREAD = 1e-300
+#: Stands for 0 where one divides by it or takes its logarithm.
+TINY = 1e-30
 #: log 0, of what nobody has told; a smaller power is none.
 NOTHING = -1e6
 
@@ -77,7 +80,7 @@ def believe(
     a, elapsed = exponent.double(), elapsed_s.double().unsqueeze(-1)
     log_g = -2.0 * elapsed / time_s.double()
     log_t = -0.5 * a.clamp(max=1.0) * log_g
-    log_spread = (-torch.expm1(log_g)).clamp(min=SMALLEST_SPREAD).log()
+    log_spread = (-torch.expm1(log_g)).clamp(min=TINY).log()
     log_rho = -elapsed.unsqueeze(-1) / repeat_s.double()
     # unbind: the gradient of x[:, step] would fill all of x at every step
     drifts = [x.unbind(1) for x in (log_g, log_t, log_spread, log_rho, shift.double())]
@@ -98,15 +101,16 @@ class _Belief(NamedTuple):
     """log W."""
     mean: Float[Tensor, "B Z"]
     """y."""
-    log_part: Float[Tensor, "B M Z"]
-    """log r."""
+    part: Float[Tensor, "B M Z"]
+    """r / L."""
     part_mean: Float[Tensor, "B M Z"]
     """y_s."""
 
     @classmethod
     def nothing(cls, like: Float[Tensor, "B M Z"], a: Float[Tensor, " Z"]) -> _Belief:
-        log_part, zero = torch.full_like(like, NOTHING), torch.zeros_like(like)
-        return cls(log_part[:, 0], _log_weight(log_part[:, 0], a), zero[:, 0], log_part, zero)
+        zero = torch.zeros_like(like)
+        log_total = torch.full_like(like[:, 0], NOTHING)
+        return cls(log_total, _log_weight(log_total, a), zero[:, 0], zero, zero)
 
     def aged(
         self,
@@ -117,36 +121,40 @@ class _Belief(NamedTuple):
         log_rho: Float[Tensor, "B M Z"],
         shift: Float[Tensor, "B Z"],
     ) -> _Belief:
-        log_kappa = log_g - softplus(log_spread + self.log_total / a, threshold=40.0)
-        log_total = (self.log_total + a * log_kappa).clamp(min=NOTHING)
+        drift = log_spread + self.log_total / a
+        slowed = softplus(drift, threshold=40.0)
+        log_total = (self.log_total + a * (log_g - slowed)).clamp(min=NOTHING)
         log_weight = _log_weight(log_total, a)
-        slope = ((a + 1.0) * log_kappa - log_g).unsqueeze(1) + log_rho
-        log_part = (self.log_part + slope).clamp(min=NOTHING)
+        log_rest = (1.0 - self.part).clamp(min=TINY).log()  # of L - r over L
+        slowed_rest = softplus(drift.unsqueeze(1) + log_rest / a, threshold=40.0)
+        log_rest = log_rest + a * (slowed.unsqueeze(1) - slowed_rest)
+        part = -torch.expm1(log_rest) * log_rho.exp()
+        keep = (log_weight - self.log_weight + log_t).clamp(max=0.0).exp()
+        kept = (part / self.part.clamp(min=TINY)).clamp(max=1.0)
         moved = log_weight.exp() * shift
-        share = (log_part - log_total.unsqueeze(1)).clamp(max=0.0).exp()
-        keep = (log_weight - self.log_weight + log_t).clamp(max=0.0)
-        keep_part = (keep + log_kappa - log_g).unsqueeze(1) + log_rho
-        mean = self.mean * keep.exp() + moved
-        part_mean = self.part_mean * keep_part.exp() + share * moved.unsqueeze(1)
-        return _Belief(log_total, log_weight, mean, log_part, part_mean)
+        mean = self.mean * keep + moved
+        part_mean = self.part_mean * kept * keep.unsqueeze(1) + part * moved.unsqueeze(1)
+        return _Belief(log_total, log_weight, mean, part, part_mean)
 
     def told(
         self, a: Float[Tensor, " Z"], log_p: Float[Tensor, "B M Z"], mu: Float[Tensor, "B M Z"]
     ) -> _Belief:
         scale = torch.maximum(self.log_total, log_p.amax(1)).detach()
-        p, part = (log_p - scale.unsqueeze(1)).exp(), (self.log_part - scale.unsqueeze(1)).exp()
-        total = (self.log_total - scale).exp() + (p - part).relu().sum(1)
+        known, p = (self.log_total - scale).exp(), (log_p - scale.unsqueeze(1)).exp()
+        part = known.unsqueeze(1) * self.part
+        total = known + (p - part).relu().sum(1)
         log_total = scale + total.log()
         log_weight = _log_weight(log_total, a)
         per_power = log_weight - log_total
         carry = (per_power - self.log_weight + self.log_total).exp()
         gain = (per_power.unsqueeze(1) + log_p).exp() * mu
-        replaced = (log_p - self.log_part).clamp(max=0.0).exp()
+        largest = torch.maximum(p, part)
+        replaced = p / largest.clamp(min=TINY)
         part_mean = carry.unsqueeze(1) * self.part_mean
         change = gain - replaced * part_mean
-        log_part = torch.maximum(self.log_part, log_p)
         mean = carry * self.mean + change.sum(1)
-        return _Belief(log_total, log_weight, mean, log_part, part_mean + change)
+        part = largest / total.unsqueeze(1)
+        return _Belief(log_total, log_weight, mean, part, part_mean + change)
 
 
 def _log_weight(log_total: Float[Tensor, "B Z"], a: Float[Tensor, " Z"]) -> Float[Tensor, "B Z"]:
