@@ -199,7 +199,7 @@ def measure(count: int, folder: Path, steps: int, records: int, seconds: float) 
     declared.write_text(declaration(count), encoding="utf-8")
     robot = read_robot(declared)
     (run, data), training = timed(lambda: train(robot.modalities, folder / "run", records, steps))
-    bundle, exporting = timed(lambda: export(run, data, folder / "bundle"))
+    bundle, exporting = timed(lambda: export(run, data, folder / "bundle", robot))
     return {
         "kinds": dict(Counter(m.kind for m in robot.modalities)),
         "train": training,

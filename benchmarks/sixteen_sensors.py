@@ -34,6 +34,7 @@ from smvae_core.kinds.joint_state import JointOptions
 from smvae_core.kinds.signal import SignalOptions
 from smvae_core.modality import Modality
 from smvae_core.model.export import export_bundle
+from smvae_core.robot import Robot
 from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import ArrayDataset, Target
 from smvae_training.config import TrainConfig
@@ -147,11 +148,12 @@ def train_with(config: TrainConfig, data: ArrayDataset, out: Path) -> Run:
     return load_run(train_on(config, data, RunPaths(out), None, "memory"))
 
 
-def export(run: Run, data: ArrayDataset, out: Path) -> Bundle:
+def export(run: Run, data: ArrayDataset, out: Path, robot: Robot | None = None) -> Bundle:
     """Calibrate the novelty and write the bundle, as `smvae export` does."""
     held_out = Records.of(data, run.split(data).held_out, MAX_RECORDS)
     novelty = calibrate(copy.deepcopy(run.model), run.statistics, held_out)
-    return Bundle.load(export_bundle(run.model, run.statistics, out, novelty=novelty))
+    written = export_bundle(run.model, run.statistics, out, novelty=novelty, robot=robot)
+    return Bundle.load(written)
 
 
 def evaluate(run: Run, data: ArrayDataset, out: Path, settings: EvaluateConfig) -> dict[str, Any]:

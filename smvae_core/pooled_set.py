@@ -20,9 +20,9 @@ class PooledSet:
         size = len(manifest.names)
         self.embeddings = np.zeros((1, size, manifest.embedding_dim), np.float32)
         """(1, M, D), of the newest samples."""
-        self._unread = np.zeros(size, np.bool_)
-        self._reading: dict[str, NDArray[np.float32]] = {}
+        self._unread: set[int] = set()
         self._reads = READ in manifest.graphs
+        self._reading: dict[str, NDArray[np.float32]] = {}
         if self._reads:
             sessions.open(READ)
         else:
@@ -33,20 +33,19 @@ class PooledSet:
     def put(self, index: int, embedding: NDArray[np.float32]) -> None:
         """Take the embedding (D,) of a modality's new sample."""
         self.embeddings[0, index] = embedding
-        self._unread[index] = True
+        if self._reads:
+            self._unread.add(index)
 
     def posteriors(
         self, present: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and log variance (R, Z) of subsets (R, M) of what was put."""
-        if self._reads:
-            self._read(np.flatnonzero(self._unread & present.any(axis=0)))
-        if self._together:
+        if self._unread:
+            self._read(sorted(self._unread))
+        if self._together or len(present) == 1:
             mean, log_var = self._sessions.run("set_encoder", **self._reading, present=present)
             return mean, log_var
-        rows = [
-            self._sessions.run("set_encoder", **self._reading, present=row[None]) for row in present
-        ]
+        rows = [self.posteriors(row[None]) for row in present]
         mean, log_var = (np.concatenate(column) for column in zip(*rows, strict=True))
         return mean, log_var
 
@@ -57,20 +56,20 @@ class PooledSet:
 
         Only of pooling `evidence`, whose reading ends with these two.
         """
-        if self._unread[index]:
-            self._read(np.array([index]))
+        if self._unread:
+            self._read(sorted(self._unread))
         *_, log_precision, mean = (self._reading[f"reading{i}"] for i in range(len(self._reading)))
         return self.embeddings[0, index], log_precision[0, index], mean[0, index]
 
-    def _read(self, rows: NDArray[np.intp]) -> None:
+    def _read(self, indices: list[int]) -> None:
         """Read these modalities in one run, and keep it."""
-        if not len(rows):
-            return
-        found = self._sessions.run(READ, embeddings=self.embeddings[:, rows])
-        for index, part in enumerate(found):
+        first, count = indices[0], len(indices)
+        whole = indices[-1] - first + 1 == count
+        rows = slice(first, first + count) if whole else indices  # a slice copies nothing
+        for index, part in enumerate(self._sessions.run(READ, embeddings=self.embeddings[:, rows])):
             name = f"reading{index}"
             if name not in self._reading:
                 shape = (1, self.embeddings.shape[1], *part.shape[2:])
                 self._reading[name] = np.zeros(shape, np.float32)
             self._reading[name][:, rows] = part
-        self._unread[rows] = False
+        self._unread.clear()

@@ -180,7 +180,10 @@ class Runtime:
             EmptySubset: If the subset is empty.
             ConfigError: If a modality of it was never observed.
         """
-        return self.posteriors([subset])[0]
+        present = np.zeros((1, len(self._index)), np.bool_)
+        self._mark(subset, present[0])
+        mean, log_var = self._set.posteriors(present)
+        return Posterior(mean[0], log_var[0])
 
     def posteriors(self, subsets: Sequence[Sequence[str]]) -> list[Posterior]:
         """Return `posterior` of several subsets, in one run where the bundle's graph allows it.
@@ -191,16 +194,20 @@ class Runtime:
         """
         present = np.zeros((len(subsets), len(self._index)), np.bool_)
         for row, subset in zip(present, subsets, strict=True):
-            if not subset:
-                raise EmptySubset("publish the prior's absence instead of a posterior")
-            for name in subset:
-                self.modality(name)
-                if name not in self._observed:
-                    raise ConfigError(
-                        f"'{name}' was not observed: call observe('{name}', sample) first"
-                    )
-                row[self._index[name]] = True
+            self._mark(subset, row)
         return [Posterior(*pair) for pair in zip(*self._set.posteriors(present), strict=True)]
+
+    def _mark(self, subset: Sequence[str], present: NDArray[np.bool_]) -> None:
+        """Set what is present (M,) in a subset, after checking that it was observed."""
+        if not subset:
+            raise EmptySubset("publish the prior's absence instead of a posterior")
+        for name in subset:
+            if name not in self._observed:
+                self.modality(name)
+                raise ConfigError(
+                    f"'{name}' was not observed: call observe('{name}', sample) first"
+                )
+            present[self._index[name]] = True
 
     def infer(self, samples: Mapping[str, NDArray[Any]]) -> Posterior:
         """Return the posterior of raw samples in SI units: `observe` each, then `posterior`."""

@@ -66,14 +66,14 @@ class Evidence(nn.Module):
         return self.combine(self.read(embeddings, present), present)
 
     def read(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None
     ) -> tuple[Float[Tensor, "B M Z"], Float[Tensor, "B M Z"]]:
         """Return (log lambda_m, mu_m) of each modality by itself.
 
         Args:
             embeddings: e_m of every modality; rows where `present` is False are never read, NaN
                 included.
-            present: True where the modality was observed.
+            present: True where the modality was observed; None = everywhere.
         """
         token = self.token(observed_rows(embeddings, present))
         log_precision = self.log_precision(token)
@@ -91,5 +91,5 @@ class Evidence(nn.Module):
         exponent = self.exponent()
         powers = (exponent * log_precision).masked_fill(~present.unsqueeze(-1), float("-inf"))
         log_total = torch.logsumexp(powers, dim=1) / exponent
-        mean = (torch.softmax(powers, dim=1) * means).sum(1)
+        mean = (torch.softmax(powers, dim=1) * observed_rows(means, present)).sum(1)
         return torch.sigmoid(log_total) * mean, -nn.functional.softplus(log_total)

@@ -163,8 +163,7 @@ class _Reading(nn.Module):
         self.set_encoder = set_encoder
 
     def forward(self, embeddings: Tensor) -> Any:
-        everything = torch.ones_like(embeddings[..., 0], dtype=torch.bool)
-        return self.set_encoder.read(embeddings, everything)
+        return self.set_encoder.read(embeddings, None)
 
 
 class _Combining(nn.Module):
@@ -175,21 +174,12 @@ class _Combining(nn.Module):
         self.set_encoder = set_encoder
 
     def forward(self, read: Any, present: Tensor) -> tuple[Tensor, Tensor]:
-        read = _observed(read, present.any(0))
         return marginals(self.set_encoder.combine(read, present))
 
 
 def _tensors(read: Any) -> list[Tensor]:
     """Return the tensors of a reading, in the order in which the exporter names them."""
     return [t for part in read for t in _tensors(part)] if isinstance(read, tuple) else [read]
-
-
-def _observed(read: Any, present: Tensor) -> Any:
-    """Return a reading with zeros where no subset has the modality (M,): it may be NaN there."""
-    if isinstance(read, tuple):
-        return tuple(_observed(part, present) for part in read)
-    rows = present.view(1, -1, *[1] * (read.dim() - 2))
-    return torch.where(rows, read, read.new_zeros(()))
 
 
 class _Reconstruction(nn.Module):

@@ -18,9 +18,14 @@ from smvae_core.model.config import ModelConfig
 
 
 def observed_rows(
-    embeddings: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"]
+    embeddings: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"] | None
 ) -> Float[Tensor, "B M D"]:
-    """Return the embeddings with zeros in absent rows, NaN there included (0 * NaN is NaN)."""
+    """Return the embeddings with zeros in absent rows, NaN there included (0 * NaN is NaN).
+
+    Where `present` is None, none is absent.
+    """
+    if present is None:
+        return embeddings
     return torch.where(present.unsqueeze(-1), embeddings, embeddings.new_zeros(()))
 
 
@@ -33,8 +38,13 @@ class SetFeature(nn.Module):
     width: int
     """Size of the set feature."""
 
-    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
-        """Return what is needed of each modality by itself; see `forward` for the arguments."""
+    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None) -> Any:
+        """Return what is needed of each modality by itself.
+
+        Args:
+            embeddings: See `forward`.
+            present: See `forward`; None = all were observed.
+        """
         raise NotImplementedError
 
     def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Float[Tensor, "B W"]:
@@ -81,7 +91,7 @@ class PMA(SetFeature):
         self.feed_forward = nn.Linear(dim, dim)
 
     def read(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None
     ) -> tuple[Float[Tensor, "B M Q H"], Float[Tensor, "B M D"]]:
         """Return what attention needs of each modality by itself: its logits and its value."""
         batch, count, dim = embeddings.shape
@@ -99,10 +109,12 @@ class PMA(SetFeature):
     ) -> Float[Tensor, "B Q D"]:
         """Return H of every query, the normalised sum of the query and its attended values."""
         logits, value = read
-        batch, count, dim = value.shape
+        count, dim = value.shape[1:]
         logits = logits.masked_fill(~present[:, :, None, None], float("-inf"))
         weights = torch.softmax(logits, dim=1)
-        split = value.view(batch, count, 1, self.num_heads, dim // self.num_heads)
+        split = observed_rows(value, present).view(
+            -1, count, 1, self.num_heads, dim // self.num_heads
+        )
         pooled = (weights.unsqueeze(-1) * split).sum(1).flatten(2)
         hidden: Tensor = self.norm(self.query + pooled)
         return hidden
@@ -130,7 +142,7 @@ class SetSum(SetFeature):
         self.total = nn.Linear(self.width, self.width)
 
     def read(
-        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]
+        self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None
     ) -> Float[Tensor, "B M D"]:
         """Return the term of each modality by itself."""
         return nn.functional.silu(self.term(observed_rows(embeddings, present)))
@@ -152,7 +164,7 @@ class SummedPMA(PMA):
         super().__init__(config)
         self.sum = SetSum(config)
 
-    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
+    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None) -> Any:
         """Return what attention needs of each modality, and its term of the sum."""
         return super().read(embeddings, present), self.sum.read(embeddings, present)
 

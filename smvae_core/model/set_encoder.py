@@ -90,8 +90,11 @@ class SetEncoder(nn.Module):
         read = self.read(embeddings, reduce(torch.logical_or, sets))
         return [self.combine(read, present) for present in sets]
 
-    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"]) -> Any:
-        """Return what `combine` needs of each modality by itself, in tensors (B, M, ...)."""
+    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None) -> Any:
+        """Return what `combine` needs of each modality by itself, in tensors (B, M, ...).
+
+        Where `present` is None, all were observed.
+        """
         if not isinstance(self.pool, SetFeature):
             return embeddings
         feature = self.pool.read(embeddings, present)
