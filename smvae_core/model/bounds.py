@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from smvae_core.model.context import Context
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
@@ -58,18 +59,20 @@ def draw_bound(
     beta: float,
     config: ObjectiveConfig,
     generator: torch.Generator | None,
+    context: Context | None = None,
 ) -> Bound:
     """Encode what the target asks for and draw its latents; see `objective.elbo`."""
+    elements = None if context is None else model.embed_context(context)
     if config.target in ("observed", "subset"):
         sets = (present, complement(recorded, present)) if config.complement else (present,)
-        found = model.posteriors(model.embed(batch, reduce(torch.logical_or, sets)), sets)
+        found = model.posteriors(model.embed(batch, reduce(torch.logical_or, sets)), sets, elements)
         kls = torch.stack([q.kl() for q in found])
         targets = sets if config.target == "subset" else [recorded] * len(sets)
         pairs = zip(targets, found, strict=True)
         parts = tuple(Part(t, q.rsample(generator)) for t, q in pairs)
         return Bound(tuple(found), kls[0], kls.mean(0), parts, len(parts))
     embeddings = model.embed(batch, recorded)
-    everything, subset = model.posteriors(embeddings, (recorded, present))
+    everything, subset = model.posteriors(embeddings, (recorded, present), elements)
     if config.target == "remaining":
         kl = subset.kl() + everything.kl_to(subset)
         z, z_rest = subset.rsample(generator), everything.rsample(generator)

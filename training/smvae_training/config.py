@@ -100,6 +100,57 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContextConfig:
+    """With model.memory: what is remembered in training, drawn as robots lose sensors.
+
+    Each share is a probability. A sensor that is lost is not observed at the reference time, and
+    what is remembered of it ends where the outage began; targets stay those of the reference time.
+    """
+
+    share: float = 0.7
+    """Samples that remember anything; the others are single instants, as without memory."""
+    outage_s: tuple[float, float] = (0.1, 5.0)
+    """Shortest and longest outage [s], log-uniform. Of the sensors a random half is lost together,
+    each at times none of them."""
+    alone: float = 0.15
+    """Further sensors that are lost each for a time of its own."""
+    late: float = 0.15
+    """Sensors whose newest sample is late: observed is the one before, with its age."""
+    absent: float = 0.2
+    """Sensors that were never there: nothing of them is remembered."""
+    burst: float = 0.25
+    """Sensors with a further outage within what is remembered."""
+    history_s: float = 0.1
+    """Shortest stretch that is remembered, as a share of model.memory.horizon_s; log-uniform."""
+    thinning: float = 6.0
+    """A sensor keeps each n-th sample, n log-uniform from 1 to this: other rates than recorded."""
+    jitter_s: float = 0.003
+    """Ages are wrong by up to this."""
+    elements: int = 24
+    """Most samples of one sensor, spread over what is remembered. Large ones, as images, have 1."""
+    second: float = 0.15
+    """Large sensors: one older sample more."""
+    beside: float = 0.3
+    """Large sensors: an older sample beside the one of the reference time."""
+
+    def __post_init__(self) -> None:
+        for name in ("share", "alone", "late", "absent", "burst", "second", "beside"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"context.{name} must lie in [0, 1], got {value}")
+        shortest, longest = self.outage_s
+        _require(
+            0 < shortest <= longest,
+            f"context.outage_s must be positive, the shortest first, got {self.outage_s}",
+        )
+        _require(
+            0 < self.history_s <= 1, f"context.history_s must lie in (0, 1], got {self.history_s}"
+        )
+        _require(self.thinning >= 1, f"context.thinning must be at least 1, got {self.thinning}")
+        _require(self.jitter_s >= 0, f"context.jitter_s must not be negative, got {self.jitter_s}")
+        _require(self.elements >= 1, f"context.elements must be at least 1, got {self.elements}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """AdamW and its learning rate over the steps."""
 
@@ -182,6 +233,7 @@ class TrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -243,6 +295,7 @@ class TrainConfig:
             "objective": ObjectiveConfig,
             "data": DataConfig,
             "augment": AugmentConfig,
+            "context": lambda outage_s, **values: ContextConfig(outage_s=tuple(outage_s), **values),
             "optimizer": OptimizerConfig,
             "hardware": HardwareConfig,
             "log": LogConfig,

@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from smvae_core.errors import ConfigError
+from smvae_core.model.context import Context
 from smvae_datasets.dataset import Dataset
 from smvae_training.augmenter import Augmenter
+from smvae_training.contexts import Contexts, Remembered
 from smvae_training.subsets import (
     PIXEL_STREAM,
     SHUFFLE_STREAM,
@@ -44,6 +46,8 @@ class Batch(NamedTuple):
     """(B, M) bool: the model observes it in this step."""
     observed: dict[str, Tensor] = {}  # noqa: RUF012 (a NamedTuple's default, never written to)
     """What is observed in place of `arrays`, where it differs from what is decoded."""
+    context: Context | None = None
+    """What the batch remembers, where the model has memory."""
 
 
 def gather(arrays: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -104,6 +108,7 @@ class StepStream(IterableDataset[Batch]):
         binarise: Sequence[str] = (),
         proper: bool = False,
         augmenter: Augmenter | None = None,
+        contexts: Contexts | None = None,
     ) -> None:
         """Make the stream.
 
@@ -116,6 +121,7 @@ class StepStream(IterableDataset[Batch]):
                 Bernoulli(level / 255).
             proper: Draw proper subsets only, for objectives that also observe everything.
             augmenter: Changes what is observed; None = it is what was recorded.
+            contexts: Draws what is remembered; None = nothing is.
         """
         self._arrays = dict(episodes.arrays)
         self._recorded = episodes.recorded
@@ -123,7 +129,7 @@ class StepStream(IterableDataset[Batch]):
         self._first_step = first_step
         self._rank, self._world = shard
         self._binarise, self._proper = tuple(binarise), proper
-        self._augmenter = augmenter
+        self._augmenter, self._contexts = augmenter, contexts
 
     def __iter__(self) -> Iterator[Batch]:
         first = self._first_step()
@@ -141,6 +147,11 @@ class StepStream(IterableDataset[Batch]):
             recorded = augmenter.left(index, recorded, step // self._order.steps_per_epoch)
         rng = generator(self._order.seed, SUBSET_STREAM, step)
         present = draw_subsets(recorded, rng, proper=self._proper)
+        context = None
+        if self._contexts is not None:
+            drawn = self._contexts.draw(index, present, step)
+            present = drawn.present
+            context = self._remembered(drawn.remembered, step)
         mine = slice(self._rank, None, self._world)
         arrays = gather(self._arrays, index[mine])
         for name in self._binarise:
@@ -155,7 +166,21 @@ class StepStream(IterableDataset[Batch]):
             torch.from_numpy(np.ascontiguousarray(recorded[mine])),
             torch.from_numpy(np.ascontiguousarray(present[mine])),
             observed,
+            context,
         )
+
+    def _remembered(self, drawn: Mapping[str, Remembered], step: int) -> Context:
+        """Return the samples that this device's share of the batch remembers."""
+        inputs, owners, ages = {}, {}, {}
+        for name, (record, owner, age_s) in drawn.items():
+            mine = owner % self._world == self._rank
+            samples = np.ascontiguousarray(self._arrays[name][record[mine]])
+            if self._augmenter is not None:
+                samples = self._augmenter.remembered(name, samples, step, self._rank)
+            inputs[name] = torch.from_numpy(samples)
+            owners[name] = torch.from_numpy(owner[mine] // self._world)
+            ages[name] = torch.from_numpy(age_s[mine])
+        return Context(inputs, owners, ages)
 
 
 def loader(stream: StepStream, workers: int, pin_memory: bool) -> DataLoader[Batch]:

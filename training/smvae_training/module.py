@@ -82,7 +82,12 @@ class SMVAETraining(LightningModule):
         step = self.global_step
         seed_noise(step_seed(self.config.seed, step, self.global_rank))
         inputs = self.normaliser(batch.arrays)
-        changed = {"observed": inputs | self.normaliser(batch.observed)} if batch.observed else {}
+        changed: dict[str, Any] = {}
+        if batch.observed:
+            changed["observed"] = inputs | self.normaliser(batch.observed)
+        if batch.context is not None:
+            remembered = self.normaliser(batch.context.inputs)
+            changed["context"] = batch.context._replace(inputs=remembered)
         self._beta = self.config.beta(step, self.total_steps)
         terms = self._compiled(
             self.model,

@@ -31,6 +31,7 @@ from smvae_training.callbacks import (
     StopOnInterrupt,
 )
 from smvae_training.config import TrainConfig
+from smvae_training.contexts import Contexts
 from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
 from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.module import SMVAETraining
@@ -65,6 +66,7 @@ class EpisodeData(LightningDataModule):
         order: BatchOrder,
         config: TrainConfig,
         statistics: Mapping[str, Statistics],
+        contexts: Contexts | None = None,
     ) -> None:
         super().__init__()
         self._episodes, self._order, self._config = episodes, order, config
@@ -73,6 +75,7 @@ class EpisodeData(LightningDataModule):
             if config.augment.on
             else None
         )
+        self._contexts = contexts
 
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -85,8 +88,23 @@ class EpisodeData(LightningDataModule):
             binarised_modalities(self._config),
             self._config.objective.target == "joint",
             self._augmenter,
+            self._contexts,
         )
         return loader(stream, self._config.hardware.workers, torch.cuda.is_available())
+
+
+def remembered_contexts(
+    config: TrainConfig, episodes: Dataset, order: BatchOrder
+) -> Contexts | None:
+    """Return what draws the contexts of a model with memory, None of one without.
+
+    Raises:
+        DataSetError: If records have no times.
+    """
+    memory = config.model.memory
+    if memory is None:
+        return None
+    return Contexts(episodes, order.index, config.context, memory.horizon_s, order.seed)
 
 
 def binarised_modalities(config: TrainConfig) -> tuple[str, ...]:
@@ -174,6 +192,7 @@ def train_on(
     if old is None and not is_helper(config):
         check_records(config, episodes, parts.train)
     order = batch_order(parts.train, config.batch_size, config.seed)
+    contexts = remembered_contexts(config, episodes, order)
     about = {
         "data_path": data_path,
         "total_steps": config.total_steps(order.steps_per_epoch),
@@ -196,7 +215,9 @@ def train_on(
         _log_size(episodes, parts, order, record)
     stop = StopOnInterrupt(stop_after)
     session = _Session(config, paths, record, order, hardware, build)
-    session.fit(episodes, parts, found.path if found else None, [*(callbacks or []), stop])
+    data = EpisodeData(episodes, order, config, record.statistics, contexts)
+    start = found.path if found else None
+    session.fit(data, episodes, parts, start, [*(callbacks or []), stop])
     if stop.interrupted and session.record.step < record.total_steps and stop_after is None:
         raise KeyboardInterrupt
     return paths.root
@@ -251,6 +272,7 @@ class _Session:
 
     def fit(
         self,
+        data: EpisodeData,
         episodes: Dataset,
         parts: Split,
         checkpoint: Path | None,
@@ -272,7 +294,7 @@ class _Session:
             self._start = time.perf_counter()
             self._trainer(callbacks).fit(
                 self.module,
-                datamodule=EpisodeData(episodes, self.order, self.config, self.record.statistics),
+                datamodule=data,
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
