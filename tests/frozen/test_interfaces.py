@@ -45,6 +45,7 @@ _COMMANDED = (
     "x `step_time_s`; as it comes"
 )
 _UNSTAMPED = "a command is read from a Twist without a header too"
+_ROS1 = "the player reads ROS 1 bags too"
 CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
     "parameters.txt": {
         f'modalities.action.message_type: str = "" in [None, None] {_ACTION}{_NUMBERS}], '
@@ -76,11 +77,19 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
         )
     },
     "help_ros.txt": {
+        "bag_player | match it too.": (
+            "bag_player | match it too. A ROS 1 bag is played as ROS 2 messages.",
+            _ROS1,
+        ),
+        "bag_player | bag folder of a rosbag2 bag, or one .mcap or .db3 file": (
+            "bag_player | bag folder of a rosbag2 bag, or one .mcap, .db3 or .bag file",
+            _ROS1,
+        ),
         "security_policy | --topic MODALITY=TOPIC topic of any modality; may be repeated": (
             "security_policy | --topic MODALITY=TOPIC,..., --topics MODALITY=TOPIC,... topics of "
             "any modalities, as in the launch file; may be repeated",
             "topics are given as everywhere else",
-        )
+        ),
     },
     "launch.txt": {
         f"perception.launch.py action_message_type = '' in {_ACTION}{_NUMBERS}] {_CARRIES}": (

@@ -177,7 +177,7 @@ def test_a_lerobot_folder_is_held_against_what_was_declared_of_it(
         ("robot_localization_test1", {"fix": 2.5, "odom": 9.99, "imu": 30.0}),
     ],
 )
-def test_a_real_bag_goes_from_scaffold_to_training(
+def test_a_real_bag_goes_from_scaffold_to_scores_without_a_camera(
     name: str, rates: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if not BAGS.exists():
@@ -198,4 +198,9 @@ def test_a_real_bag_goes_from_scaffold_to_training(
         data=replace(small.data, split_by="sample"),
         max_steps=2,
     )
-    assert load_run(train(config, out, tmp_path / "run")).record.step == 2
+    run = tmp_path / "run"
+    assert load_run(train(config, out, run)).record.step == 2
+    few = ["--max-records", "20", "--likelihood-records", "2", "--train-records", "20"]
+    assert main(["evaluate", str(run), "--data", str(out), *few]) == 0
+    errors = json.loads((run / "evaluation/results.json").read_text())["groups"]["errors"]
+    assert {*errors["+".join(rates)]} == {*rates}

@@ -4,7 +4,7 @@ Messages stay serialised from the disk to the middleware. /clock is published be
 with the bag's receive time, so that a node with use_sim_time never sees a message from its future,
 and while nothing is to be played, so that a silence is not taken for a jump of time.
 Everything is reliable: nothing is lost on the way to a reliable subscriber, and best-effort ones
-match it too.
+match it too. A ROS 1 bag is played as ROS 2 messages.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,14 @@ from smvae_ros.message_types import message_class
 from smvae_ros.process import until_stopped
 from std_srvs.srv import SetBool
 
-from smvae_core.bag_types import CDR
+from smvae_core.bag_types import CDR, ROS1
 from smvae_core.bags import Bag, BagError, BagTopic
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments
 
 CLOCK = "/clock"
+#: Encodings of messages that are played.
+READ = (CDR, ROS1)
 #: Of these an older bag may hold other definitions than those that are installed.
 OURS = "smvae_msgs/"
 #: Messages kept for a subscriber that is slow; a force sensor sends hundreds per second.
@@ -77,9 +80,12 @@ def refilled(cls: Any, recorded: Any) -> Any:
     """
     message = cls()
     for name, kind in cls.get_fields_and_field_types().items():
-        if not hasattr(recorded, name):
+        name_there = name if hasattr(recorded, name) else name.upper()  # ROS 1: CameraInfo.K
+        if not hasattr(recorded, name_there):
             continue
-        value = getattr(recorded, name)
+        value = getattr(recorded, name_there)
+        if kind == "sequence<uint8>":
+            value = array("B", bytes(value))  # a list of a picture's bytes would take long
         value = value.tolist() if hasattr(value, "tolist") else value
         if "/" in kind:
             package, _, inner = kind.removeprefix("sequence<").rstrip(">").partition("/")
@@ -131,11 +137,11 @@ class BagPlayer(Node):
             raise BagError(self._bag.path, what)
         if missing:
             self.get_logger().warning(f"not in the bag: {', '.join(missing)}")
-        foreign = [f"{t.name} ({t.encoding})" for t in there.values() if t.encoding != CDR]
+        foreign = [f"{t.name} ({t.encoding})" for t in there.values() if t.encoding not in READ]
         if foreign and not self._options.topics:
             self.get_logger().warning(f"no ROS messages, left out: {', '.join(foreign)}")
         names = self._options.topics or tuple(
-            name for name, topic in there.items() if name != CLOCK and topic.encoding == CDR
+            name for name, topic in there.items() if name != CLOCK and topic.encoding in READ
         )
         return [there[name] for name in names if name in there]
 
@@ -202,10 +208,11 @@ class BagPlayer(Node):
                 executor.spin_once(timeout_sec=0.0)
 
     def _playable(self, topic: str, data: bytes) -> Any:
-        """Return a message as it was recorded; one of ours as its definition is today."""
-        if not self._bag.topics[topic].message_type.startswith(OURS):
+        """Return a message as it was recorded; one of ours or of ROS 1 as it is defined today."""
+        found = self._bag.topics[topic]
+        if found.encoding == CDR and not found.message_type.startswith(OURS):
             return data
-        cls = message_class(self._bag.topics[topic].message_type)
+        cls = message_class(found.message_type)
         return refilled(cls, self._bag.decode(topic, data))
 
     def _tick(self, now_ns: int) -> None:
@@ -235,7 +242,7 @@ def parse(arguments: list[str]) -> tuple[Path, str, PlayOptions]:
     """
     parser = argparse.ArgumentParser(prog="bag_player", description=__doc__)
     add = parser.add_argument
-    add("bag", type=Path, help="folder of a rosbag2 bag, or one .mcap or .db3 file")
+    add("bag", type=Path, help="folder of a rosbag2 bag, or one .mcap, .db3 or .bag file")
     add("--topics", nargs="+", default=[], metavar="TOPIC", help="only these (default: all)")
     add("--rate", type=float, default=1.0, help="bag seconds per second (default: 1)")
     add("--start-offset", type=float, default=0.0, metavar="S", help="begin S seconds in")
