@@ -140,7 +140,7 @@ def training_contexts(
     return _contexts(toy, found, size, rng)
 
 
-def tested_contexts(
+def contexts_to_test(
     toy: LinearGaussian, sensors: int, silence: Silence, age_s: float, size: int, seed: int
 ) -> Contexts:
     """Return contexts of the first sensors at full rate, `silence` of them silent for `age_s`."""
@@ -194,7 +194,7 @@ def compare(
     model: Filter, toy: LinearGaussian, sensors: int, silence: Silence, age_s: float, size: int
 ) -> dict[str, Any]:
     """Return how far the learned posterior is from Kalman's."""
-    contexts = tested_contexts(toy, sensors, silence, age_s, size, seed=1)
+    contexts = contexts_to_test(toy, sensors, silence, age_s, size, seed=1)
     got, exact = model(contexts), contexts.exact
     ratio = (got.variance / exact.variance).mean(0)
     error, best = ((q.mean - contexts.z).square().mean(0) for q in (got, exact))
