@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from smvae_core.errors import ConfigError
 
 Array = NDArray[np.float64]
-#: log 0, and the least 1 - g, as in `model/belief.py`.
-NOTHING, SMALLEST_SPREAD = -1e6, 1e-300
+#: log 0, and what stands for 0, as in `model/belief.py`.
+NOTHING, TINY = -1e6, 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +111,8 @@ class Belief(NamedTuple):
     """log W (Z,)"""
     mean: Array
     """y (Z,)"""
-    log_part: Array
-    """log r (M, Z)"""
+    part: Array
+    """r / L (M, Z)"""
     part_mean: Array
     """y_s (M, Z)"""
     way: Array
@@ -144,7 +144,7 @@ class Filter:
             log_total=np.full(latent, NOTHING),
             log_weight=self._log_weight(np.full(latent, NOTHING)),
             mean=np.zeros(latent),
-            log_part=np.full((count, latent), NOTHING),
+            part=np.zeros((count, latent)),
             part_mean=np.zeros((count, latent)),
             way=np.zeros((count, width)),
             newest=(None,) * count,
@@ -173,23 +173,24 @@ class Filter:
         way = self._way(belief, at_ns)
         shift = self._p.shift @ (way - belief.way).ravel()
         log_g = (-2.0 * dt_s) / self._p.drift_s
-        log_spread = np.log(np.maximum(-np.expm1(log_g), SMALLEST_SPREAD))
-        log_rho = -dt_s / self._p.repeat_s
-        log_kappa = log_g - np.logaddexp(0.0, log_spread + belief.log_total / self._a)
-        log_total = np.maximum(belief.log_total + self._a * log_kappa, NOTHING)
+        drift = np.log(np.maximum(-np.expm1(log_g), TINY)) + belief.log_total / self._a
+        slowed = np.logaddexp(0.0, drift)
+        log_total = np.maximum(belief.log_total + self._a * (log_g - slowed), NOTHING)
         log_weight = self._log_weight(log_total)
-        log_slope = log_rho + ((self._a + 1.0) * log_kappa - log_g)
-        log_part = np.maximum(belief.log_part + log_slope, NOTHING)
+        log_rest = np.log(np.maximum(1.0 - belief.part, TINY))  # of L - r over L
+        slowed_rest = np.logaddexp(0.0, drift + log_rest / self._a)
+        rest = np.exp(log_rest + self._a * (slowed - slowed_rest))
+        part = (1.0 - rest) * np.exp(-dt_s / self._p.repeat_s)
+        keep = np.exp(np.minimum(log_weight - belief.log_weight + self._fade * log_g, 0.0))
+        kept = np.minimum(part / np.maximum(belief.part, TINY), 1.0)
         moved = np.exp(log_weight) * shift
-        keep = np.minimum(log_weight - belief.log_weight + self._fade * log_g, 0.0)
-        part_mean = belief.part_mean * np.exp(log_rho + (keep + log_kappa - log_g))
         return belief._replace(
             at_ns=at_ns,
             log_total=log_total,
             log_weight=log_weight,
-            mean=belief.mean * np.exp(keep) + moved,
-            log_part=log_part,
-            part_mean=part_mean + np.exp(np.minimum(log_part - log_total, 0.0)) * moved,
+            mean=belief.mean * keep + moved,
+            part=part,
+            part_mean=belief.part_mean * kept * keep + part * moved,
             way=way,
         )
 
@@ -197,18 +198,21 @@ class Filter:
         """Return a belief with one sample more, at the time of the later of the two."""
         belief = self.aged(belief, element.stamp_ns)
         sensor = element.sensor
-        log_p, log_old, part = element.log_power, belief.log_total, belief.log_part
+        log_p, log_old = element.log_power, belief.log_total
         scale = np.maximum(log_old, log_p)
-        beyond = np.maximum(np.exp(log_p - scale) - np.exp(part[sensor] - scale), 0.0)
-        log_total = scale + np.log(np.exp(log_old - scale) + beyond)
+        known, p = np.exp(log_old - scale), np.exp(log_p - scale)
+        part = known * belief.part
+        largest = np.maximum(p, part[sensor])
+        total = known + (largest - part[sensor])
+        log_total = scale + np.log(total)
         log_weight = self._log_weight(log_total)
         per_power = log_weight - log_total
         carry = np.exp(per_power - belief.log_weight + log_old)
-        replaced = np.exp(np.minimum(log_p - part[sensor], 0.0))
-        part_mean, log_part = carry * belief.part_mean, part.copy()
+        part_mean = carry * belief.part_mean
+        replaced = p / np.maximum(largest, TINY)
         gain = np.exp(per_power + log_p) * element.mean - replaced * part_mean[sensor]
         part_mean[sensor] += gain
-        log_part[sensor] = np.maximum(part[sensor], log_p)
+        part[sensor] = largest
         history, way_then = belief.history.copy(), belief.way_then.copy()
         history[sensor] = self._history(belief, slice(sensor, sensor + 1))[0]
         way_then[sensor] = belief.way
@@ -217,7 +221,7 @@ class Filter:
             log_total=log_total,
             log_weight=log_weight,
             mean=carry * belief.mean + gain,
-            log_part=log_part,
+            part=part / total,
             part_mean=part_mean,
             newest=newest,
             way_then=way_then,
