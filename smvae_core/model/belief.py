@@ -37,9 +37,9 @@ distance. Ageing keeps it: with u = L - r, F increases and is concave, so that i
 sample comes, the state with it is >= the one without it, and so it stays: no sample ever raises the
 entropy, at whatever place it is inserted. kappa <= 1: age never lowers it.
 
-Computed are log L, r_s / L, y = W Q / L and y_s = W R_s / L in double precision, with W = L^c /
-(1 + L^c), c = min(1, 1 / a); at a >= 1 y is the posterior's mean. Nothing that y is multiplied by
-is above 1, so that neither values nor gradients overflow, whatever ages and precisions are.
+Computed are log L, r_s / L, y = W Q / L and y_s = W R_s / L, with W = L^c / (1 + L^c), c =
+min(1, 1 / a); at a >= 1 y is the posterior's mean. Nothing that y is multiplied by is above 1, so
+that neither values nor gradients overflow, whatever ages and precisions are.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def believe(
     time_s: Float[Tensor, " Z"],
     repeat_s: Float[Tensor, "M Z"],
 ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
-    """Return (log P, the mean P / (1 + P) Q / L) after the last stamp, in double precision.
+    """Return (log P, the mean P / (1 + P) Q / L) after the last stamp, in the precision of log p.
 
     Args:
         log_power: log p of every stamp and sensor, -infinity where there is no sample.
@@ -77,14 +77,16 @@ def believe(
         time_s: T.
         repeat_s: c.
     """
-    a, elapsed = exponent.double(), elapsed_s.double().unsqueeze(-1)
-    log_g = -2.0 * elapsed / time_s.double()
+    mean, shift, elapsed, a, time, repeat = (
+        x.to(log_power) for x in (mean, shift, elapsed_s.unsqueeze(-1), exponent, time_s, repeat_s)
+    )
+    log_g = -2.0 * elapsed / time
     log_t = -0.5 * a.clamp(max=1.0) * log_g
     log_spread = (-torch.expm1(log_g)).clamp(min=TINY).log()
-    log_rho = -elapsed.unsqueeze(-1) / repeat_s.double()
+    log_rho = -elapsed.unsqueeze(-1) / repeat
     # unbind: the gradient of x[:, step] would fill all of x at every step
-    drifts = [x.unbind(1) for x in (log_g, log_t, log_spread, log_rho, shift.double())]
-    samples = zip(log_power.unbind(1), mean.double().unbind(1), strict=True)
+    drifts = [x.unbind(1) for x in (log_g, log_t, log_spread, log_rho, shift)]
+    samples = zip(log_power.unbind(1), mean.unbind(1), strict=True)
     belief = _Belief.nothing(log_power[:, 0], a)
     for step, (sample, drift) in enumerate(zip(samples, zip(*drifts, strict=True), strict=True)):
         belief = (belief.aged(a, *drift) if step else belief).told(a, *sample)

@@ -137,7 +137,10 @@ class Memory(nn.Module):
         way = held.way().flatten(2)
 
         exponent = evidence.exponent()
-        log_power, mean = grid.strongest(reading.log_precision.double() * exponent, reading.mean)
+        log_power = exponent * reading.log_precision
+        if not self.training:  # as a robot's filter is; a step of training need not be
+            log_power = log_power.double()
+        log_power, mean = grid.strongest(log_power, reading.mean)
         log_precision, told = believe(
             log_power,
             mean,

@@ -195,17 +195,30 @@ def test_after_a_long_silence_the_posterior_is_the_prior(seed: int, size: float)
     close(found, Posterior(prior, prior))
 
 
-@drawn
-def test_gradients_are_finite_whatever_the_weights_and_ages_are(seed: int, size: float):
-    model, every = drawn_model(seed, 10.0 * size), drawn_set()
-    every = every._replace(age_s=every.age_s * torch.tensor([1e-6, 1.0, 2e3])[every.owner % 3])
-    every.embedding.requires_grad_(True)
-    found = encode(model, every)
-    (found.mean.sum() + found.log_var.square().sum()).backward()
-    assert bool(found.mean.isfinite().all())
-    parts = (model.set_encoder, model.memory)
-    assert all(bool(p.grad.isfinite().all()) for part in parts for p in part.parameters())
-    assert bool(every.embedding.grad.isfinite().all())
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("size", [0.1, 5.0, 30.0])
+def test_gradients_are_finite_whatever_the_weights_and_ages_are(size: float, training: bool):
+    """In training the filter has the precision of the embeddings, here float32."""
+    for seed in range(3):
+        model, every = drawn_model(seed, size).train(training), drawn_set()
+        ages = every.age_s * torch.tensor([1e-6, 1.0, 2e3])[every.owner % 3]
+        precision = torch.float32 if training else torch.float64
+        every = every._replace(age_s=ages.to(precision), embedding=every.embedding.to(precision))
+        model.to(precision)
+        every.embedding.requires_grad_(True)
+        found = encode(model, every)
+        (found.mean.sum() + found.log_var.square().sum()).backward()
+        assert bool(found.mean.isfinite().all())
+        parts = (model.set_encoder, model.memory)
+        assert all(bool(p.grad.isfinite().all()) for part in parts for p in part.parameters())
+        assert bool(every.embedding.grad.isfinite().all())
+
+
+def test_in_training_the_filter_is_the_same_but_for_rounding():
+    model, every = drawn_model(0, 0.3).float(), drawn_set()
+    every = every._replace(age_s=every.age_s.float(), embedding=every.embedding.float())
+    exact = encode(model, every)
+    close(encode(model.train(), every), exact, 1e-5)
 
 
 @drawn
