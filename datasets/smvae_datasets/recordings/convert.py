@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 from smvae_core.bags import BagTopic, NotOfType
@@ -40,12 +39,7 @@ class Recording(Protocol):
     @property
     def topics(self) -> Mapping[str, BagTopic]: ...
     def __enter__(self) -> Recording: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
     def messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
         """Yield (topic, receive time, message as stored) in the order of receive time."""
 
