@@ -1,0 +1,135 @@
+"""A node whose model has a memory, over real DDS: who is remembered, what forgets, what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from node_harness import Client, NodeProcess, free_domain, fused, status_of
+from smvae_msgs.msg import LatentState, ModalityStatus
+from std_srvs.srv import Trigger
+
+from smvae_core.runtime import Runtime
+from tests.remembering import MODALITIES, NAMES, remembering_bundle
+
+pytestmark = pytest.mark.dds
+ALIVE = ("force", "action")
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return remembering_bundle(tmp_path_factory.mktemp("memory") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def active(remembering: Path, strict: Any, tmp_path_factory: Any) -> Iterator[Client]:
+    """One active node that every test plays to."""
+    domain = free_domain()
+    log = tmp_path_factory.mktemp("log") / "node.log"
+    process = NodeProcess(domain, log, {"bundle": remembering, **strict})
+    client = Client(domain, MODALITIES)
+    try:
+        client.activate()
+        yield client
+        assert process.process.poll() is None, log.read_text()
+    finally:
+        client.close()
+        process.end()
+
+
+def play_until(client: Client, played: tuple[str, ...], state: int) -> LatentState:
+    """Play until a valid latent has the camera in a state, and return it."""
+    client.latents.clear()
+    return client.play_until(
+        played,
+        lambda: [m for m in client.latents if m.valid and status_of(m, "rgb").state == state],
+        30.0,
+    )[-1]
+
+
+def nanoseconds(stamp: Any) -> int:
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
+def lose_the_camera(client: Client) -> LatentState:
+    play_until(client, NAMES, ModalityStatus.FUSED)
+    return play_until(client, ALIVE, ModalityStatus.REMEMBERED)
+
+
+def test_a_lost_camera_is_remembered_and_never_shown_as_fused(active: Client) -> None:
+    latent = lose_the_camera(active)
+    rgb = status_of(latent, "rgb")
+    assert "rgb" not in fused(latent)
+    assert latent.status == LatentState.DEGRADED
+    assert (latent.memory.sec, latent.memory.nanosec) == (5, 0)
+    assert rgb.elements > 0
+    assert nanoseconds(rgb.stamp) in active.sent["rgb"]
+    assert nanoseconds(rgb.oldest) in active.sent["rgb"]
+    age_ns = nanoseconds(latent.header.stamp) - nanoseconds(rgb.stamp)
+    assert nanoseconds(rgb.age) == pytest.approx(age_ns, abs=1000)
+    assert rgb.reason
+
+
+def test_memory_alone_makes_no_latent(active: Client) -> None:
+    lose_the_camera(active)
+    active.latents.clear()
+    active.until(lambda: [m for m in active.latents if m.status == LatentState.NO_INPUT])
+    blind = active.latents[-1]
+    assert not blind.valid
+    assert not len(blind.mean)
+    assert ModalityStatus.REMEMBERED not in {s.state for s in blind.modalities}
+
+
+def test_a_reset_forgets(active: Client) -> None:
+    lose_the_camera(active)
+    assert active.call(Trigger, "/smvae/reset", Trigger.Request()).success
+    latent = play_until(active, ALIVE, ModalityStatus.STALE)
+    assert status_of(latent, "rgb").elements == 0
+
+
+def test_memory_of_zero_gives_the_fused_set_while_running(
+    active: Client, remembering: Path
+) -> None:
+    lose_the_camera(active)
+    assert active.set_parameter("memory_s", 0.0).successful
+    try:
+        latent = play_until(active, ALIVE, ModalityStatus.STALE)
+        assert nanoseconds(latent.memory) == 0
+        expected = active.expected_mean(Runtime(remembering), latent)
+        np.testing.assert_allclose(latent.mean, expected, atol=1e-5)
+    finally:
+        assert active.set_parameter("memory_s", 5.0).successful
+
+
+def test_live_equals_offline(active: Client, remembering: Path) -> None:
+    """What every latent lists, put into a memory in order, gives what the node said."""
+    assert active.call(Trigger, "/smvae/reset", Trigger.Request()).success
+    active.latents.clear()
+    for played in (NAMES, ALIVE, NAMES):
+        for _ in range(12):
+            active.moment(played)
+            active.spin(0.05)
+    epoch = active.latents[-1].epoch
+    latents = [m for m in active.latents if m.valid and m.epoch == epoch]
+    assert len(latents) > 20
+    runtime = Runtime(remembering)
+    recall, states = runtime.recall, set()
+    assert recall is not None
+    for latent in latents:
+        present = fused(latent)
+        for name in present:
+            stamp = nanoseconds(status_of(latent, name).stamp)
+            runtime.observe(name, active._sample(name, stamp), stamp)
+            element = recall.filter.element(NAMES.index(name), stamp, *runtime.reading(name))
+            assert recall.memory.insert(element) == ""
+        sensors = [NAMES.index(name) for name in present]
+        mean, log_var = recall.at(nanoseconds(latent.header.stamp), 5.0, sensors)
+        np.testing.assert_allclose(latent.mean, mean, atol=1e-3)
+        np.testing.assert_allclose(np.log(latent.variance), log_var, atol=1e-3)
+        listed = {NAMES[s]: each.elements for s, each in recall.memory.listed().items()}
+        assert listed == {s.name: s.elements for s in latent.modalities if s.elements}
+        states |= {s.state for s in latent.modalities}
+    assert ModalityStatus.REMEMBERED in states
