@@ -22,6 +22,7 @@ examples:
   smvae evaluate-bag bag --bundle bundle --out replay --drop rgb,depth
   smvae evaluate-bag bag --bundle bundle --out replay --topics rgb=/camera/color/image_raw
   smvae evaluate-bag bag --bundle bundle --out replay --params-file perception.yaml
+  smvae evaluate-bag bag --bundle bundle --out replay --outage rgb,depth:2.0:1.0   # lose them
   smvae evaluate-bag bag --bundle bundle --out replay --strict   # exit 1 if a message was lost"""
 
 
@@ -74,3 +75,15 @@ def _print_scores(summary: dict[str, Any]) -> None:
         cells = (f"{found[key]:.4g}" for key in ("mean", "median", "p95"))
         table.add_row(name, str(found["count"]), *cells)
     Console().print(table)
+    outages = summary["outages"]
+    if not outages:
+        return
+    memory = f"memory_s {summary['memory_s']:g}" if summary["memory_s"] else "without memory"
+    for kind in ("sensors", "targets"):
+        for name, found in outages[kind].items():
+            table = Table(title=f"{name} by time since its loss, {memory}")
+            for column in ("lost for", *next(iter(found.values()), {})):
+                table.add_column(column)
+            for label, row in found.items():
+                table.add_row(label, *(f"{value:.4g}" for value in row.values()))
+            Console().print(table)

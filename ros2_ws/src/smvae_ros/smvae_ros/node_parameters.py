@@ -50,6 +50,10 @@ class Host(Protocol):
         """Of the bundle in use, '' without."""
 
     @property
+    def remembers(self) -> bool:
+        """Whether the bundle in use has a memory."""
+
+    @property
     def stuck(self) -> str:
         """Why no model can be taken into use now; '' = one can."""
 
@@ -150,7 +154,12 @@ class NodeParameters:
 
     def ignored(self) -> dict[str, str]:
         """Return given parameters that nothing reads, and why, see `settings.unknown`."""
-        return settings.unknown(setting_sources.given(self._node), self.table)
+        given = setting_sources.given(self._node)
+        found = settings.unknown(given, self.table)
+        default = self.table["memory_s"].default
+        if given.get("memory_s", default) not in (0.0, default) and not self._host.remembers:
+            found["memory_s"] = "the bundle has no memory"
+        return found
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
         """Refuse a change that cannot be, with the reason (called before it is made)."""

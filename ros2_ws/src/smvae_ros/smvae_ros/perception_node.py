@@ -78,6 +78,11 @@ class PerceptionNode(LifecycleNode):
         return self._session.runtime.bundle.sha256 if self._session is not None else ""
 
     @property
+    def remembers(self) -> bool:
+        """Whether the bundle in use has a memory."""
+        return self._session is not None and self._session.runtime.recall is not None
+
+    @property
     def stuck(self) -> str:
         """Why no model can be taken into use: a thread of before that did not end; '' = one can."""
         threads = [self._left_running]

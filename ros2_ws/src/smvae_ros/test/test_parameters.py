@@ -186,12 +186,14 @@ def test_parameters_that_nothing_reads_are_named() -> None:
     }
 
 
-def test_a_mistyped_parameter_is_warned_of_at_configure(start_node, client, bundle) -> None:
-    process = start_node(bundle=bundle, parameters={"modalities.rgb.max_age": 1.0})
+def test_a_parameter_that_nothing_reads_is_warned_of(start_node, client, bundle) -> None:
+    given = {"modalities.rgb.max_age": 1.0, "memory_s": 2.0}
+    process = start_node(bundle=bundle, parameters=given)
     client.activate()
     said = "parameter modalities.rgb.max_age is ignored: did you mean modalities.rgb.max_age_s?"
-    assert process.log.read_text(encoding="utf-8").count(said) == 1
-    assert process.log.read_text(encoding="utf-8").count("is ignored") == 1
+    without = "parameter memory_s is ignored: the bundle has no memory"
+    log = process.log.read_text(encoding="utf-8")
+    assert (log.count(said), log.count(without), log.count("is ignored")) == (1, 1, 2)
 
 
 def test_two_sensors_of_one_topic_are_refused(start_node, client, bundle) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from smvae_core.bags import Bag, BagError
 from smvae_core.bundle import Bundle
@@ -14,16 +17,24 @@ from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.audit.audit import audit
+from smvae_training.audit.coverage import declared_truths
 from smvae_training.audit.options import AuditOptions
 from smvae_training.evaluate.bag import numbers
 from smvae_training.evaluate.bag.gather import Gatherer
 from smvae_training.evaluate.bag.inputs import Input, find_inputs
-from smvae_training.evaluate.bag.moments import Moments, subset_table
+from smvae_training.evaluate.bag.moments import Kept, Moments, subset_table
 from smvae_training.evaluate.bag.options import BagOptions
+from smvae_training.evaluate.bag.outage import (
+    Outage,
+    coverage_numbers,
+    inside_90,
+    outage_numbers,
+    since_loss_s,
+)
 from smvae_training.evaluate.bag.parameter_files import read_parameters
 from smvae_training.evaluate.bag.pictures import Video, contact_sheet, save_picture
-from smvae_training.evaluate.bag.replay import BagReplay
-from smvae_training.evaluate.bag.scores import Scores, Truth
+from smvae_training.evaluate.bag.replay import BagReplay, Moment
+from smvae_training.evaluate.bag.scores import Pair, Scores, Truth
 from smvae_training.evaluate.bag.sections import bag_sections
 from smvae_training.evaluate.bag.settings import node_settings
 from smvae_training.evaluate.measures import images
@@ -31,6 +42,8 @@ from smvae_training.evaluate.progress import Stages
 from smvae_training.evaluate.report import render_report
 from smvae_training.evaluate.results import write_json
 from smvae_training.run import write_arrays
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 LATENTS, SUMMARY, REPORT = "latents.npz", "summary.json", "report.html"
@@ -61,6 +74,8 @@ def evaluate_bag(
     """
     options = options or BagOptions()
     runtime = Runtime(bundle)
+    if options.memory_s and runtime.recall is None:
+        logger.warning("memory_s %g has no effect: %s has no memory", options.memory_s, bundle)
     node, given = options.node, dict[str, Any]()
     if options.params_file:
         node, given = read_parameters(options.params_file, options.node)
@@ -73,6 +88,7 @@ def evaluate_bag(
             drop=options.dropped,
             trigger=options.trigger,
             max_rate_hz=options.max_rate_hz,
+            memory_s=options.memory_s,
             namespace=node.rpartition("/")[0],
             there=bag.topics,
         )
@@ -84,14 +100,28 @@ def _evaluate(
 ) -> dict[str, Any]:
     stages = Stages()
     inputs = find_inputs(bag, runtime.modalities, settings)
-    replay = BagReplay(bag, runtime, settings, inputs)
+    outages = [Outage.parse(text, runtime.modalities) for text in options.outage]
+    lost = tuple(m for m in runtime.modalities if any(m.name in o.sensors for o in outages))
+    dropped = (lambda name, s: any(o.drops(name, s) for o in outages)) if outages else None
+    replay = BagReplay(bag, runtime, settings, inputs, dropped)
     truth = Truth(runtime.modalities, replay.perceiver)
     twin = Runtime(runtime.bundle) if options.subsets == "all" else None
     moments, scores = Moments(options.moments, twin), Scores(runtime, truth)
     _make_folder(out)
     pictured = bool(images(runtime.modalities))
     video = Video(out / VIDEO) if options.video and pictured else None
-    gatherer = Gatherer(scores, moments, truth, begin_ns=bag.begin_ns, video=video)
+
+    def sure(moment: Moment, truths: Mapping[str, Pair]) -> dict[str, float]:
+        posterior = moment.perceived.posterior
+        return {
+            f"{m.name}_inside_90": inside_90(runtime, m, posterior, truths[m.name])
+            if m.name in truths and m.likelihood == "gaussian"
+            else float("nan")
+            for m in lost
+        }
+
+    begin_ns = bag.begin_ns
+    gatherer = Gatherer(scores, moments, truth, begin_ns=begin_ns, video=video, further=sure)
     with stages.stage("replay", sum(i.messages for i in inputs.values())) as advance:
         replay.run(gatherer, advance)
     written = video is not None and video.close()
@@ -109,6 +139,7 @@ def _evaluate(
         "settings": _settings(settings, options),
         "subsets": table,
         "sensors": sensors,
+        "outages": _outages(bag, runtime, settings, outages, columns, moments.kept),
         "live": _audited(bag.path, runtime.bundle, options),
         "subset_every": moments.every,
         "video": {
@@ -172,9 +203,39 @@ def _numbers(
         | {"not_finite": replay.not_finite}
         | numbers.novelty_shares(columns, manifest.novelty),
         "warnings": numbers.losses(inputs.values(), replay.settings, statuses, fused),
+        "memory_s": replay.settings.memory_s if runtime.recall is not None else 0.0,
         "modalities": of_modalities,
         "errors": numbers.error_numbers(columns, modalities),
         "uncertainty": numbers.uncertainty_numbers(columns),
+    }
+
+
+def _outages(
+    bag: Bag,
+    runtime: Runtime,
+    settings: Settings,
+    outages: Sequence[Outage],
+    columns: numbers.Columns,
+    kept: Sequence[Kept],
+) -> dict[str, Any]:
+    """Return errors and coverage by time since a loss; nothing without an outage."""
+    if not outages:
+        return {}
+    seconds = (columns["received_ns"] - bag.begin_ns) * 1e-9
+    offsets_s = {name: rule.stamp_offset_s for name, rule in settings.rules.items()}
+    names = runtime.manifest.names
+    sensors = outage_numbers(columns, runtime.modalities, outages, seconds, offsets_s, kept)
+    since = [since_loss_s(columns, names.index(n), n, outages, seconds, offsets_s) for n in sensors]
+    truths, left_out = declared_truths(bag, runtime.bundle)
+    targets = {}
+    if truths:
+        readout, longest = runtime.bundle.readout(), np.max(since, axis=0)
+        targets = coverage_numbers(columns, names, longest, readout, truths)
+    return {
+        "dropped": [asdict(outage) for outage in outages],
+        "sensors": sensors,
+        "targets": targets,
+        "targets_left_out": left_out,
     }
 
 

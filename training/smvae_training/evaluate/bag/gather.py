@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from smvae_training.evaluate.bag.moments import Moments
 from smvae_training.evaluate.bag.pictures import Strips, Video
 from smvae_training.evaluate.bag.replay import Moment
-from smvae_training.evaluate.bag.scores import Scores, Truth
+from smvae_training.evaluate.bag.scores import Pair, Scores, Truth
 from smvae_training.evaluate.measures import images
 
 
@@ -22,6 +23,7 @@ class Gatherer:
         *,
         begin_ns: int,
         video: Video | None = None,
+        further: Callable[[Moment, Mapping[str, Pair]], Mapping[str, float]] | None = None,
     ) -> None:
         """Start empty.
 
@@ -31,9 +33,10 @@ class Gatherer:
             truth: Converts what the bag holds.
             begin_ns: Receive time of the bag's first message.
             video: Takes a picture of every latent.
+            further: Gives other columns of a latent, from what the bag held of its moment.
         """
         self.scores, self.moments, self._truth = scores, moments, truth
-        self._begin_ns, self._video = begin_ns, video
+        self._begin_ns, self._video, self._further = begin_ns, video, further
         self._strips = Strips(scores.modalities)
         self._images = {m.name for m in images(scores.modalities)}
 
@@ -51,7 +54,8 @@ class Gatherer:
             m.name: self.scores.predict(m.name, mean, decoded.get(m.name))
             for m in self.scores.modalities
         }
-        self.scores.add(moment, truths, predicted)
+        further = self._further(moment, truths) if self._further is not None else {}
+        self.scores.add(moment, truths, predicted, further)
         self.moments.add(moment, truths, predicted)
         if self._video is not None:
             subset = moment.perceived.observation.subset

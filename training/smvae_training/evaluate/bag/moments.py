@@ -128,7 +128,7 @@ def subset_table(
     """
     modalities = runtime.modalities
     truths = {m.name: _stacked(m, [k.truths.get(m.name) for k in moments]) for m in modalities}
-    constants = {m.name: _mean_sample(m, moments) for m in modalities}
+    constants = {m.name: mean_sample(m, moments) for m in modalities}
     found: dict[str, dict[str, Any]] = {}
     for subset in evaluated_subsets(runtime.manifest.names):
         label = subset_name(subset)
@@ -190,7 +190,7 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(finite.mean()) if finite.size else float("nan")
 
 
-def _mean_sample(modality: Modality, moments: Sequence[Kept]) -> Array:
+def mean_sample(modality: Modality, moments: Sequence[Kept]) -> Array:
     """Return the mean (1, *shape) over moments; of depth over the pixels with a return."""
     held = [k.truths[modality.name] for k in moments if modality.name in k.truths]
     return mean_and_variance(modality, held)[0][None].astype(np.float32)

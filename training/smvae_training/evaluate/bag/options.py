@@ -23,6 +23,12 @@ class BagOptions:
     """What asks for a latent: any (the default), timer, or a modality's name."""
     max_rate_hz: float | None = None
     """At most so many latents per second of the bag; the node's 30 by default."""
+    memory_s: float | None = None
+    """How far back samples count, where the bundle has a memory; the node's 5 by default, 0 = the
+    moment alone."""
+    outage: tuple[str, ...] = ()
+    """Messages that never come, SENSORS:START:LENGTH each in seconds of the bag, e.g.
+    rgb,depth:2.0:1.0; the sensors are still compared with, by time since their loss."""
     params_file: Path | None = None
     """The node's parameter file; the options above win over it."""
     node: str = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from smvae_core.bags import Bag
-from smvae_core.fusion.engine import Engine, Taken
+from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.playback import Playback
 from smvae_core.fusion.rules import Observation
 from smvae_core.modality import require_messages
@@ -54,6 +54,7 @@ class BagReplay:
         runtime: Runtime,
         settings: Settings,
         inputs: Mapping[str, Input],
+        dropped: Callable[[str, float], bool] | None = None,
     ) -> None:
         """Prepare a pass over an open bag.
 
@@ -62,6 +63,8 @@ class BagReplay:
             runtime: Makes the latents; used by nobody else meanwhile.
             settings: Of the node.
             inputs: By topic, see `find_inputs`.
+            dropped: Whether a modality's message of a time in the bag [s] never comes; it is still
+                compared with.
 
         Raises:
             ConfigError: If a modality has no messages, or the trigger cannot be.
@@ -72,6 +75,10 @@ class BagReplay:
         self._bag, self._inputs = bag, dict(inputs)
         sources = settings.sources | {i.modality.name: i.source for i in inputs.values()}
         self.engine = Engine(runtime.modalities, settings.rules, settings.pace, sources)
+        self._dropped = dropped
+        self._whole = self.engine  # of all messages, also those that never come
+        if dropped is not None:
+            self._whole = Engine(runtime.modalities, settings.rules, settings.pace, sources)
         self.perceiver = Perceiver(runtime)
         self.perceiver.configure(sources, settings.memory_s)
         self.messages = 0
@@ -96,11 +103,16 @@ class BagReplay:
         for topic, received_ns, data in self._bag.messages(list(self._inputs)):
             name = self._inputs[topic].modality.name
             message = self._bag.decode(topic, data)
-            verdict = playback.receive(name, received_ns, message)
-            if not verdict.reason:
-                at_ns = self.engine.collector.channel(name).corrected_ns(verdict.stamp_ns)
-                listener.on_sample(name, at_ns, verdict.value, self.engine.epoch)
-            playback.settle(verdict)
+            at_s = self.seconds(received_ns)
+            there = self._dropped is None or not self._dropped(name, at_s)
+            held = verdict = playback.receive(name, received_ns, message) if there else None
+            if self._whole is not self.engine:
+                held = self._whole.receive(name, message, Stamps(at_s, received_ns))
+            if held is not None and not held.reason:
+                at_ns = self._whole.collector.channel(name).corrected_ns(held.stamp_ns)
+                listener.on_sample(name, at_ns, held.value, self.engine.epoch)
+            if verdict is not None:
+                playback.settle(verdict)
             self.messages += 1
             self.late = playback.late
             advance(1)
@@ -124,7 +136,8 @@ class BagReplay:
             self.not_finite += 1
             return
         observation = perceived.observation
-        everything = collector.observe(at_s, observation.reference_ns, everything=True)
+        whole = self._whole.collector
+        everything = whole.observe(at_s, observation.reference_ns, everything=True)
         listener.on_moment(
             Moment(
                 perceived=perceived,

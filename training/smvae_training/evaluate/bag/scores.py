@@ -143,7 +143,11 @@ class Scores:
         self._waiting[name] = [w for w in waiting if w.reference_ns >= stamp_ns]
 
     def add(
-        self, moment: Moment, truths: Mapping[str, Pair], predicted: Mapping[str, Array]
+        self,
+        moment: Moment,
+        truths: Mapping[str, Pair],
+        predicted: Mapping[str, Array],
+        further: Mapping[str, float] | None = None,
     ) -> None:
         """Add a latent.
 
@@ -151,6 +155,7 @@ class Scores:
             moment: The latent.
             truths: What the bag holds of its moment, by modality.
             predicted: Modality -> (1, *shape).
+            further: Other columns, the same of every latent.
         """
         observation, posterior = moment.perceived.observation, moment.perceived.posterior
         status = [observation.status[m.name] for m in self.modalities]
@@ -178,7 +183,7 @@ class Scores:
             else:
                 found = errors(modality, truth, predicted[modality.name])
                 row |= {f"{modality.name}_{kind}": value for kind, value in found.items()}
-        self._rows.append(row)
+        self._rows.append(row | dict(further or {}))
 
     def _wait(self, name: str, moment: Moment, present: Array | None) -> None:
         """Remember a latent until the next image comes, at most as long as one stays fresh."""

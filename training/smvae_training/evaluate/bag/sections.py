@@ -68,6 +68,8 @@ def bag_sections(
         Section("Errors over time", _errors(summary, columns, modalities)),
         Section(FUSED, _fused(summary) + figure_html(states_figure(columns, names))),
     ]
+    if summary["outages"]:
+        found.append(Section("Lost sensors", _outages(summary)))
     if summary["subsets"]:
         found.append(Section("Every subset", _subsets(summary, modalities)))
     if summary["sensors"]:
@@ -152,6 +154,28 @@ def _fused(summary: Mapping[str, Any]) -> str:
     ]
     header = ["modality", "messages", "rejected", "reasons", *states]
     return "".join(parts) + table_html(header, rows, caption="share of latents by state")
+
+
+def _outages(summary: Mapping[str, Any]) -> str:
+    """Return a table for each sensor that was taken away, and for each target."""
+    outages, memory_s = summary["outages"], summary["memory_s"]
+    dropped = "; ".join(
+        f"{', '.join(o['sensors'])} from {o['start_s']:g} s for {o['length_s']:g} s"
+        for o in outages["dropped"]
+    )
+    memory = f"Samples of the last {memory_s:g} s count." if memory_s else "Nothing is remembered."
+    parts = [
+        text_html(
+            f"Messages that never came: {dropped}. {memory} ratio: squared error over that of the "
+            "mean image. inside_90: share of the values inside the 90 % interval of the prediction."
+        )
+    ]
+    for kind in ("sensors", "targets"):
+        for name, found in outages[kind].items():
+            header = ["lost for", *next(iter(found.values()), {})]
+            rows = [[label, *row.values()] for label, row in found.items()]
+            parts.append(table_html(header, rows, caption=f"{name}, by time since the loss"))
+    return "".join(parts)
 
 
 def _counted(reasons: Mapping[str, int]) -> str:

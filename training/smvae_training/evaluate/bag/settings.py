@@ -23,6 +23,7 @@ def node_settings(
     drop: Iterable[str] = (),
     trigger: str | None = None,
     max_rate_hz: float | None = None,
+    memory_s: float | None = None,
     namespace: str = "",
     there: Collection[str] = (),
 ) -> Settings:
@@ -36,6 +37,7 @@ def node_settings(
         drop: Modalities that are left out, as `modalities.<name>.enabled: false` does.
         trigger: Over the parameters.
         max_rate_hz: Over the parameters.
+        memory_s: Over the parameters.
         namespace: Of the node, e.g. '/left'.
         there: Topics of the bag: one that it has in the namespace is read from there.
 
@@ -51,6 +53,7 @@ def node_settings(
     given |= {f"modalities.{find(modalities, name).name}.enabled": False for name in drop}
     given |= {} if trigger is None else {"trigger": trigger}
     given |= {} if max_rate_hz is None else {"max_rate_hz": max_rate_hz}
+    given |= {} if memory_s is None else {"memory_s": memory_s}
     values = complete(known, given)
     settings = Settings.of(values, modalities)
     if len(settings.dropped) == len(modalities):

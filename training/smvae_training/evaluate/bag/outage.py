@@ -1,0 +1,221 @@
+"""Sensors that are taken away from a bag for a while: errors and coverage by time since their loss.
+
+N latents, M modality, Z latent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError
+from smvae_core.fusion.rules import FusionState
+from smvae_core.modality import Modality, find
+from smvae_core.preprocessing import normalise, prepare
+from smvae_core.readout import Readout
+from smvae_core.runtime import Posterior, Runtime
+from smvae_training.audit.coverage import Truth
+from smvae_training.evaluate.bag.moments import Kept, mean_sample
+from smvae_training.evaluate.bag.scores import Pair, error_names
+from smvae_training.evaluate.measures import images, measured, squared_error
+from smvae_training.readout import NORMAL_90
+
+Columns = Mapping[str, NDArray[Any]]
+#: Ends of the bins of the time since a loss [s].
+BINS_S = (0.25, 0.5, 1.0, 2.0, 5.0, math.inf)
+ALIVE = "alive"
+#: Latents drawn from a posterior to know how sure a prediction is.
+DRAWS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """Sensors whose messages are dropped for a while."""
+
+    sensors: tuple[str, ...]
+    start_s: float
+    """Since the bag's first message, by receive time."""
+    length_s: float
+
+    @classmethod
+    def parse(cls, text: str, modalities: tuple[Modality, ...]) -> Outage:
+        """Return what 'SENSOR[,SENSOR]:START:LENGTH' says.
+
+        Raises:
+            ConfigError: If it says something else.
+            UnknownModality: If the bundle has no such sensor.
+        """
+        names, *times = text.split(":")
+        try:
+            start_s, length_s = (float(value) for value in times)
+        except ValueError:
+            start_s, length_s = math.nan, math.nan
+        if not (names and 0.0 <= start_s < math.inf and 0.0 < length_s < math.inf):
+            raise ConfigError(
+                "outage: expected SENSORS:START:LENGTH in seconds, such as 'rgb,depth:2.0:1.0', "
+                f"got '{text}'"
+            )
+        sensors = tuple(find(modalities, name.strip()).name for name in names.split(","))
+        return cls(sensors=sensors, start_s=start_s, length_s=length_s)
+
+    def drops(self, name: str, seconds: float) -> bool:
+        """Return whether a sensor's message of a time in the bag is dropped."""
+        return name in self.sensors and 0.0 <= seconds - self.start_s < self.length_s
+
+
+def inside_90(runtime: Runtime, modality: Modality, posterior: Posterior, truth: Pair) -> float:
+    """Return the share of a sample's measured values inside the 90 % interval of its prediction.
+
+    Normal, around what the mean predicts; its variance is the likelihood's and that of what
+    `DRAWS` latents predict, always the same ones.
+    """
+    draws = np.random.default_rng(0).standard_normal((DRAWS, len(posterior.mean)))
+    latents = posterior.mean + np.sqrt(posterior.variance) * draws
+    predicted = np.stack([runtime.decode(modality.name, z.astype(np.float32)) for z in latents])
+    noise = runtime.manifest.scale(modality.name, posterior.mean)
+    spread = np.sqrt(predicted.var(axis=0) + noise**2)
+    statistics = runtime.manifest.statistics[modality.name]
+    x = normalise(modality, statistics, prepare(modality, truth[0]))
+    apart = np.abs(x - runtime.decode(modality.name, posterior.mean))
+    seen = measured(modality, truth[1])[0]
+    inside = np.broadcast_to(apart <= NORMAL_90 * spread, seen.shape)[seen]
+    return float(inside.mean()) if inside.size else math.nan
+
+
+def outage_numbers(
+    columns: Columns,
+    modalities: Sequence[Modality],
+    outages: Sequence[Outage],
+    seconds: NDArray[np.float64],
+    offsets_s: Mapping[str, float],
+    kept: Sequence[Kept],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return sensor -> time since its loss -> latents, errors and share inside 90 % intervals.
+
+    Squared errors of images are over that of the mean image of the kept moments (`ratio`).
+
+    Args:
+        columns: See `Scores.arrays`, with `<sensor>_inside_90`.
+        modalities: Of the model.
+        outages: What was dropped.
+        seconds: (N,) when each latent was made, since the bag's first message.
+        offsets_s: `stamp_offset_s` of each sensor.
+        kept: Moments over which the mean image is.
+    """
+    found = {}
+    for index, modality in enumerate(modalities):
+        if not any(modality.name in o.sensors for o in outages):
+            continue
+        since = since_loss_s(columns, index, modality.name, outages, seconds, offsets_s)
+        worst = _mean_image_error(modality, kept) if images([modality]) else math.nan
+        found[modality.name] = {
+            label: _row(columns, modality, rows, worst) for label, rows in binned(since).items()
+        }
+    return found
+
+
+def since_loss_s(
+    columns: Columns,
+    index: int,
+    name: str,
+    outages: Sequence[Outage],
+    seconds: NDArray[np.float64],
+    offsets_s: Mapping[str, float],
+) -> NDArray[np.float64]:
+    """Return how long a sensor has been lost (N,): 0 where it is fused, NaN where it is neither.
+
+    Since its newest sample happened; infinite where there was none.
+    """
+    fused = columns["state"][:, index] == int(FusionState.FUSED)
+    lost, away = np.zeros(len(seconds), np.bool_), False
+    for row, at_s in enumerate(seconds):  # until it is fused again
+        away = any(o.drops(name, at_s) for o in outages) or (away and not fused[row])
+        lost[row] = away
+    stamps = columns["sample_stamp_ns"][:, index]
+    age_s = (columns["stamp_ns"] - stamps) * 1e-9 + offsets_s[name]
+    age_s = np.where(stamps > 0, age_s, math.inf)
+    return np.where(fused, 0.0, np.where(lost, age_s, math.nan))
+
+
+def binned(since_s: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    """Return rows (N,) by time since the loss, e.g. '0.25 to 0.5 s', where there are any."""
+    found = {ALIVE: since_s == 0.0}
+    low = 0.0
+    for high in BINS_S:
+        label = f"{low:g} to {high:g} s" if high < math.inf else f"over {low:g} s"
+        found[label] = (since_s > low) & (since_s <= high)
+        low = high
+    return {label: rows for label, rows in found.items() if rows.any()}
+
+
+def coverage_numbers(
+    columns: Columns,
+    names: Sequence[str],
+    since_s: NDArray[np.float64],
+    readout: Readout,
+    truths: Mapping[str, Truth],
+) -> dict[str, dict[str, Any]]:
+    """Return target -> time since the loss -> latents, RMS error and share inside 90 % intervals.
+
+    The readout is that of all sensors that are fused or remembered.
+
+    Args:
+        columns: See `Scores.arrays`.
+        names: Of the modalities.
+        since_s: (N,), see `since_loss_s`; of several sensors the longest.
+        readout: Of the bundle.
+        truths: Recorded targets.
+    """
+    counted = np.isin(columns["state"], (int(FusionState.FUSED), int(FusionState.REMEMBERED)))
+    found: dict[str, dict[str, Any]] = {name: {} for name in truths}
+    for label, rows in binned(since_s).items():
+        apart: dict[str, list[NDArray[np.float64]]] = {name: [] for name in truths}
+        inside: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in truths}
+        for row in np.flatnonzero(rows):
+            there = {n: t.at(int(columns["stamp_ns"][row])) for n, t in truths.items()}
+            subset = [n for n, c in zip(names, counted[row], strict=True) if c]
+            mean, variance = columns["mean"][row], np.exp(columns["log_var"][row])
+            estimates = readout.apply(subset, mean, variance)
+            for name, truth in there.items():
+                if truth is not None:
+                    apart[name].append(truth - estimates[name].value)
+                    inside[name].append(np.abs(apart[name][-1]) <= NORMAL_90 * estimates[name].std)
+        for name in truths:
+            if apart[name]:
+                found[name][label] = {
+                    "latents": len(apart[name]),
+                    "rmse": float(np.sqrt(np.mean(np.square(apart[name])))),
+                    "inside_90": float(np.mean(inside[name])),
+                }
+    return found
+
+
+def _row(
+    columns: Columns, modality: Modality, rows: NDArray[np.bool_], worst: float
+) -> dict[str, Any]:
+    name = modality.name
+    found: dict[str, Any] = {"latents": int(rows.sum())}
+    if images([modality]):
+        found["ratio"] = _mean(columns[f"{name}_squared_error"][rows]) / worst
+    else:
+        found |= {key: _mean(columns[key][rows]) for key in error_names(modality)}
+    return found | {"inside_90": _mean(columns[f"{name}_inside_90"][rows])}
+
+
+def _mean_image_error(modality: Modality, kept: Sequence[Kept]) -> float:
+    held = [k.truths[modality.name] for k in kept if modality.name in k.truths]
+    if not held:
+        return math.nan
+    constant = mean_sample(modality, kept)
+    error = squared_error(modality, np.concatenate(held), constant)[0]
+    return max(_mean(error), 1e-12)
+
+
+def _mean(values: NDArray[Any]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
