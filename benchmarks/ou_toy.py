@@ -28,6 +28,7 @@ from smvae_core.files import write_text
 from smvae_core.modality import Modality
 from smvae_core.model import Elements, MemoryConfig, ModelConfig, Posterior
 from smvae_core.model.belief import believe
+from smvae_core.model.evidence import Evidence
 from smvae_core.model.memory import Memory
 from smvae_core.model.networks import embedding
 from smvae_core.model.set_encoder import SetEncoder
@@ -115,12 +116,23 @@ class Filter(nn.Module):
         self.set_encoder = SetEncoder(config)
         self.memory = Memory(config, memory)
 
+    @property
+    def evidence(self) -> Evidence:
+        assert self.set_encoder.evidence is not None  # pooling of every model with memory
+        return self.set_encoder.evidence
+
+    def learned(self) -> dict[str, Any]:
+        """Return the times and exponents of the filter."""
+        return {
+            "drift_s": self.memory.log_drift_s.exp().tolist(),
+            "repeat_s": self.memory.log_repeat_s.exp().tolist(),
+            "exponent": self.evidence.exponent().tolist(),
+        }
+
     def forward(self, contexts: Contexts) -> Posterior:
-        evidence = self.set_encoder.evidence
-        assert evidence is not None
         present = torch.zeros(contexts.size, len(self.embeddings), dtype=torch.bool)
         now = torch.zeros(*present.shape, self.memory.way.out_features)
-        reading = self.memory.read(evidence, now, present, contexts.elements(self))
+        reading = self.memory.read(self.evidence, now, present, contexts.elements(self))
         return self.memory.combine(self.set_encoder, reading, present)
 
 
@@ -173,7 +185,7 @@ def train(toy: LinearGaussian, *, steps: int, batch: int, most: int, seed: int) 
     model, rng = Filter(toy), np.random.default_rng(seed)
     times = [p for n, p in model.named_parameters() if n.endswith("_s")]
     others = [p for n, p in model.named_parameters() if not n.endswith("_s")]
-    groups = [{"params": others}, {"params": times, "lr": 3e-2}]
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": times, "lr": 3e-2}]
     optimizer = torch.optim.Adam(groups, 3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     with trange(steps, unit="step") as progress:
@@ -234,13 +246,7 @@ def main() -> int:
     for seed in options.seeds:
         shape = {"steps": options.steps, "batch": options.batch, "most": options.most}
         model = train(toy, **shape, seed=seed)
-        drift, repeat = (
-            x.detach().exp() for x in (model.memory.log_drift_s, model.memory.log_repeat_s)
-        )
-        exponent = model.set_encoder.evidence.exponent().detach()
-        learned.append(
-            {"drift_s": drift.tolist(), "repeat_s": repeat.tolist(), "exponent": exponent.tolist()}
-        )
+        learned.append(model.learned())
         for sensors in (1, 2, 4, 8):
             for silence in get_args(Silence)[sensors == 1 :]:
                 for age_s in AGES_S:
