@@ -6,7 +6,7 @@ An element is an embedding e, its sensor s and its age a >= 0 at the reference t
 itself and without a clock, so once: (l, mu) by `Evidence.read`, and v = tanh(V_s e), (W,).
 
 Path. v_s is held from each element of s to its next one, `hold_s` at most. Its integral between two
-times is the way dC = (of every sensor, M W); its fading averages are
+times is the way dC = (of every sensor, M W), in units of PATH_UNIT_S; its fading averages are
 
     S_{s,k} = sum over held pieces of v (exp(-end_age / tau_k) - exp(-start_age / tau_k))
 
@@ -45,6 +45,9 @@ from smvae_core.model.stamps import Held, Newest, Stamps
 
 #: tau of phi, by which an age is read: 2 ms to 20 s.
 PERIODS_S = tuple(2e-3 * 1e4 ** (k / 15) for k in range(16))
+#: Of the way in K dC and P dC: what half a second brings is of the size of an embedding, without
+#: which K and P, zero at the start, learn slowly.
+PATH_UNIT_S = 0.1
 #: Width of A1.
 AGE_WIDTH = 64
 #: T, c and f at the start, s.
@@ -144,7 +147,7 @@ class Memory(nn.Module):
         log_precision, told = believe(
             log_power,
             mean,
-            self.shift(way),
+            self.shift(way / PATH_UNIT_S),
             stamps.elapsed_s,
             exponent,
             positive_times(self.log_drift_s),
@@ -189,7 +192,7 @@ class Memory(nn.Module):
             newest: Embedding of the newest element of each sensor.
             known: Whether there is one.
             age_s: Its age.
-            way: dC since its stamp.
+            way: The integral since its stamp, in s.
             history: S.
             log_precision: log P of the belief.
             told: P / (1 + P) Q / L of it.
@@ -199,7 +202,7 @@ class Memory(nn.Module):
         phi = 1.0 - torch.exp(-age_s.unsqueeze(-1) / self.periods_s)  # ONNX has no expm1
         aged = torch.stack([self.aged[n](phi[:, i]) for i, n in enumerate(self.names)], dim=1)
         fade = torch.where(known, torch.exp(-age_s / positive_times(self.log_fade_s)), 0.0)
-        terms = pool.read(newest + aged + self.way(way), known) * fade.unsqueeze(-1)
+        terms = pool.read(newest + aged + self.way(way / PATH_UNIT_S), known) * fade.unsqueeze(-1)
         feature = nn.functional.silu(pool.total(terms.sum(1) + self.history(history)))
         weight = 1.0 - (1.0 - fade).prod(1, keepdim=True)
         corrected = told + weight * encoder.head(feature)

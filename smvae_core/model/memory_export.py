@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from smvae_core.belief import FilterParameters
 from smvae_core.model.context import Elements
-from smvae_core.model.memory import Memory, positive_times
+from smvae_core.model.memory import PATH_UNIT_S, Memory, positive_times
 from smvae_core.model.set_encoder import SetEncoder, marginals
 from smvae_core.model.smvae import SMVAE
 from smvae_core.recall import Recall
@@ -37,7 +37,7 @@ def filter_parameters(model: SMVAE) -> FilterParameters | None:
         repeat_s=_array(positive_times(memory.log_repeat_s)),
         value_weight=np.stack([_array(v.weight) for v in values]),
         value_bias=np.stack([_array(v.bias) for v in values]),
-        shift=_array(memory.shift.weight),
+        shift=_array(memory.shift.weight) / PATH_UNIT_S,
         hold_s=np.asarray(memory.hold_s),
         time_constants_s=_array(memory.time_constants_s),
     )
