@@ -38,6 +38,7 @@ class Scene:
         *,
         thresholds: tuple[float, float] | None = None,
         targets: Mapping[str, TargetNames] | None = None,
+        has_model: bool = True,
     ) -> None:
         """Start before the first moment.
 
@@ -46,7 +47,9 @@ class Scene:
             modalities: Sensors that are shown.
             thresholds: Novelty from which the node warns, and calls a latent out of distribution.
             targets: Of what was recorded beside the sensors.
+            has_model: Whether there are latents and predictions.
         """
+        self._has_model = has_model
         self._name, self._modalities = name, tuple(modalities)
         self._thresholds, self._targets = thresholds, dict(targets or {})
         self._until_ns: dict[str, int] = {}
@@ -150,14 +153,14 @@ class Scene:
             pictures.append([
                 {"view": kind, "title": f"{modality.name}: {role}",
                  "paths": [f"{modality.name}/{role}"]}
-                for role in ("recorded", "predicted")
+                for role in ("recorded", "predicted")[: 1 + self._has_model]
             ])  # fmt: skip
         numbers: list[dict[str, Any]] = [
             {"view": "lines", "title": "latent, mean with its band", "paths": ["latent"]},
             {"view": "bars", "title": "latent, all means", "paths": ["latent/all"]},
             {"view": "lines", "title": "novelty", "paths": ["novelty"]},
             {"view": "lines", "title": "knowledge", "paths": ["knowledge"]},
-        ]
+        ] * self._has_model
         sensors: list[dict[str, Any]] = [
             {"view": "states", "title": "states", "paths": ["state", "episode"]},
             {"view": "lines", "title": "age [s]", "paths": ["age"]},

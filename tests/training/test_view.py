@@ -150,7 +150,7 @@ def test_the_picture_shows_what_was_recorded_beside_what_was_predicted(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["{bag}", "--picture", "x.png"], "seen through a model: name the --bundle"),
+        (["{folder}", "--picture", "x.png"], "seen through a model: name the --bundle"),
         (["{bag}", "--bundle", "{bundle}"], "no display"),
         (["/nowhere", "--picture", "x.png"], "/nowhere: there is no run, recording or folder"),
         (["{bag}", "--bundle", "{bundle}", "--save", "{out}"], "pip install rerun-sdk"),
@@ -161,6 +161,7 @@ def test_what_cannot_be_seen_is_one_line(
     arguments: list[str],
     expected: str,
     bag: Path,
+    folder: Path,
     bundle: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -170,7 +171,7 @@ def test_what_cannot_be_seen_is_one_line(
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(VARIABLE, "/no/such/python")
-    places: dict[str, Any] = {"bag": bag, "bundle": bundle, "out": "x.rrd"}
+    places: dict[str, Any] = {"bag": bag, "folder": folder, "bundle": bundle, "out": "x.rrd"}
     assert main(["view", *(a.format(**places) for a in arguments)]) == 2
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert err.startswith("smvae view: error: ")

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smvae_core.bags import BagTopic, NotOfType
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.fusion.channel import NOT_INCREASING
@@ -45,6 +48,25 @@ class Recording(Protocol):
 
     def decode(self, topic: str, data: Any) -> Any:
         """Return a message."""
+
+
+class Kept(Protocol):
+    """Takes what belongs to one episode, see `EpisodeWriter`."""
+
+    steps: int
+    counts: dict[str, int]
+    files: list[Path]
+    first_ns: int
+
+    @property
+    def seconds(self) -> float: ...
+    def add(self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any]) -> int: ...
+    def add_target(
+        self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[np.float32]
+    ) -> None: ...
+    def add_step(self, reference_ns: int, taken_ns: int, samples: tuple[int, ...]) -> None: ...
+    def close(self) -> None: ...
+    def discard(self) -> None: ...
 
 
 def duration_s(recording: Recording) -> float:
@@ -190,7 +212,7 @@ class Conversion:
         settings = declared.settings
         self._engine = Engine(self._modalities, settings.rules, settings.pace, sources)
         self._playback = Playback(self._engine, bag.begin_ns, self._step)
-        self._episode: EpisodeWriter | None = None
+        self._episode: Kept | None = None
         self._recent: dict[str, _Recent] = {}
         self._last_ns = self._begun_ns = 0
         self._number = 0
@@ -349,21 +371,18 @@ class Conversion:
         if self._episode is None or gap or full or restarted:
             self._end_episode()
             self._begun_ns = now_ns
-            units_m = {
-                name: source.options.depth_scale or 0.001
-                for name, source in self._declared.settings.sources.items()
-            }
-            self._episode = EpisodeWriter(
-                self._folder,
-                self._number,
-                self._modalities,
-                self._target_fields,
-                units_m,
-                self._pool,
-            )
+            self._episode = self._begin_episode(self._number, self._target_fields)
             self._recent = {m.name: _Recent(m) for m in self._modalities}
             self._kept_targets: dict[str, int] = {}
         self._last_ns = now_ns
+
+    def _begin_episode(self, number: int, targets: Mapping[str, tuple[str, ...]]) -> Kept:
+        """Return what takes an episode; here it is written."""
+        units_m = {
+            name: source.options.depth_scale or 0.001
+            for name, source in self._declared.settings.sources.items()
+        }
+        return EpisodeWriter(self._folder, number, self._modalities, targets, units_m, self._pool)
 
     def _step(self, taken: Taken) -> None:
         if self._episode is None:

@@ -14,16 +14,21 @@ from smvae_core.errors import ConfigError
 from smvae_training.commands.arguments import parse
 from smvae_training.view.options import ViewOptions
 
-VIEW_HELP = """See what a model sees: a run's held-out records, a recorded bag, or episodes.
+VIEW_HELP = """See what a robot and its model see: a run's held-out records, recordings, episodes.
 
-Cameras stand beside what the model predicts of them, signals beside predicted windows; with them
-the latent's mean and band, the state and age of every sensor, and novelty. They go to rerun, in a
-window or an .rrd file, or into one picture to share, which needs neither rerun nor a display.
+Without a model, every sensor of a recording over time, by robot.yaml or as found, with the state
+and age that it would have in the node. Through a model, cameras stand beside what is predicted of
+them, signals beside predicted windows; with them the latent's mean and band, and novelty. They go
+to rerun, in a window or an .rrd file, or into one picture to share, which needs neither rerun nor a
+display.
 
 rerun needs another NumPy than ROS 2 Jazzy, so it has a Python of its own:
 scripts/setup_viewer.sh puts it into .venv-view, where it is found.
 
 examples:
+  smvae view BAG --picture bag.png               (rosbag2, ROS 1's .bag, or a LeRobot folder)
+  smvae view BAG --robot robot.yaml --save bag.rrd
+  smvae view episodes --save episodes.rrd        (a folder that `smvae episodes` wrote)
   smvae view run --save run.rrd                  (then: .venv-view/bin/rerun run.rrd)
   smvae view runs/demo/bag --bundle runs/demo/bundle             (opens a window)
   smvae view runs/demo/bag --bundle runs/demo/bundle --picture bag.png
@@ -42,7 +47,7 @@ def view(arguments: list[str], prog: str) -> int:
         """Collect the arguments.
 
         Args:
-            path: Run of `smvae train`, rosbag2 recording, or folder of episodes.
+            path: Run of `smvae train`, recording (rosbag2, ROS 1, LeRobot), or folder of episodes.
             config: What is seen, and where it goes.
         """
         return path, config

@@ -13,7 +13,11 @@ class ViewOptions:
     """What is seen, and where it goes."""
 
     bundle: Path | None = None
-    """Bundle of `smvae export` to see through; of a run its own weights by default."""
+    """Bundle of `smvae export` to see through; of a run its own weights by default. Without it
+    recordings and episodes are seen as they are."""
+    robot: Path | None = None
+    """Without --bundle: the robot.yaml that says what of a recording is seen; by default what
+    `smvae robot scaffold` finds in it."""
     data: Path | None = None
     """Of a run: its data; where training found them by default."""
     save: Path | None = None
@@ -31,7 +35,8 @@ class ViewOptions:
     params_file: Path | None = None
     """Of a recording: the node's parameter file."""
     max_records: int = 2000
-    """At most so many records of episodes or of a run's held-out part."""
+    """At most so many records of a run's held-out part, or steps of episodes; a LeRobot folder
+    is shown up to the episode that reaches them."""
 
     def __post_init__(self) -> None:
         if self.max_records < 1:

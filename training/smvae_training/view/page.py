@@ -42,6 +42,7 @@ class _Row:
     variance: NDArray[np.float32] | None
     novelty: float
     states: dict[str, int]
+    """Empty where the glance says nothing of them."""
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Page:
     _rows: list[_Row] = field(default_factory=list)
     _kept: list[tuple[int, dict[tuple[str, str], Shown]]] = field(default_factory=list)
     _every: int = 1
+    _pictured: int = 0
+    """Glances that hold an image."""
     _limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     _last: dict[tuple[str, str], Shown] = field(default_factory=dict)
     _chapters: list[int] = field(default_factory=list)
@@ -95,10 +98,14 @@ class Page:
                 {name: int(s.state) for name, s in glance.sensors.items()},
             )
         )
-        if number % self._every == 0:
+        pictured = glance.recorded.keys() | glance.predicted.keys()
+        if not pictured - {name for name, _ in curves}:
+            return
+        turn, self._pictured = self._pictured, self._pictured + 1
+        if turn % self._every == 0:
             if len(self._kept) == 4 * COLUMNS:
                 self._kept, self._every = self._kept[::2], self._every * 2
-            if number % self._every == 0:
+            if turn % self._every == 0:
                 self._kept.append((number, dict(self._last)))
 
     def __len__(self) -> int:
@@ -113,7 +120,8 @@ class Page:
     def figure(self) -> Figure:
         """Draw everything."""
         drawn, curved = self._forms()
-        heights = [1.35] * (2 * len(drawn)) + [1.2] * len(curved) + [1.4]
+        roles = _ROLES[: 1 + self._has_model]
+        heights = [1.35] * (len(roles) * len(drawn)) + [1.2] * len(curved) + [1.4] * self._has_model
         novel = bool(np.isfinite([r.novelty for r in self._rows]).any())
         heights += [0.9] * novel + [0.16 * len(self.modalities) + 0.2]
         height = sum(heights) + 0.15 * len(heights) + 0.6
@@ -128,15 +136,17 @@ class Page:
         picked = [
             self._kept[i]
             for i in np.unique(np.linspace(0, len(self._kept) - 1, COLUMNS).round().astype(int))
+            if drawn
         ]
         for modality in drawn:
-            for role in _ROLES:
+            for role in roles:
                 row = next(rows)
                 axes = [figure.add_subplot(grid[row, column]) for column in range(COLUMNS)]
                 self._images(axes, modality, role, picked)
         for modality in curved:
             self._curves(figure.add_subplot(grid[next(rows), :]), modality)
-        self._latent(figure.add_subplot(grid[next(rows), :]))
+        if self._has_model:
+            self._latent(figure.add_subplot(grid[next(rows), :]))
         if novel:
             self._novelty(figure.add_subplot(grid[next(rows), :]))
         self._states(figure.add_subplot(grid[next(rows), :]))
@@ -148,6 +158,10 @@ class Page:
         seen = {name for _, images in self._kept for name, _ in images}
         drawn = [m for m in self.modalities if m.name in seen - curves]
         return drawn, [m for m in self.modalities if m.name in curves]
+
+    @property
+    def _has_model(self) -> bool:
+        return any(row.mean is not None for row in self._rows)
 
     @property
     def _times_s(self) -> NDArray[np.float64]:
@@ -191,7 +205,8 @@ class Page:
             title=f"and {more} more" if more > 0 else None,
         )  # fmt: skip
         self._seconds(axis)
-        plain(axis, label=f"{modality.name}\n[{modality.unit}]\npredicted: dotted")
+        predicted = "\npredicted: dotted" if self._has_model else ""
+        plain(axis, label=f"{modality.name}\n[{modality.unit}]{predicted}")
 
     def _seconds(self, axis: Any) -> None:
         """Give all rows the same span of time."""
@@ -226,8 +241,13 @@ class Page:
 
     def _states(self, axis: Any) -> None:
         names = [m.name for m in self.modalities]
-        states = np.array([[r.states.get(n, 0) for n in names] for r in self._rows])
-        times = np.maximum.accumulate(self._times_s)
+        told = [i for i, r in enumerate(self._rows) if r.states]
+        states = np.array([[self._rows[i].states.get(n, 0) for n in names] for i in told])
+        states = states.reshape(len(told), len(names))
+        times = np.maximum.accumulate(self._times_s[told])
+        if not told:
+            axis.set_axis_off()
+            return
         edges = np.append(times, times[-1] + (times[-1] / max(len(times) - 1, 1) or 1.0))
         axis.pcolormesh(
             edges, np.arange(len(names) + 1), states.T, rasterized=True,

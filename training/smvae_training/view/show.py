@@ -35,9 +35,14 @@ def view(path: Path, options: ViewOptions) -> int:
         viewer = stack.enter_context(_viewer(options)) if wanted else None
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="smvae-view-")))
         source = open_source(path, options, folder)
-        modalities, novelty = source.modalities, source.runtime.manifest.novelty
-        thresholds = None if novelty is None else (novelty.warn, novelty.error)
-        scene = Scene(source.name, modalities, thresholds=thresholds, targets=source.targets)
+        modalities, thresholds = source.modalities, source.thresholds
+        scene = Scene(
+            source.name,
+            modalities,
+            thresholds=thresholds,
+            targets=source.targets,
+            has_model=source.has_model,
+        )
         page = Page(modalities, title=source.name, thresholds=thresholds)
         count = 0
 

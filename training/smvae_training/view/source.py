@@ -1,10 +1,11 @@
-"""What `smvae view` is pointed at: a run, a recorded bag, or episodes."""
+"""What `smvae view` is pointed at: a run; recordings and episodes, also without a model."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,17 @@ from numpy.typing import NDArray
 from smvae_core.bags import METADATA, Bag
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality, find
+from smvae_core.robot import Robot, read_robot
+from smvae_core.robot.reading import parse_robot
 from smvae_core.runtime import Runtime
-from smvae_core.view.glance import Glance, TargetNames
+from smvae_core.view.glance import TargetNames
 from smvae_datasets.dataset import Dataset
+from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
+from smvae_datasets.recordings.convert import Recording
+from smvae_datasets.recordings.declared import Declared, uncropped
+from smvae_datasets.recordings.episode_files import EpisodeFiles
+from smvae_datasets.recordings.folder import holds_episodes, list_episodes, read_declaration
+from smvae_datasets.scaffolds import scaffold
 from smvae_datasets.sources import prepare_source
 from smvae_training.commands.figures import data_of
 from smvae_training.evaluate.bag.inputs import find_inputs
@@ -28,14 +37,14 @@ from smvae_training.run import RunPaths, load_run
 from smvae_training.trainer import prepare_data
 from smvae_training.view.bag import GlancesOfBag
 from smvae_training.view.options import ViewOptions
+from smvae_training.view.raw import Following, RawReplay, Show
+from smvae_training.view.recorded import show_episode
 from smvae_training.view.records import record_glances, target_names
 
 logger = logging.getLogger(__name__)
 
-#: How a recording's file ends.
+#: How a recording's file ends, where it is not compressed.
 RECORDINGS = (".mcap", ".db3")
-
-Show = Callable[[Glance], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +52,21 @@ class Opened:
     """Something to view."""
 
     name: str
-    runtime: Runtime
     modalities: tuple[Modality, ...]
     """As its samples are: `uncut` where they were prepared."""
     targets: dict[str, TargetNames]
     play: Callable[[Show], None]
     """Shows every moment of it, in order."""
+    has_model: bool = True
+    """Whether there are latents and predictions."""
+    thresholds: tuple[float, float] | None = None
+    """Novelty from which the node warns, and calls a latent out of distribution."""
 
 
 def what(path: Path) -> str:
-    """Return whether a path is a 'run', a 'bag' or 'episodes', by what lies there.
+    """Return what lies at a path: a 'run', 'bag', 'lerobot', 'recorded' or other 'episodes'.
+
+    Recorded are those that `smvae episodes` made.
 
     Raises:
         ConfigError: If there is nothing.
@@ -63,7 +77,11 @@ def what(path: Path) -> str:
         return "run"
     if path.is_file() or (path / METADATA).exists():
         return "bag"
-    recorded = any(f.name.endswith(RECORDINGS) for f in path.iterdir())
+    if holds_episodes(path):
+        return "recorded"
+    if is_lerobot(path):
+        return "lerobot"
+    recorded = any(f.name.removesuffix(".zstd").endswith(RECORDINGS) for f in path.iterdir())
     return "bag" if recorded else "episodes"
 
 
@@ -76,19 +94,124 @@ def open_source(path: Path, options: ViewOptions, folder: Path) -> Opened:
         folder: For the graphs of a run.
 
     Raises:
-        ConfigError: If there is nothing, or no bundle to see it through.
+        ConfigError: If there is nothing, or it needs a bundle to be seen through.
         SMVAEError: If it cannot be used.
     """
     kind = what(path)
     if kind == "run":
         return _run(path, options, folder)
+    if options.bundle is not None and options.robot is not None:
+        raise ConfigError("--robot is for what is seen without a model: the --bundle has its own")
     if options.bundle is None:
+        if kind == "episodes":
+            raise ConfigError(
+                f"{path}: this is seen through a model: "
+                "name the --bundle that `smvae export` wrote, or view the run"
+            )
+        return (_kept if kind == "recorded" else _recording)(path, options)
+    if kind == "lerobot":
         raise ConfigError(
-            f"{path}: this is seen through a model: "
-            "name the --bundle that `smvae export` wrote, or view the run"
+            f"{path}: convert it by `smvae episodes {path} --robot robot.yaml --out episodes`, "
+            "and view that folder with the --bundle; without it this is seen as it is"
         )
     runtime = Runtime(options.bundle)
     return (_bag if kind == "bag" else _episodes)(path, runtime, options)
+
+
+def _recording(path: Path, options: ViewOptions) -> Opened:
+    """Return a bag or a LeRobot folder without a model, by its declaration or what is found."""
+    robot = _found(path) if options.robot is None else read_robot(options.robot)
+    declared = Declared.of(robot)
+
+    def play(show: Show) -> None:
+        following, steps = Following(show), 0
+        for name, recording in _recordings(path):
+            if steps >= options.max_records and name:
+                logger.info("%s: shown up to here; --max-records asks for more", name)
+                return
+            with recording:
+                replay = RawReplay(recording, declared, following, name)
+                total = sum(recording.topics[t].messages for t in replay.topics)
+                with Stages().stage(f"view {name}".strip(), total) as advance:
+                    replay.run(advance)
+            steps += replay.steps
+            for fault in replay.faults:
+                logger.warning("%s: %s", name or path, fault)
+
+    with next(_recordings(path))[1] as recording:
+        targets = RawReplay(recording, declared, Following(lambda glance: None)).target_names()
+    modalities = tuple(map(uncropped, robot.modalities))
+    return Opened(
+        name=path.name, modalities=modalities, targets=targets, play=play, has_model=False
+    )
+
+
+def _found(path: Path) -> Robot:
+    """Return the robot that a recording declares by itself; of its cameras all is seen."""
+    found = scaffold(path)
+    found.text(path)  # says why where there is nothing
+    robot = parse_robot(found.data, path)
+    for reason in found.left_out:
+        logger.info("not shown: %s", reason)
+    sensors = tuple(
+        replace(s, modality=replace(s.modality, options=replace(s.modality.options, crop=None)))
+        if s.modality.is_image
+        else s
+        for s in robot.sensors
+    )
+    return replace(robot, sensors=sensors)
+
+
+def _recordings(path: Path) -> Iterator[tuple[str, Recording]]:
+    """Yield name and recording: a bag, or each episode of a LeRobot folder."""
+    if not is_lerobot(path):
+        yield "", _open_bag(path)
+        return
+    folder = LeRobotFolder(path)
+    for entry in folder.present:
+        yield entry.name, LeRobotEpisode(folder, entry, partial(_said, path))
+
+
+def _open_bag(path: Path) -> Bag:
+    return Bag(path, forgive=partial(_said, path))
+
+
+def _said(path: Path, fault: str) -> None:
+    logger.warning("%s: %s", path, fault)
+
+
+def _kept(path: Path, options: ViewOptions) -> Opened:
+    """Return the folder that `smvae episodes` made, without a model."""
+    declared, episodes = Declared.of(read_declaration(path)), list_episodes(path)
+    units = {t.name: t.unit for t in declared.robot.targets}
+    with EpisodeFiles(episodes[0].files) as files:
+        targets = {
+            name: TargetNames(fields=files.fields(name), unit=unit)
+            for name, unit in units.items()
+            if files.has_target(name)
+        }
+
+    def play(show: Show) -> None:
+        following, steps = Following(show), 0
+        with Stages().stage("view", sum(e.steps for e in episodes)) as advance:
+            for number, episode in enumerate(episodes):
+                if steps >= options.max_records:
+                    logger.info(
+                        "the first %d of %d episodes; --max-records asks for more",
+                        number,
+                        len(episodes),
+                    )
+                    return
+                show_episode(episode, declared, following, advance)
+                steps += episode.steps
+
+    return Opened(
+        name=path.name,
+        modalities=tuple(map(uncropped, declared.robot.modalities)),
+        targets=targets,
+        play=play,
+        has_model=False,
+    )
 
 
 def _run(path: Path, options: ViewOptions, folder: Path) -> Opened:
@@ -123,20 +246,26 @@ def _records(
 
     return Opened(
         name=name,
-        runtime=runtime,
         modalities=tuple(m.uncut for m in runtime.modalities),
         targets=target_names(data),
         play=play,
+        thresholds=_thresholds(runtime),
     )
+
+
+def _thresholds(runtime: Runtime) -> tuple[float, float] | None:
+    novelty = runtime.manifest.novelty
+    return None if novelty is None else (novelty.warn, novelty.error)
 
 
 def _bag(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
     def play(show: Show) -> None:
         given = read_parameters(options.params_file)[1] if options.params_file else {}
-        with Bag(path) as bag:
+        with _open_bag(path) as bag:
             settings = node_settings(
                 runtime.modalities,
                 given,
+                declared=runtime.manifest.parameters(),
                 topics=options.topics,
                 drop=options.dropped,
                 there=bag.topics,
@@ -147,5 +276,9 @@ def _bag(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
                 replay.run(GlancesOfBag(replay, show), advance)
 
     return Opened(
-        name=path.name, runtime=runtime, modalities=runtime.modalities, targets={}, play=play
+        name=path.name,
+        modalities=runtime.modalities,
+        targets={},
+        play=play,
+        thresholds=_thresholds(runtime),
     )
