@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smvae_core.errors import SMVAEError
+from smvae_core.view.process import why_no_viewer
 from smvae_training.evaluate.live.demo_report import DemoPaths
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,12 +41,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--preset", default="demo", help="preset of `smvae train`")
     add("--dwell", type=float, default=8.0, help="seconds per state of the sensors")
     add("--seed", type=int, default=0, help="of the episodes and of training")
+    add("--viewer-python", default="", help="Python that has rerun (default: see docs/viewing.md)")
     add("--setup-seconds", type=float, default=None, help="what the set-up took, for the summary")
     return parser.parse_args(arguments)
 
 
-def stages(options: argparse.Namespace, paths: DemoPaths) -> list[Stage]:
-    """Return the stages in order."""
+def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> list[Stage]:
+    """Return the stages in order; the bag is drawn where there is a viewer."""
     simulated = {"episodes": options.episodes, "steps": options.steps, "seed": options.seed}
     trained = {"preset": options.preset, "seed": options.seed}
     # another world than any training episode's
@@ -72,6 +74,13 @@ def stages(options: argparse.Namespace, paths: DemoPaths) -> list[Stage]:
 
     def perceive(_: bool) -> None:
         run_live(ROOT, paths.root, paths.bundle, live)
+
+    def view(_: bool) -> None:
+        python = ["--viewer-python", options.viewer_python] if options.viewer_python else []
+        words = [paths.bag, "--bundle", paths.bundle, "--save", paths.view, *python]
+        command("view", SMVAE, "view", *words)
+
+    drawn = Stage(name="view", title="draw it in rerun", settings={}, output=paths.view, work=view)
 
     def report(_: bool) -> None:
         command(
@@ -114,6 +123,7 @@ def stages(options: argparse.Namespace, paths: DemoPaths) -> list[Stage]:
             output=paths.bag / "metadata.yaml",
             work=perceive,
         ),
+        *([drawn] if viewer else []),
         Stage(name="report", title="report", settings={}, output=paths.summary, work=report),
     ]
 
@@ -131,8 +141,8 @@ def finish_summary(paths: DemoPaths, extra: dict[str, float]) -> dict[str, Any]:
     return summary
 
 
-def show(console: Console, summary: dict[str, Any], paths: DemoPaths) -> None:
-    """Print the short table, the checks, and where to look."""
+def show(console: Console, summary: dict[str, Any], paths: DemoPaths, missing: str) -> None:
+    """Print the short table, the checks, and where to look; `missing` says why not in rerun."""
     table = Table(title="live, by the sensors that were on", box=None, pad_edge=False)
     for column in ("sensors", "latents", "fused", "p50/p99 ms", "offline", "rgb", "depth"):
         table.add_column(column, justify="left" if column == "sensors" else "right", no_wrap=True)
@@ -163,6 +173,10 @@ def show(console: Console, summary: dict[str, Any], paths: DemoPaths) -> None:
         if not check["passed"]:
             console.print(f"       got {check['got']}", highlight=False, markup=False)
     console.print(f"\nreport:  {paths.report}\nsummary: {paths.summary}", highlight=False)
+    if missing:
+        console.print(f"no view.rrd: {missing}", highlight=False, style="dim")
+    else:
+        console.print(f"rerun:   {paths.view}", highlight=False)
 
 
 def _text(value: float | None, digits: int = 2) -> str:
@@ -183,7 +197,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.fresh:
             shutil.rmtree(paths.root, ignore_errors=True)
         paths.root.mkdir(parents=True, exist_ok=True)
-        todo = stages(options, paths)
+        missing = why_no_viewer(options.viewer_python)
+        if missing:
+            paths.view.unlink(missing_ok=True)  # of a recording before this one
+        todo = stages(options, paths, viewer=not missing)
         runner = StageRunner(paths.stages, console, len(todo))
         for stage in todo:
             runner.run(stage)
@@ -195,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     extra = {} if options.setup_seconds is None else {"setup": options.setup_seconds}
     summary = finish_summary(paths, extra)
-    show(console, summary, paths)
+    show(console, summary, paths, missing)
     console.print(f"{time.monotonic() - start:.0f} s for this run", style="dim")
     failed = [c["name"] for c in summary["checks"] if not c["passed"]]
     if failed:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,20 @@ def viewer_python(given: Path | str | None = None) -> str:
     beside = (Path.cwd(), Path(__file__).parents[2])
     found = (folder / PLACE for folder in beside)
     return next((str(path) for path in found if path.exists()), sys.executable)
+
+
+def why_no_viewer(python: Path | str | None = None) -> str:
+    """Return '' or in one line why nothing can be drawn, and what gets a viewer.
+
+    Args:
+        python: See `viewer_python`.
+    """
+    with TemporaryDirectory(prefix="smvae-view-") as folder:
+        try:
+            with Viewer(["--save", Path(folder) / "nothing.rrd"], python=python):
+                return ""
+        except ViewerError as err:
+            return str(err)
 
 
 class Viewer:

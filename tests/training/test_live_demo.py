@@ -16,9 +16,11 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
+import demo
 from demo_live import Processes, torch_facts, without_torch
 from demo_stages import Stage, StageFailed, StageRunner, command
 
+from smvae_core.view.process import why_no_viewer
 from smvae_training.evaluate.live.bag import LiveRunError
 from smvae_training.evaluate.live.demo_report import (
     DemoPaths,
@@ -26,6 +28,7 @@ from smvae_training.evaluate.live.demo_report import (
     process_checks,
     read_json,
     stage_seconds,
+    viewing_section,
     with_nan,
 )
 from smvae_training.evaluate.results import jsonable
@@ -226,3 +229,25 @@ def test_nan_survives_json() -> None:
 def test_a_missing_stage_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(LiveRunError, match="cannot be read"):
         read_json(tmp_path / "live.json")
+
+
+@pytest.mark.parametrize("viewer", [True, False])
+def test_the_bag_is_drawn_before_the_report_where_there_is_a_viewer(
+    viewer: bool, tmp_path: Path
+) -> None:
+    paths = DemoPaths(tmp_path)
+    names = [s.name for s in demo.stages(demo.parse([]), paths, viewer=viewer)]
+    assert names[-3:] == (["live", "view", "report"] if viewer else ["export", "live", "report"])
+    assert "href" not in viewing_section(paths).html
+    paths.view.touch()
+    assert f'href="{paths.view.name}"' in viewing_section(paths).html
+
+
+def test_why_there_is_no_viewer_is_one_line(tmp_path: Path) -> None:
+    why = why_no_viewer("/no/such/python")
+    assert "pip install rerun-sdk" in why
+    assert "\n" not in why
+    draws = tmp_path / "draws"
+    draws.write_text("#!/bin/sh\necho ready\ncat > /dev/null\n")
+    draws.chmod(0o755)
+    assert why_no_viewer(draws) == ""

@@ -7,10 +7,12 @@ a Python of its own, see docs/viewing.md. Predictions cost the node a decoder ea
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.fusion.rules import FusionState
 from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.modality import Modality, find
+from smvae_core.settings import Settings, complete, table
 from smvae_core.view.glance import Glance, Latent, SensorGlance
 from smvae_core.view.process import Viewer
 from smvae_core.view.scene import Scene
@@ -60,28 +63,53 @@ class LiveViewer(Node):
         novelty = manifest.novelty
         limits = None if novelty is None else (novelty.warn, novelty.error)
         self._bundle, self._viewer = bundle, viewer
+        self._chosen = {f"modalities.{n}.topic": t for n, t in (chosen or {}).items()}
+        self._known = table(manifest.modalities, manifest.parameters())
+        self._inputs: list[Any] = []
         self._scene = Scene(node, manifest.modalities, thresholds=limits)
         self.shown = 0
         """Messages."""
         viewer.send(*self._scene.opening())
-        namespace, _, name = node.rpartition("/")
+        self._place = node.rpartition("/")[::2]
+        self._settings = self._settings_of({})
+        self._listen(LatentState, "~/latent", self._latent, qos.output())
+        self._listen(ModelInfo, "~/model_info", self._model, qos.latched())
+        self._open()
 
-        def listen(kind: Any, topic: str, callback: Callable[[Any], None], quality: Any) -> None:
-            full = topics.resolve(topic, namespace, name)
-            self.create_subscription(kind, full, callback, quality)
+    def _settings_of(self, given: Mapping[str, Any]) -> Settings:
+        """Return what holds: the topics chosen here, what the node says, the declaration.
 
-        listen(LatentState, "~/latent", self._latent, qos.output())
-        listen(ModelInfo, "~/model_info", self._model, qos.latched())
-        for m in manifest.modalities:
-            converter = m.converter()
-            topic = (chosen or {}).get(m.name) or m.default_topic
-            kind = message_class(converter.message_type)
-            quality = qos.sensor(m.family.queue_depth)
-            listen(kind, topic, self._taker(m, converter.message_type, predicted=False), quality)
+        Raises:
+            ConfigError: If a value cannot be used.
+        """
+        values = complete(self._known, {**given, **self._chosen})
+        return Settings.of(values, self._bundle.manifest.modalities)
+
+    def _listen(
+        self, kind: str | Any, topic: str, callback: Callable[[Any], None], quality: Any
+    ) -> Any:
+        kind = message_class(kind) if isinstance(kind, str) else kind
+        full = topics.resolve(topic, *self._place)
+        return self.create_subscription(kind, full, callback, quality)
+
+    def _open(self) -> None:
+        """Listen to every sensor and to what is predicted of it."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        declared = self._bundle.manifest.qos()
+        for m in self._bundle.manifest.modalities:
+            source, topic = self._settings.sources[m.name], self._settings.topics[m.name]
+            offset_ns = round(self._settings.rules[m.name].stamp_offset_s * 1e9)
+            take = self._taker(m, source, offset_ns, predicted=False)
+            quality = qos.sensor(m.family.queue_depth, declared.get(m.name))
+            kind = source.converter.message_type
+            self._inputs.append(self._listen(kind, topic, take, quality))
             for found in m.family.predicted(m)[:1]:
-                kind = message_class(found.message_type)
-                take = self._taker(m, found.message_type, predicted=True)
-                listen(kind, topics.predicted_name(m, found), take, qos.sensor(1))
+                again = replace(source, converter=m.converter(found.message_type))
+                take = self._taker(m, again, 0, predicted=True)
+                place = topics.predicted_name(m, found)
+                self._inputs.append(self._listen(found.message_type, place, take, qos.sensor(1)))
 
     def _show(self, glance: Glance) -> None:
         self.shown += 1
@@ -89,10 +117,8 @@ class LiveViewer(Node):
             self._viewer.send(*frame)
 
     def _taker(
-        self, modality: Modality, message_type: str, *, predicted: bool
+        self, modality: Modality, source: Source, offset_ns: int, *, predicted: bool
     ) -> Callable[[Any], None]:
-        source = Source(converter=modality.converter(message_type))
-
         def take(message: Any) -> None:
             try:
                 sample = source.read(modality, message)
@@ -101,6 +127,7 @@ class LiveViewer(Node):
                 return
             header = getattr(message, "header", None)
             stamp = self.get_clock().now().nanoseconds if header is None else _ns(header.stamp)
+            stamp -= offset_ns
             given = {modality.name: sample}
             if predicted:
                 self._show(Glance(stamp_ns=stamp, predicted=given))
@@ -135,6 +162,16 @@ class LiveViewer(Node):
                 f"the node runs bundle {message.sha256[:12]}, this is {self._bundle.sha256[:12]}: "
                 "give both the same bundle"
             )
+            return
+        said = {str(s.name): json.loads(s.value) for s in message.settings}
+        try:
+            settings = self._settings_of(said)
+        except ConfigError as err:
+            self.get_logger().warning(f"the node's settings are not followed: {err}")
+            return
+        if settings != self._settings:
+            self._settings = settings
+            self._open()
 
 
 def _ns(time: Any) -> int:

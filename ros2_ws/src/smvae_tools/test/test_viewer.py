@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot_harness import Listener
 from sensor_msgs.msg import Image
-from smvae_msgs.msg import LatentState, ModalityStatus
+from smvae_msgs.msg import LatentState, ModalityStatus, ModelInfo, Setting
 from smvae_tools.viewer import LiveViewer, main
 
 from smvae_core.bundle import Bundle
 from smvae_core.messages import ConversionOptions
+from smvae_core.robot import Channel, Robot, Sensor
 from smvae_core.view.process import VARIABLE, Viewer
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -72,6 +74,46 @@ def test_sensors_latents_and_predictions_are_forwarded(domain: int, tmp_path: Pa
     for path in ("rgb/recorded", "rgb/predicted", "state/rgb", "latent/mean", "latent/upper"):
         assert times[path] == 2 * 10**9
     assert frames[0]["form"] == "open"
+
+
+def declared(folder: Path, topic: str) -> Bundle:
+    """Return a copy of the bundle whose robot has its camera on a topic."""
+    shutil.copytree(FROZEN, folder)
+    sensors = tuple(
+        Sensor(modality=m, channel=Channel(topic=topic if m.is_image else f"/{m.name}"))
+        for m in Bundle.load(FROZEN).manifest.modalities[:1]
+    )
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["training"]["robot"] = Robot(name="arm", sensors=sensors).to_json()
+    path.write_text(json.dumps(manifest))
+    return Bundle.load(folder)
+
+
+@pytest.mark.dds
+def test_topics_are_those_of_the_declaration_then_of_the_node(domain: int, tmp_path: Path) -> None:
+    script, bundle = tmp_path / "listing.py", declared(tmp_path / "bundle", "/wrist/image")
+    script.write_text(LISTING)
+    listener = Listener(domain)
+    said = json.dumps("/left/image")
+    info = ModelInfo(
+        sha256=bundle.sha256, settings=[Setting(name="modalities.rgb.topic", value=said)]
+    )
+    arguments = {"python": sys.executable, "script": script}
+    with Viewer([tmp_path / "frames"], **arguments) as viewer:  # type: ignore[arg-type]
+        node = LiveViewer(bundle, viewer, context=listener.context)
+        try:
+            heard = {s.topic_name for s in node.subscriptions}
+            assert {"/wrist/image", "/depth/image", "/smvae/latent"} <= heard
+            node._model(info)
+            again = {s.topic_name for s in node.subscriptions}
+            assert again == heard - {"/wrist/image"} | {"/left/image"}
+            info.settings[0].value = json.dumps(3)
+            node._model(info)
+            assert {s.topic_name for s in node.subscriptions} == again
+        finally:
+            node.destroy_node()
+            listener.close()
 
 
 def test_without_display_or_rerun_one_line_says_what_to_do(

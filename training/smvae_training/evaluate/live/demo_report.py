@@ -27,7 +27,7 @@ from smvae_training.evaluate.live.fusion import NONE
 from smvae_training.evaluate.live.section import checks_section, live_sections
 from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.records import EvaluateConfig
-from smvae_training.evaluate.report import Section, render_report, table_html
+from smvae_training.evaluate.report import Section, render_report, table_html, text_html
 from smvae_training.evaluate.results import RESULTS, write_json
 from smvae_training.evaluate.sections import evaluation_sections
 from smvae_training.hardware import versions
@@ -50,6 +50,8 @@ class DemoPaths:
     logs = _below("logs")
     live = _below("live.json")
     """What the live stage notes of its processes."""
+    view = _below("view.rrd")
+    """The bag in rerun, where that was there."""
     stages = _below(".stages")
     report = _below("report.html")
     summary = _below("summary.json")
@@ -76,7 +78,10 @@ def write_demo_report(paths: DemoPaths) -> dict[str, Any]:
     checks = [*live_checks(live), *process_checks(processes), *held_out_checks(results)]
     summary = make_summary(paths, results, live, processes, checks)
     write_json(paths.summary, summary)
-    sections = demo_sections(found, evaluation, results, live, summary)
+    sections = [
+        *demo_sections(found, evaluation, results, live, summary),
+        viewing_section(paths),
+    ]
     subtitle = "simulated, trained, exported, and seen live over ROS 2: " + (
         "every check holds" if summary["passed"] else "a check failed"
     )
@@ -84,6 +89,23 @@ def write_demo_report(paths: DemoPaths) -> dict[str, Any]:
         paths.report, title="Set Multimodal VAE: the demo", subtitle=subtitle, sections=sections
     )
     return summary
+
+
+def viewing_section(paths: DemoPaths) -> Section:
+    """Return where the live recording can be looked at."""
+    if paths.view.is_file():
+        name = paths.view.name
+        html = (
+            f'<p><a href="{name}">{name}</a> has the live recording, moment by moment: '
+            f"<code>.venv-view/bin/rerun {name}</code> opens it.</p>"
+        )
+    else:
+        html = text_html(
+            "`scripts/setup_viewer.sh`, then `make demo` again, makes view.rrd: the live recording "
+            "moment by moment in rerun. One picture of it needs neither: `smvae view "
+            "runs/demo/bag --bundle runs/demo/bundle --picture bag.png`."
+        )
+    return Section("Look at it", html)
 
 
 def _light_evaluation(paths: DemoPaths) -> Evaluation:
