@@ -20,8 +20,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 import tyro
+from rich.progress import track
 from torch import nn
-from tqdm import trange
 
 from benchmarks.linear_gaussian import LinearGaussian, linear_gaussian
 from smvae_core.files import write_text
@@ -188,16 +188,14 @@ def train(toy: LinearGaussian, *, steps: int, batch: int, most: int, seed: int) 
     groups: list[dict[str, Any]] = [{"params": others}, {"params": times, "lr": 3e-2}]
     optimizer = torch.optim.Adam(groups, 3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    with trange(steps, unit="step") as progress:
-        for _ in progress:
-            contexts = training_contexts(toy, batch, most, rng)
-            loss = model(contexts).kl_to(contexts.exact).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-            optimizer.step()
-            schedule.step()
-            progress.set_postfix(nats_lost=f"{loss.item():.4f}")
+    for _ in track(range(steps), f"seed {seed}"):
+        contexts = training_contexts(toy, batch, most, rng)
+        loss = model(contexts).kl_to(contexts.exact).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
     return model.eval()
 
 
