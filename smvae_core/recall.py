@@ -41,6 +41,15 @@ class Recall:
         self._key: Hashable = None
         self._offsets_ns: dict[str, int] = {}
 
+    def try_out(self, read: Callable[[str], tuple[Array, Array, Array]]) -> tuple[Array, Array]:
+        """Return mean and log variance of the present samples, and forget them; see `take`."""
+        self.forget()
+        for sensor, name in enumerate(self._names):
+            self.memory.insert(self.filter.element(sensor, 1, *read(name)))
+        found = self.at(1, 1.0)
+        self.forget()
+        return found
+
     def forget(self) -> None:
         """Know nothing any more."""
         self.memory.forget()

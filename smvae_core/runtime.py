@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.bundle import Bundle, Manifest
+from smvae_core.bundle import RECALL, Bundle, Manifest
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality, refusing
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
@@ -95,6 +95,7 @@ class Runtime:
         """Memory, where the bundle has one."""
         if (parameters := self.bundle.memory()) is not None:
             self.recall = Recall(manifest.names, parameters, self._sessions)
+            self._sessions.open(RECALL)
 
     @property
     def manifest(self) -> Manifest:
@@ -274,6 +275,8 @@ class Runtime:
             self.observe(modality.name, modality.example_sample())
         posterior = self.posterior(self.manifest.names)
         self.novelty(self.manifest.names, posterior)
+        if self.recall is not None:
+            self.recall.try_out(self.reading)
         for modality in self.modalities:
             self.reconstruct(modality.name, posterior.mean)
             self.forget(modality.name)

@@ -234,6 +234,19 @@ def test_forgetting_leaves_the_prior(recall: Recall) -> None:
     assert recall.memory.listed() == {}
 
 
+def test_warming_up_runs_memory_and_leaves_nothing_in_it(bundle: Path) -> None:
+    runtime = Runtime(bundle)
+    assert runtime.recall is not None
+    runtime.warm_up()
+    assert runtime.recall.memory.listed() == {}
+    for modality in MODALITIES:
+        runtime.observe(modality.name, modality.example_sample())
+    mean, log_var = runtime.recall.try_out(runtime.reading)
+    posterior = runtime.posterior(NAMES)
+    assert np.abs(mean - posterior.mean).max() < 1e-5
+    assert np.abs(log_var - posterior.log_var).max() < 1e-5
+
+
 def test_a_bundle_without_memory_has_none(bundle: Path) -> None:
     assert Runtime(FROZEN).recall is None
     assert "memory" not in Bundle.load(FROZEN).manifest.to_json()

@@ -91,6 +91,9 @@ def warm_up(runtime: Runtime, stopping: Callable[[], bool]) -> None:
             posterior = runtime.posterior(subset)
             _require_finite(runtime, step, posterior.mean, posterior.log_var)
             runtime.novelty(subset, posterior)
+        if runtime.recall is not None:
+            step = "memory"
+            _require_finite(runtime, step, *runtime.recall.try_out(runtime.reading))
         for modality in runtime.modalities:
             step = f"network decode/{modality.name}"
             _require_finite(runtime, step, runtime.decode(modality.name, posterior.mean))

@@ -1,0 +1,127 @@
+"""What memory costs a robot: one new force sample to a latent, with a full memory and with none.
+
+`python -m benchmarks.memory_cost BUNDLE [--out FILE]`: CPU time of the calling thread, in pairs
+that take turns, of what the node does for a latent: embed the new sample, pool, judge novelty. The
+bundle needs a memory; without calibrated novelty that part costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from smvae_core.fusion.collector import Collector
+from smvae_core.fusion.source import Source
+from smvae_core.kinds import Converter
+from smvae_core.modality import Modality
+from smvae_core.perceiver import Perceiver, novelty_of
+from smvae_core.runtime import Runtime
+
+RATE_HZ, MEMORY_S = 30, 5.0
+#: Latents of a turn, and turns.
+LATENTS, TURNS = 30, 40
+#: What the ratio may be at most.
+LIMIT = 1.3
+AS_IT_IS = Source(converter=Converter("", lambda modality, value, options: value, lambda *_: None))
+
+
+class Robot:
+    """All sensors at a rate, and a perceiver of their latents."""
+
+    def __init__(self, bundle: Path, memory_s: float) -> None:
+        self.runtime = Runtime(bundle)
+        self.modalities = self.runtime.modalities
+        self.perceiver = Perceiver(self.runtime)
+        self.perceiver.configure({m.name: AS_IT_IS for m in self.modalities}, memory_s)
+        self.collector = Collector(self.modalities)
+        self.samples = {
+            m.name: [m.example_sample(seed) for seed in range(8)] for m in self.modalities
+        }
+        self.number = 0
+
+    def feed(self, modalities: tuple[Modality, ...]) -> float:
+        """Store a sample of each, of one moment; return the steady time."""
+        self.number += 1
+        now_s = self.number / RATE_HZ
+        stamp = 10**15 + round(now_s * 1e9)
+        for modality in modalities:
+            sample = self.samples[modality.name][self.number % 8]
+            values = [sample]
+            if modality.family.is_window:
+                values = list(sample)
+            for index, value in enumerate(values):
+                before_ns = (len(values) - 1 - index) * 1_000_000
+                self.collector.add(modality.name, stamp - before_ns, value, now_s)
+        return now_s
+
+    def latent(self, now_s: float, novelty: bool) -> None:
+        """Make one of what is newest."""
+        observe = self.collector.observe
+        seen = self.perceiver.perceive(
+            1, observe(now_s), lambda *_: None, lambda reference: observe(now_s, reference)
+        )
+        assert seen is not None
+        if novelty:
+            novelty_of(self.runtime, seen)
+
+    def fill(self) -> None:
+        """Make the latents of all sensors for as long as memory lasts."""
+        for _ in range(round(1.2 * MEMORY_S * RATE_HZ)):
+            self.latent(self.feed(self.modalities), novelty=False)
+
+    def turn(self, novelty: bool) -> float:
+        """Return the CPU time of a latent after a new force sample [s], mean of a turn."""
+        force = tuple(m for m in self.modalities if m.family.is_window) or self.modalities[-1:]
+        self.latent(self.feed(self.modalities), novelty=False)
+        spent_s = 0.0
+        for _ in range(LATENTS):
+            now_s = self.feed(force)
+            began_s = time.thread_time()
+            self.latent(now_s, novelty)
+            spent_s += time.thread_time() - began_s
+        return spent_s / LATENTS
+
+
+def measure(bundle: Path) -> dict[str, Any]:
+    """Return milliseconds of both and the median ratio of their pairs, with and without novelty."""
+    remembering, forgetting = Robot(bundle, MEMORY_S), Robot(bundle, 0.0)
+    remembering.fill()
+    forgetting.fill()
+    recall = remembering.runtime.recall
+    if recall is None:
+        raise SystemExit(f"{bundle} has no memory")
+    found: dict[str, Any] = {
+        "elements": {
+            remembering.modalities[i].name: each.elements
+            for i, each in recall.memory.listed().items()
+        }
+    }
+    for label, novelty in (("latent", False), ("latent and novelty", True)):
+        pairs = [(remembering.turn(novelty), forgetting.turn(novelty)) for _ in range(TURNS)]
+        found[label] = {
+            "memory_ms": 1e3 * statistics.median(a for a, _ in pairs),
+            "moment_ms": 1e3 * statistics.median(b for _, b in pairs),
+            "ratio": statistics.median(a / b for a, b in pairs),
+        }
+    return found | {"limit": LIMIT, "turns": TURNS, "latents": LATENTS, "rate_hz": RATE_HZ}
+
+
+def main() -> None:
+    """Measure, print, and write where asked for."""
+    parser = argparse.ArgumentParser(prog="benchmarks.memory_cost", description=__doc__)
+    parser.add_argument("bundle", type=Path, help="of a model with a memory")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    found = measure(arguments.bundle)
+    text = json.dumps(found, indent=1)
+    print(text)
+    if arguments.out is not None:
+        arguments.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
