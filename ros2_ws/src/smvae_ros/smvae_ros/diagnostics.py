@@ -157,12 +157,15 @@ def latent(session: Session) -> DiagnosticStatus:
         level, text = WARN, "unusual: novelty above its warning threshold"
     if level == OK and outputs.not_finite:
         level, text = WARN, "the model's output was not finite, see not_finite"
-    fused = [s.name for s in last.modalities if s.state == FusionState.FUSED and last.valid]
+    states = {s.name: s.state for s in last.modalities if last.valid}
+    fused = [name for name, state in states.items() if state == FusionState.FUSED]
+    remembered = [name for name, state in states.items() if state == FusionState.REMEMBERED]
     return _entry(
         level,
         "latent",
         text,
         fused=", ".join(fused) or "nothing",
+        remembered=", ".join(remembered) or "nothing",
         valid=last.valid,
         kl=last.kl,
         novelty=last.novelty,

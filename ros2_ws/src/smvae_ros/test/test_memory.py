@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from node_harness import Client, NodeProcess, free_domain, fused, status_of
 from smvae_msgs.msg import LatentState, ModalityStatus
 from std_srvs.srv import Trigger
@@ -71,6 +72,18 @@ def test_a_lost_camera_is_remembered_and_never_shown_as_fused(active: Client) ->
     age_ns = nanoseconds(latent.header.stamp) - nanoseconds(rgb.stamp)
     assert nanoseconds(rgb.age) == pytest.approx(age_ns, abs=1000)
     assert rgb.reason
+
+
+def test_diagnostics_name_who_is_remembered(active: Client) -> None:
+    arrays = active.listen(DiagnosticArray, "/diagnostics")
+    lose_the_camera(active)
+
+    def remembered() -> str:
+        entries = {s.name: s for s in arrays[-1].status} if arrays else {}
+        found = entries.get("smvae: latent")
+        return {v.key: v.value for v in found.values}.get("remembered", "") if found else ""
+
+    active.play_until(ALIVE, lambda: "rgb" in remembered(), 20.0)
 
 
 def test_memory_alone_makes_no_latent(active: Client) -> None:

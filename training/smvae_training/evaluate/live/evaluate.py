@@ -88,7 +88,11 @@ def evaluate_live(
         )
     pairs = settled(run)
     replay = reproducer(run, runtime)
-    replayed = [replay.check(latent) for latent, _ in pairs if latent.valid]
+    wanted = {(latent.epoch, latent.sequence) for latent, _ in pairs}
+    # with a memory each rests on those before it, also on those of a switch
+    made = run.latents if runtime.recall is not None else [latent for latent, _ in pairs]
+    checked = [replay.check(latent) for latent in made if latent.valid]
+    replayed = [c for c in checked if (c.latent.epoch, c.latent.sequence) in wanted]
     means = dict(mean_images or {})
     found = LiveEvaluation(
         run=run, fusion=check_fusion(run, pairs), replayed=replayed, images={}, mean_images=means
