@@ -15,11 +15,12 @@ pytest.importorskip("torch")
 import torch
 
 from smvae_core.belief import Belief, Element, FilterParameters
-from smvae_core.bundle import MEMORY, Bundle
+from smvae_core.bundle import MEMORY, Bundle, add_readout
 from smvae_core.errors import BundleError, ConfigError
 from smvae_core.memory import LATE_S, Memory
 from smvae_core.model.context import Elements
 from smvae_core.model.smvae import SMVAE
+from smvae_core.readout import Readout
 from smvae_core.recall import Recall
 from smvae_core.runtime import Runtime
 from tests.remembering import MODALITIES, remembering_bundle, remembering_model
@@ -223,6 +224,27 @@ def test_memory_is_bounded_and_an_update_costs_the_same_however_long_it_is(
     memory.insert(late)
     memory.at(stamp, 5.0)
     assert steps == 4, "one for itself and one for each that it goes before"
+
+
+def test_samples_and_beliefs_are_as_large_as_stated(recall: Recall) -> None:
+    """With M 4, Z 8, W 4, D 32, K 7; the sizes that `smvae_core/memory.py` names."""
+
+    def size(arrays: tuple[Any, ...]) -> int:
+        return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
+
+    feed(recall, samples(30, 0.9))
+    assert size(recall.memory.listed()[0].newest) == 8 * (2 * 8 + 4) + 4 * 32
+    belief = recall.memory.at(T0, 5.0)
+    assert size(belief) == 8 * (3 * 8 + 4 * (2 * 8 + 4 * (1 + 4 + 7)))
+
+
+def test_a_readout_that_is_added_leaves_memory(bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    added = add_readout(Bundle.load(copy), Readout(targets={}, subsets={}))
+    assert added.manifest.readout is not None
+    assert (copy / MEMORY).read_bytes() == (bundle / MEMORY).read_bytes()
+    assert Runtime(added).recall is not None
 
 
 def test_forgetting_leaves_the_prior(recall: Recall) -> None:
