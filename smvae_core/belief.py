@@ -38,7 +38,7 @@ class FilterParameters:
     repeat_s: Array
     """c (M, Z)"""
     value_weight: Array
-    """(M, W, D): v = tanh(weight e + bias)"""
+    """(M, W, D): v = weight e + bias"""
     value_bias: Array
     """(M, W)"""
     shift: Array
@@ -161,7 +161,7 @@ class Filter:
         mean: NDArray[np.float32],
     ) -> Element:
         """Return a sample as memory keeps it, from its embedding (D,) and what is read of it."""
-        value = np.tanh(self._p.value_weight[sensor] @ embedding + self._p.value_bias[sensor])
+        value = self._p.value_weight[sensor] @ embedding + self._p.value_bias[sensor]
         log_power = self._a * log_precision
         return Element(stamp_ns, sensor, log_power, mean.astype(float), value, embedding.copy())
 

@@ -3,7 +3,7 @@
 B batch, N element, T stamp, M modality, D embedding, Z latent, W width of a path, K time constant.
 
 An element is an embedding e, its sensor s and its age a >= 0 at the reference time. Each is read by
-itself and without a clock, so once: (l, mu) by `Evidence.read`, and v = tanh(V_s e), (W,).
+itself and without a clock, so once: (l, mu) by `Evidence.read`, and v = V_s e, (W,).
 
 Path. v_s is held from each element of s to its next one, `hold_s` at most. Its integral between two
 times is the way dC = (of every sensor, M W), in units of PATH_UNIT_S; its fading averages are
@@ -22,9 +22,11 @@ Correction of the mean, as `SetEncoder`'s, from the newest element of every sens
     g = Swish(FC_total(sum over s of u_s + H(S))),  H(S) = H2 Swish(H1 S)
     mean = P / (1 + P) Q / L + (1 - prod over s of (1 - fade_s)) head(g)
 
-V has a bias; A1, A2, P, H1, H2, K have none, and A2, P, H2, K start at zero. Every term of time is
-0 for a set of one instant, whose posterior is therefore pooling `evidence`'s; `Evidence`, FC_term,
-FC_total and head are its own. Only ages enter: shifting all stamps changes nothing.
+V has a bias, and no limit: tanh(V e) saturated within 600 steps and knew little of a command but
+its signs (docs/decisions/training-contexts.md). A1, A2, P, H1, H2, K have no bias, and A2, P, H2, K
+start at zero. Every term of time is 0 for a set of one instant, whose posterior is therefore
+pooling `evidence`'s; `Evidence`, FC_term, FC_total and head are its own. Only ages enter: shifting
+all stamps changes nothing.
 """
 
 import math
@@ -116,7 +118,7 @@ class Memory(nn.Module):
         value = embedding.new_zeros(len(owner), self.shift.in_features // len(self.names))
         for i, name in enumerate(self.names):
             rows = (sensor == i).nonzero().squeeze(1)
-            value = value.index_copy(0, rows, torch.tanh(self.value[name](embedding[rows])))
+            value = value.index_copy(0, rows, self.value[name](embedding[rows]))
         remembered = torch.ones_like(owner, dtype=torch.bool)
         remembered[len(owner) - len(every[-1][0]) :] = False
         return Reading(embedding, log_precision[0], mean[0], value, sensor, owner, age, remembered)
