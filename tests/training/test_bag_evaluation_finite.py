@@ -38,10 +38,10 @@ def _breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     observe, posterior = Runtime.observe, Runtime.posterior
     overloaded: dict[int, bool] = {}
 
-    def watched(self: Runtime, name: str, sample: Any, key: Any = None) -> None:
+    def watched(self: Runtime, name: str, sample: Any, *key: Any, **prepared: Any) -> None:
         if name == "force":
             overloaded[id(self)] = bool(np.max(sample) >= OVERLOAD_N)
-        observe(self, name, sample, key)
+        observe(self, name, sample, *key, **prepared)
 
     def broken(self: Runtime, subset: Any) -> Any:
         found = posterior(self, subset)
