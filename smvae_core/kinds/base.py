@@ -198,6 +198,14 @@ class Kind:
             raise SampleError(modality.name, "shape", expected=modality.shape, got=sample.shape)
         return finite_floats(modality, sample)
 
+    def check_sample(self, modality: Modality, sample: NDArray[Any]) -> None:
+        """Raise what `prepare` would raise of a raw sample; kinds may have a shorter way.
+
+        Raises:
+            SampleError: See `prepare`.
+        """
+        self.prepare(modality, sample)
+
     def uncut(self, modality: Modality) -> Modality:
         """Return it without what is declared to be cut from a raw sample, see `Modality.uncut`."""
         return modality

@@ -115,15 +115,10 @@ class DepthImage(ImageKind):
         Raises:
             SampleError: As always; 'empty' if no pixel lies within the declared range.
         """
-        if sample.ndim == 3 and sample.shape[2] == 1:
-            sample = sample[:, :, 0]
-        if sample.ndim != 2 or sample.dtype.kind != "f" or 0 in sample.shape:
-            got = f"{sample.shape} {sample.dtype}"
-            raise SampleError(modality.name, "image", expected=self.raw_sample, got=got)
-        depth = self.cut(modality, sample).astype(np.float32)
-        near, far = modality.options.range_m
-        inside = (depth > near) & (depth < far)  # NaN compares False
+        depth = self._seen(modality, sample).astype(np.float32)
+        inside = _inside(modality, depth)
         if not inside.any():
+            near, far = modality.options.range_m
             raise SampleError(
                 modality.name,
                 "empty",
@@ -139,6 +134,21 @@ class DepthImage(ImageKind):
             total = cv2.resize(depth, size, interpolation=cv2.INTER_AREA)
             depth = np.where(weight > 0, total / np.maximum(weight, 1e-6), np.float32(0.0))
         return np.ascontiguousarray(depth[None], dtype=np.float32)
+
+    def check_sample(self, modality: Modality, sample: NDArray[Any]) -> None:
+        """Raise what `prepare` would; as a rule a few pixels show that some lie in range."""
+        few = looked_at(self._seen(modality, sample)).astype(np.float32)
+        if not _inside(modality, few).any():
+            self.prepare(modality, sample)
+
+    def _seen(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.floating]:
+        """Return what the network sees of an image, at the camera's size."""
+        if sample.ndim == 3 and sample.shape[2] == 1:
+            sample = sample[:, :, 0]
+        if sample.ndim != 2 or sample.dtype.kind != "f" or 0 in sample.shape:
+            got = f"{sample.shape} {sample.dtype}"
+            raise SampleError(modality.name, "image", expected=self.raw_sample, got=got)
+        return self.cut(modality, sample)
 
     def clip(self, modality: Modality, si: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.maximum(si, 0.0)
@@ -242,6 +252,12 @@ def looked_at(sample: NDArray[Any]) -> NDArray[Any]:
     """Return some pixels, evenly spread."""
     flat = sample.reshape(-1)
     return flat[:: max(1, flat.size // _LOOKED_AT)]
+
+
+def _inside(modality: Modality, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which numbers lie within the declared range."""
+    near, far = modality.options.range_m
+    return (depth > near) & (depth < far)  # NaN compares False
 
 
 def _extent(depth: NDArray[np.float32]) -> str:

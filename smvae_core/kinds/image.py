@@ -313,14 +313,21 @@ class LevelImage(ImageKind):
     def prepare(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.uint8]:
         """Return (C, H, W) uint8, area-averaged to the network's size."""
         _, height, width = modality.shape
+        seen = self._seen(modality, sample)
+        if seen.shape[:2] != (height, width):
+            seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(seen.transpose(2, 0, 1) if self.channels > 1 else seen[None])
+
+    def check_sample(self, modality: Modality, sample: NDArray[Any]) -> None:
+        self._seen(modality, sample)
+
+    def _seen(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return what the network sees of an image, at the camera's size."""
         colors = sample.shape[2:] == ((self.channels,) if self.channels > 1 else ())
         if sample.ndim < 2 or not colors or sample.dtype != np.uint8 or 0 in sample.shape:
             got = f"{sample.shape} {sample.dtype}"
             raise SampleError(modality.name, "image", expected=self.raw_sample, got=got)
-        seen = self.cut(modality, sample)
-        if seen.shape[:2] != (height, width):
-            seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(seen.transpose(2, 0, 1) if self.channels > 1 else seen[None])
+        return self.cut(modality, sample)
 
     def constants(self, modality: Modality) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return np.zeros(1, np.float32), np.full(1, 255.0, np.float32)

@@ -110,6 +110,9 @@ def test_a_crop_beyond_the_image_is_refused():
     with pytest.raises(SampleError, match=r"at least 700 x 10 pixels for the declared crop") as err:
         prepare(camera(crop=(0, 0, 700, 10)), np.zeros((480, 640, 3), np.uint8))
     assert err.value.reason == "size"
+    cropped = camera(crop=(0, 0, 700, 10))
+    with pytest.raises(SampleError, match="at least 700 x 10"):
+        cropped.family.check_sample(cropped, np.zeros((480, 640, 3), np.uint8))
 
 
 def test_height_and_width_may_differ():
@@ -124,6 +127,11 @@ def test_depth_with_nothing_in_range_is_empty_and_much_cut_is_warned_of():
     with pytest.raises(SampleError, match=r"between 0.05 and 2 m .* from 2.5 to 2.5 m") as err:
         prepare(near, wall)
     assert err.value.reason == "empty"
+    with pytest.raises(SampleError, match=r"from 2\.5 to 2\.5 m"):
+        near.family.check_sample(near, wall)
+    large = np.full((480, 640), 2.5, np.float32)
+    large[5, 101] = 1.0  # one pixel between those that are looked at first
+    near.family.check_sample(near, large)
     wall[:24] = 1.0
     assert prepare(near, wall).any()
     assert "50% of the returns lie outside" in near.plausibility(wall)

@@ -93,6 +93,8 @@ def test_a_constant_channel_does_not_blow_up():
 def test_a_wrong_sample_is_refused_by_name(modality, sample, message):
     with pytest.raises(SampleError, match=message):
         prepare(modality, sample)
+    with pytest.raises(SampleError, match=message):
+        modality.family.check_sample(modality, sample)
 
 
 def test_impossible_statistics_are_refused():

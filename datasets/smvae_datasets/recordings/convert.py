@@ -327,7 +327,7 @@ class Conversion:
                 else of.source.read(modality, verdict.value)
             )
             if not modality.family.is_window:
-                modality.family.prepare(modality, value)
+                modality.family.check_sample(modality, value)
         except REFUSALS as err:
             of.counts.refuse(err.reason, str(err))
             self._engine.drop(name, verdict.stamp_ns, playback.now_s, err.reason, str(err))
