@@ -4,8 +4,9 @@
 
 Both have the same networks, data, steps and optimiser. The supervised one is trained for nothing
 but the camera's image from the joints: embedding, set encoder and decoder, without noise in the
-latent and without the divergence from the prior. Scored on held-out episodes: squared error of the
-image over that of the training mean image, paired by episode.
+latent and without the divergence from the prior; what it observes is augmented alike. Scored on
+held-out episodes: squared error of the image over that of the training mean image, paired by
+episode.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from smvae_training.evaluate.measures import squared_error
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.ratios import Ratio, paired_ratio
 from smvae_training.evaluate.records import Records
-from smvae_training.robot_preset import robot
+from smvae_training.hardware import source_version, versions
+from smvae_training.robot_preset import explain, robot
 from smvae_training.run import RunPaths, load_run, split_episodes
 from smvae_training.trainer import Build, build_smvae, prepare_data, train_on
 
@@ -57,12 +59,14 @@ def supervised(camera: str, joints: str) -> Build:
         beta: float,
         config: ObjectiveConfig,
         generator: torch.Generator | None = None,
+        observed: Mapping[str, Tensor] | None = None,
     ) -> ElboTerms:
+        seen = batch if observed is None else observed
         column = model.names.index(joints)
         rows = recorded[:, [column, model.names.index(camera)]].all(dim=1).nonzero().squeeze(1)
         only = torch.zeros_like(recorded[rows])
         only[:, column] = True
-        z = model.encode({joints: batch[joints][rows]}, only).mean
+        z = model.encode({joints: seen[joints][rows]}, only).mean
         drawn = model.reconstruct(z, [camera])[camera]
         loss = (drawn - batch[camera][rows].float()).square().sum(dim=(1, 2, 3)).mean()
         zero = loss.new_zeros(())
@@ -96,6 +100,7 @@ def compare(
     config: TrainConfig, data: Dataset, folder: Path, camera: str, joints: str
 ) -> dict[str, Any]:
     """Train both in `folder` and return the ratios of each, and whether they hold."""
+    about = {"code": source_version(), "versions": versions(), "settings": explain(config)}
     parts = split_episodes(config, data)
     found = {}
     for name, build in (("smvae", build_smvae), ("supervised", supervised(camera, joints))):
@@ -103,7 +108,9 @@ def compare(
         found[name] = ratios(run, data, parts.held_out, parts.train, camera)
     ours, theirs = found["smvae"], found["supervised"][joints]
     return {
+        **about,
         "steps": config.max_steps,
+        "batch_size": config.batch_size,
         "seed": config.seed,
         "records": len(data),
         "held_out_episodes": ours[camera].trajectories,

@@ -22,6 +22,8 @@ def test_both_are_scored_on_the_same_records(tmp_path: Path) -> None:
     found = compare(config, data, tmp_path, "rgb", "action")
     assert set(found["smvae"]) == {"rgb", "depth", "force", "action", "rgb+depth+force+action"}
     assert found["smvae"]["action"]["records"] == found["supervised"]["records"] > 0
+    assert found["code"]
+    assert any(line.startswith("pooling: ") for line in found["settings"])
     ratio = found["smvae"]["action"]["mean"] / found["supervised"]["mean"]
     assert math.isclose(found["joints_over_supervised"], ratio)
 

@@ -30,7 +30,7 @@ def many(count: int) -> tuple[Modality, ...]:
 
 def test_size_pooling_and_length_follow_from_the_sensors() -> None:
     few, alone, crowd = robot(SENSORS), robot((JOINTS, SCAN, POSE)), robot(many(9))
-    assert (few.model.latent_dim, alone.model.latent_dim, crowd.model.latent_dim) == (64, 48, 128)
+    assert (few.model.latent_dim, alone.model.latent_dim, crowd.model.latent_dim) == (128, 48, 128)
     assert (few.model.pooling, crowd.model.pooling) == ("paper", "evidence")
     assert (few.model.embedding_dim, crowd.model.embedding_dim) == (512, 256)
     assert (few.batch_size, alone.batch_size) == (32, 128)
@@ -38,6 +38,7 @@ def test_size_pooling_and_length_follow_from_the_sensors() -> None:
     large = robot((*vision_touch(128), *many(1)))
     assert large.model.base_channels < few.model.base_channels == 32
     assert robot((JOINTS,)).model.latent_dim == 32
+    assert (few.augment, alone.augment) == (AugmentConfig(bias=0.3), AugmentConfig())
     assert preset("robot") == few
 
 
@@ -54,11 +55,12 @@ def test_what_was_chosen_is_said() -> None:
     assert told["weights"].startswith("rgb 1, depth 1.73, force 8, action 55.4, lidar ")
     assert told["windows"] == "force 32 readings, 32 ms"
     assert "for 2 images" in told["image networks"]
-    assert told["augmentation"].startswith("off")
+    assert told["augmentation"].startswith("bias 0.3 (")
     other = replace(robot(SENSORS), augment=AugmentConfig(crop=0.03, noise=0.1))
-    assert explain(other)[-1] == "augmentation: crop 0.03, noise 0.1"
+    assert explain(other)[-1].startswith("augmentation: crop 0.03, noise 0.1 (")
     told = dict(line.split(": ", 1) for line in explain(robot(many(9))))
     assert told["image networks"] == told["windows"] == "none"
+    assert told["augmentation"].startswith("off (")
     assert told["pooling"].startswith("evidence, since 9 sensors")
     assert told["length"].startswith("12000 steps of 128 records, about 10 minutes on 2 cores")
 
