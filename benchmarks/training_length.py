@@ -1,4 +1,4 @@
-"""How far preset `robot` gets in its planned steps, with and without augmentation.
+"""How far preset `robot` gets in its planned steps, with and without further augmentation.
 
     python -m benchmarks.training_length EPISODES --run planned --run longer --run augmented
 
@@ -37,11 +37,12 @@ RECORDED, LONGER = 10_000, 3
 MODERATE = AugmentConfig(
     crop=0.03, color=0.1, holes=0.1, bias=0.1, noise=0.05, lost=0.25, delay=0.1
 )
-#: Run -> (how many times the planned steps, augmentation).
-RUNS = {
-    "planned": (1, AugmentConfig()),
+#: Run -> (how many times the planned steps, augmentation in place of the preset's).
+RUNS: dict[str, tuple[int, AugmentConfig | None]] = {
+    "planned": (1, None),
+    "plain": (1, AugmentConfig()),
     "augmented": (1, MODERATE),
-    "longer": (LONGER, AugmentConfig()),
+    "longer": (LONGER, None),
     "longer augmented": (LONGER, MODERATE),
 }
 
@@ -137,7 +138,9 @@ def main() -> None:
     out: Path = arguments.out
     for name in arguments.run or RUNS:
         times, augment = RUNS[name]
-        settings = replace(config, max_steps=times * config.max_steps, augment=augment)
+        settings = replace(
+            config, max_steps=times * config.max_steps, augment=augment or config.augment
+        )
         done = measure(settings, seen, unseen)
         results = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"runs": {}}
         results |= {
