@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from smvae_core.reads import Reads
+
 When = Literal["unconfigured", "inactive", "any"]
 
 
@@ -24,6 +26,9 @@ class Parameter:
     """Whether the default is what the robot of a bundle is declared with, not the node's own."""
     reloads: bool = False
     """Whether it may also change while inactive: the bundle is then loaded anew."""
+
+    reads: Reads | None = None
+    """Of a sensor's topic: what the sensor reads of each message."""
 
     @property
     def when(self) -> When:

@@ -19,6 +19,7 @@ from smvae_core.kinds import Converter, Kind
 from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
 from smvae_core.parameter import Parameter
+from smvae_core.reads import Reads, first_clash
 
 #: Parameters that rclpy itself declares, or that it reads before.
 _OF_RCLPY = ("use_sim_time", "qos_overrides", "start_type_description_service")
@@ -217,6 +218,7 @@ def of_modality(
             default=said.get(prefix + p.name, defaults.get(p.name, p.default)),
             declared=prefix + p.name in said,
             choices=choices.get(p.name, p.choices),
+            reads=modality.family.reads(modality) if p.name == "topic" else None,
         )
         for p in of_kind(modality.family)
     )
@@ -269,8 +271,8 @@ def check(
     Args:
         parameters: See `table`.
         values: Value of every one of them.
-        resolve: Gives the full name of a topic, by which two sensors of one are found; None = that
-            is not looked at.
+        resolve: Gives the full name of a topic, by which two sensors of one are found that read
+            the same of its messages; None = that is not looked at.
     """
     for name, parameter in parameters.items():
         value = values[name]
@@ -292,21 +294,9 @@ def check(
         return reason
     if resolve is None:
         return ""
-    taken: dict[str, str] = {}
-    for name in enabled:
-        topic = resolve(values[f"modalities.{name}.topic"])
-        if topic in taken:
-            return shared_topic(topic, taken[topic], name)
-        taken[topic] = name
-    return ""
-
-
-def shared_topic(topic: str, first: str, second: str) -> str:
-    """Return why two modalities cannot have one topic."""
-    return (
-        f"{first} and {second} cannot both be read from {topic}: one message would count as two; "
-        "give one of them another topic, or disable it"
-    )
+    topics = {n: f"modalities.{n}.topic" for n in enabled}
+    reads = [(resolve(values[t]), parameters[t].reads or Reads(n)) for n, t in topics.items()]
+    return first_clash(reads)
 
 
 def choices_text(parameter: Parameter) -> str:

@@ -19,6 +19,7 @@ from smvae_core.errors import ConfigError, SampleError, did_you_mean
 from smvae_core.kinds.proposal import Proposal, Seen
 from smvae_core.kinds.shown import Shown
 from smvae_core.parameter import Parameter
+from smvae_core.reads import Reads
 
 if TYPE_CHECKING:
     from smvae_core.messages.base import ConversionOptions
@@ -277,6 +278,10 @@ class Kind:
     def notes(self, modality: Modality) -> str:
         """Return the conventions that no message carries, for ModelInfo."""
         return self.raw_sample
+
+    def reads(self, modality: Modality) -> Reads:
+        """Return which numbers of a message it reads; by default all that there are."""
+        return Reads(modality.name)
 
     def default_topic(self, modality: Modality) -> str:
         """Return the relative topic that is listened to where none is declared."""

@@ -25,6 +25,7 @@ from smvae_core.messages.base import (
     read_numbers,
     set_header,
 )
+from smvae_core.reads import Reads
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -136,6 +137,14 @@ class JointState(Kind):
     def notes(self, modality: Modality) -> str:
         joints = ", ".join(modality.options.joints) or "joints by index"
         return f"{', '.join(modality.options.select)} of {joints}"
+
+    def reads(self, modality: Modality) -> Reads:
+        """Return what it reads of each joint; without names the first ones, so all."""
+        options: JointOptions = modality.options
+        if not options.joints:
+            return Reads(modality.name)
+        found = (f"{what}.{joint}" for what in options.select for joint in options.joints)
+        return Reads(modality.name, "joint", frozenset(found))
 
     def converters(self, modality: Modality) -> tuple[Converter, ...]:
         return (JOINTS,)

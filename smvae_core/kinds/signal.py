@@ -31,6 +31,7 @@ from smvae_core.messages.base import (
     write_fields,
 )
 from smvae_core.parameter import Parameter
+from smvae_core.reads import Reads
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -141,9 +142,8 @@ class Signal(Kind):
         return {"shape": shape, "unit": unit, "fields": fields, "options": options}
 
     def declaration(self, modality: Modality) -> dict[str, Any]:
-        root, rate = modality.options.below, modality.options.rate_hz
-        select = [f"{root}.{field}".removeprefix(".") for field in modality.fields]
-        return {"select": select, "rate_hz": rate, "window_s": modality.shape[1] / rate}
+        rate = modality.options.rate_hz
+        return {"select": _paths(modality), "rate_hz": rate, "window_s": modality.shape[1] / rate}
 
     def propose(self, seen: Seen) -> Proposal | None:
         """Return a window of forces and motions, or of whatever comes often."""
@@ -230,6 +230,9 @@ class Signal(Kind):
             "bias as in the training data"
         )
 
+    def reads(self, modality: Modality) -> Reads:
+        return Reads(modality.name, "path", frozenset(_paths(modality)))
+
     def converters(self, modality: Modality) -> tuple[Converter, ...]:
         return (_converter(modality.message_type or WRENCH),)
 
@@ -284,6 +287,11 @@ class Signal(Kind):
         """Return readings averaged over moments."""
         moments = x.reshape(len(x), modality.shape[0], _MOMENTS, -1)
         return moments.mean(axis=-1).reshape(len(x), -1)
+
+
+def _paths(modality: Modality) -> list[str]:
+    """Return the paths of its numbers from the message."""
+    return [f"{modality.options.below}.{field}".removeprefix(".") for field in modality.fields]
 
 
 def _groups(modality: Modality) -> list[str]:

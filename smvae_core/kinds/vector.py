@@ -25,6 +25,7 @@ from smvae_core.messages.base import (
     set_header,
     write_fields,
 )
+from smvae_core.reads import Reads
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -82,6 +83,9 @@ class Vector(Kind):
 
     def notes(self, modality: Modality) -> str:
         return "numbers as the message holds them"
+
+    def reads(self, modality: Modality) -> Reads:
+        return Reads(modality.name, "path", frozenset(modality.fields))
 
     def converters(self, modality: Modality) -> tuple[Converter, ...]:
         return (self.converter(modality),)

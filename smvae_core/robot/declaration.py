@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from smvae_core import settings
 from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
 from smvae_core.modality import Modality, find
+from smvae_core.reads import first_clash
 
 #: Sensors that a robot may have.
 MOST_SENSORS = 32
@@ -202,6 +203,9 @@ class Robot:
             )
         known = settings.table(self.modalities)
         if why := settings.check(known, settings.complete(known, self.parameters()), str):
+            raise ConfigError(why)
+        columns = [(s.channel.feature, s.modality.family.reads(s.modality)) for s in self.sensors]
+        if why := first_clash(columns):
             raise ConfigError(why)
 
     @property

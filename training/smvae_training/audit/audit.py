@@ -26,7 +26,7 @@ from smvae_training.audit.options import AuditOptions
 from smvae_training.audit.recording import Recording, latent_topic, read_recording
 from smvae_training.audit.reproduce import TOLERANCE, Checked, Reproducer
 from smvae_training.audit.samples import ListedSamples
-from smvae_training.evaluate.bag.inputs import find_inputs
+from smvae_training.evaluate.bag.inputs import by_topic, find_inputs
 from smvae_training.evaluate.bag.parameter_files import read_parameters
 from smvae_training.evaluate.bag.settings import node_settings
 from smvae_training.evaluate.live.bag import Latent
@@ -132,7 +132,7 @@ def _check(
         there=bag.topics,
     )
     inputs = find_inputs(bag, runtime.modalities, settings)
-    sources = settings.sources | {i.modality.name: i.source for i in inputs.values()}
+    sources = settings.sources | {i.modality.name: i.source for i in inputs}
     engine = Engine(runtime.modalities, settings.rules, settings.pace, sources)
     perceiver = Perceiver(runtime)
     perceiver.configure(sources)
@@ -153,13 +153,16 @@ def _check(
                 coverage.add(latent, rests_on, label)
 
     now_ns = bag.begin_ns
-    with stages.stage("samples", sum(i.messages for i in inputs.values())) as advance:
-        for topic, received_ns, data in bag.messages(list(inputs)):
+    with stages.stage("samples", sum(i.messages for i in inputs)) as advance:
+        wanted = by_topic(inputs)
+        for topic, received_ns, data in bag.messages(list(wanted)):
             judge(received_ns)
             now_ns = max(now_ns, received_ns)
             times = Stamps((now_ns - bag.begin_ns) * 1e-9, now_ns)
-            samples.receive(inputs[topic].modality.name, bag.decode(topic, data), times)
-            advance(1)
+            message = bag.decode(topic, data)
+            for each in wanted[topic]:
+                samples.receive(each.modality.name, message, times)
+                advance(1)
         judge()
     return found
 

@@ -272,7 +272,7 @@ def _bag(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
             )
             inputs = find_inputs(bag, runtime.modalities, settings)
             replay = BagReplay(bag, runtime, settings, inputs)
-            with Stages().stage("view", sum(i.messages for i in inputs.values())) as advance:
+            with Stages().stage("view", sum(i.messages for i in inputs)) as advance:
                 replay.run(GlancesOfBag(replay, show), advance)
 
     return Opened(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def _evaluate(
 
     begin_ns = bag.begin_ns
     gatherer = Gatherer(scores, moments, truth, begin_ns=begin_ns, video=video, further=sure)
-    with stages.stage("replay", sum(i.messages for i in inputs.values())) as advance:
+    with stages.stage("replay", sum(i.messages for i in inputs)) as advance:
         replay.run(gatherer, advance)
     written = video is not None and video.close()
     if not len(scores):
@@ -166,7 +166,7 @@ def _evaluate(
 def _numbers(
     bag: Bag,
     replay: BagReplay,
-    inputs: Mapping[str, Input],
+    inputs: Collection[Input],
     columns: numbers.Columns,
     unreadable: Mapping[str, int],
 ) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _numbers(
     statuses = replay.engine.collector.observe(replay.seconds(bag.end_ns)).status
     counts = {
         i.modality.name: {"messages": i.messages, "unreadable": unreadable.get(i.modality.name, 0)}
-        for i in inputs.values()
+        for i in inputs
     }
     manifest, modalities = runtime.manifest, runtime.modalities
     of_modalities = numbers.modality_numbers(columns, modalities, statuses, counts)
@@ -202,7 +202,7 @@ def _numbers(
         "latents": numbers.latent_numbers(columns, manifest.names)
         | {"not_finite": replay.not_finite}
         | numbers.novelty_shares(columns, manifest.novelty),
-        "warnings": numbers.losses(inputs.values(), replay.settings, statuses, fused),
+        "warnings": numbers.losses(inputs, replay.settings, statuses, fused),
         "memory_s": replay.settings.memory_s if runtime.recall is not None else 0.0,
         "modalities": of_modalities,
         "errors": numbers.error_numbers(columns, modalities),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from smvae_core.bags import Bag, BagError
 from smvae_core.fusion.source import Source
 from smvae_core.modality import Modality
-from smvae_core.settings import Settings, shared_topic
+from smvae_core.reads import first_clash
+from smvae_core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,8 @@ class Input:
     """How its messages are read."""
 
 
-def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) -> dict[str, Input]:
-    """Return the inputs that an open bag holds, by topic; a modality may be missing.
+def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) -> list[Input]:
+    """Return the inputs that an open bag holds; a modality may be missing.
 
     A dropped modality is only compared with, so one that cannot be read is left out.
 
@@ -33,7 +35,7 @@ def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) 
     """
     if not any(topic.messages for topic in bag.topics.values()):
         raise BagError(bag.path, f"it holds no messages at all; its topics: {bag.listed()}")
-    found: dict[str, Input] = {}
+    found: list[Input] = []
     for modality in sorted(modalities, key=lambda m: m.name in settings.dropped):
         topic = settings.topics[modality.name]
         if problem := _problem(bag, modality, settings, found):
@@ -42,12 +44,15 @@ def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) 
         elif topic in bag.topics and bag.topics[topic].messages:
             there = bag.topics[topic]
             conversion = modality.converter(there.message_type)
-            found[topic] = Input(
-                modality=modality,
-                topic=topic,
-                message_type=there.message_type,
-                messages=there.messages,
-                source=replace(settings.sources[modality.name], converter=conversion),
+            source = replace(settings.sources[modality.name], converter=conversion)
+            found.append(
+                Input(
+                    modality=modality,
+                    topic=topic,
+                    message_type=there.message_type,
+                    messages=there.messages,
+                    source=source,
+                )
             )
     if not found:
         wanted = ", ".join(f"{name}={topic}" for name, topic in settings.topics.items())
@@ -57,7 +62,15 @@ def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) 
     return found
 
 
-def _problem(bag: Bag, modality: Modality, settings: Settings, taken: dict[str, Input]) -> str:
+def by_topic(inputs: Iterable[Input]) -> dict[str, list[Input]]:
+    """Return the inputs of each topic: several, where they read different numbers of a message."""
+    found: dict[str, list[Input]] = {}
+    for each in inputs:
+        found.setdefault(each.topic, []).append(each)
+    return found
+
+
+def _problem(bag: Bag, modality: Modality, settings: Settings, taken: list[Input]) -> str:
     """Return why a modality cannot be read from its topic, or ''; nothing there is no problem."""
     name, topic = modality.name, settings.topics[modality.name]
     there = bag.topics.get(topic)
@@ -69,6 +82,5 @@ def _problem(bag: Bag, modality: Modality, settings: Settings, taken: dict[str, 
             f"{topic} holds {there.message_type}, {name} ({modality.kind}) takes "
             f"{' or '.join(accepted)}; name another topic by --topics {name}=TOPIC"
         )
-    if topic in taken:
-        return shared_topic(topic, taken[topic].modality.name, name)
-    return ""
+    every = [*((i.topic, i.modality) for i in taken), (topic, modality)]
+    return first_clash((place, m.family.reads(m)) for place, m in every)

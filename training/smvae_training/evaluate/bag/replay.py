@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.perceiver import Perceived, Perceiver, novelty_of
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
-from smvae_training.evaluate.bag.inputs import Input
+from smvae_training.evaluate.bag.inputs import Input, by_topic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class BagReplay:
         bag: Bag,
         runtime: Runtime,
         settings: Settings,
-        inputs: Mapping[str, Input],
+        inputs: Collection[Input],
         dropped: Callable[[str, float], bool] | None = None,
     ) -> None:
         """Prepare a pass over an open bag.
@@ -62,7 +62,7 @@ class BagReplay:
             bag: Open.
             runtime: Makes the latents; used by nobody else meanwhile.
             settings: Of the node.
-            inputs: By topic, see `find_inputs`.
+            inputs: See `find_inputs`.
             dropped: Whether a modality's message of a time in the bag [s] never comes; it is still
                 compared with.
 
@@ -72,8 +72,8 @@ class BagReplay:
         require_messages(runtime.modalities)
         self.runtime = runtime
         self.settings = settings
-        self._bag, self._inputs = bag, dict(inputs)
-        sources = settings.sources | {i.modality.name: i.source for i in inputs.values()}
+        self._bag, self._inputs = bag, by_topic(inputs)
+        sources = settings.sources | {i.modality.name: i.source for i in inputs}
         self.engine = Engine(runtime.modalities, settings.rules, settings.pace, sources)
         self._dropped = dropped
         self._whole = self.engine  # of all messages, also those that never come
@@ -101,22 +101,28 @@ class BagReplay:
             self.engine, self._bag.begin_ns, lambda taken: self._make(listener, taken)
         )
         for topic, received_ns, data in self._bag.messages(list(self._inputs)):
-            name = self._inputs[topic].modality.name
             message = self._bag.decode(topic, data)
-            at_s = self.seconds(received_ns)
-            there = self._dropped is None or not self._dropped(name, at_s)
-            held = verdict = playback.receive(name, received_ns, message) if there else None
-            if self._whole is not self.engine:
-                held = self._whole.receive(name, message, Stamps(at_s, received_ns))
-            if held is not None and not held.reason:
-                at_ns = self._whole.collector.channel(name).corrected_ns(held.stamp_ns)
-                listener.on_sample(name, at_ns, held.value, self.engine.epoch)
-            if verdict is not None:
-                playback.settle(verdict)
-            self.messages += 1
-            self.late = playback.late
-            advance(1)
+            for each in self._inputs[topic]:
+                self._feed(listener, playback, each.modality.name, received_ns, message)
+                advance(1)
         playback.finish()
+
+    def _feed(
+        self, listener: Listener, playback: Playback, name: str, received_ns: int, message: Any
+    ) -> None:
+        """Give a message to one of the modalities that read it."""
+        at_s = self.seconds(received_ns)
+        there = self._dropped is None or not self._dropped(name, at_s)
+        held = verdict = playback.receive(name, received_ns, message) if there else None
+        if self._whole is not self.engine:
+            held = self._whole.receive(name, message, Stamps(at_s, received_ns))
+        if held is not None and not held.reason:
+            at_ns = self._whole.collector.channel(name).corrected_ns(held.stamp_ns)
+            listener.on_sample(name, at_ns, held.value, self.engine.epoch)
+        if verdict is not None:
+            playback.settle(verdict)
+        self.messages += 1
+        self.late = playback.late
 
     def seconds(self, received_ns: int) -> float:
         """Return a receive time as seconds since the bag's first message, the steady clock."""
