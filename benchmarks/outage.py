@@ -211,17 +211,17 @@ class Embedded:
         of = np.tile(np.arange(sensors), count)
         parts.append((reference[own], of, own, np.zeros(len(own))))
         joined = [torch.from_numpy(np.concatenate(x)) for x in zip(*parts, strict=True)]
-        record, sensor, owner, age = joined
+        record, of_record, owner, age = joined
         remembered = torch.ones(len(record), dtype=torch.bool)
         remembered[len(record) - len(own) :] = False
         assert self.read is not None
-        at = record * sensors + sensor  # records are read in order, the sensors of each in order
+        at = record * sensors + of_record  # records are read in order, the sensors of each in order
         return Reading(
             embedding=self.read.embedding[at],
             log_precision=self.read.log_precision[at],
             mean=self.read.mean[at],
             value=self.read.value[at],
-            sensor=sensor,
+            sensor=of_record,
             owner=owner,
             age_s=age.float(),
             remembered=remembered,

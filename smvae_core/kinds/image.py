@@ -313,7 +313,7 @@ class LevelImage(ImageKind):
     def prepare(self, modality: Modality, sample: NDArray[Any]) -> NDArray[np.uint8]:
         """Return (C, H, W) uint8, area-averaged to the network's size."""
         _, height, width = modality.shape
-        seen = self._seen(modality, sample)
+        seen: NDArray[Any] = self._seen(modality, sample)
         if seen.shape[:2] != (height, width):
             seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(seen.transpose(2, 0, 1) if self.channels > 1 else seen[None])
