@@ -41,6 +41,7 @@ LEROBOT = [
 ]
 DEV = [
     "pytest>=8.2",  # importorskip(exc_type)
+    "pytest-xdist>=3.6",  # the tests over DDS wait: the others run beside them
     "pytest-timeout>=2.3",  # a hanging DDS test ends with a name
     "hypothesis>=6.100",  # malformed messages
     "ruff>=0.6",

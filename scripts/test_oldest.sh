@@ -32,4 +32,4 @@ if [[ ! -f $stamp || $(<"$stamp") != "$fingerprint" ]]; then
   echo "$fingerprint" > "$stamp"
 fi
 OMP_NUM_THREADS=1 MUJOCO_GL=${MUJOCO_GL:-egl} "$venv/bin/python" -m pytest -q -p no:cacheprovider \
-  "${@:-tests}"
+  -n 2 --dist loadfile "${@:-tests}"

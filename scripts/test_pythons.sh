@@ -51,7 +51,7 @@ for wish; do
   set_up "$version" "$extras" "$python" "$venv"
   say "Python $wish: ${tests[*]}"
   env -u PYTHONPATH OMP_NUM_THREADS=1 MUJOCO_GL="${MUJOCO_GL:-egl}" "$venv/bin/python" -m pytest -q \
-    -p no:cacheprovider "${tests[@]}" 2>&1 | tee "$venv/test.log" || failed+=("$wish")
+    -p no:cacheprovider -n 2 --dist loadfile "${tests[@]}" 2>&1 | tee "$venv/test.log" || failed+=("$wish")
   told+=("$wish: $(tail -1 "$venv/test.log") ($("$venv/bin/python" -c '
 import importlib.metadata as m
 print(*(f"{p} {m.version(p)}" for p in ("numpy", "opencv-python", "onnxruntime")), sep=", ")'))")

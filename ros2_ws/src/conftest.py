@@ -23,9 +23,8 @@ os.environ.setdefault(
 REQUIRE = os.environ.get("SMVAE_REQUIRE_DDS") == "1"
 WHY_SKIPPED = "needs rclpy and smvae_msgs: scripts/build_workspace.sh, then . scripts/ros_env.sh"
 
-#: In the environment of every process that this run starts.
-MARK = f"SMVAE_TEST_RUN={os.getpid()}"
-os.environ["SMVAE_TEST_RUN"] = str(os.getpid())
+#: In the environment of every process that this run starts, its workers' (pytest-xdist) included.
+MARK = "SMVAE_TEST_RUN"
 
 #: Python's own helper of this very process, which ends with it.
 OF_PYTHON = b"multiprocessing.resource_tracker"
@@ -48,7 +47,30 @@ collect_ignore_glob = [] if HAS_ROS else ["*/test_*.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not _is_worker(config):
+        os.environ[MARK] = str(os.getpid())
     config.addinivalue_line("markers", "dds: runs a node over real DDS; counted in the summary")
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of this folder to one worker: beside each other two of them would disturb.
+
+    They watch the clock, start processes, and share what DDS keeps once per machine.
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneAtATime(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "ros2_ws" if nodeid.startswith("ros2_ws/") else super()._split_scope(nodeid)
+
+    return OneAtATime(config, log)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,8 +92,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"ros2_ws: LEFT RUNNING by a test: {process}")
 
 
+@pytest.hookimpl(trylast=True)  # the workers have ended by then
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run without DDS tests where they must run, and one that leaves a process behind."""
+    if _is_worker(session.config):
+        return
     _left.extend(left_running())
     required = REQUIRE and not session.config.option.collectonly
     if _left or (required and not _passed):
@@ -80,12 +105,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def left_running() -> list[str]:
     """Return the processes that this run started and that still run, as 'pid command line'."""
-    found = []
+    found, mark = [], f"{MARK}={os.environ[MARK]}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         if int(folder.name) == os.getpid():
             continue
         with suppress(OSError):
-            if MARK.encode() in (folder / "environ").read_bytes().split(b"\0"):
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
                 words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
                 if OF_PYTHON not in words:
                     found.append(f"{folder.name} {words.decode(errors='replace')}")
