@@ -25,10 +25,14 @@ from smvae_training.evaluate.live.bag import sensor_of
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
-def read_by(found: Input, to_array: Any) -> Input:
-    """Return an input whose messages are read by another function."""
-    converter = replace(found.source.converter, to_array=to_array)
-    return replace(found, source=replace(found.source, converter=converter))
+def read_by(inputs: list[Input], topic: str, to_array: Any) -> list[Input]:
+    """Return the inputs, the messages of one topic read by another function."""
+
+    def changed(found: Input) -> Input:
+        converter = replace(found.source.converter, to_array=to_array)
+        return replace(found, source=replace(found.source, converter=converter))
+
+    return [changed(each) if each.topic == topic else each for each in inputs]
 
 
 def untrained_bundle(

@@ -134,7 +134,7 @@ def test_a_force_reading_that_breaks_is_a_rejection_by_name(bundle: Path, tmp_pa
     with Bag(SmallBag(tmp_path / "bag", runtime).play((NAMES, 8))) as opened:
         settings = node_settings(runtime.modalities)
         inputs = find_inputs(opened, runtime.modalities, settings)
-        inputs["/wrench"] = read_by(inputs["/wrench"], broken)
+        inputs = read_by(inputs, "/wrench", broken)
         replay = BagReplay(opened, runtime, settings, inputs)
         replay.run(ear)
     assert len(ear.moments) >= 8

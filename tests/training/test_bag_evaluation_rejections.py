@@ -72,8 +72,7 @@ def test_a_conversion_that_breaks_is_a_rejection_by_name(runtime: Runtime, tmp_p
     with Bag(SmallBag(tmp_path / "small", runtime).standard()) as opened:
         settings = node_settings(runtime.modalities)
         inputs = find_inputs(opened, runtime.modalities, settings)
-        inputs = {t: read_by(i, broken) if t == "/depth/image" else i
-                  for t, i in inputs.items()}  # fmt: skip
+        inputs = read_by(inputs, "/depth/image", broken)
         replay = BagReplay(opened, Runtime(runtime.bundle), settings, inputs)
         moments: list[Moment] = []
 
