@@ -97,6 +97,10 @@ class Memory(nn.Module):
         nn.init.zeros_(self.shift.weight)
         nn.init.zeros_(self.way.weight)
 
+    def times(self) -> list[nn.Parameter]:
+        """Return the logarithms of T, c and f, whose way is long as a noise scale's is."""
+        return [self.log_drift_s, self.log_repeat_s, self.log_fade_s]
+
     def read(
         self,
         evidence: Evidence,

@@ -19,6 +19,7 @@ from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import AugmentConfig, TrainConfig
 from smvae_training.contexts import Contexts
 from smvae_training.data import Batch, StepStream, batch_order
+from smvae_training.module import SMVAETraining
 from smvae_training.normalise import BatchNormaliser
 from smvae_training.presets import debug
 from smvae_training.run import load_run, training_statistics
@@ -114,3 +115,18 @@ def test_a_configuration_from_before_memory_still_loads(config: TrainConfig) -> 
     del old["context"], old["model"]["memory"]
     assert TrainConfig.from_json(old) == debug()
     assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_the_times_of_memory_learn_as_fast_as_the_noise(
+    config: TrainConfig, episodes: PreparedEpisodes
+) -> None:
+    """Logarithms of times: at the networks' rate they hardly leave where they begin."""
+    model = SMVAE(config.model)
+    assert model.memory is not None
+    statistics = training_statistics(config, episodes, np.arange(len(episodes)))
+    module = SMVAETraining(model, statistics, config, total_steps=5, batch_size=1)
+    networks, slow = module.configure_optimizers()["optimizer"].param_groups
+    fast = {id(p) for p in slow["params"]}
+    assert fast >= {id(p) for p in model.memory.times()}
+    assert not fast & {id(p) for p in networks["params"]}
+    assert len(networks["params"]) + len(slow["params"]) == len(list(model.parameters()))

@@ -167,6 +167,8 @@ class SMVAETraining(LightningModule):
     def configure_optimizers(self) -> Any:
         settings = self.config.optimizer
         scales = list(self.model.log_scale.parameters())
+        if self.model.memory is not None:
+            scales += self.model.memory.times()
         ids = {id(p) for p in scales}
         networks = [p for p in self.model.parameters() if id(p) not in ids]
         noise_lr = settings.lr * settings.noise_lr_multiple
