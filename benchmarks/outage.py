@@ -84,6 +84,7 @@ def settings(kind: str, steps: int, seed: int, target: str = "observed") -> Trai
     objective = config.objective
     if target == "joint":
         objective = replace(objective, target="joint", matching=1.0)
+        model = replace(model, log_precision_limit=8.0)  # without, the loss was 1e25 at step 110
     return replace(config, model=model, objective=objective, max_steps=steps, seed=seed)
 
 
@@ -361,6 +362,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG of what is imagined, if wanted")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     steps = {"memory": given.steps, "instant": given.instant_steps}
     data = prepare_data(settings("instant", 1, 0), given.episodes)
