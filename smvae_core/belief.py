@@ -99,6 +99,11 @@ class Element(NamedTuple):
     embedding: NDArray[np.float32]
     """e (D,)"""
 
+    @property
+    def finite(self) -> bool:
+        """Whether all of it are numbers; no belief recovers from what is none."""
+        return all(np.isfinite(x).all() for x in self[2:])
+
 
 class Belief(NamedTuple):
     """All that some samples say of one moment."""

@@ -65,7 +65,9 @@ class Recall:
     def take(
         self, observation: Observation, read: Callable[[str], tuple[Array, Array, Array]]
     ) -> None:
-        """Make elements of the samples of a moment; one that comes too late is fused no more.
+        """Make elements of the samples of a moment.
+
+        One that comes too late, or is read as no finite number, is fused no more.
 
         Args:
             observation: The moment; statuses and samples are changed.
@@ -82,9 +84,14 @@ class Recall:
             stamp_ns = observation.reference_ns if status.held else corrected_ns
             if self.memory.holds(sensor, stamp_ns):
                 continue
-            if reason := self.memory.insert(self.filter.element(sensor, stamp_ns, *read(name))):
+            element = self.filter.element(sensor, stamp_ns, *read(name))
+            if not element.finite:
+                state, reason = FusionState.REJECTED, "the networks read no finite number of it"
+            else:
+                state, reason = FusionState.STALE, self.memory.insert(element)
+            if reason:
                 del observation.samples[name]
-                status.state, status.reason = FusionState.STALE, reason
+                status.state, status.reason = state, reason
 
     def read(self, sensor: int, stamp_ns: int, embedding: Array) -> Element:
         """Return the element of any embedding (D,)."""
@@ -93,6 +100,8 @@ class Recall:
 
     def posterior(self, observation: Observation, memory_s: float) -> tuple[Array, Array]:
         """Return mean and log variance (Z,) of a moment; its statuses say what they rest on.
+
+        Where they are no numbers all is forgotten, so that the next moment begins anew.
 
         Args:
             observation: See `take`, which comes before; its statuses are changed.
@@ -112,6 +121,8 @@ class Recall:
                 status.state = FusionState.REMEMBERED
                 status.stamp_ns = listed.newest.stamp_ns + offset_ns
                 status.age_s = (reference_ns - listed.newest.stamp_ns) * 1e-9
+        if not all(np.isfinite(part).all() for part in found):
+            self.forget()
         return found
 
     def at(

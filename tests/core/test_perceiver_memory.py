@@ -17,7 +17,7 @@ from smvae_core.fusion.rules import FusionRule, FusionState
 from smvae_core.messages import ConversionOptions
 from smvae_core.perceiver import Perceived, novelty_of
 from smvae_core.runtime import Runtime
-from tests.remembering import AS_IT_IS, NAMES, Desk, remembering_bundle
+from tests.remembering import AS_IT_IS, NAMES, T0, Desk, remembering_bundle
 
 FROZEN = Path(__file__).parents[1] / "frozen" / "bundle"
 
@@ -54,6 +54,36 @@ def test_memory_of_zero_is_the_instant_bit_by_bit(runtime: Runtime) -> None:
         assert same(seen, desk.instant(seen), 0.0)
         assert seen.memory_s == 0.0
         assert seen.subset == ("force", "action")
+
+
+def test_a_sample_that_reads_as_no_number_is_refused_and_spoils_nothing(runtime: Runtime) -> None:
+    """Held in the belief it would silence the robot until somebody resets it."""
+    desk = Desk(runtime)
+    desk.see("force", "action")
+    desk.now_s += 0.05
+    desk.add("force")
+    huge = np.full(4, 1e38, np.float32)
+    desk.collector.add("action", T0 + round(desk.now_s * 1e9), huge, desk.now_s)
+    spoiled = desk.look()
+    assert spoiled is not None
+    assert tuple(spoiled.observation.samples) == ("force",)
+    assert "no finite number" in spoiled.observation.status["action"].reason
+    assert spoiled.finite
+    assert desk.see("force", "action").finite
+
+
+def test_a_belief_that_is_no_number_is_not_kept(runtime: Runtime) -> None:
+    """A number may be too large for the graph alone, which is float32."""
+    desk, recall = Desk(runtime), runtime.recall
+    assert recall is not None
+    desk.see("force", "action")
+    large = recall.read(
+        NAMES.index("action"), 1 + T0 + round(desk.now_s * 1e9), np.ones(32, np.float32)
+    )
+    recall.memory.insert(large._replace(mean=np.full(8, 1e300)))
+    with np.errstate(over="ignore"):
+        assert not desk.see("force", "action").finite, "said once"
+    assert desk.see("force", "action").finite
 
 
 def test_a_lost_camera_is_remembered_and_says_since_when(runtime: Runtime) -> None:
