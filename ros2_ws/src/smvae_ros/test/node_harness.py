@@ -6,7 +6,8 @@ import itertools
 import random
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,7 @@ class Client(Listener):
         for status in latent.modalities:
             if status.state != FusionState.FUSED:
                 continue
-            stamp = status.stamp.sec * 10**9 + status.stamp.nanosec
+            stamp = nanoseconds(status.stamp)
             samples[status.name] = self._sample(status.name, stamp)
         return runtime.infer(samples).mean
 
@@ -239,6 +240,25 @@ class Client(Listener):
     def _as_received(self, modality: Modality, sample: Any, stamp: int) -> Any:
         message = self.message(modality.name, sample, stamp)
         return modality.converter().to_array(modality, message, ConversionOptions())
+
+
+@contextmanager
+def active_node(log: Path, parameters: Mapping[str, Any], *client: Any) -> Iterator[Client]:
+    """Give the client of an active node; at the end the node must still be there."""
+    domain = free_domain()
+    process = NodeProcess(domain, log, parameters)
+    found = Client(domain, *client)
+    try:
+        found.activate()
+        yield found
+        assert process.process.poll() is None, log.read_text()
+    finally:
+        found.close()
+        process.end()
+
+
+def nanoseconds(stamp: Any) -> int:
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def status_of(latent: LatentState, name: str) -> Any:

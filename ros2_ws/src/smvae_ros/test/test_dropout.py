@@ -12,9 +12,9 @@ from node_harness import (
     BEST_EFFORT,
     RELIABLE,
     Client,
-    NodeProcess,
-    free_domain,
+    active_node,
     fused,
+    nanoseconds,
     status_of,
 )
 from smvae_msgs.msg import LatentState, ModalityStatus
@@ -28,21 +28,9 @@ pytestmark = pytest.mark.dds
 @pytest.fixture(scope="module")
 def active(bundle: Any, modalities: Any, strict: Any, tmp_path_factory: Any) -> Iterator[Client]:
     """One active node that every test plays to."""
-    domain = free_domain()
     log = tmp_path_factory.mktemp("dropout") / "node.log"
-    process = NodeProcess(domain, log, {"bundle": bundle, **strict})
-    client = Client(domain, modalities)
-    try:
-        client.activate()
+    with active_node(log, {"bundle": bundle, **strict}, modalities) as client:
         yield client
-        assert process.process.poll() is None, log.read_text()
-    finally:
-        client.close()
-        process.end()
-
-
-def nanoseconds(stamp: Any) -> int:
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def play_until_fused(client: Client, played: tuple[str, ...], wanted: tuple[str, ...]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from node_harness import Client, NodeProcess, free_domain, fused, status_of
+from node_harness import Client, active_node, fused, nanoseconds, status_of
 from smvae_msgs.msg import LatentState, ModalityStatus
 from std_srvs.srv import Trigger
 
@@ -28,17 +28,9 @@ def remembering(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def active(remembering: Path, strict: Any, tmp_path_factory: Any) -> Iterator[Client]:
     """One active node that every test plays to."""
-    domain = free_domain()
     log = tmp_path_factory.mktemp("log") / "node.log"
-    process = NodeProcess(domain, log, {"bundle": remembering, **strict})
-    client = Client(domain, MODALITIES)
-    try:
-        client.activate()
+    with active_node(log, {"bundle": remembering, **strict}, MODALITIES) as client:
         yield client
-        assert process.process.poll() is None, log.read_text()
-    finally:
-        client.close()
-        process.end()
 
 
 def play_until(client: Client, played: tuple[str, ...], state: int) -> LatentState:
@@ -49,10 +41,6 @@ def play_until(client: Client, played: tuple[str, ...], state: int) -> LatentSta
         lambda: [m for m in client.latents if m.valid and status_of(m, "rgb").state == state],
         30.0,
     )[-1]
-
-
-def nanoseconds(stamp: Any) -> int:
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def lose_the_camera(client: Client) -> LatentState:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from node_harness import BEST_EFFORT, RELIABLE, Client, NodeProcess, free_domain, fused
+from node_harness import BEST_EFFORT, RELIABLE, Client, active_node, fused
 from smvae_msgs.msg import LatentState
 
 from smvae_core.modality import all_subsets, subset_name
@@ -22,16 +22,9 @@ def active(
     request: Any, bundle: Any, modalities: Any, strict: Any, tmp_path_factory: Any
 ) -> Iterator[Client]:
     """One active node for all subsets, and sensors that publish in either way."""
-    domain = free_domain()
     log = tmp_path_factory.mktemp("subsets") / "node.log"
-    process = NodeProcess(domain, log, {"bundle": bundle, **strict})
-    client = Client(domain, modalities, request.param)
-    try:
-        client.activate()
+    with active_node(log, {"bundle": bundle, **strict}, modalities, request.param) as client:
         yield client
-    finally:
-        client.close()
-        process.end()
 
 
 @pytest.mark.parametrize("subset", all_subsets(NAMES), ids=subset_name)
