@@ -6,7 +6,7 @@ the same in both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import refusing
-from smvae_core.fusion.rules import FusionState, Observation
+from smvae_core.fusion.rules import Further, FusionState, Observation
 from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.novelty_scorer import NoveltyReport
+from smvae_core.recall import Recall
 from smvae_core.runtime import Posterior, Runtime
 
 
@@ -98,16 +99,24 @@ class Perceiver:
             drop: Takes modality, stamp [ns], reason and text of a stored message that is bad.
             observe: Gives the observation at a reference time [ns] without those.
         """
+        further = observation.further
+
+        def refuse(name: str, stamp_ns: int, reason: str, text: str) -> None:
+            drop(name, stamp_ns, reason, text)
+            if self._rejected is not None:
+                self._rejected(name, text)
+
         while bad := self._embed(epoch, observation):
             for name, (reason, text) in bad.items():
-                drop(name, observation.status[name].stamp_ns, reason, text)
-                if self._rejected is not None:
-                    self._rejected(name, text)
+                refuse(name, observation.status[name].stamp_ns, reason, text)
             observation = observe(observation.reference_ns)
         recall, memory_s = self._runtime.recall, self._memory_s
         if recall is not None and memory_s:
             recall.begin((epoch, tuple(self._sources.items())))
             recall.take(observation, self._runtime.reading)
+            for name, samples in further.items():
+                taken = self._add(recall, name, samples, refuse)
+                observation.status[name].further_ns = tuple(taken)
         elif recall is not None:
             recall.forget()
         if not observation.samples:
@@ -130,6 +139,40 @@ class Perceiver:
             window: NDArray[Any] = value  # the collector made it of readings
             return window
         return self._sources[name].read(modality, value)
+
+    def _add(
+        self,
+        recall: Recall,
+        name: str,
+        samples: Sequence[Further],
+        refuse: Callable[[str, int, str, str], None],
+    ) -> Iterator[int]:
+        """Embed a modality's samples of no moment; yield the stamps of those that count."""
+        ready: list[tuple[Further, NDArray[np.float32]]] = []
+        for further in samples:
+            if recall.has(name, further.at_ns):
+                continue
+            try:
+                sample = self._further_sample(name, further.value)
+                ready.append((further, self._runtime.network_input(name, sample)))
+            except REFUSALS as err:
+                refuse(name, further.stamp_ns, err.reason, str(err))
+        if not ready:
+            return
+        readings = self._runtime.readings(name, [x for _, x in ready])
+        for (further, _), reading in zip(ready, readings, strict=True):
+            if (refused := recall.add(name, further, reading)) is None:
+                yield further.stamp_ns
+            else:
+                refuse(name, further.stamp_ns, refused[0], f"{name}: {refused[1]}")
+
+    def _further_sample(self, name: str, value: Any) -> NDArray[Any]:
+        """Return a sample of no moment, see `Further.value`."""
+        modality = self._runtime.modality(name)
+        if modality.family.is_window:
+            window: NDArray[Any] = modality.family.assemble(modality, *value)
+            return window
+        return self.sample(name, value)
 
     def _embed(self, epoch: int, observation: Observation) -> dict[str, tuple[str, str]]:
         """Embed the fused samples that are new; return reason and text of each that is bad."""

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from smvae_core.belief import Element, Filter, FilterParameters
 from smvae_core.bundle import READ, RECALL
-from smvae_core.fusion.rules import FusionState, Observation
+from smvae_core.fusion.rules import TOO_LATE, Further, FusionState, Observation
 from smvae_core.memory import Memory
 
 Array = NDArray[np.float32]
+#: Embedding (D,), log precision and mean (Z,) of a sample.
+Reading = tuple[Array, Array, Array]
 
 
 class Networks(Protocol):
@@ -41,7 +43,7 @@ class Recall:
         self._key: Hashable = None
         self._offsets_ns: dict[str, int] = {}
 
-    def try_out(self, read: Callable[[str], tuple[Array, Array, Array]]) -> tuple[Array, Array]:
+    def try_out(self, read: Callable[[str], Reading]) -> tuple[Array, Array]:
         """Return mean and log variance of the present samples, and forget them; see `take`."""
         self.forget()
         for sensor, name in enumerate(self._names):
@@ -62,9 +64,7 @@ class Recall:
             self.forget()
             self._key = key
 
-    def take(
-        self, observation: Observation, read: Callable[[str], tuple[Array, Array, Array]]
-    ) -> None:
+    def take(self, observation: Observation, read: Callable[[str], Reading]) -> None:
         """Make elements of the samples of a moment.
 
         One that comes too late, or is read as no finite number, is fused no more.
@@ -76,22 +76,43 @@ class Recall:
         for name in tuple(observation.samples):
             status, sensor = observation.status[name], self._index[name]
             corrected_ns = observation.reference_ns - round(status.age_s * 1e9)
-            offset_ns = status.stamp_ns - corrected_ns
-            if self._offsets_ns.setdefault(name, offset_ns) != offset_ns:
-                self.memory.forget()  # what is there has other stamps
-                self._offsets_ns = {name: offset_ns}
+            self._note_offset(name, status.stamp_ns - corrected_ns)
             # who holds the last one says that it is true now
             stamp_ns = observation.reference_ns if status.held else corrected_ns
             if self.memory.holds(sensor, stamp_ns):
                 continue
-            element = self.filter.element(sensor, stamp_ns, *read(name))
-            if not element.finite:
-                state, reason = FusionState.REJECTED, "the networks read no finite number of it"
-            else:
-                state, reason = FusionState.STALE, self.memory.insert(element)
-            if reason:
+            refused = self._insert(self.filter.element(sensor, stamp_ns, *read(name)))
+            if refused:
                 del observation.samples[name]
-                status.state, status.reason = state, reason
+                late = refused[0] == TOO_LATE
+                status.state = FusionState.STALE if late else FusionState.REJECTED
+                status.reason = refused[1]
+
+    def add(self, name: str, further: Further, reading: Reading) -> tuple[str, str] | None:
+        """Make an element of a sample that is of no moment, of its `reading`.
+
+        Returns:
+            Why it is refused, in a word and in full; None = it is not.
+        """
+        self._note_offset(name, further.stamp_ns - further.at_ns)
+        return self._insert(self.filter.element(self._index[name], further.at_ns, *reading))
+
+    def has(self, name: str, at_ns: int) -> bool:
+        """Return whether a sensor's sample of a time is listed."""
+        return self.memory.holds(self._index[name], at_ns)
+
+    def _insert(self, element: Element) -> tuple[str, str] | None:
+        """Put an element into memory; return why it is refused, in a word and in full."""
+        if not element.finite:
+            return "value", "the networks read no finite number of it"
+        text = self.memory.insert(element)
+        return (TOO_LATE, text) if text else None
+
+    def _note_offset(self, name: str, offset_ns: int) -> None:
+        """Forget all where a sensor's `stamp_offset_s` is another than before."""
+        if self._offsets_ns.setdefault(name, offset_ns) != offset_ns:
+            self.memory.forget()  # what is there has other stamps
+            self._offsets_ns = {name: offset_ns}
 
     def read(self, sensor: int, stamp_ns: int, embedding: Array) -> Element:
         """Return the element of any embedding (D,)."""

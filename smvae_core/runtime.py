@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.bundle import RECALL, Bundle, Manifest
+from smvae_core.bundle import READ, RECALL, Bundle, Manifest
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality, refusing
+from smvae_core.memory import LATE_S
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
 from smvae_core.pooled_set import PooledSet
 from smvae_core.preprocessing import normalise, prepare, restore
-from smvae_core.recall import Recall
+from smvae_core.recall import Reading, Recall
 from smvae_core.sessions import Placement, Provider, Sessions
 
 
@@ -119,6 +120,10 @@ class Runtime:
     def version(self) -> str:
         return self._sessions.version
 
+    def late_s(self, memory_s: float) -> float:
+        """Return how late a message may come after a later one of its sensor; 0 = it may not."""
+        return LATE_S if self.recall is not None and memory_s else 0.0
+
     def modality(self, name: str) -> Modality:
         """Return the modality called `name`, or raise UnknownModality."""
         if name not in self._modalities:
@@ -146,18 +151,31 @@ class Runtime:
             SampleError: If the sample is not what the modality declares, or preprocessing fails on
                 it (`Unforeseen`); the old embedding is gone.
         """
-        modality = self.modality(name)
+        self.modality(name)
         if key is not None and self._keys.get(name) == key:
             return
         self.forget(name)
-        with refusing(name):
-            ready = sample if prepared else prepare(modality, sample)
-            x = normalise(modality, self.manifest.statistics[name], ready)[None]
+        x = self.network_input(name, sample, prepared=prepared)[None]
         self._set.put(self._index[name], self._sessions.run(f"embed/{name}", x=x)[0][0])
         self._observed.add(name)
         self._scorer.observe(name, x)
         if key is not None:
             self._keys[name] = key
+
+    def network_input(
+        self, name: str, sample: NDArray[Any], *, prepared: bool = False
+    ) -> NDArray[np.float32]:
+        """Return what a modality's network takes of one raw sample (*shape); see `observe`.
+
+        Raises:
+            UnknownModality: If the bundle has no such modality.
+            SampleError: If the sample is not what the modality declares, or preprocessing fails on
+                it (`Unforeseen`).
+        """
+        modality = self.modality(name)
+        with refusing(name):
+            ready = sample if prepared else prepare(modality, sample)
+            return normalise(modality, self.manifest.statistics[name], ready)
 
     def forget(self, name: str) -> None:
         """Drop the cached embedding of one modality."""
@@ -165,14 +183,27 @@ class Runtime:
         self._keys.pop(name, None)
         self._scorer.forget(name)
 
-    def reading(
-        self, name: str
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def reading(self, name: str) -> Reading:
         """Return the embedding (D,) of a modality that was observed, log precision and mean (Z,).
 
         Of a bundle with a memory.
         """
         return self._set.evidence(self._index[name])
+
+    def readings(self, name: str, inputs: Sequence[NDArray[np.float32]]) -> list[Reading]:
+        """Return `reading` of each of some other samples, in few runs; what was observed stays.
+
+        Of a bundle with a memory.
+
+        Args:
+            name: Modality.
+            inputs: At least one, see `network_input`.
+        """
+        role, whole = f"embed/{name}", np.stack(inputs)
+        batches = [whole] if self._sessions.is_dynamic(role, "x") else np.split(whole, len(whole))
+        embedded = np.concatenate([self._sessions.run(role, x=x)[0] for x in batches])
+        *_, log_precision, mean = self._sessions.run(READ, embeddings=embedded[None])
+        return list(zip(embedded, log_precision[0], mean[0], strict=True))
 
     def posterior(self, subset: Sequence[str]) -> Posterior:
         """Pool the cached embeddings of `subset` into q(z given x_S), paper Eq. 7-8.

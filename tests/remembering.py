@@ -60,13 +60,14 @@ class Desk:
     def __init__(self, runtime: Runtime, memory_s: float = 5.0, **rules: FusionRule) -> None:
         self.runtime, self.perceiver = runtime, Perceiver(runtime)
         self.sources = dict.fromkeys(NAMES, AS_IT_IS)
-        self.configure(memory_s)
         strict = FusionRule(max_skew_s=0.1, max_age_s=0.15)
         self.collector = Collector(MODALITIES, dict.fromkeys(NAMES, strict) | rules)
+        self.configure(memory_s)
         self.now_s, self.epoch = 0.0, 1
 
     def configure(self, memory_s: float) -> None:
         self.perceiver.configure(self.sources, memory_s)
+        self.collector.set_late(self.runtime.late_s(memory_s))
 
     def add(self, name: str, ago_s: float = 0.0) -> None:
         """Store one sample, taken some time ago; of a window all its readings."""
@@ -82,9 +83,11 @@ class Desk:
             self.collector.add(name, stamp - before * 1_000_000, reading, self.now_s)
 
     def look(self) -> Perceived | None:
+        observation = self.collector.observe(self.now_s + 0.001)  # later than what came
+        self.collector.tell(observation)
         return self.perceiver.perceive(
             self.epoch,
-            self.collector.observe(self.now_s + 0.001),  # later than what came
+            observation,
             lambda name, stamp, *why: self.collector.drop(name, stamp, self.now_s, *why),
             lambda reference_ns: self.collector.observe(self.now_s, reference_ns),
         )

@@ -199,7 +199,8 @@ def test_every_reason_for_which_a_message_is_rejected_is_explained() -> None:
         for row in re.findall(r"^\| (`[^|]+) \|", table, flags=re.M)
         for reason in re.findall(r"`([^`]+)`", row)
     }
-    of_the_node = {"zero stamp", "future stamp", "stamp not increasing", "frame", "value"}
+    stamps = {"zero stamp", "future stamp", "stamp not increasing", "too late"}
+    of_the_node = {*stamps, "frame", "value"}
     assert explained == {*REASONS, *of_the_node}
     source = "".join(
         (ROOT / path).read_text(encoding="utf-8")
@@ -207,6 +208,7 @@ def test_every_reason_for_which_a_message_is_rejected_is_explained() -> None:
             "smvae_core/errors.py",
             "smvae_core/fusion/engine.py",
             "smvae_core/fusion/channel.py",
+            "smvae_core/fusion/rules.py",
         )
     )
     assert all(f'"{reason}"' in source for reason in of_the_node)

@@ -6,7 +6,7 @@ The part of the collector that looks at a single modality. No ROS, no threads, n
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.clocks import LONGEST_LAG_S, Doubt
-from smvae_core.fusion.rules import FusionRule, limits
+from smvae_core.fusion.rules import TOO_LATE, Further, FusionRule, limits
+from smvae_core.fusion.spacing import Spacing
 from smvae_core.modality import Modality
 
 #: Good samples that make a lost modality live again, so that the fused set does not flicker.
@@ -58,6 +59,12 @@ class Channel:
     samples: deque[Sample] = field(init=False)
     is_window: bool = field(init=False)
     """Whether a sample is a window of readings."""
+    late_s: float = 0.0
+    """A message that comes so long after a later one of it is put where it belongs; 0 = it is
+    refused."""
+    spacing: Spacing = field(init=False)
+    """Which of its samples memory is told of."""
+    _unheard: list[Sample] = field(default_factory=list)
     received: int = 0
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
@@ -101,6 +108,7 @@ class Channel:
         self._span_s = self.modality.family.span_s(self.modality)
         self._may_follow = self.modality.family.may_follow
         self.samples = deque(maxlen=self.modality.family.kept)
+        self.spacing = Spacing(self.modality.family.spacing_s)
         self.set_rule(self.rule)
 
     def set_rule(self, rule: FusionRule) -> None:
@@ -160,15 +168,19 @@ class Channel:
         """Judge the stamp of one more message: did its source begin again?
 
         True for the second in a row that lies over a second behind the newest, or the fifth in a
-        row behind it at all, each after the one before. A message out of order is neither.
+        row behind it at all, each after the one before. A message out of order is neither; where
+        late ones are taken, none that is nearer and new is.
         """
         if stamp_ns > self.newest_ns:
             self._behind.clear()
             return False
-        if self._behind and stamp_ns <= self._behind[-1]:
-            self._behind.clear()
-        self._behind.append(stamp_ns)
         far = self.newest_ns - stamp_ns > RESTART_S * 1e9
+        late = self.late_s and not far and not self._has(stamp_ns)
+        if late or (self._behind and stamp_ns <= self._behind[-1]):
+            self._behind.clear()
+        if late:
+            return False
+        self._behind.append(stamp_ns)
         return len(self._behind) >= (2 if far else RESTART_MESSAGES)
 
     def add(
@@ -179,7 +191,7 @@ class Channel:
         moment_ns: int | None = None,
         clock_ns: int = 0,
     ) -> bool:
-        """Store a sample; one whose stamp does not increase is rejected. Return which.
+        """Store a sample unless it is rejected, see `refusal`. Return which.
 
         Args:
             stamp_ns: Of its message.
@@ -189,8 +201,12 @@ class Channel:
             clock_ns: The stamps' clock at its arrival; 0 = not known.
         """
         if stamp_ns <= self.newest_ns:
-            self.reject(stamp_ns, now_s, NOT_INCREASING)
-            return False
+            reason, text = self.refusal(stamp_ns)
+            if reason:
+                self.reject(stamp_ns, now_s, reason, text)
+            else:
+                self._put_late(Sample(stamp_ns, value, now_s))
+            return not reason
         if self.newest_ns:
             self._measure((stamp_ns - self.newest_ns) * 1e-9, now_s - self._taken_s)
         if self.samples:
@@ -203,9 +219,86 @@ class Channel:
             self._leads_s.append((self.corrected_ns(stamp_ns) - clock_ns) * 1e-9)
             self.lead_s = sorted(self._leads_s)[len(self._leads_s) // 2]
         self.newest_ns, self._taken_s = stamp_ns, now_s
-        self.samples.append(Sample(stamp_ns, value, now_s))
-        self.received += 1
+        self._put(len(self.samples), Sample(stamp_ns, value, now_s))
         return True
+
+    def refusal(self, stamp_ns: int) -> tuple[str, str]:
+        """Return why a stamp is refused beside those before it, in a word and in full."""
+        behind_s = (self.newest_ns - stamp_ns) * 1e-9
+        if behind_s < 0.0:
+            return "", ""
+        if not self.late_s or self._has(stamp_ns):
+            return NOT_INCREASING, ""
+        if behind_s <= self.late_s:
+            return "", ""
+        name = self.modality.name
+        text = f"{name}: {behind_s:.3f} s behind its newest message, {self.late_s:g} s at most"
+        return TOO_LATE, text
+
+    def _has(self, stamp_ns: int) -> bool:
+        """Return whether a message with this stamp is kept."""
+        index = self._index(stamp_ns)
+        return index < len(self.samples) and self.samples[index].stamp_ns == stamp_ns
+
+    def _put_late(self, sample: Sample) -> None:
+        """Put a sample where it belongs; rhythm and liveliness are of those that come in order."""
+        index = self._index(sample.stamp_ns)
+        if index and len(self.samples) == self.samples.maxlen:
+            self.samples.popleft()
+            index -= 1
+        self._put(index, sample)
+
+    def _put(self, index: int, sample: Sample) -> None:
+        if index == len(self.samples):
+            self.samples.append(sample)
+        elif len(self.samples) < (self.samples.maxlen or 0):
+            self.samples.insert(index, sample)
+        if self.late_s and not self.is_window:
+            self._unheard.append(sample)
+            if len(self._unheard) > self.modality.family.kept:
+                del self._unheard[0]
+                self.spacing.left_out += 1
+        self.received += 1
+
+    def tell(self, reference_ns: int, fused_ns: int | None) -> list[Further]:
+        """Return what memory is to be told of beside the sample that is fused, each once.
+
+        Samples up to the moment, and of a window those that end with other readings. What is not
+        chosen is no longer waited for.
+
+        Args:
+            reference_ns: The moment.
+            fused_ns: Stamp of the sample that is fused; None = none is.
+        """
+        limit_ns = reference_ns + self._offset_ns
+        if self.is_window:
+            waiting = [] if fused_ns is None else self._readings_since(fused_ns)
+        else:
+            waiting = sorted((s for s in self._unheard if s.stamp_ns <= limit_ns), key=_stamp)
+            self._unheard = [s for s in self._unheard if s.stamp_ns > limit_ns]
+        chosen = self.spacing.choose([s.stamp_ns for s in waiting], fused_ns)
+        return [self._further(waiting[index]) for index in chosen]
+
+    def forget_unheard(self) -> None:
+        """Forget what memory was told of, and what it was not."""
+        self._unheard.clear()
+        self.spacing.forget()
+
+    def _readings_since(self, fused_ns: int) -> list[Sample]:
+        """Return the readings since the newest window that memory knows of, up to one."""
+        told_ns = self.spacing.last_ns
+        first = len(self.samples) if told_ns is None else self._index(told_ns + 1)
+        return [self.samples[i] for i in range(first, self._index(fused_ns))]
+
+    def _further(self, sample: Sample) -> Further:
+        value = sample.value
+        if self.is_window:
+            value = (*self.readings(self._index(sample.stamp_ns)), self.rule.min_samples)
+        return Further(sample.stamp_ns, self.corrected_ns(sample.stamp_ns), value)
+
+    def _index(self, stamp_ns: int) -> int:
+        """Return where a message with this stamp is kept, or would be."""
+        return bisect_left(self.samples, stamp_ns, key=_stamp)
 
     def _measure_lag(self) -> None:
         """Measure among stamps alone, so that hosts whose clocks differ are measured alike."""
@@ -259,6 +352,7 @@ class Channel:
     def flush(self) -> None:
         """Forget samples and rhythm (time jumped); counts stay, and the next sample is a first."""
         self.samples.clear()
+        self.forget_unheard()
         self._forget_clock()
         self._stamp_gaps_s.clear()
         self._arrival_gaps_s.clear()
@@ -281,7 +375,7 @@ class Channel:
 
     def reset_counts(self) -> None:
         """Count from zero again (a new activation)."""
-        self.received = self.rejected = 0
+        self.received = self.rejected = self.spacing.left_out = 0
         self.first_rejection = self.last_rejection = ""
         self.reasons.clear()
 

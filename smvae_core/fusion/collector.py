@@ -56,6 +56,7 @@ class Collector:
         self._channels = {
             m.name: Channel(modality=m, rule=rules.get(m.name, FusionRule())) for m in modalities
         }
+        self._remembers = False
         self.trusted = ""
         """A modality that is never left out for its clock: the one that asks for latents."""
 
@@ -67,6 +68,14 @@ class Collector:
         """
         find(self.modalities, name)
         self._channels[name].set_rule(rule)
+
+    def set_late(self, late_s: float) -> None:
+        """Say how late a message may come after a later one of its sensor; see `Channel.late_s`."""
+        self._remembers = late_s > 0.0
+        for channel in self._channels.values():
+            channel.late_s = late_s
+            if not late_s:
+                channel.forget_unheard()
 
     def channel(self, name: str) -> Channel:
         """Return what is known of one modality."""
@@ -87,9 +96,9 @@ class Collector:
     ) -> bool:
         """Store a sample (of a force window: one reading (C,)) that arrived at `now_s`.
 
-        A stamp that does not increase is rejected and counted; returns whether it was taken. Its
-        lag is measured against `moment_ns` and its clock against `clock_ns`, where they are given;
-        see `Channel.add`.
+        A stamp that does not increase, or is too late, is rejected and counted; returns whether it
+        was taken. Its lag is measured against `moment_ns` and its clock against `clock_ns`, where
+        they are given; see `Channel.add`.
         """
         channel = self._channels[name]
         measured = channel.lead_taken_s
@@ -170,6 +179,15 @@ class Collector:
             and (within_s is None or channel.due(now_s, within_s))
         )
 
+    def tell(self, observation: Observation) -> None:
+        """Put into an observation what memory is to be told of beside what is fused, each once."""
+        for name, channel in self._channels.items() if self._remembers else ():
+            fused = name in observation.samples
+            stamp_ns = observation.status[name].stamp_ns if fused else None
+            told = channel.tell(observation.reference_ns, stamp_ns)
+            if told and channel.rule.enabled and not channel.left_out:
+                observation.further[name] = told
+
     def observe(
         self, now_s: float, reference_ns: int | None = None, *, everything: bool = False
     ) -> Observation:
@@ -220,6 +238,7 @@ def _judge(
         lag_s=channel.lag_s,
         live=enabled and channel.live(now_s),
         first_rejection=channel.first_rejection,
+        left_out=channel.spacing.left_out,
     )
     if not enabled:
         status.reason = "switched off (enabled)"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from smvae_core.errors import ConfigError
-from smvae_core.fusion.channel import NOT_INCREASING, Channel
+from smvae_core.fusion.channel import Channel
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import (
     TRIGGERS,
@@ -110,6 +110,7 @@ class Engine:
         sources: Mapping[str, Source] | None = None,
         *,
         epoch: int = 1,
+        late_s: float = 0.0,
     ) -> None:
         """Start empty.
 
@@ -119,6 +120,7 @@ class Engine:
             pace: When latents are made.
             sources: How the messages of each modality are read; None = as each kind's default.
             epoch: To begin with: that of the model before this one, so that it only ever rises.
+            late_s: See `configure`.
 
         Raises:
             ConfigError: If the trigger is neither 'any', nor 'timer', nor an enabled modality.
@@ -144,18 +146,30 @@ class Engine:
         found = sources or {
             m.name: Source(converter=m.converter()) for m in modalities if m.message_types
         }
-        self.configure(rules, pace, found)
+        self.configure(rules, pace, found, late_s)
 
     def configure(
-        self, rules: Mapping[str, FusionRule], pace: Pace, sources: Mapping[str, Source]
+        self,
+        rules: Mapping[str, FusionRule],
+        pace: Pace,
+        sources: Mapping[str, Source],
+        late_s: float = 0.0,
     ) -> None:
         """Use other rules, pace and sources from now on; samples stay.
+
+        Args:
+            rules: One per modality that has another.
+            pace: When latents are made.
+            sources: How the messages of each modality are read.
+            late_s: A message that comes so long after a later one of its sensor is taken, for
+                memory; 0 = it is refused.
 
         Raises:
             ConfigError: If the trigger is neither 'any', nor 'timer', nor an enabled modality.
         """
         for name, rule in rules.items():
             self.collector.set_rule(name, rule)
+        self.collector.set_late(late_s)
         enabled = (m.name for m in self.modalities if self.collector.channel(m.name).rule.enabled)
         known = (*TRIGGERS, *enabled)
         if pace.trigger not in known:
@@ -193,19 +207,21 @@ class Engine:
         return self.put(name, stamp, value, stamps)
 
     def put(self, name: str, stamp_ns: int, value: Any, stamps: Stamps) -> Verdict:
-        """Store what was read of a message, unless its stamp does not increase.
+        """Store what was read of a message, unless its stamp is refused.
 
-        Where its source began again everything before it is forgotten: a looped bag restarts all
-        topics, one after the other.
+        One that is late asks for no latent: it counts from the next one on. Where its source began
+        again everything before it is forgotten: a looped bag restarts all topics, one after the
+        other.
         """
         channel, now_s = self.collector.channel(name), stamps.now_s
         restarted = channel.restarted(stamp_ns)
         if restarted:
             self.flush()
         moment_ns = self._moment_ns()
+        late, (reason, text) = stamp_ns <= channel.newest_ns, channel.refusal(stamp_ns)
         if not self.collector.add(name, stamp_ns, value, now_s, moment_ns, stamps.clock_ns):
-            return Verdict(stamp_ns, reason=NOT_INCREASING, restarted=restarted)
-        wakes = self._ask(channel, stamps) if self._asks(channel) else False
+            return Verdict(stamp_ns, reason=reason, text=text, restarted=restarted)
+        wakes = self._ask(channel, stamps) if not late and self._asks(channel) else False
         if self._deadline_s is not None:
             wakes = not self.awaited(now_s)
         return Verdict(stamp_ns, value, restarted=restarted, wakes=wakes or restarted)
@@ -292,6 +308,7 @@ class Engine:
         self._asked.clear()
         self._next_s = max(self._next_s + 1.0 / self.pace.max_rate_hz, now_s)
         observation = self.collector.observe(now_s, self._moment_ns())
+        self.collector.tell(observation)
         return Taken(self.epoch, observation, now_s, self.arrival_s, *self._sent)
 
     def pass_time(self, now_s: float, until_s: float) -> Iterator[Taken]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
@@ -14,6 +14,8 @@ from smvae_core.modality import Modality
 UNMEASURED_PERIOD_S = 0.1
 #: Triggers that are not a modality.
 TRIGGERS = ("any", "timer")
+#: Reason that counts messages which come later than memory takes them.
+TOO_LATE = "too late"
 
 
 class FusionState(IntEnum):
@@ -115,6 +117,10 @@ class ModalityStatus:
     """Older ones, which count through memory's running belief alone."""
     oldest_ns: int = 0
     """Stamp of the oldest of `elements`; 0 if there is none."""
+    left_out: int = 0
+    """Samples since activation that were fused into no moment and are too many to count."""
+    further_ns: tuple[int, ...] = ()
+    """Stamps of samples that were fused into no moment and count from this one on."""
     suggested_offset_s: float = 0.0
     """What its `stamp_offset_s` seems to lack, see `clocks`; 0 = nothing."""
 
@@ -132,6 +138,17 @@ def none_used(status: ModalityStatus, used: int) -> str:
     return f"{messages} rejected, none used; the first: {status.first_rejection}"
 
 
+class Further(NamedTuple):
+    """A sample that belongs to no moment, for memory."""
+
+    stamp_ns: int
+    """Of its message."""
+    at_ns: int
+    """When it happened: its corrected stamp."""
+    value: Any
+    """The message; of a window what `Kind.assemble` makes it of."""
+
+
 @dataclass(kw_only=True)
 class Observation:
     """The samples that belong to one reference time."""
@@ -140,6 +157,8 @@ class Observation:
     samples: dict[str, Any]
     """Fused modalities only; a force window already has its (32, 6) shape."""
     status: dict[str, ModalityStatus]
+    further: dict[str, list[Further]] = field(default_factory=dict)
+    """What memory has not heard of yet beside them."""
 
     @property
     def subset(self) -> tuple[str, ...]:

@@ -103,6 +103,7 @@ class ImageKind(Kind):
 
     rank = 3
     is_image = True
+    spacing_s = 0.025  # of 30 Hz all, of 60 Hz every other: an image costs forty times a window
     kept = 8  # 133 ms at 60 Hz: a reference of a camera that is slow to deliver
     may_follow = True  # an image a little later shows the same scene
     options: ClassVar[type[Any]] = ImageOptions

@@ -97,14 +97,14 @@ def test_a_lost_camera_is_remembered_and_says_since_when(runtime: Runtime) -> No
     assert rgb.age_s == pytest.approx(0.3)
     assert (rgb.elements, rgb.folded) == (3, 0)
     assert "nothing for 0.30 s" in rgb.reason
-    assert (force.state, force.elements) == (FusionState.FUSED, 9)
+    assert (force.state, force.elements) == (FusionState.FUSED, 9 + 8 * 3), "and those between"
     assert seen.observation.subset == ("force", "action")
     assert seen.subset == NAMES
     assert not same(seen, desk.instant(seen)), "what it showed still counts"
     for _ in range(2):  # twice, until it is trusted again
         seen = desk.see(*NAMES)
     assert seen.observation.status["rgb"].state is FusionState.FUSED
-    assert seen.observation.status["rgb"].elements == 4
+    assert seen.observation.status["rgb"].elements == 5, "that it is not trusted yet is no doubt"
 
 
 def test_a_camera_lost_for_longer_than_memory_is_no_longer_remembered(runtime: Runtime) -> None:
@@ -130,7 +130,7 @@ def test_memory_alone_makes_no_latent(runtime: Runtime) -> None:
 def test_what_forgets(runtime: Runtime, how: str) -> None:
     desk = Desk(runtime)
     desk.see(*NAMES)
-    desk.see("force", after_s=0.2)
+    desk.see("action", after_s=0.12)
     if how == "epoch":
         desk.epoch += 1
     elif how == "forget":
@@ -140,9 +140,9 @@ def test_what_forgets(runtime: Runtime, how: str) -> None:
         desk.configure(5.0)
     else:
         desk.configure(0.0)
-        desk.see("force", after_s=0.05)
+        desk.see("action", after_s=0.05)
         desk.configure(5.0)
-    seen = desk.see("force")
+    seen = desk.see("action")
     assert same(seen, desk.instant(seen))
     assert seen.observation.status["rgb"].state is FusionState.STALE
 

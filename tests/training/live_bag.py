@@ -181,6 +181,7 @@ class BagMaker:
                 suspect=False,
                 suspicion=float("nan"),
                 reason=observation.status[m.name].reason,
+                further_ns=np.zeros(0, np.int64),
             )
             for m in self.modalities
         ]

@@ -14,6 +14,7 @@ from smvae_core.perceiver import Perceived
 from smvae_core.preprocessing import prepare
 from smvae_core.runtime import Runtime
 from smvae_training.audit.reproduce import Checked, Reproducer
+from smvae_training.audit.samples import Readings
 from smvae_training.evaluate.live.bag import Latent
 from tests.remembering import MODALITIES, NAMES, Desk, remembering_bundle
 
@@ -33,6 +34,12 @@ class Recorded:
     def add(self, seen: Perceived) -> None:
         observation = seen.observation
         status = observation.status
+        for name, samples in observation.further.items():
+            for each in samples:
+                value = each.value
+                if isinstance(value, tuple):
+                    value = Readings(stamps_ns=value[0], values=value[1])
+                self.samples[name, each.stamp_ns] = value
         for name, value in observation.samples.items():
             self.samples[name, status[name].stamp_ns] = value
         counted = {n: (status[n].elements, status[n].folded) for n in seen.subset}
@@ -53,6 +60,7 @@ class Recorded:
                 memory_s=seen.memory_s,
                 counted=counted,
                 held=frozenset(n for n, s in status.items() if s.held),
+                further_ns={n: s.further_ns for n, s in status.items() if s.further_ns},
             )
         )
 
@@ -85,10 +93,27 @@ def test_every_latent_is_made_again(recorded: tuple[Recorded, Desk], bundle: Pat
     found, desk = recorded
     assert found.latents[20].states["rgb"] is FusionState.REMEMBERED
     assert found.latents[20].rests_on == set(NAMES)
-    assert found.latents[39].counted["force"] == (31, 9)
+    assert found.latents[39].counted["force"] == (121, 36)
     checked = found.checked(bundle, desk)
     assert all(c.complete and c.equal for c in checked)
     assert max(c.mean_difference for c in checked) < 1e-5
+
+
+def test_late_samples_are_made_again_too(bundle: Path) -> None:
+    desk, found = Desk(Runtime(bundle), 1.5), Recorded()
+    for step in range(20):
+        desk.now_s += 0.05
+        if step % 2:  # in pairs, the second of which comes first
+            desk.add("rgb")
+            desk.add("rgb", 0.05)
+        desk.add("action")
+        found.add(desk.look())
+    assert [len(latent.further_ns.get("rgb", ())) for latent in found.latents] == [0, 1] * 10
+    checked = found.checked(bundle, desk)
+    assert all(c.complete and c.equal for c in checked)
+    lost = found.latents[5].further_ns["rgb"][0]
+    del found.samples["rgb", lost]
+    assert "memory: 6 samples" in found.checked(bundle, desk)[5].missing["rgb"]
 
 
 def test_a_false_latent_is_different(recorded: tuple[Recorded, Desk], bundle: Path) -> None:

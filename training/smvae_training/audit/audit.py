@@ -133,7 +133,8 @@ def _check(
     )
     inputs = find_inputs(bag, runtime.modalities, settings)
     sources = settings.sources | {i.modality.name: i.source for i in inputs}
-    engine = Engine(runtime.modalities, settings.rules, settings.pace, sources)
+    late_s = runtime.late_s(max(latent.memory_s for latent in latents))
+    engine = Engine(runtime.modalities, settings.rules, settings.pace, sources, late_s=late_s)
     perceiver = Perceiver(runtime)
     perceiver.configure(sources)
     samples = ListedSamples(engine, perceiver, latents)

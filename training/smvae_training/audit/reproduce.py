@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.fusion.rules import FusionRule, FusionState
+from smvae_core.fusion.rules import Further, FusionRule, FusionState
 from smvae_core.fusion.source import REFUSALS
+from smvae_core.recall import Recall
 from smvae_core.runtime import Posterior, Runtime
 from smvae_training.audit.samples import Readings
 from smvae_training.evaluate.live.bag import Latent
@@ -115,6 +116,8 @@ class Reproducer:
             stamp_ns = latent.stamp_ns if name in latent.held else corrected_ns
             read = self._runtime.reading(name)
             recall.memory.insert(recall.filter.element(names.index(name), stamp_ns, *read))
+        further = latent.further_ns.items()
+        missing |= {n: why for n, stamps in further if (why := self._add(recall, n, stamps))}
         if missing:
             return Checked(latent=latent, missing=missing)
         fused = [names.index(n) for n in subset]
@@ -126,6 +129,27 @@ class Reproducer:
             if listed.get(name) != counted
         }
         return Checked(latent=latent, missing=lacking) if lacking and not found.equal else found
+
+    def _add(self, recall: Recall, name: str, stamps_ns: Sequence[int]) -> str:
+        """Put samples of no moment into memory; return why one cannot be, or ''.
+
+        What is not in the recording is missing in what memory lists then.
+        """
+        offset_ns = round(self._rules[name].stamp_offset_s * 1e9)
+        found = [(stamp, self._samples.find(name, stamp)) for stamp in stamps_ns]
+        there = {stamp: value for stamp, value in found if value is not None}
+        try:
+            inputs = [self._input(name, value) for value in there.values()]
+        except REFUSALS as err:
+            return str(err)
+        readings = self._runtime.readings(name, inputs) if inputs else []
+        for stamp, reading in zip(there, readings, strict=True):
+            recall.add(name, Further(stamp, stamp - offset_ns, None), reading)
+        return ""
+
+    def _input(self, name: str, value: Any) -> NDArray[np.float32]:
+        prepared = self._prepared(name, value)
+        return self._runtime.network_input(name, prepared, prepared=True)
 
     def _take(self, latent: Latent, name: str, value: Any) -> str:
         """Observe a sample that a latent lists; return why it cannot be, or ''."""
@@ -139,11 +163,14 @@ class Reproducer:
         return ""
 
     def _observe(self, name: str, value: Any, key: tuple[int, int] | None = None) -> None:
+        self._runtime.observe(name, self._prepared(name, value), key, prepared=True)
+
+    def _prepared(self, name: str, value: Any) -> NDArray[Any]:
         if isinstance(value, Readings):
             modality = self._runtime.modality(name)
             fewest = self._rules[name].min_samples
             value = modality.family.assemble(modality, value.stamps_ns, value.values, fewest)
-        self._runtime.observe(name, self._samples.prepared(name, value), key, prepared=True)
+        return self._samples.prepared(name, value)
 
     def _lost_reading(
         self, latent: Latent, subset: tuple[str, ...], held: dict[str, Any]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import refusing
-from smvae_core.fusion.engine import Engine, Stamps
+from smvae_core.fusion.engine import Engine, Stamps, Verdict
 from smvae_core.messages import has_stamp
 from smvae_core.perceiver import Perceiver
 from smvae_core.preprocessing import prepare
@@ -49,8 +49,8 @@ class ListedSamples:
         self._modalities = {m.name: m for m in engine.modalities}
         self._wanted: dict[str, Counter[int]] = {m.name: Counter() for m in engine.modalities}
         for latent in latents:
-            for name in latent.fused:
-                self._wanted[name][latent.stamps_ns[name]] += 1
+            for name, stamp in latent.listed():
+                self._wanted[name][stamp] += 1
         self._order = {name: sorted(stamps) for name, stamps in self._wanted.items()}
         self._kept: dict[str, dict[int, tuple[int, Any]]] = {n: {} for n in self._wanted}
         self._refused: dict[tuple[str, int], str] = {}
@@ -68,7 +68,7 @@ class ListedSamples:
             return
         apart, kept = abs(verdict.stamp_ns - stamp), self._kept[name].get(stamp)
         if kept is None or apart < kept[0]:
-            self._kept[name][stamp] = apart, self._value(name, verdict.value)
+            self._kept[name][stamp] = apart, self._value(name, verdict)
 
     def _nearest(self, name: str, stamp: int) -> int:
         order = self._order[name]
@@ -76,11 +76,13 @@ class ListedSamples:
         near = [s for s in order[max(0, at - 1) : at + 1] if abs(s - stamp) <= NEAR_NS]
         return min(near, key=lambda s: abs(s - stamp), default=stamp)
 
-    def _value(self, name: str, value: Any) -> Any:
+    def _value(self, name: str, verdict: Verdict) -> Any:
         channel = self._engine.collector.channel(name)
         if not channel.is_window:
-            return value
-        stamps_ns, values = channel.readings(len(channel.samples) - 1)
+            return verdict.value
+        index = channel.pick(channel.corrected_ns(verdict.stamp_ns))
+        assert index is not None
+        stamps_ns, values = channel.readings(index)
         return Readings(stamps_ns=stamps_ns, values=values)
 
     def find(self, name: str, stamp_ns: int) -> Any:
@@ -103,8 +105,7 @@ class ListedSamples:
 
     def done(self, latent: Latent) -> None:
         """Forget what only this latent still needed."""
-        for name in latent.fused:
-            stamp = latent.stamps_ns[name]
+        for name, stamp in latent.listed():
             self._wanted[name][stamp] -= 1
             if not self._wanted[name][stamp]:
                 del self._wanted[name][stamp]

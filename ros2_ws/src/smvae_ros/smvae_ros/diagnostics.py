@@ -122,6 +122,7 @@ def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) ->
         held=status.held,
         received=status.received,
         rejected=status.rejected,
+        left_out_of_memory=status.left_out,
         implausible=statistics.implausible_samples,
         **{f"rejected: {k}": v for k, v in status.reject_reasons.items()},
     )

@@ -55,11 +55,15 @@ class Mailbox:
         return self._engine.missed
 
     def configure(
-        self, rules: Mapping[str, FusionRule], pace: Pace, sources: Mapping[str, Source]
+        self,
+        rules: Mapping[str, FusionRule],
+        pace: Pace,
+        sources: Mapping[str, Source],
+        late_s: float = 0.0,
     ) -> None:
-        """Apply changed parameters."""
+        """Apply changed parameters, see `Engine.configure`."""
         with self._changed:
-            self._engine.configure(rules, pace, sources)
+            self._engine.configure(rules, pace, sources, late_s)
             self._changed.notify_all()
 
     def set_publishers(self, name: str, count: int | None) -> None:

@@ -63,6 +63,7 @@ def statuses(
             ),
             suspicion=math.nan,
             reason=status.reason,
+            further_ns=status.further_ns,
         )
         for name, status in found.items()
     ]

@@ -91,7 +91,8 @@ class Session:
         modalities = self.runtime.modalities
         settings = Settings.of(values, modalities)
         pace = settings.pace
-        self.mailbox.configure(settings.rules, pace, settings.sources)
+        late_s = self.runtime.late_s(settings.memory_s)
+        self.mailbox.configure(settings.rules, pace, settings.sources, late_s)
         self.inputs.configure(settings.sources)
         told = self.told(values)
         for modality in modalities:

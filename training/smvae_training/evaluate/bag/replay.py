@@ -74,11 +74,16 @@ class BagReplay:
         self.settings = settings
         self._bag, self._inputs = bag, by_topic(inputs)
         sources = settings.sources | {i.modality.name: i.source for i in inputs}
-        self.engine = Engine(runtime.modalities, settings.rules, settings.pace, sources)
+        late_s = runtime.late_s(settings.memory_s)
+        self.engine = Engine(
+            runtime.modalities, settings.rules, settings.pace, sources, late_s=late_s
+        )
         self._dropped = dropped
         self._whole = self.engine  # of all messages, also those that never come
         if dropped is not None:
-            self._whole = Engine(runtime.modalities, settings.rules, settings.pace, sources)
+            self._whole = Engine(
+                runtime.modalities, settings.rules, settings.pace, sources, late_s=late_s
+            )
         self.perceiver = Perceiver(runtime)
         self.perceiver.configure(sources, settings.memory_s)
         self.messages = 0

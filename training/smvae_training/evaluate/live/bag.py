@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ class Latent:
     """Elements and folded samples of each modality that it rests on."""
     held: frozenset[str] = frozenset()
     """Modalities that are fused by hold_last_s alone."""
+    further_ns: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Stamps of samples that are of no moment and count from this latent on."""
 
     @property
     def stamp_to_received_ms(self) -> float:
@@ -89,6 +91,13 @@ class Latent:
     @property
     def fused(self) -> frozenset[str]:
         return frozenset(n for n, s in self.states.items() if s == FusionState.FUSED)
+
+    def listed(self) -> Iterator[tuple[str, int]]:
+        """Yield modality and stamp of every sample that it lists."""
+        for name in self.fused:
+            yield name, self.stamps_ns[name]
+        for name, stamps in self.further_ns.items():
+            yield from ((name, stamp) for stamp in stamps)
 
     @property
     def rests_on(self) -> frozenset[str]:
@@ -304,6 +313,11 @@ def _of_memory(message: Any) -> dict[str, Any]:
             if m.state in rests_on
         },
         "held": frozenset(m.name for m in message.modalities if m.held),
+        "further_ns": {
+            m.name: tuple(int(stamp) for stamp in m.further_ns)
+            for m in message.modalities
+            if len(getattr(m, "further_ns", ()))
+        },
     }
 
 
