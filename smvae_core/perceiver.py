@@ -20,6 +20,9 @@ from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.recall import Recall
 from smvae_core.runtime import Posterior, Runtime
 
+#: Takes modality, stamp [ns], reason and text of a stored message that is bad.
+Refuse = Callable[[str, int, str, str], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Perceived:
@@ -88,7 +91,7 @@ class Perceiver:
         self,
         epoch: int,
         observation: Observation,
-        drop: Callable[[str, int, str, str], None],
+        drop: Refuse,
         observe: Callable[[int], Observation],
     ) -> Perceived | None:
         """Return the posterior of a moment; None when nothing of it can be used.
@@ -96,7 +99,7 @@ class Perceiver:
         Args:
             epoch: Of the samples; the same stamp in another epoch is another sample.
             observation: The moment.
-            drop: Takes modality, stamp [ns], reason and text of a stored message that is bad.
+            drop: Is told of every one that is bad.
             observe: Gives the observation at a reference time [ns] without those.
         """
         further = observation.further
@@ -113,11 +116,8 @@ class Perceiver:
         recall, memory_s = self._runtime.recall, self._memory_s
         if recall is not None and memory_s:
             recall.begin((epoch, tuple(self._sources.items())))
-            recall.take(observation, self._runtime.reading)
-            for name, samples in further.items():
-                taken = self._add(recall, name, samples, refuse)
-                observation.status[name].further_ns = tuple(taken)
-        elif recall is not None:
+            self._count(recall, observation, further, refuse)
+        elif recall is not None and recall.begun:
             recall.forget()
         if not observation.samples:
             return None
@@ -140,31 +140,40 @@ class Perceiver:
             return window
         return self._sources[name].read(modality, value)
 
-    def _add(
+    def _count(
         self,
         recall: Recall,
-        name: str,
-        samples: Sequence[Further],
-        refuse: Callable[[str, int, str, str], None],
-    ) -> Iterator[int]:
-        """Embed a modality's samples of no moment; yield the stamps of those that count."""
-        ready: list[tuple[Further, NDArray[np.float32]]] = []
+        observation: Observation,
+        further: Mapping[str, Sequence[Further]],
+        refuse: Refuse,
+    ) -> None:
+        """Put into memory what is fused, and samples of no moment; their networks run together."""
+        good = {n: list(self._good(recall, n, each, refuse)) for n, each in further.items()}
+        readings = self._runtime.readings({n: [x for _, x in each] for n, each in good.items()})
+        recall.take(observation, self._runtime.reading)
+        for name, samples in good.items():
+            stamps_ns: list[int] = []
+            for (sample, _), reading in zip(samples, readings.get(name, ()), strict=True):
+                if (refused := recall.add(name, sample, reading)) is None:
+                    stamps_ns.append(sample.stamp_ns)
+                else:
+                    refuse(name, sample.stamp_ns, refused[0], f"{name}: {refused[1]}")
+            observation.status[name].further_ns = tuple(stamps_ns)
+
+    def _good(
+        self, recall: Recall, name: str, samples: Sequence[Further], refuse: Refuse
+    ) -> Iterator[tuple[Further, NDArray[np.float32]]]:
+        """Yield those that memory lacks and that are good, with what their network takes."""
+        is_window = self._runtime.modality(name).family.is_window
         for further in samples:
             if recall.has(name, further.at_ns):
                 continue
             try:
                 sample = self._further_sample(name, further.value)
-                ready.append((further, self._runtime.network_input(name, sample)))
+                yield further, self._runtime.network_input(name, sample)
             except REFUSALS as err:
-                refuse(name, further.stamp_ns, err.reason, str(err))
-        if not ready:
-            return
-        readings = self._runtime.readings(name, [x for _, x in ready])
-        for (further, _), reading in zip(ready, readings, strict=True):
-            if (refused := recall.add(name, further, reading)) is None:
-                yield further.stamp_ns
-            else:
-                refuse(name, further.stamp_ns, refused[0], f"{name}: {refused[1]}")
+                if not is_window:  # its readings are good, and do not cover it
+                    refuse(name, further.stamp_ns, err.reason, str(err))
 
     def _further_sample(self, name: str, value: Any) -> NDArray[Any]:
         """Return a sample of no moment, see `Further.value`."""

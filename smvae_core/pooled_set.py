@@ -61,15 +61,34 @@ class PooledSet:
         *_, log_precision, mean = (self._reading[f"reading{i}"] for i in range(len(self._reading)))
         return self.embeddings[0, index], log_precision[0, index], mean[0, index]
 
-    def _read(self, indices: list[int]) -> None:
-        """Read these modalities in one run, and keep it."""
-        first, count = indices[0], len(indices)
-        whole = indices[-1] - first + 1 == count
-        rows = slice(first, first + count) if whole else indices  # a slice copies nothing
-        for index, part in enumerate(self._sessions.run(READ, embeddings=self.embeddings[:, rows])):
+    def read_others(
+        self, embeddings: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return log precision and mean (N, Z) read of other embeddings (N, D), as `evidence`.
+
+        What was put and is not read yet is read in the same run.
+        """
+        *_, log_precision, mean = self._read(sorted(self._unread), embeddings)
+        return log_precision[0], mean[0]
+
+    def _read(
+        self, indices: list[int], others: NDArray[np.float32] | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Read these modalities in one run, and keep it; return what is read of others (N, D)."""
+        count = len(indices)
+        whole = count and indices[-1] - indices[0] + 1 == count
+        rows = slice(indices[0], indices[-1] + 1) if whole else indices  # a slice copies nothing
+        embeddings = self.embeddings[:, rows]
+        if others is not None:
+            embeddings = np.concatenate([embeddings, others[None]], axis=1)
+        found = self._sessions.run(READ, embeddings=embeddings)
+        self._unread.clear()
+        if not count:
+            return found
+        for index, part in enumerate(found):
             name = f"reading{index}"
             if name not in self._reading:
                 shape = (1, self.embeddings.shape[1], *part.shape[2:])
                 self._reading[name] = np.zeros(shape, np.float32)
-            self._reading[name][:, rows] = part
-        self._unread.clear()
+            self._reading[name][:, rows] = part[:, :count]
+        return [part[:, count:] for part in found]

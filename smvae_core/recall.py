@@ -58,6 +58,11 @@ class Recall:
         self._key = None
         self._offsets_ns.clear()
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything may be known."""
+        return self._key is not None
+
     def begin(self, key: Hashable) -> None:
         """Forget everything unless the same was said last: an epoch, how messages are read."""
         if key != self._key:

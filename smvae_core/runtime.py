@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.bundle import READ, RECALL, Bundle, Manifest
+from smvae_core.bundle import RECALL, Bundle, Manifest
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality, refusing
+from smvae_core.fusion.spacing import most_at_once
 from smvae_core.memory import LATE_S
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
@@ -190,20 +191,29 @@ class Runtime:
         """
         return self._set.evidence(self._index[name])
 
-    def readings(self, name: str, inputs: Sequence[NDArray[np.float32]]) -> list[Reading]:
+    def readings(
+        self, inputs: Mapping[str, Sequence[NDArray[np.float32]]]
+    ) -> dict[str, list[Reading]]:
         """Return `reading` of each of some other samples, in few runs; what was observed stays.
 
         Of a bundle with a memory.
 
         Args:
-            name: Modality.
-            inputs: At least one, see `network_input`.
+            inputs: Some of each modality, see `network_input`.
         """
-        role, whole = f"embed/{name}", np.stack(inputs)
-        batches = [whole] if self._sessions.is_dynamic(role, "x") else np.split(whole, len(whole))
-        embedded = np.concatenate([self._sessions.run(role, x=x)[0] for x in batches])
-        *_, log_precision, mean = self._sessions.run(READ, embeddings=embedded[None])
-        return list(zip(embedded, log_precision[0], mean[0], strict=True))
+        embedded = {name: self._embed(name, samples) for name, samples in inputs.items() if samples}
+        if not embedded:
+            return {}
+        log_precisions, means = self._set.read_others(np.concatenate(list(embedded.values())))
+        rows = iter(zip(log_precisions, means, strict=True))
+        return {name: [(e, *next(rows)) for e in each] for name, each in embedded.items()}
+
+    def _embed(self, name: str, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the embeddings (N, D) of some samples: in one run where the graph allows it."""
+        role = f"embed/{name}"
+        if self._sessions.is_dynamic(role, "x"):
+            return self._sessions.run(role, x=np.stack(inputs))[0]
+        return np.concatenate([self._sessions.run(role, x=x[None])[0] for x in inputs])
 
     def posterior(self, subset: Sequence[str]) -> Posterior:
         """Pool the cached embeddings of `subset` into q(z given x_S), paper Eq. 7-8.
@@ -298,7 +308,7 @@ class Runtime:
     def warm_up(self) -> None:
         """Run every graph once on an example, so that no real sample meets first-run costs.
 
-        The set encoder's run on one modality and on all, the bounds of what it will be asked.
+        Those of any number of samples or subsets run on one and on the most that they are asked.
         """
         first = self.modalities[0]
         self.infer({first.name: first.example_sample()})
@@ -308,6 +318,10 @@ class Runtime:
         self.novelty(self.manifest.names, posterior)
         if self.recall is not None:
             self.recall.try_out(self.reading)
+            for modality in self.modalities:
+                example = self.network_input(modality.name, modality.example_sample())
+                most = most_at_once(modality.family.spacing_s(modality))
+                self.readings({modality.name: [example] * most})
         for modality in self.modalities:
             self.reconstruct(modality.name, posterior.mean)
             self.forget(modality.name)

@@ -108,7 +108,7 @@ class Channel:
         self._span_s = self.modality.family.span_s(self.modality)
         self._may_follow = self.modality.family.may_follow
         self.samples = deque(maxlen=self.modality.family.kept)
-        self.spacing = Spacing(self.modality.family.spacing_s)
+        self.spacing = Spacing(self.modality.family.spacing_s(self.modality))
         self.set_rule(self.rule)
 
     def set_rule(self, rule: FusionRule) -> None:
@@ -277,7 +277,12 @@ class Channel:
             waiting = sorted((s for s in self._unheard if s.stamp_ns <= limit_ns), key=_stamp)
             self._unheard = [s for s in self._unheard if s.stamp_ns > limit_ns]
         chosen = self.spacing.choose([s.stamp_ns for s in waiting], fused_ns)
-        return [self._further(waiting[index]) for index in chosen]
+        told = [waiting[index] for index in chosen]
+        values = self._windows(told) if self.is_window and told else [s.value for s in told]
+        return [
+            Further(sample.stamp_ns, self.corrected_ns(sample.stamp_ns), value)
+            for sample, value in zip(told, values, strict=True)
+        ]
 
     def forget_unheard(self) -> None:
         """Forget what memory was told of, and what it was not."""
@@ -290,11 +295,23 @@ class Channel:
         first = len(self.samples) if told_ns is None else self._index(told_ns + 1)
         return [self.samples[i] for i in range(first, self._index(fused_ns))]
 
-    def _further(self, sample: Sample) -> Further:
-        value = sample.value
-        if self.is_window:
-            value = (*self.readings(self._index(sample.stamp_ns)), self.rule.min_samples)
-        return Further(sample.stamp_ns, self.corrected_ns(sample.stamp_ns), value)
+    def _windows(self, ends: list[Sample]) -> list[tuple[Any, ...]]:
+        """Return what the windows are made of that end with these readings, in order."""
+        first = self._first_reading(ends[0].stamp_ns)
+        kept = [self.samples[i] for i in range(first, self._index(ends[-1].stamp_ns) + 1)]
+        stamps_ns = np.array([s.stamp_ns for s in kept], np.int64)
+        values = np.asarray([s.value for s in kept])
+        found = []
+        for end in ends:
+            last = int(np.searchsorted(stamps_ns, end.stamp_ns)) + 1
+            start = self._first_reading(end.stamp_ns) - first
+            found.append((stamps_ns[start:last], values[start:last], self.rule.min_samples))
+        return found
+
+    def _first_reading(self, end_ns: int) -> int:
+        """Return where the window begins that ends with a stamp: at or before its first row."""
+        start_ns = end_ns - round(self._span_s * 1e9)
+        return max(0, bisect_right(self.samples, start_ns, key=_stamp) - 1)
 
     def _index(self, stamp_ns: int) -> int:
         """Return where a message with this stamp is kept, or would be."""
@@ -430,12 +447,7 @@ class Channel:
 
     def readings(self, index: int) -> tuple[NDArray[np.int64], list[Any]]:
         """Return stamps (N,) and values of what the sample at `index` is made of."""
-        start_ns = self.samples[index].stamp_ns - round(self._span_s * 1e9)
-        first = (
-            max(0, bisect_right(self.samples, start_ns, key=_stamp) - 1)
-            if self.is_window
-            else index
-        )
+        first = self._first_reading(self.samples[index].stamp_ns) if self.is_window else index
         kept = [self.samples[i] for i in range(first, index + 1)]
         return np.array([s.stamp_ns for s in kept], np.int64), [s.value for s in kept]
 

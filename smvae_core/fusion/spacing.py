@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 #: At most what so long a time holds counts from one moment to the next [s], the newest.
 SPAN_S = 0.25
 #: Nothing is told that is older than the newest by this [ns].
 _KEPT_NS = 2_000_000_000
+
+
+def most_at_once(spacing_s: float) -> int:
+    """Return how many samples that count so far apart are chosen at once, at most."""
+    return max(1, round(SPAN_S / spacing_s))
 
 
 class Spacing:
@@ -21,7 +26,7 @@ class Spacing:
             spacing_s: How far apart they count, see `Kind.spacing_s`.
         """
         self._spacing_ns = round(spacing_s * 1e9)
-        self.most = round(SPAN_S / spacing_s)
+        self.most = most_at_once(spacing_s)
         """At most so many are chosen at once."""
         self._told_ns: list[int] = []
         self.left_out = 0
@@ -43,23 +48,29 @@ class Spacing:
             stamps_ns: Of samples that came since the last moment, oldest first.
             fused_ns: Of the one that is fused, which counts as it is; None = none is.
         """
-        if fused_ns is not None and not self._told(fused_ns, 1):
-            insort(self._told_ns, fused_ns)
+        told_ns, index = self._told_ns, len(stamps_ns) - 1
+        if fused_ns is not None:
+            at = bisect_left(told_ns, fused_ns)
+            if told_ns[at : at + 1] != [fused_ns]:
+                told_ns.insert(at, fused_ns)
         chosen: list[int] = []
-        for index in range(len(stamps_ns) - 1, -1, -1):
-            if self._told(stamps_ns[index], self._spacing_ns):
+        while index >= 0:
+            stamp_ns = stamps_ns[index]
+            at = bisect_left(told_ns, stamp_ns)
+            near = [t for t in told_ns[max(0, at - 1) : at + 1] if self._near(stamp_ns, t)]
+            if near:  # go on where those of this one end
+                before_ns = min(near) - self._spacing_ns
+                index = bisect_right(stamps_ns, before_ns, 0, index) - 1
                 continue
-            if len(chosen) == self.most:
+            if len(chosen) < self.most:
+                told_ns.insert(at, stamp_ns)
+                chosen.append(index)
+            else:
                 self.left_out += 1
-                continue
-            insort(self._told_ns, stamps_ns[index])
-            chosen.append(index)
-        if self._told_ns:
-            del self._told_ns[: bisect_left(self._told_ns, self._told_ns[-1] - _KEPT_NS)]
+            index -= 1
+        if told_ns:
+            del told_ns[: bisect_left(told_ns, told_ns[-1] - _KEPT_NS)]
         return chosen[::-1]
 
-    def _told(self, stamp_ns: int, within_ns: int) -> bool:
-        """Return whether memory knows of a sample nearer than this."""
-        index = bisect_left(self._told_ns, stamp_ns)
-        near = self._told_ns[max(0, index - 1) : index + 1]
-        return any(abs(stamp_ns - told) < within_ns for told in near)
+    def _near(self, stamp_ns: int, told_ns: int) -> bool:
+        return abs(stamp_ns - told_ns) < self._spacing_ns

@@ -120,9 +120,6 @@ class Kind:
 
     kept: ClassVar[int] = 2048
     """Messages that a channel keeps: 256 ms at 8 kHz."""
-    spacing_s: ClassVar[float] = 0.009
-    """How far apart samples that are fused into no moment count for memory [s]: of a sensor of
-    100 Hz all, though its stamps jitter; of readings at 1 kHz a window every 9 ms."""
     may_follow: ClassVar[bool] = False
     """Whether a sample a little later than the reference may stand for it."""
     any_message: ClassVar[bool] = False
@@ -303,6 +300,13 @@ class Kind:
     def span_s(self, modality: Modality) -> float:
         """Return the time that one sample covers [s]."""
         return 0.0
+
+    def spacing_s(self, modality: Modality) -> float:
+        """Return how far apart samples count for memory that are fused into no moment [s].
+
+        Of a sensor of 100 Hz all, though its stamps jitter.
+        """
+        return 0.009
 
     def assemble(
         self,

@@ -103,7 +103,6 @@ class ImageKind(Kind):
 
     rank = 3
     is_image = True
-    spacing_s = 0.025  # of 30 Hz all, of 60 Hz every other: an image costs forty times a window
     kept = 8  # 133 ms at 60 Hz: a reference of a camera that is slow to deliver
     may_follow = True  # an image a little later shows the same scene
     options: ClassVar[type[Any]] = ImageOptions
@@ -111,6 +110,10 @@ class ImageKind(Kind):
     unit: ClassVar[str] = "1"
     small: ClassVar[bool] = False
     """Whether there are networks for 28 x 28."""
+
+    def spacing_s(self, modality: Modality) -> float:
+        """Return so much that of 30 Hz all count, of 60 Hz every other: they cost most."""
+        return 0.025
 
     def check(self, modality: Modality) -> None:
         """Refuse a number of channels or a size that no network takes."""

@@ -254,6 +254,14 @@ class Signal(Kind):
     def span_s(self, modality: Modality) -> float:
         return float(modality.shape[1] * modality.options.period_ns * 1e-9)
 
+    def spacing_s(self, modality: Modality) -> float:
+        """Return at least 0.6 of a window's length.
+
+        At 30 latents a second the windows of 32 ms that are fused are enough; at fewer, those
+        between them leave no reading out.
+        """
+        return max(super().spacing_s(modality), 0.6 * self.span_s(modality))
+
     def assemble(
         self,
         modality: Modality,

@@ -109,8 +109,9 @@ def export_bundle(
 def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
     """Export every network with static batch 1, which is what a robot runs.
 
-    But the set encoder: what it reads of modalities by themselves is a graph of any number of
-    them, and its posteriors are of any number of subsets.
+    But where there is a memory a network embeds any number of samples, and of the set encoder what
+    it reads of modalities by themselves is a graph of any number of them, and its posteriors are of
+    any number of subsets.
     """
     graphs: dict[str, Path] = {}
     config = model.config
@@ -120,7 +121,10 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
         embed, decode = f"embed/{modality.name}", f"decode/{modality.name}"
         embedding = model.embeddings[modality.name]
         decoder = _Reconstruction(model.decoders[modality.name], modality)
-        graphs[embed] = _export(embedding, (x,), folder / f"e{len(graphs)}.onnx", ["x"], ["e"])
+        together = {name: {0: "samples"} for name in ("x", "e")} if model.memory else None
+        graphs[embed] = _export(
+            embedding, (x,), folder / f"e{len(graphs)}.onnx", ["x"], ["e"], together
+        )
         graphs[decode] = _export(decoder, (z,), folder / f"d{len(graphs)}.onnx", ["z"], ["mean"])
     embeddings = torch.zeros(1, len(model.names), config.embedding_dim)
     present = torch.ones(2, len(model.names), dtype=torch.bool)

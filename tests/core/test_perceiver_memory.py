@@ -97,7 +97,7 @@ def test_a_lost_camera_is_remembered_and_says_since_when(runtime: Runtime) -> No
     assert rgb.age_s == pytest.approx(0.3)
     assert (rgb.elements, rgb.folded) == (3, 0)
     assert "nothing for 0.30 s" in rgb.reason
-    assert (force.state, force.elements) == (FusionState.FUSED, 9 + 8 * 3), "and those between"
+    assert (force.state, force.elements) == (FusionState.FUSED, 9 + 8), "and those between"
     assert seen.observation.subset == ("force", "action")
     assert seen.subset == NAMES
     assert not same(seen, desk.instant(seen)), "what it showed still counts"

@@ -93,7 +93,7 @@ def test_every_latent_is_made_again(recorded: tuple[Recorded, Desk], bundle: Pat
     found, desk = recorded
     assert found.latents[20].states["rgb"] is FusionState.REMEMBERED
     assert found.latents[20].rests_on == set(NAMES)
-    assert found.latents[39].counted["force"] == (121, 36)
+    assert found.latents[39].counted["force"] == (61, 18)
     checked = found.checked(bundle, desk)
     assert all(c.complete and c.equal for c in checked)
     assert max(c.mean_difference for c in checked) < 1e-5

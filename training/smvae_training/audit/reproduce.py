@@ -142,7 +142,7 @@ class Reproducer:
             inputs = [self._input(name, value) for value in there.values()]
         except REFUSALS as err:
             return str(err)
-        readings = self._runtime.readings(name, inputs) if inputs else []
+        readings = self._runtime.readings({name: inputs}).get(name, [])
         for stamp, reading in zip(there, readings, strict=True):
             recall.add(name, Further(stamp, stamp - offset_ns, None), reading)
         return ""
