@@ -101,13 +101,20 @@ class Memory:
 
     # --- what is known ---------------------------------------------------------------------------
 
-    def at(self, reference_ns: int, memory_s: float, fused: Collection[int] = ()) -> Belief:
+    def at(
+        self,
+        reference_ns: int,
+        memory_s: float,
+        fused: Collection[int] = (),
+        ahead_s: float = 0.0,
+    ) -> Belief:
         """Return the belief at a moment; a sample that is newer than it counts as one of it.
 
         Args:
             reference_ns: The moment.
             memory_s: How long samples stay listed, and sensors may be silent.
             fused: Sensors whose newest sample counts whatever its age.
+            ahead_s: How much older the belief is than the moment, as if nothing new had come.
         """
         self._bound(reference_ns, memory_s, fused)
         for index in range(len(self._after), len(self._recent)):
@@ -116,7 +123,7 @@ class Memory:
         belief = self._model.aged(self._before(index), reference_ns)
         for element in self._recent[index:]:
             belief = self._model.added(belief, element._replace(stamp_ns=reference_ns))
-        return belief
+        return self._model.aged(belief, reference_ns + round(ahead_s * 1e9)) if ahead_s else belief
 
     def listed(self) -> dict[int, Listed]:
         """Return what is remembered of each sensor of which anything is listed."""

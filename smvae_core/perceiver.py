@@ -33,6 +33,13 @@ class Perceived:
     posterior: Posterior
     memory_s: float = 0.0
     """How far back other samples count beside those of the moment; 0 = none does."""
+    ahead_s: float = 0.0
+    """How long after the moment the posterior answers for."""
+
+    @property
+    def answers_ns(self) -> int:
+        """When the posterior answers for."""
+        return self.observation.reference_ns + round(self.ahead_s * 1e9)
 
     @property
     def subset(self) -> tuple[str, ...]:
@@ -69,17 +76,20 @@ class Perceiver:
         self._runtime = runtime
         self._rejected, self._judged = rejected, judged
         self._sources: dict[str, Source] = {}
-        self._memory_s = 0.0
+        self._memory_s = self._ahead_s = 0.0
         self._embedded: dict[str, Any] = {}
 
-    def configure(self, sources: Mapping[str, Source], memory_s: float = 0.0) -> None:
+    def configure(
+        self, sources: Mapping[str, Source], memory_s: float = 0.0, ahead_s: float = 0.0
+    ) -> None:
         """Say how the messages of each modality are read, also while another thread perceives.
 
         Args:
             sources: By modality; others than before make memory forget.
             memory_s: How far back samples count, where the bundle has a memory; 0 = none does.
+            ahead_s: How long after a moment its posterior answers for; needs a memory.
         """
-        self._sources, self._memory_s = dict(sources), memory_s
+        self._sources, self._memory_s, self._ahead_s = dict(sources), memory_s, ahead_s
 
     def forget(self) -> None:
         """Embed everything anew, and remember nothing."""
@@ -113,7 +123,7 @@ class Perceiver:
             for name, (reason, text) in bad.items():
                 refuse(name, observation.status[name].stamp_ns, reason, text)
             observation = observe(observation.reference_ns)
-        recall, memory_s = self._runtime.recall, self._memory_s
+        recall, memory_s, ahead_s = self._runtime.recall, self._memory_s, self._ahead_s
         if recall is not None and memory_s:
             recall.begin((epoch, tuple(self._sources.items())))
             self._count(recall, observation, further, refuse)
@@ -124,8 +134,10 @@ class Perceiver:
         if recall is None or not memory_s:
             posterior = self._runtime.posterior(observation.subset)
             return Perceived(observation=observation, posterior=posterior)
-        posterior = Posterior(*recall.posterior(observation, memory_s))
-        return Perceived(observation=observation, posterior=posterior, memory_s=memory_s)
+        posterior = Posterior(*recall.posterior(observation, memory_s, ahead_s))
+        return Perceived(
+            observation=observation, posterior=posterior, memory_s=memory_s, ahead_s=ahead_s
+        )
 
     def sample(self, name: str, value: Any) -> NDArray[Any]:
         """Return what the collector holds of a modality as a raw sample in SI units.

@@ -124,7 +124,9 @@ class Recall:
         *_, log_precision, mean = self._networks.run(READ, embeddings=embedding[None, None])
         return self.filter.element(sensor, stamp_ns, embedding, log_precision[0, 0], mean[0, 0])
 
-    def posterior(self, observation: Observation, memory_s: float) -> tuple[Array, Array]:
+    def posterior(
+        self, observation: Observation, memory_s: float, ahead_s: float = 0.0
+    ) -> tuple[Array, Array]:
         """Return mean and log variance (Z,) of a moment; its statuses say what they rest on.
 
         Where they are no numbers all is forgotten, so that the next moment begins anew.
@@ -132,12 +134,13 @@ class Recall:
         Args:
             observation: See `take`, which comes before; its statuses are changed.
             memory_s: How far back samples count.
+            ahead_s: See `Memory.at`; statuses are of the moment.
         """
         reference_ns = observation.reference_ns
         off = [n for n, s in observation.status.items() if s.state is FusionState.DISABLED]
         self.memory.drop(self._index[name] for name in off)
         fused = {self._index[name] for name in observation.samples}
-        found = self.at(reference_ns, memory_s, fused)
+        found = self.at(reference_ns, memory_s, fused, ahead_s)
         for sensor, listed in self.memory.listed().items():
             name = self._names[sensor]
             status, offset_ns = observation.status[name], self._offsets_ns[name]
@@ -152,9 +155,13 @@ class Recall:
         return found
 
     def at(
-        self, reference_ns: int, memory_s: float, fused: Collection[int] = ()
+        self,
+        reference_ns: int,
+        memory_s: float,
+        fused: Collection[int] = (),
+        ahead_s: float = 0.0,
     ) -> tuple[Array, Array]:
         """Return mean and log variance (Z,) at a moment, see `Memory.at`."""
-        belief = self.memory.at(reference_ns, memory_s, fused)
+        belief = self.memory.at(reference_ns, memory_s, fused, ahead_s)
         mean, log_var = self._networks.run(RECALL, **self.filter.inputs(belief))
         return mean[0], log_var[0]

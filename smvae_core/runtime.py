@@ -305,6 +305,18 @@ class Runtime:
         si = restore(modality, self.manifest.statistics[name], raw)
         return modality.family.layout(modality, si)
 
+    def try_out_memory(self) -> Posterior:
+        """Return the posterior of what was observed by memory, which keeps nothing of it.
+
+        Of a bundle with a memory; what runs there on several samples runs on the most.
+        """
+        assert self.recall is not None
+        for modality in self.modalities:
+            example = self.network_input(modality.name, modality.example_sample())
+            most = most_at_once(modality.family.spacing_s(modality))
+            self.readings({modality.name: [example] * most})
+        return Posterior(*self.recall.try_out(self.reading))
+
     def warm_up(self) -> None:
         """Run every graph once on an example, so that no real sample meets first-run costs.
 
@@ -317,11 +329,7 @@ class Runtime:
         posterior = self.posterior(self.manifest.names)
         self.novelty(self.manifest.names, posterior)
         if self.recall is not None:
-            self.recall.try_out(self.reading)
-            for modality in self.modalities:
-                example = self.network_input(modality.name, modality.example_sample())
-                most = most_at_once(modality.family.spacing_s(modality))
-                self.readings({modality.name: [example] * most})
+            self.try_out_memory()
         for modality in self.modalities:
             self.reconstruct(modality.name, posterior.mean)
             self.forget(modality.name)

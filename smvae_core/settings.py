@@ -125,6 +125,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         "is not forgotten at once; 0 = not at all. No effect where the bundle has no memory.",
     ),
     Parameter(
+        name="predict_ahead_s",
+        default=0.0,
+        low=0.0,
+        high=0.5,
+        live=True,
+        description="Latents and predictions answer for so much after the reference time, as if "
+        "nothing new came until then; needs a bundle with a memory, and memory_s above 0.",
+    ),
+    Parameter(
         name="publish_predicted",
         default="auto",
         choices=("auto", "always", "never"),
@@ -281,6 +290,9 @@ def check(
         low, high = parameter.low, parameter.high
         if low is not None and high is not None and not low <= value <= high:
             return f"{name} must lie in [{low:g}, {high:g}], got {value:g}"
+    ahead_s = values["predict_ahead_s"]
+    if ahead_s and not values["memory_s"]:
+        return f"predict_ahead_s {ahead_s:g} needs memory_s above 0"
     names = [n.split(".")[1] for n in parameters if n.endswith(".enabled")]
     if not names:
         return ""
@@ -297,6 +309,19 @@ def check(
     topics = {n: f"modalities.{n}.topic" for n in enabled}
     reads = [(resolve(values[t]), parameters[t].reads or Reads(n)) for n, t in topics.items()]
     return first_clash(reads)
+
+
+def check_memory(values: Mapping[str, Any], remembers: bool) -> str:
+    """Return why these values cannot be used with a bundle, or an empty string.
+
+    Args:
+        values: Value of every parameter.
+        remembers: Whether the bundle has a memory.
+    """
+    ahead_s = values["predict_ahead_s"]
+    if not ahead_s or remembers:
+        return ""
+    return f"predict_ahead_s must be 0, got {ahead_s:g}: the bundle has no memory (model.memory)"
 
 
 def choices_text(parameter: Parameter) -> str:
@@ -362,6 +387,8 @@ class Settings:
     """Of each modality, as given: relative or absolute."""
     memory_s: float = 0.0
     """How far back samples count, where the bundle has a memory; 0 = none does."""
+    predict_ahead_s: float = 0.0
+    """How far behind the reference time latents answer for, where the bundle has a memory."""
     asked: frozenset[str] = frozenset()
     """Modalities whose topic somebody gave for this one bag, so that it must exist."""
 
@@ -389,6 +416,7 @@ class Settings:
             },
             topics={m.name: values[f"modalities.{m.name}.topic"] for m in modalities},
             memory_s=values["memory_s"],
+            predict_ahead_s=values["predict_ahead_s"],
         )
 
     @property

@@ -65,8 +65,8 @@ class Desk:
         self.configure(memory_s)
         self.now_s, self.epoch = 0.0, 1
 
-    def configure(self, memory_s: float) -> None:
-        self.perceiver.configure(self.sources, memory_s)
+    def configure(self, memory_s: float, ahead_s: float = 0.0) -> None:
+        self.perceiver.configure(self.sources, memory_s, ahead_s)
         self.collector.set_late(self.runtime.late_s(memory_s))
 
     def add(self, name: str, ago_s: float = 0.0) -> None:

@@ -113,6 +113,21 @@ def test_the_order_of_arrival_does_not_matter_within_what_may_be_late(
     assert difference(recall, expected) < 1e-5
 
 
+@pytest.mark.parametrize("ahead_s", [0.02, 0.1, 0.5])
+def test_looking_ahead_is_the_whole_set_grown_older(
+    model: SMVAE, recall: Recall, ahead_s: float
+) -> None:
+    """No element has age 0 then; what is held goes on as long as it is held."""
+    found = [*samples(60, 2.0), (0, T0, np.ones(32, np.float32)), (3, T0, np.ones(32, np.float32))]
+    feed(recall, found)
+    expected = batch(model, found, T0 + round(ahead_s * 1e9))
+    for got, of_torch in zip(recall.at(T0, 60.0, (), ahead_s), expected, strict=True):
+        assert np.abs(got - of_torch).max() < 1e-5
+    now = batch(model, found)
+    assert difference(recall, now) < 1e-5, "and now is as it was"
+    assert (expected[1] > now[1]).all(), "less is known of later"
+
+
 def test_shifting_all_stamps_changes_nothing(recall: Recall) -> None:
     found = samples(60, 2.0)
     feed(recall, found)

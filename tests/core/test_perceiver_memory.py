@@ -188,6 +188,24 @@ def test_the_order_of_arrival_of_a_moment_does_not_matter(runtime: Runtime) -> N
     assert found[0].observation.status["rgb"].elements == 5
 
 
+def test_a_latent_ahead_answers_for_later_and_tells_of_now(runtime: Runtime) -> None:
+    desk = Desk(runtime)
+    desk.see(*NAMES)
+    now = desk.see("force", "action")
+    desk.configure(5.0, 0.1)
+    ahead = desk.look()
+    assert ahead is not None
+    assert ahead.observation.reference_ns == now.observation.reference_ns
+    assert ahead.answers_ns == now.answers_ns + 100_000_000
+    assert ahead.observation.status["force"].age_s == 0.0
+    assert runtime.recall is not None
+    later = runtime.recall.at(ahead.answers_ns, 5.0)
+    assert np.array_equal(later[0], ahead.posterior.mean)
+    assert np.array_equal(later[1], ahead.posterior.log_var)
+    assert (ahead.posterior.log_var > now.posterior.log_var).all()
+    assert not same(ahead, now.posterior)
+
+
 def test_novelty_is_judged_of_the_moment_by_itself(runtime: Runtime) -> None:
     desk = Desk(runtime)
     for _ in range(3):

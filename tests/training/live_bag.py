@@ -201,6 +201,7 @@ class BagMaker:
             node_latency=duration,
             covariance=0,
             memory=duration,
+            predict_ahead=duration,
         )
         self.sequence += 1
         self.write(LATENT, "smvae_msgs/msg/LatentState", message, reference + LATENCY_NS)

@@ -58,6 +58,7 @@ class Recorded:
                 states={n: s.state for n, s in status.items()},
                 stamps_ns={n: s.stamp_ns for n, s in status.items()},
                 memory_s=seen.memory_s,
+                ahead_s=seen.ahead_s,
                 counted=counted,
                 held=frozenset(n for n, s in status.items() if s.held),
                 further_ns={n: s.further_ns for n, s in status.items() if s.further_ns},
@@ -114,6 +115,17 @@ def test_late_samples_are_made_again_too(bundle: Path) -> None:
     lost = found.latents[5].further_ns["rgb"][0]
     del found.samples["rgb", lost]
     assert "memory: 6 samples" in found.checked(bundle, desk)[5].missing["rgb"]
+
+
+def test_latents_ahead_are_made_again(bundle: Path) -> None:
+    desk, found = Desk(Runtime(bundle), 1.5), Recorded()
+    desk.configure(1.5, 0.2)
+    for step in range(10):
+        found.add(desk.see(*(("force", "action") if step > 5 else NAMES)))
+    assert found.latents[3].answers_ns == found.latents[3].stamp_ns + 200_000_000
+    assert all(c.complete and c.equal for c in found.checked(bundle, desk))
+    found.latents[9] = replace(found.latents[9], ahead_s=0.0)
+    assert [c.equal for c in found.checked(bundle, desk)] == [True] * 9 + [False]
 
 
 def test_a_false_latent_is_different(recorded: tuple[Recorded, Desk], bundle: Path) -> None:

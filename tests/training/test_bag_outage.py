@@ -83,12 +83,22 @@ def test_lost_cameras_are_remembered_and_compared_by_time_since_their_loss(out: 
 class Seen:
     """Keeps the moments of a replay by stamp and subset."""
 
-    def __init__(self, bag: Path, bundle: Path, memory_s: float, drop: str, outage: str) -> None:
+    def __init__(
+        self,
+        bag: Path,
+        bundle: Path,
+        memory_s: float,
+        drop: str,
+        outage: str,
+        ahead_s: float = 0.0,
+    ) -> None:
         self.moments: dict[tuple[int, tuple[str, ...]], Any] = {}
         runtime = Runtime(bundle)
         outages = [Outage.parse(text, MODALITIES) for text in outage.split()]
         with Bag(bag) as opened:
-            settings = node_settings(MODALITIES, drop=drop.split(), memory_s=memory_s)
+            settings = node_settings(
+                MODALITIES, drop=drop.split(), memory_s=memory_s, predict_ahead_s=ahead_s
+            )
             inputs = find_inputs(opened, MODALITIES, settings)
             dropped = lambda name, at_s: any(o.drops(name, at_s) for o in outages)  # noqa: E731
             BagReplay(opened, runtime, settings, inputs, dropped).run(self)
@@ -123,6 +133,40 @@ def test_without_memory_they_are_stale_and_what_is_left_alone_counts(
         if key in remembering.moments
     ]
     assert max(np.abs(a - b).max() for a, b in means) > 0.01
+
+
+def test_latents_ahead_are_compared_with_what_the_bag_held_then(bag: Path, bundle: Path) -> None:
+    now, ahead = Seen(bag, bundle, 5.0, "", LOST), Seen(bag, bundle, 5.0, "", LOST, 0.1)
+    assert list(ahead.moments) == list(now.moments)
+    compared = 0
+    for key, moment in ahead.moments.items():
+        answers_ns = moment.perceived.answers_ns
+        assert answers_ns == key[0] + 100_000_000
+        assert moment.received_ns == now.moments[key].received_ns
+        later = next((m for (ns, _), m in now.moments.items() if ns == answers_ns), None)
+        if later is None or "rgb" not in moment.everything.samples:
+            continue
+        stamp_ns = moment.everything.status["rgb"].stamp_ns
+        assert abs(stamp_ns - answers_ns) < 60_000_000, "an image every 50 ms"
+        compared += stamp_ns == later.everything.status["rgb"].stamp_ns
+    assert compared > 20
+
+
+def test_looking_ahead_needs_a_memory(
+    bag: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frozen = Path(__file__).parents[1] / "frozen" / "bundle"
+    quick = ["--no-video", "--subsets", "none", "--no-audit", "--predict-ahead-s"]
+
+    def refused(path: Path, *words: str) -> str:
+        out = str(tmp_path / "out")
+        assert main(["evaluate-bag", str(bag), "--bundle", str(path), "--out", out, *words]) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "must be 0, got 0.1: the bundle has no memory" in refused(frozen, *quick, "0.1")
+    assert "must lie in [0, 0.5], got 0.6" in refused(bundle, *quick, "0.6")
+    without = refused(bundle, *quick, "0.1", "--memory-s", "0")
+    assert "predict_ahead_s 0.1 needs memory_s above 0" in without
 
 
 def test_an_outage_is_refused_in_one_line(

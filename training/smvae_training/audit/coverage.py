@@ -162,8 +162,8 @@ class Coverage:
     )
 
     def add(self, latent: Latent, subset: tuple[str, ...], label: str) -> None:
-        """Compare one latent with every target of its moment."""
-        there = {n: t.at(latent.stamp_ns) for n, t in self.truths.items()}
+        """Compare one latent with every target of when it answers for."""
+        there = {n: t.at(latent.answers_ns) for n, t in self.truths.items()}
         if all(value is None for value in there.values()):
             return
         estimates = self.readout.apply(subset, latent.mean, latent.variance)

@@ -121,7 +121,8 @@ class Reproducer:
         if missing:
             return Checked(latent=latent, missing=missing)
         fused = [names.index(n) for n in subset]
-        found = _compare(latent, Posterior(*recall.at(latent.stamp_ns, latent.memory_s, fused)))
+        made = recall.at(latent.stamp_ns, latent.memory_s, fused, latent.ahead_s)
+        found = _compare(latent, Posterior(*made))
         listed = {names[s]: (x.elements, x.folded) for s, x in recall.memory.listed().items()}
         lacking = {
             name: f"memory: {_words(counted)} count, the recording gives {_words(listed.get(name))}"

@@ -63,7 +63,11 @@ class Inference:
         self.max_rate_hz = 30.0
 
     def configure(
-        self, sources: Mapping[str, Source], max_rate_hz: float, memory_s: float = 0.0
+        self,
+        sources: Mapping[str, Source],
+        max_rate_hz: float,
+        memory_s: float = 0.0,
+        ahead_s: float = 0.0,
     ) -> None:
         """Apply parameters, also while running.
 
@@ -71,8 +75,9 @@ class Inference:
             sources: How the messages of each modality are read.
             max_rate_hz: At most so many latents per second; a run may last as long as ten of them.
             memory_s: How far back samples count, where the bundle has a memory; 0 = none does.
+            ahead_s: How long after a moment its latent answers for.
         """
-        self.perceiver.configure(sources, memory_s)
+        self.perceiver.configure(sources, memory_s, ahead_s)
         self.max_rate_hz = max_rate_hz
 
     @property

@@ -93,7 +93,8 @@ def warm_up(runtime: Runtime, stopping: Callable[[], bool]) -> None:
             runtime.novelty(subset, posterior)
         if runtime.recall is not None:
             step = "memory"
-            _require_finite(runtime, step, *runtime.recall.try_out(runtime.reading))
+            posterior = runtime.try_out_memory()
+            _require_finite(runtime, step, posterior.mean, posterior.log_var)
         for modality in runtime.modalities:
             step = f"network decode/{modality.name}"
             _require_finite(runtime, step, runtime.decode(modality.name, posterior.mean))

@@ -112,7 +112,7 @@ class NodeParameters:
         values = {name: self._node.get_parameter(name).value for name in table}
         values |= {name: table[name].default for name in self._outdated(table)}
         values |= {name: value for name, value in changes.items() if name in table}
-        reason = self._contradiction(table, values)
+        reason = self._contradiction(table, values, bundle.memory() is not None)
         if reason:
             raise ConfigError(reason)
         sources = settings.Settings.of(values, bundle.manifest.modalities).sources
@@ -121,9 +121,16 @@ class NodeParameters:
         self._node.get_logger().info(f"loading {bundle.path} on {values['provider']}")
         return Prepared(loading.load(bundle, values, stop_requested), table, values)
 
-    def _contradiction(self, table: Table, values: dict[str, Any]) -> str:
-        """Return why values cannot be used together, remapped topics included; '' = they can."""
-        return settings.check(table, values, self._node.resolve_topic_name)
+    def _contradiction(self, table: Table, values: dict[str, Any], remembers: bool) -> str:
+        """Return why values cannot be used together, remapped topics included; '' = they can.
+
+        Args:
+            table: All parameters.
+            values: Of every one of them.
+            remembers: Whether the bundle has a memory.
+        """
+        reason = settings.check(table, values, self._node.resolve_topic_name)
+        return reason or settings.check_memory(values, remembers)
 
     def adopt(self, table: Table) -> None:
         """Make a prepared table the node's, and forget the modalities of another bundle."""
@@ -171,7 +178,8 @@ class NodeParameters:
         if not reason and self._host.phase == "inactive" and "bundle" in known:
             reason = self._load(known)
         elif not reason:
-            reason = self._contradiction(self.table, self.values() | known)
+            remembers = self._host.remembers or self._host.phase == "unconfigured"
+            reason = self._contradiction(self.table, self.values() | known, remembers)
         return SetParametersResult(successful=not reason, reason=reason)
 
     def _refuse_now(self, known: dict[str, Any]) -> str:

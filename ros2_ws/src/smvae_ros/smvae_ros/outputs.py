@@ -132,6 +132,7 @@ class Outputs:
             covariance=self._covariance,
         )
         message.memory = messages.to_duration(perceived.memory_s)
+        message.predict_ahead = messages.to_duration(perceived.ahead_s)
         message.inference_time = messages.to_duration(result.inference_s)
         if not self._send(message, taken.epoch, taken.arrival_s):
             return

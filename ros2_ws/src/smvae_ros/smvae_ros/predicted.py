@@ -1,4 +1,4 @@
-"""What the model expects of each sensor, with the stamp of its latent, only for those who look."""
+"""What the model expects of each sensor when its latent answers for, only for those who look."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Predicted:
     ) -> None:
         """Decode and publish the predictions of a latent that somebody wants.
 
-        Stamps are the latent's; frames are those of the sensor's own messages.
+        Stamps are the times that it answers for; frames are those of the sensor's own messages.
 
         Args:
             perceived: The latent.
@@ -78,7 +78,7 @@ class Predicted:
             name = modality.name
             prediction = Prediction(
                 decode=cache(partial(self._runtime.reconstruct, name, mean, decoded.get(name))),
-                stamp_ns=perceived.observation.reference_ns,
+                stamp_ns=perceived.answers_ns,
                 frame_id=inputs.frame_ids.get(name, ""),
                 options=self.sources[name].options,
                 camera_info=inputs.camera_infos.get(name),

@@ -99,4 +99,6 @@ class Session:
             self.inputs.settings_from[modality.name] = setting_sources.in_words(told, modality.name)
         self.outputs.predicted.mode = values["publish_predicted"]
         self.outputs.predicted.sources = settings.sources
-        self.inference.configure(settings.sources, pace.max_rate_hz, settings.memory_s)
+        self.inference.configure(
+            settings.sources, pace.max_rate_hz, settings.memory_s, settings.predict_ahead_s
+        )

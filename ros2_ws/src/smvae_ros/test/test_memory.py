@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from node_harness import Client, active_node, fused, nanoseconds, status_of
+from sensor_msgs.msg import Image
 from smvae_msgs.msg import LatentState, ModalityStatus
 from std_srvs.srv import Trigger
 
@@ -103,6 +104,23 @@ def test_memory_of_zero_gives_the_fused_set_while_running(
         np.testing.assert_allclose(latent.mean, expected, atol=1e-5)
     finally:
         assert active.set_parameter("memory_s", 5.0).successful
+
+
+def test_a_latent_ahead_says_what_it_answers_for(active: Client) -> None:
+    images = active.listen(Image, "/smvae/predicted/rgb/image")
+    play_until(active, NAMES, ModalityStatus.FUSED)
+    assert active.set_parameter("predict_ahead_s", 0.25).successful
+    try:
+        assert "needs memory_s above 0" in active.set_parameter("memory_s", 0.0).reason
+        play_until(active, NAMES, ModalityStatus.FUSED)
+        images.clear()
+        latent = play_until(active, NAMES, ModalityStatus.FUSED)
+        assert nanoseconds(latent.predict_ahead) == 250_000_000
+        assert nanoseconds(status_of(latent, "rgb").age) == 0, "of its stamp"
+        answers_ns = nanoseconds(latent.header.stamp) + 250_000_000
+        active.until(lambda: answers_ns in [nanoseconds(i.header.stamp) for i in images])
+    finally:
+        assert active.set_parameter("predict_ahead_s", 0.0).successful
 
 
 def test_live_equals_offline(active: Client, remembering: Path) -> None:

@@ -62,6 +62,8 @@ def test_the_defaults_are_valid_and_every_parameter_is_explained() -> None:
             "modalities.action.joint_names must differ, got 'a, b, a'",
         ),
         ({"modalities.rgb.max_skew_s": float("nan")}, "max_skew_s must lie in [0, 60], got nan"),
+        ({"predict_ahead_s": 0.6}, "predict_ahead_s must lie in [0, 0.5], got 0.6"),
+        ({"predict_ahead_s": 0.1, "memory_s": 0.0}, "predict_ahead_s 0.1 needs memory_s above 0"),
         (
             {f"modalities.{m.name}.enabled": False for m in VISION_TOUCH},
             "at least one modality must stay enabled",
@@ -194,6 +196,16 @@ def test_a_parameter_that_nothing_reads_is_warned_of(start_node, client, bundle)
     without = "parameter memory_s is ignored: the bundle has no memory"
     log = process.log.read_text(encoding="utf-8")
     assert (log.count(said), log.count(without), log.count("is ignored")) == (1, 1, 2)
+
+
+def test_looking_ahead_without_a_memory_is_refused(start_node, client, bundle) -> None:
+    process = start_node(bundle=bundle, parameters={"predict_ahead_s": 0.1})
+    reason = "predict_ahead_s must be 0, got 0.1: the bundle has no memory (model.memory)"
+    assert not client.change(Transition.TRANSITION_CONFIGURE)
+    assert reason in process.log.read_text(encoding="utf-8")
+    assert client.set_parameter("predict_ahead_s", 0.0).successful
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+    assert client.set_parameter("predict_ahead_s", 0.2).reason == reason.replace("0.1", "0.2")
 
 
 def test_two_sensors_of_one_topic_are_refused(start_node, client, bundle) -> None:

@@ -14,7 +14,7 @@ from smvae_core.bags import Bag, BagError
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
 from smvae_core.runtime import Runtime
-from smvae_core.settings import Settings
+from smvae_core.settings import Settings, check_memory
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.audit.audit import audit
 from smvae_training.audit.coverage import declared_truths
@@ -89,9 +89,13 @@ def evaluate_bag(
             trigger=options.trigger,
             max_rate_hz=options.max_rate_hz,
             memory_s=options.memory_s,
+            predict_ahead_s=options.predict_ahead_s,
             namespace=node.rpartition("/")[0],
             there=bag.topics,
         )
+        ahead = {"predict_ahead_s": settings.predict_ahead_s}
+        if reason := check_memory(ahead, runtime.recall is not None):
+            raise ConfigError(reason)
         return _evaluate(bag, runtime, settings, out, options)
 
 
@@ -204,6 +208,7 @@ def _numbers(
         | numbers.novelty_shares(columns, manifest.novelty),
         "warnings": numbers.losses(inputs, replay.settings, statuses, fused),
         "memory_s": replay.settings.memory_s if runtime.recall is not None else 0.0,
+        "predict_ahead_s": replay.settings.predict_ahead_s,
         "modalities": of_modalities,
         "errors": numbers.error_numbers(columns, modalities),
         "uncertainty": numbers.uncertainty_numbers(columns),

@@ -26,6 +26,9 @@ class BagOptions:
     memory_s: float | None = None
     """How far back samples count, where the bundle has a memory; the node's 5 by default, 0 = the
     moment alone."""
+    predict_ahead_s: float | None = None
+    """Latents answer for their moment and this much more, and are compared with what the bag held
+    then; the node's 0 by default, 0.5 at most. Needs a bundle with a memory."""
     outage: tuple[str, ...] = ()
     """Messages that never come, SENSORS:START:LENGTH each in seconds of the bag, e.g.
     rgb,depth:2.0:1.0; the sensors are still compared with, by time since their loss."""

@@ -177,7 +177,7 @@ def coverage_numbers(
         apart: dict[str, list[NDArray[np.float64]]] = {name: [] for name in truths}
         inside: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in truths}
         for row in np.flatnonzero(rows):
-            there = {n: t.at(int(columns["stamp_ns"][row])) for n, t in truths.items()}
+            there = {n: t.at(int(columns["answers_ns"][row])) for n, t in truths.items()}
             subset = [n for n, c in zip(names, counted[row], strict=True) if c]
             mean, variance = columns["mean"][row], np.exp(columns["log_var"][row])
             estimates = readout.apply(subset, mean, variance)

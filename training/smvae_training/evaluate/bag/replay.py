@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,16 +22,30 @@ from smvae_training.evaluate.bag.inputs import Input, by_topic
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """One latent, and all that the bag held at its reference time."""
+    """One latent, and all that the bag held at the time that it answers for."""
 
     perceived: Perceived
     """Its posterior is finite."""
     epoch: int
     novelty: NoveltyReport
     everything: Observation
-    """As if no modality were dropped."""
+    """Of when it answers for, as if no modality were dropped."""
     received_ns: int
     """Receive time of the bag at which it was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """One latent that waits for the time that it answers for."""
+
+    at_s: float
+    epoch: int
+    perceived: Perceived
+    novelty: NoveltyReport
+
+    @property
+    def due_s(self) -> float:
+        return self.at_s + self.perceived.ahead_s
 
 
 class Listener(Protocol):
@@ -85,7 +101,8 @@ class BagReplay:
                 runtime.modalities, settings.rules, settings.pace, sources, late_s=late_s
             )
         self.perceiver = Perceiver(runtime)
-        self.perceiver.configure(sources, settings.memory_s)
+        self.perceiver.configure(sources, settings.memory_s, settings.predict_ahead_s)
+        self._made: deque[_Made] = deque()
         self.messages = 0
         self.late = 0
         """Messages whose receive time lies before their predecessor's."""
@@ -111,6 +128,7 @@ class BagReplay:
                 self._feed(listener, playback, each.modality.name, received_ns, message)
                 advance(1)
         playback.finish()
+        self._tell(listener, math.inf)
 
     def _feed(
         self, listener: Listener, playback: Playback, name: str, received_ns: int, message: Any
@@ -119,6 +137,8 @@ class BagReplay:
         at_s = self.seconds(received_ns)
         there = self._dropped is None or not self._dropped(name, at_s)
         held = verdict = playback.receive(name, received_ns, message) if there else None
+        # once time jumped, what they answer for never comes
+        self._tell(listener, math.inf if verdict is not None and verdict.restarted else at_s)
         if self._whole is not self.engine:
             held = self._whole.receive(name, message, Stamps(at_s, received_ns))
         if held is not None and not held.reason:
@@ -146,15 +166,28 @@ class BagReplay:
         if not perceived.finite:
             self.not_finite += 1
             return
-        observation = perceived.observation
-        whole = self._whole.collector
-        everything = whole.observe(at_s, observation.reference_ns, everything=True)
-        listener.on_moment(
-            Moment(
-                perceived=perceived,
-                epoch=taken.epoch,
-                novelty=novelty_of(self.runtime, perceived),
-                everything=everything,
-                received_ns=self._bag.begin_ns + round(at_s * 1e9),
-            )
+        made = _Made(
+            at_s=at_s,
+            epoch=taken.epoch,
+            perceived=perceived,
+            novelty=novelty_of(self.runtime, perceived),
         )
+        self._made.append(made)
+        if not perceived.ahead_s:
+            self._tell(listener, at_s)
+
+    def _tell(self, listener: Listener, now_s: float) -> None:
+        """Give away the latents whose time has come, with what the bag holds of it by then."""
+        while self._made and self._made[0].due_s <= now_s:
+            made = self._made.popleft()
+            answers_ns = made.perceived.answers_ns
+            whole = self._whole.collector
+            listener.on_moment(
+                Moment(
+                    perceived=made.perceived,
+                    epoch=made.epoch,
+                    novelty=made.novelty,
+                    everything=whole.observe(made.due_s, answers_ns, everything=True),
+                    received_ns=self._bag.begin_ns + round(made.at_s * 1e9),
+                )
+            )

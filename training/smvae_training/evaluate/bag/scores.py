@@ -44,7 +44,7 @@ class _Waiting:
     """A latent whose next image has not come yet."""
 
     row: int
-    reference_ns: int
+    answers_ns: int
     until_ns: int
     """A later image is not the next one: the camera was away meanwhile."""
     mean: Array
@@ -126,21 +126,21 @@ class Scores:
             self._waiting = {n: [] for n in self._waiting}
             self._epoch = epoch
         waiting = self._waiting[name]
-        if not waiting or all(w.reference_ns >= stamp_ns for w in waiting):
+        if not waiting or all(w.answers_ns >= stamp_ns for w in waiting):
             return
         pair = self._truth.both(name, value)
         if pair is None:
             return
         modality, image = self._runtime.modality(name), pair[1]
         for each in waiting:
-            if not each.reference_ns < stamp_ns <= each.until_ns:
+            if not each.answers_ns < stamp_ns <= each.until_ns:
                 continue
             row = self._rows[each.row]
             predicted = self.predict(name, each.mean)
             row[f"{name}_squared_error_next"] = _squared(modality, image, predicted)
             if each.present is not None:
                 row[f"{name}_unchanged_next"] = _squared(modality, image, each.present)
-        self._waiting[name] = [w for w in waiting if w.reference_ns >= stamp_ns]
+        self._waiting[name] = [w for w in waiting if w.answers_ns >= stamp_ns]
 
     def add(
         self,
@@ -161,6 +161,7 @@ class Scores:
         status = [observation.status[m.name] for m in self.modalities]
         row: dict[str, Any] = {
             "stamp_ns": observation.reference_ns,
+            "answers_ns": moment.perceived.answers_ns,
             "received_ns": moment.received_ns,
             "epoch": moment.epoch,
             "state": [int(s.state) for s in status],
@@ -187,13 +188,13 @@ class Scores:
 
     def _wait(self, name: str, moment: Moment, present: Array | None) -> None:
         """Remember a latent until the next image comes, at most as long as one stays fresh."""
-        reference_ns = moment.perceived.observation.reference_ns
+        answers_ns = moment.perceived.answers_ns
         patience_ns = round(moment.everything.status[name].max_age_s * 1e9)
         self._waiting[name].append(
             _Waiting(
                 row=len(self._rows),
-                reference_ns=reference_ns,
-                until_ns=reference_ns + patience_ns,
+                answers_ns=answers_ns,
+                until_ns=answers_ns + patience_ns,
                 mean=moment.perceived.posterior.mean,
                 present=present,
             )
@@ -202,7 +203,7 @@ class Scores:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all columns: stamp_ns (N,), state (N, M), mean (N, Z), errors (N,) and so on."""
         kinds: dict[str, Any] = dict.fromkeys(
-            ("stamp_ns", "received_ns", "sample_stamp_ns", "epoch", "state"), np.int64
+            ("stamp_ns", "answers_ns", "received_ns", "sample_stamp_ns", "epoch", "state"), np.int64
         )
         kinds |= dict.fromkeys(("mean", "log_var"), np.float32)
         columns = list(self._rows[0]) if self._rows else []

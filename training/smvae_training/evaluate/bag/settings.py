@@ -24,6 +24,7 @@ def node_settings(
     trigger: str | None = None,
     max_rate_hz: float | None = None,
     memory_s: float | None = None,
+    predict_ahead_s: float | None = None,
     namespace: str = "",
     there: Collection[str] = (),
 ) -> Settings:
@@ -38,6 +39,7 @@ def node_settings(
         trigger: Over the parameters.
         max_rate_hz: Over the parameters.
         memory_s: Over the parameters.
+        predict_ahead_s: Over the parameters.
         namespace: Of the node, e.g. '/left'.
         there: Topics of the bag: one that it has in the namespace is read from there.
 
@@ -54,6 +56,7 @@ def node_settings(
     given |= {} if trigger is None else {"trigger": trigger}
     given |= {} if max_rate_hz is None else {"max_rate_hz": max_rate_hz}
     given |= {} if memory_s is None else {"memory_s": memory_s}
+    given |= {} if predict_ahead_s is None else {"predict_ahead_s": predict_ahead_s}
     values = complete(known, given)
     settings = Settings.of(values, modalities)
     if len(settings.dropped) == len(modalities):

@@ -76,12 +76,19 @@ class Latent:
     """Of the sample that each modality contributed."""
     memory_s: float = 0.0
     """How far back samples count beside those of the moment; 0 = none does."""
+    ahead_s: float = 0.0
+    """How long after its stamp it answers for."""
     counted: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Elements and folded samples of each modality that it rests on."""
     held: frozenset[str] = frozenset()
     """Modalities that are fused by hold_last_s alone."""
     further_ns: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Stamps of samples that are of no moment and count from this latent on."""
+
+    @property
+    def answers_ns(self) -> int:
+        """When its mean and variance answer for."""
+        return self.stamp_ns + round(self.ahead_s * 1e9)
 
     @property
     def stamp_to_received_ms(self) -> float:
@@ -307,6 +314,7 @@ def _of_memory(message: Any) -> dict[str, Any]:
     rests_on = (FusionState.FUSED, FusionState.REMEMBERED)
     return {
         "memory_s": message.memory.sec + message.memory.nanosec * 1e-9,
+        "ahead_s": _seconds(getattr(message, "predict_ahead", None)),
         "counted": {
             m.name: (int(m.elements), int(m.folded))
             for m in message.modalities
@@ -319,6 +327,11 @@ def _of_memory(message: Any) -> dict[str, Any]:
             if len(getattr(m, "further_ns", ()))
         },
     }
+
+
+def _seconds(duration: Any) -> float:
+    """Return a duration in seconds; of one that there is not: 0."""
+    return 0.0 if duration is None else float(duration.sec + duration.nanosec * 1e-9)
 
 
 def _mark(message: Any) -> Mark:
