@@ -17,7 +17,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -52,7 +52,8 @@ SENSORS = range(1, len(RATES_HZ) + 1)
 LIMITS = {"variance": (0.98, 1.1), "error": (1.0, 1.1)}
 #: In training: samples of a sensor at the start, and how far back they reach.
 FEW, REACH_S = 10, 1.0
-Silence = Literal["one", "all"]
+#: The sensor that is silent, or all.
+Silent = int | Literal["all"]
 
 
 class Contexts:
@@ -167,17 +168,17 @@ def training_contexts(
 
 
 def contexts_to_test(
-    toy: LinearGaussian, sensors: int, silence: Silence, age_s: float, size: int, seed: int
+    toy: LinearGaussian, sensors: int, silent: Silent, age_s: float, size: int, seed: int
 ) -> Contexts:
-    """Return contexts of the first sensors at full rate, `silence` of them silent for `age_s`."""
+    """Return contexts of the first sensors at full rate, `silent` of them silent for `age_s`."""
     rng, found = np.random.default_rng([seed, sensors]), list[tuple[int, int, float]]()
     for owner in range(size):
         for sensor in range(sensors):
-            silent = age_s if silence == "all" or sensor == sensors - 1 else 0.0
+            since = age_s if silent in ("all", sensor) else 0.0
             rate = RATES_HZ[sensor]
             ages = (np.arange(int(SEEN_S * rate)) + rng.uniform()) / rate
             kept = ages[(ages < GAP_S[0]) | (ages > GAP_S[1])]
-            found += [(owner, sensor, age + silent) for age in kept]
+            found += [(owner, sensor, age + since) for age in kept]
     whose, which, age = (np.array(x) for x in zip(*found, strict=True))
     return _contexts(toy, whose, which, age, size, rng)
 
@@ -199,8 +200,8 @@ def train(toy: LinearGaussian, *, steps: int, batch: int, most: int, seed: int) 
     """Maximise the lower bound of random contexts; times learn 10 times as fast as networks.
 
     A step draws how many samples a sensor has at most, between the root of a limit and the limit,
-    which grows from FEW to `most` in the first two thirds of the steps. Where it jumped, a sensor
-    of 1000 Hz was still read so badly that its precision was unlearned instead, and stayed so.
+    which grows to `most` in the first two thirds of the steps: what the many samples of a sensor
+    tell together is learned while they are still few (docs/decisions/memory.md).
     """
     torch.manual_seed(seed)
     model, rng = Filter(toy), np.random.default_rng(seed)
@@ -209,8 +210,9 @@ def train(toy: LinearGaussian, *, steps: int, batch: int, most: int, seed: int) 
     groups: list[dict[str, Any]] = [{"params": others}, {"params": times, "lr": 5e-2}]
     optimizer = torch.optim.Adam(groups, 5e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    few = min(FEW, most)
     for step in track(range(steps), f"seed {seed}"):
-        limit = FEW * (most / FEW) ** min(1.0, 1.5 * step / steps)
+        limit = few * (most / few) ** min(1.0, 1.5 * step / steps)
         contexts = training_contexts(toy, batch, round(limit ** rng.uniform(0.5, 1.0)), rng)
         loss = model(contexts).kl_to(contexts.exact).mean()
         optimizer.zero_grad(set_to_none=True)
@@ -223,19 +225,19 @@ def train(toy: LinearGaussian, *, steps: int, batch: int, most: int, seed: int) 
 
 @torch.no_grad()
 def compare(
-    model: Filter, toy: LinearGaussian, sensors: int, silence: Silence, age_s: float, size: int
+    model: Filter, toy: LinearGaussian, sensors: int, silent: Silent, age_s: float, size: int
 ) -> dict[str, Any]:
     """Return how far the learned posterior is from Kalman's, of each latent by itself.
 
     Of what a context holds, the expected squared error of the learned mean is Kalman's variance and
     the square of the distance between the means: no draw of the latents makes it uncertain.
     """
-    contexts = contexts_to_test(toy, sensors, silence, age_s, size, seed=1)
+    contexts = contexts_to_test(toy, sensors, silent, age_s, size, seed=1)
     got, exact = model(contexts), contexts.exact
     off = (got.mean - exact.mean).square()
     return {
         "sensors": sensors,
-        "silence": silence,
+        "silent": silent,
         "age_s": age_s,
         "variance_ratio": (got.variance / exact.variance).mean(0).tolist(),
         "error_ratio": (1.0 + off.mean(0) / exact.variance.mean(0)).tolist(),
@@ -286,13 +288,13 @@ def main() -> int:
         model = train(toy, **shape, seed=seed)
         learned.append(model.learned())
         for sensors in SENSORS:
-            for silence in get_args(Silence)[sensors == 1 :]:
-                for age_s in AGES_S:
-                    row = compare(model, toy, sensors, silence, age_s, options.contexts)
+            for silent in ("all", *range(sensors if sensors > 1 else 0)):
+                for age_s in AGES_S if silent == "all" else AGES_S[1:]:
+                    row = compare(model, toy, sensors, silent, age_s, options.contexts)
                     rows.append({"seed": seed} | row)
                     variance, error = row["variance_ratio"], row["error_ratio"]
                     print(
-                        f"{seed:4} {sensors:7} {silence:6} {age_s:6.2f}   {min(variance):.3f} to "
+                        f"{seed:4} {sensors:7} {silent:>6} {age_s:6.2f}   {min(variance):.3f} to "
                         f"{max(variance):.3f}        {min(error):.3f} to {max(error):.3f}     "
                         f"{max(row['mean_off_by_sigma']):.3f} sigma",
                         flush=True,
@@ -302,7 +304,7 @@ def main() -> int:
         (least, most), (_, error) = found["variance"], found["error"]
         missed = [f"{k} by {v:.3f}" for k, v in found["missed_by"].items()]
         print(
-            f"{sensors} sensors: variance {least:.3f} to {most:.3f}, error up to {error:.3f} of "
+            f"sensors {sensors}: variance {least:.3f} to {most:.3f}, error up to {error:.3f} of "
             f"Kalman's: {'misses ' + ', '.join(missed) if missed else 'holds'}"
         )
     record = {

@@ -15,6 +15,7 @@ from benchmarks.ou_toy import (
     contexts_to_test,
     train,
     training_contexts,
+    verdict,
 )
 
 
@@ -34,8 +35,8 @@ def test_the_exact_law_claims_the_error_that_it_has(toy: LinearGaussian) -> None
 
 
 def test_silence_of_all_tells_less_than_silence_of_one(toy: LinearGaussian) -> None:
-    one, every = (contexts_to_test(toy, 4, silence, 1.0, 2, seed=0) for silence in ("one", "all"))
-    assert bool((one.exact.variance < every.exact.variance).all())
+    every, *each = (contexts_to_test(toy, 4, s, 1.0, 2, seed=0) for s in ("all", *range(4)))
+    assert all(bool((one.exact.variance < every.exact.variance).all()) for one in each)
 
 
 def test_memory_learns_towards_the_filter(toy: LinearGaussian) -> None:
@@ -43,3 +44,11 @@ def test_memory_learns_towards_the_filter(toy: LinearGaussian) -> None:
     before = compare(Filter(toy).eval(), toy, 2, "all", 0.5, 8)
     after = compare(train(toy, steps=30, batch=16, most=3, seed=0), toy, 2, "all", 0.5, 8)
     assert after["nats_lost"] < before["nats_lost"]
+
+
+def test_the_verdict_says_which_limit_is_missed_by_how_much() -> None:
+    holds = {"variance_ratio": [0.98, 1.1], "error_ratio": [1.0, 1.1]}
+    misses = {"variance_ratio": [0.97, 1.0], "error_ratio": [1.0, 1.3]}
+    assert verdict([holds])["missed_by"] == {}
+    missed = verdict([holds, misses])["missed_by"]
+    assert missed == pytest.approx({"variance below": 0.01, "error above": 0.2})
