@@ -38,6 +38,7 @@ class Robot:
         self.perceiver = Perceiver(self.runtime)
         self.perceiver.configure({m.name: AS_IT_IS for m in self.modalities}, memory_s)
         self.collector = Collector(self.modalities)
+        self.collector.set_late(self.runtime.late_s(memory_s))
         self.samples = {
             m.name: [m.example_sample(seed) for seed in range(8)] for m in self.modalities
         }
@@ -61,8 +62,10 @@ class Robot:
     def latent(self, now_s: float, novelty: bool) -> None:
         """Make one of what is newest."""
         observe = self.collector.observe
+        observation = observe(now_s)
+        self.collector.tell(observation)
         seen = self.perceiver.perceive(
-            1, observe(now_s), lambda *_: None, lambda reference: observe(now_s, reference)
+            1, observation, lambda *_: None, lambda reference: observe(now_s, reference)
         )
         assert seen is not None
         if novelty:

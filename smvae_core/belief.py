@@ -124,6 +124,8 @@ class Belief(NamedTuple):
     """C (M, W) at the moment."""
     newest: tuple[Element | None, ...]
     """(M,) newest sample of each sensor."""
+    value: Array
+    """v (M, W) of each of them."""
     way_then: Array
     """(M, M, W): C at the time of each of them."""
     history: Array
@@ -138,6 +140,10 @@ class Filter:
         self._a = parameters.exponent
         self._hold_ns = round(float(parameters.hold_s) * 1e9)
         self._fade = -0.5 * np.minimum(self._a, 1.0)  # log t over log g
+        self._per_a, self._slope = 1.0 / self._a, -1.0 / np.maximum(self._a, 1.0)
+        self._g_per_s, self._rho_per_s = -2.0 / parameters.drift_s, -1.0 / parameters.repeat_s
+        self._fade_per_ns = -1e-9 / parameters.time_constants_s
+        self._value_weight = parameters.value_weight.astype(np.float32)
         self.sensors, self.width = parameters.value_bias.shape
 
     def blank(self) -> Belief:
@@ -153,6 +159,7 @@ class Filter:
             part_mean=np.zeros((count, latent)),
             way=np.zeros((count, width)),
             newest=(None,) * count,
+            value=np.zeros((count, width)),
             way_then=np.zeros((count, count, width)),
             history=np.zeros((count, width, constants)),
         )
@@ -166,37 +173,44 @@ class Filter:
         mean: NDArray[np.float32],
     ) -> Element:
         """Return a sample as memory keeps it, from its embedding (D,) and what is read of it."""
-        value = self._p.value_weight[sensor] @ embedding + self._p.value_bias[sensor]
+        value = self._value_weight[sensor] @ embedding + self._p.value_bias[sensor]
         log_power = self._a * log_precision
         return Element(stamp_ns, sensor, log_power, mean.astype(float), value, embedding.copy())
 
     def aged(self, belief: Belief, at_ns: int) -> Belief:
         """Return a belief at a later moment; at one that is not later: the same."""
         if at_ns <= belief.at_ns or not belief.at_ns:
-            return belief._replace(at_ns=max(at_ns, belief.at_ns))
+            return belief if at_ns <= belief.at_ns else belief._replace(at_ns=at_ns)
         dt_s = (at_ns - belief.at_ns) * 1e-9
-        way = self._way(belief, at_ns)
-        shift = self._p.shift @ (way - belief.way).ravel()
-        log_g = (-2.0 * dt_s) / self._p.drift_s
-        drift = np.log(np.maximum(-np.expm1(log_g), TINY)) + belief.log_total / self._a
-        slowed = np.logaddexp(0.0, drift)
-        log_total = np.maximum(belief.log_total + self._a * (log_g - slowed), NOTHING)
-        log_weight = self._log_weight(log_total)
+        since = self._way(belief, at_ns)
+        shift = self._p.shift @ since.ravel()
+        log_g = dt_s * self._g_per_s
         log_rest = np.log(np.maximum(1.0 - belief.part, TINY))  # of L - r over L
-        slowed_rest = np.logaddexp(0.0, drift + log_rest / self._a)
-        rest = np.exp(log_rest + self._a * (slowed - slowed_rest))
-        part = (1.0 - rest) * np.exp(-dt_s / self._p.repeat_s)
+        drifting = np.empty((self.sensors + 1, self._a.size))  # of L, and of L - r of each sensor
+        drifting[0] = belief.log_total
+        np.add(belief.log_total, log_rest, out=drifting[1:])
+        drifting *= self._per_a
+        drifting += np.log(np.maximum(-np.expm1(log_g), TINY))
+        slowed = _softplus(drifting)
+        log_total = np.maximum(belief.log_total + self._a * (log_g - slowed[0]), NOTHING)
+        log_weight = self._log_weight(log_total)
+        log_rest += self._a * (slowed[0] - slowed[1:])
+        part = np.exp(dt_s * self._rho_per_s)
+        part *= 1.0 - np.exp(log_rest)
         keep = np.exp(np.minimum(log_weight - belief.log_weight + self._fade * log_g, 0.0))
-        kept = np.minimum(part / np.maximum(belief.part, TINY), 1.0)
+        part_mean = np.minimum(part / np.maximum(belief.part, TINY), 1.0)
+        part_mean *= belief.part_mean
+        part_mean *= keep
         moved = np.exp(log_weight) * shift
+        part_mean += part * moved
         return belief._replace(
             at_ns=at_ns,
             log_total=log_total,
             log_weight=log_weight,
             mean=belief.mean * keep + moved,
             part=part,
-            part_mean=belief.part_mean * kept * keep + part * moved,
-            way=way,
+            part_mean=part_mean,
+            way=belief.way + since,
         )
 
     def added(self, belief: Belief, element: Element) -> Belief:
@@ -218,17 +232,23 @@ class Filter:
         gain = np.exp(per_power + log_p) * element.mean - replaced * part_mean[sensor]
         part_mean[sensor] += gain
         part[sensor] = largest
-        history, way_then = belief.history.copy(), belief.way_then.copy()
-        history[sensor] = self._history(belief, slice(sensor, sensor + 1))[0]
+        part /= total
+        history, way_then, value = (
+            belief.history.copy(),
+            belief.way_then.copy(),
+            belief.value.copy(),
+        )
+        history[sensor] = self._history(belief, sensor)
         way_then[sensor] = belief.way
-        newest = (*belief.newest[:sensor], element, *belief.newest[sensor + 1 :])
+        value[sensor] = element.value
         return belief._replace(
             log_total=log_total,
             log_weight=log_weight,
             mean=carry * belief.mean + gain,
-            part=part / total,
+            part=part,
             part_mean=part_mean,
-            newest=newest,
+            newest=(*belief.newest[:sensor], element, *belief.newest[sensor + 1 :]),
+            value=value,
             way_then=way_then,
             history=history,
         )
@@ -241,56 +261,58 @@ class Filter:
     def inputs(self, belief: Belief) -> dict[str, NDArray[Any]]:
         """Return what the graph that makes the posterior of a belief takes."""
         log_precision = self.log_precision(belief)
-        embedding = np.zeros((self.sensors, self._p.value_weight.shape[2]), np.float32)
+        told = np.exp(_log_sigmoid(log_precision) - belief.log_weight) * belief.mean
+        newest = np.zeros((1, self.sensors, self._p.value_weight.shape[2]), np.float32)
+        known = [element is not None for element in belief.newest]
+        ages_ns = [0 if e is None else belief.at_ns - e.stamp_ns for e in belief.newest]
         for sensor, element in enumerate(belief.newest):
             if element is not None:
-                embedding[sensor] = element.embedding
-        known = np.array([element is not None for element in belief.newest])
-        since = (belief.way - belief.way_then).reshape(self.sensors, -1)
-        history = self._history(belief, slice(None)).reshape(-1)
-        found: dict[str, NDArray[Any]] = {
-            "log_precision": log_precision,
-            "told": np.exp(_log_sigmoid(log_precision) - belief.log_weight) * belief.mean,
-            "newest": embedding,
-            "age_s": self._elapsed_ns(belief) * 1e-9,
-            "way": since,
-            "history": history,
+                newest[0, sensor] = element.embedding
+        age_ns = np.array(ages_ns, np.float64)[:, None]
+        faded = np.exp(age_ns * self._fade_per_ns)
+        weight = np.exp(np.maximum(age_ns - self._hold_ns, 0.0) * self._fade_per_ns) - faded
+        history = belief.history * faded[:, None] + belief.value[:, :, None] * weight[:, None]
+        since = belief.way - belief.way_then
+        return {
+            "log_precision": log_precision[None].astype(np.float32),
+            "told": told[None].astype(np.float32),
+            "newest": newest,
+            "age_s": (age_ns.T * 1e-9).astype(np.float32),
+            "way": since.reshape(1, self.sensors, -1).astype(np.float32),
+            "history": history.reshape(1, -1).astype(np.float32),
+            "known": np.array([known]),
         }
-        inputs = {name: array[None].astype(np.float32) for name, array in found.items()}
-        return inputs | {"known": known[None]}
 
     def _log_weight(self, log_total: Array) -> Array:
         """Return log W."""
-        return _log_sigmoid(log_total / np.maximum(self._a, 1.0))
-
-    def _elapsed_ns(self, belief: Belief) -> NDArray[np.int64]:
-        """Return how old the newest sample of each sensor is (M,); 0 where there is none."""
-        stamps = [belief.at_ns if e is None else e.stamp_ns for e in belief.newest]
-        return belief.at_ns - np.array(stamps, np.int64)
+        found: Array = -np.logaddexp(0.0, log_total * self._slope)
+        return found
 
     def _way(self, belief: Belief, at_ns: int) -> Array:
-        """Return C (M, W) at a later moment than a belief's."""
-        way = belief.way.copy()
-        for sensor, element in enumerate(belief.newest):
-            if element is not None:
-                end_ns = min(at_ns, element.stamp_ns + self._hold_ns)
-                held_ns = end_ns - belief.at_ns
-                if held_ns > 0:
-                    way[sensor] += element.value * (held_ns * 1e-9)
-        return way
+        """Return how much C (M, W) grows from a belief's moment to a later one."""
+        held_ns = [
+            0 if e is None else max(min(at_ns, e.stamp_ns + self._hold_ns) - belief.at_ns, 0)
+            for e in belief.newest
+        ]
+        found: Array = belief.value * (np.array(held_ns)[:, None] * 1e-9)
+        return found
 
-    def _history(self, belief: Belief, sensors: slice) -> Array:
-        """Return S (M, W, K) of some sensors at the belief's moment."""
-        elapsed_s = self._elapsed_ns(belief)[sensors, None] * 1e-9
-        held_s = np.minimum(elapsed_s, self._hold_ns * 1e-9)
-        tau = self._p.time_constants_s
-        faded = np.exp(-elapsed_s / tau)
-        weight = np.exp((held_s - elapsed_s) / tau) - faded
-        values = np.zeros((self.sensors, self.width))
-        for sensor, element in enumerate(belief.newest):
-            if element is not None:
-                values[sensor] = element.value
-        return belief.history[sensors] * faded[:, None] + values[sensors, :, None] * weight[:, None]
+    def _history(self, belief: Belief, sensor: int) -> Array:
+        """Return S (W, K) of a sensor at the belief's moment."""
+        element, history = belief.newest[sensor], belief.history[sensor]
+        if element is None or element.stamp_ns == belief.at_ns:
+            return history
+        age_ns = belief.at_ns - element.stamp_ns
+        faded = np.exp(age_ns * self._fade_per_ns)
+        weight = np.exp(max(age_ns - self._hold_ns, 0) * self._fade_per_ns) - faded
+        found: Array = history * faded + element.value[:, None] * weight
+        return found
+
+
+def _softplus(x: Array) -> Array:
+    """Return log(1 + exp x): what `logaddexp` gives of 0 and x, in a third of its time."""
+    found: Array = np.maximum(np.log1p(np.exp(np.minimum(x, 700.0))), x)
+    return found
 
 
 def _log_sigmoid(x: Array) -> Array:

@@ -9,7 +9,7 @@ The samples of the last `memory_s` stay listed, at most `RING` of each sensor. A
 silent for longer is forgotten: the belief is made anew from what is listed of the others.
 
 Bounded: M sensors x `RING` samples of 8 (2 Z + W) + 4 D bytes, and for those of the last `LATE_S` a
-belief each of 8 (3 Z + M (2 Z + W (1 + M + K))) bytes.
+belief each of 8 (3 Z + M (2 Z + W (2 + M + K))) bytes.
 
 M sensors, Z latent, W width of a path, K histories, D embedding.
 """
@@ -141,13 +141,17 @@ class Memory:
     def _bound(self, reference_ns: int, memory_s: float, fused: Collection[int]) -> None:
         """Forget silent sensors, unlist what is old or too much, fold what is late no more."""
         oldest_ns = reference_ns - round(min(memory_s, LONGEST_S) * 1e9)
-        self.drop(
+        silent = [
             sensor
             for sensor, ring in enumerate(self._rings)
             if ring and ring[-1].stamp_ns < oldest_ns and sensor not in fused
-        )
+        ]
+        if silent:
+            self.drop(silent)
         fold_ns = self._recent[-1].stamp_ns - round(LATE_S * 1e9) if self._recent else 0
         for sensor, ring in enumerate(self._rings):
+            if not ring or (ring[0].stamp_ns >= oldest_ns and len(ring) <= self._size):
+                continue
             old = bisect_left(ring, oldest_ns, key=_stamp)
             count = max(min(old, len(ring) - 1), len(ring) - self._size, 0)
             if count:

@@ -250,7 +250,7 @@ def test_samples_and_beliefs_are_as_large_as_stated(recall: Recall) -> None:
     feed(recall, samples(30, 0.9))
     assert size(recall.memory.listed()[0].newest) == 8 * (2 * 8 + 4) + 4 * 32
     belief = recall.memory.at(T0, 5.0)
-    assert size(belief) == 8 * (3 * 8 + 4 * (2 * 8 + 4 * (1 + 4 + 7)))
+    assert size(belief) == 8 * (3 * 8 + 4 * (2 * 8 + 4 * (2 + 4 + 7)))
 
 
 def test_a_readout_that_is_added_leaves_memory(bundle: Path, tmp_path: Path) -> None:
