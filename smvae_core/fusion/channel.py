@@ -260,7 +260,7 @@ class Channel:
                 self.spacing.left_out += 1
         self.received += 1
 
-    def tell(self, reference_ns: int, fused_ns: int | None) -> list[Further]:
+    def tell(self, reference_ns: int, fused_ns: int | None, *, busy: bool = False) -> list[Further]:
         """Return what memory is to be told of beside the sample that is fused, each once.
 
         Samples up to the moment, and of a window those that end with other readings. What is not
@@ -269,6 +269,7 @@ class Channel:
         Args:
             reference_ns: The moment.
             fused_ns: Stamp of the sample that is fused; None = none is.
+            busy: Whether images are left out.
         """
         limit_ns = reference_ns + self._offset_ns
         if self.is_window:
@@ -276,7 +277,8 @@ class Channel:
         else:
             waiting = sorted((s for s in self._unheard if s.stamp_ns <= limit_ns), key=_stamp)
             self._unheard = [s for s in self._unheard if s.stamp_ns > limit_ns]
-        chosen = self.spacing.choose([s.stamp_ns for s in waiting], fused_ns)
+        most = 0 if busy and self.modality.is_image else None
+        chosen = self.spacing.choose([s.stamp_ns for s in waiting], fused_ns, most)
         told = [waiting[index] for index in chosen]
         values = self._windows(told) if self.is_window and told else [s.value for s in told]
         return [

@@ -179,12 +179,17 @@ class Collector:
             and (within_s is None or channel.due(now_s, within_s))
         )
 
-    def tell(self, observation: Observation) -> None:
-        """Put into an observation what memory is to be told of beside what is fused, each once."""
+    def tell(self, observation: Observation, *, busy: bool = False) -> None:
+        """Put into an observation what memory is to be told of beside what is fused, each once.
+
+        Args:
+            observation: Of a moment.
+            busy: Whether there is no time for images, which are dear: they are left out.
+        """
         for name, channel in self._channels.items() if self._remembers else ():
             fused = name in observation.samples
             stamp_ns = observation.status[name].stamp_ns if fused else None
-            told = channel.tell(observation.reference_ns, stamp_ns)
+            told = channel.tell(observation.reference_ns, stamp_ns, busy=busy)
             if told and channel.rule.enabled and not channel.left_out:
                 observation.further[name] = told
 

@@ -303,12 +303,18 @@ class Engine:
         return self.collector.awaited(self._reference_ns, now_s, due_s)
 
     def take(self, now_s: float) -> Taken:
-        """Return what belongs to the moment, and wait for the next one."""
+        """Return what belongs to the moment, and wait for the next one.
+
+        Where it is taken later than a latent's time after it was due, whoever makes latents does
+        not keep up, and is told of no image that is fused into none.
+        """
+        asked_s = max(self._pending_s, self._next_s)
+        busy = now_s - asked_s > self.pace.collect_timeout_s + 1.0 / self.pace.max_rate_hz
         self.pending, self._deadline_s = False, None
         self._asked.clear()
         self._next_s = max(self._next_s + 1.0 / self.pace.max_rate_hz, now_s)
         observation = self.collector.observe(now_s, self._moment_ns())
-        self.collector.tell(observation)
+        self.collector.tell(observation, busy=busy)
         return Taken(self.epoch, observation, now_s, self.arrival_s, *self._sent)
 
     def pass_time(self, now_s: float, until_s: float) -> Iterator[Taken]:

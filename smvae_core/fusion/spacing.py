@@ -41,12 +41,15 @@ class Spacing:
         """Begin anew; the count stays."""
         self._told_ns.clear()
 
-    def choose(self, stamps_ns: Sequence[int], fused_ns: int | None) -> list[int]:
+    def choose(
+        self, stamps_ns: Sequence[int], fused_ns: int | None, most: int | None = None
+    ) -> list[int]:
         """Return the indices of samples that count from this moment on, each once, in order.
 
         Args:
             stamps_ns: Of samples that came since the last moment, oldest first.
             fused_ns: Of the one that is fused, which counts as it is; None = none is.
+            most: At most so many; None = `most_at_once`.
         """
         told_ns, index = self._told_ns, len(stamps_ns) - 1
         if fused_ns is not None:
@@ -54,6 +57,7 @@ class Spacing:
             if told_ns[at : at + 1] != [fused_ns]:
                 told_ns.insert(at, fused_ns)
         chosen: list[int] = []
+        most = self.most if most is None else most
         while index >= 0:
             stamp_ns = stamps_ns[index]
             at = bisect_left(told_ns, stamp_ns)
@@ -62,7 +66,7 @@ class Spacing:
                 before_ns = min(near) - self._spacing_ns
                 index = bisect_right(stamps_ns, before_ns, 0, index) - 1
                 continue
-            if len(chosen) < self.most:
+            if len(chosen) < most:
                 told_ns.insert(at, stamp_ns)
                 chosen.append(index)
             else:

@@ -11,10 +11,11 @@ import pytest
 pytest.importorskip("torch")
 
 from smvae_core.fusion.channel import NOT_INCREASING
-from smvae_core.fusion.engine import Engine, Stamps
-from smvae_core.fusion.rules import TOO_LATE, FusionState, Pace
+from smvae_core.fusion.engine import Engine, Stamps, Taken
+from smvae_core.fusion.playback import Playback
+from smvae_core.fusion.rules import TOO_LATE, FusionRule, FusionState, Pace
 from smvae_core.memory import LATE_S
-from smvae_core.perceiver import Perceived
+from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
 from tests.remembering import AS_IT_IS, MODALITIES, NAMES, T0, Desk, remembering_bundle
 
@@ -31,9 +32,9 @@ def runtime(path: Path) -> Runtime:
     return Runtime(path)
 
 
-def engine(late_s: float = LATE_S) -> Engine:
+def engine(late_s: float = LATE_S, rate_hz: float = 1000.0) -> Engine:
     sources = dict.fromkeys(NAMES, AS_IT_IS)
-    return Engine(MODALITIES, {}, Pace(max_rate_hz=1000.0), sources, late_s=late_s)
+    return Engine(MODALITIES, {}, Pace(max_rate_hz=rate_hz), sources, late_s=late_s)
 
 
 def put(engine: Engine, *stamps_ms: float, name: str = "rgb") -> list[str]:
@@ -48,7 +49,7 @@ def put(engine: Engine, *stamps_ms: float, name: str = "rgb") -> list[str]:
 def test_a_late_message_is_taken_once_where_there_is_a_memory_and_asks_for_nothing() -> None:
     told = engine()
     assert put(told, 0, 200) == ["", ""]
-    assert [f.stamp_ns for f in told.take(0.1).observation.further["rgb"]] == [T0]
+    assert [f.stamp_ns for f in told.take(0.0105).observation.further["rgb"]] == [T0]
     assert put(told, 50, 50, 200, 100) == ["", NOT_INCREASING, NOT_INCREASING, ""]
     assert not told.pending
     assert told.missed == 1, "it replaces nobody"
@@ -178,7 +179,7 @@ def test_a_late_sample_that_is_bad_is_refused_alone(runtime: Runtime) -> None:
 
 def told_of(rate_hz: float, name: str, latents_hz: float, seconds: float = 2.0) -> tuple[Any, ...]:
     """Play a sensor beside a command; return its counted stamps [ms] and how many were left out."""
-    played, stamps = engine(), []
+    played, stamps = engine(rate_hz=latents_hz), []
     for number in range(round(seconds * rate_hz)):
         now_s = number / rate_hz
         stamp = T0 + round(now_s * 1e9)
@@ -231,6 +232,23 @@ def test_with_slow_latents_the_newest_count_and_the_others_are_counted() -> None
     assert left_out > 0
 
 
+def test_who_does_not_keep_up_is_told_of_no_image_that_was_not_fused() -> None:
+    """Else each latent would cost more, come later, and have still more of them to embed."""
+    told = Engine(
+        MODALITIES, {}, Pace(max_rate_hz=30.0), dict.fromkeys(NAMES, AS_IT_IS), late_s=1.0
+    )
+    for n, busy in enumerate((False, True)):
+        for number in range(4):
+            now_s = n + 0.03 * number
+            for name in ("rgb", "action"):
+                told.put(name, T0 + round(now_s * 1e9), np.zeros(4, np.float32), Stamps(now_s))
+        told.due(n + 0.02)
+        further = told.take(n + (0.1 if busy else 0.04)).observation.further
+        assert len(further["action"]) >= 3
+        assert ("rgb" in further) is not busy
+    assert told.observe(1.1).status["rgb"].left_out == 3
+
+
 def test_patches_of_a_window_are_what_its_readings_give(runtime: Runtime) -> None:
     """Embedded together; equal to one at a time, and none where readings do not cover it."""
     desk = Desk(runtime)
@@ -253,3 +271,56 @@ def test_patches_of_a_window_are_what_its_readings_give(runtime: Runtime) -> Non
         embedding, _, mean = other.reading("force")
         np.testing.assert_allclose(element.embedding, embedding, atol=1e-5)
         np.testing.assert_allclose(element.mean, mean, atol=1e-5)
+
+
+def replayed(runtime: Runtime, messages: list[tuple[int, str, int]]) -> Perceived:
+    """Return the last latent of (received, name, stamp) [ms], as a bag is replayed."""
+    perceiver, found = Perceiver(runtime), list[Perceived | None]()
+    sources = dict.fromkeys(NAMES, AS_IT_IS)
+    perceiver.configure(sources, 5.0)
+    perceiver.forget()
+    rules = dict.fromkeys(NAMES, FusionRule(max_skew_s=0.2, max_age_s=5.0))
+    engine = Engine(MODALITIES, rules, Pace(max_rate_hz=15.0), sources, late_s=LATE_S)
+
+    def taken(moment: Taken) -> None:
+        observe = engine.collector.observe
+        found.append(
+            perceiver.perceive(
+                moment.epoch,
+                moment.observation,
+                lambda *why: pytest.fail(str(why)),
+                lambda reference_ns: observe(moment.at_s, reference_ns),
+            )
+        )
+
+    playback = Playback(engine, T0, taken)
+    for received, name, stamp in messages:
+        modality = runtime.modality(name)
+        value = modality.example_sample(stamp)
+        verdict = playback.put(name, T0 + received * MS, T0 + stamp * MS, value)
+        assert verdict.reason == ""
+        playback.settle(verdict)
+    playback.finish()
+    assert found[-1] is not None
+    return found[-1]
+
+
+def test_replays_of_any_order_of_arrival_end_alike(runtime: Runtime) -> None:
+    """Latents at 15 Hz of cameras at 25 Hz: many an image is fused into none."""
+    sent = [(t, n, t) for t in range(40, 1601, 40) for n in ("rgb", "depth", "action")]
+    expected = replayed(runtime, sent)
+    assert expected.observation.status["rgb"].elements == 40
+    generator = np.random.default_rng(3)
+    for most in (100, 800):
+        late = generator.integers(0, most, len(sent))
+        late[-3:] = 0
+        disordered = sorted(
+            (min(t + int(d), 1600), n, t) for (t, n, _), d in zip(sent, late, strict=True)
+        )
+        seen = replayed(runtime, disordered)
+        assert seen.observation.reference_ns == expected.observation.reference_ns
+        assert {n: s.elements for n, s in seen.observation.status.items()} == {
+            n: s.elements for n, s in expected.observation.status.items()
+        }
+        assert np.abs(seen.posterior.mean - expected.posterior.mean).max() < 1e-5
+        assert np.abs(seen.posterior.log_var - expected.posterior.log_var).max() < 1e-5
