@@ -101,8 +101,11 @@ class Element(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether all of it are numbers; no belief recovers from what is none."""
-        return all(np.isfinite(x).all() for x in self[2:])
+        """Whether all of it are numbers; no belief recovers from what is none.
+
+        Of an embedding that holds what is none, no number of v is one.
+        """
+        return bool(np.isfinite(self.log_power.sum() + self.mean.sum() + self.value.sum()))
 
 
 class Belief(NamedTuple):

@@ -294,6 +294,8 @@ class Channel:
     def _readings_since(self, fused_ns: int) -> list[Sample]:
         """Return the readings since the newest window that memory knows of, up to one."""
         told_ns = self.spacing.last_ns
+        if told_ns is not None and not self.spacing.between(told_ns, fused_ns):
+            return []
         first = len(self.samples) if told_ns is None else self._index(told_ns + 1)
         return [self.samples[i] for i in range(first, self._index(fused_ns))]
 

@@ -37,6 +37,10 @@ class Spacing:
         """Newest stamp that memory was told of; None = of none."""
         return self._told_ns[-1] if self._told_ns else None
 
+    def between(self, first_ns: int, last_ns: int) -> bool:
+        """Return whether another sample can count between two that do."""
+        return last_ns - first_ns >= 2 * self._spacing_ns
+
     def forget(self) -> None:
         """Begin anew; the count stays."""
         self._told_ns.clear()
