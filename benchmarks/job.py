@@ -138,7 +138,7 @@ class Job:
         config = self.experiment.config(self.method, seed=0, lr=lr)
         records = prepare_data(config, self.data)
         parts = split_episodes(config, records)
-        steps = config.total_steps(len(parts.train) // config.batch_size)
+        steps = config.stages(len(parts.train) // config.batch_size).total
         config = replace(config, max_steps=max(1, round(steps * TUNING_SHARE)))
         try:
             record = self._train(config, f"tuning-lr{lr:g}")

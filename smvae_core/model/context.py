@@ -33,3 +33,11 @@ class Elements(NamedTuple):
     """As Context's."""
     age_s: Mapping[str, Tensor]
     """As Context's."""
+
+
+class Embedded(NamedTuple):
+    """A batch and what it remembers, embedded."""
+
+    embeddings: Tensor
+    """(B, M, D) of the reference times; rows of what was not recorded are never read."""
+    elements: Elements

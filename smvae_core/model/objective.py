@@ -12,7 +12,7 @@ from torch import Tensor
 
 from smvae_core.errors import UnknownModality
 from smvae_core.model.bounds import combine, draw_bound
-from smvae_core.model.context import Context
+from smvae_core.model.context import Embedded
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 
@@ -30,7 +30,7 @@ class ElboTerms:
     """Per modality, mean over the samples that have it as a target."""
 
 
-#: (model, batch, recorded, present, beta, config, generator, observed, context) -> terms, see
+#: (model, batch, recorded, present, beta, config, generator, observed, embedded) -> terms, see
 #: `elbo`.
 Objective = Callable[..., ElboTerms]
 
@@ -44,7 +44,7 @@ def elbo(
     config: ObjectiveConfig,
     generator: torch.Generator | None = None,
     observed: Mapping[str, Tensor] | None = None,
-    context: Context | None = None,
+    embedded: Embedded | None = None,
 ) -> ElboTerms:
     """Return the one-sample estimate of Eq. 3 for the subsets that `present` marks.
 
@@ -74,7 +74,8 @@ def elbo(
         generator: Random numbers of the latent sample.
         observed: What is encoded in place of `batch`, as it might have been measured; `batch` is
             what it is explained by (the denoising bound of Im et al. 2017).
-        context: What a model with memory remembers beside; of q_S, its complement and q_X alike.
+        embedded: What is encoded in place of it, embedded before, and what is remembered beside;
+            of q_S, its complement and q_X alike.
 
     Raises:
         EmptySubset: If a sample has no observed modality.
@@ -84,7 +85,7 @@ def elbo(
         if name not in model.names:
             raise UnknownModality(name, model.names)
     seen = batch if observed is None else observed
-    bound = draw_bound(model, seen, recorded, present, beta, config, generator, context)
+    bound = draw_bound(model, seen, recorded, present, beta, config, generator, embedded)
     totals = [torch.zeros_like(bound.kl) for _ in bound.parts]
     unweighted = -bound.kl.detach()
     log_likelihood = {}

@@ -27,6 +27,7 @@ from smvae_training.evaluate.records import EvaluateConfig, Records
 from smvae_training.evaluate.results import jsonable
 from smvae_training.normalise import BatchNormaliser
 from smvae_training.run import RunPaths, load_run, training_statistics
+from smvae_training.stages import Stages
 from smvae_training.trainer import train_on
 from smvae_training.validation import QuickElbo
 from tests.training.conftest import make_episodes
@@ -156,7 +157,9 @@ def test_the_quick_elbo_of_absent_sensors_is_finite(
         data = at_random(episodes, junk)
         torch.manual_seed(0)
         model = SMVAE(config.model)
-        module = SMVAETraining(model, training_statistics(config, data, train), config, 10, 8)
+        module = SMVAETraining(
+            model, training_statistics(config, data, train), config, Stages(10), 8
+        )
         found.append(QuickElbo(data, train, settings, None).measure(model, module))  # type: ignore[arg-type]
     assert np.isfinite(list(found[0].values())).all()
     assert found[0] == found[1]

@@ -13,6 +13,7 @@ from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import ContextConfig
 from smvae_training.contexts import Contexts, Drawn
 from smvae_training.data import StepStream, batch_order
+from smvae_training.stages import Stages
 from tests.training.conftest import make_episodes
 
 HORIZON_S, BATCH = 2.0, 64
@@ -87,25 +88,32 @@ def test_lost_sensors_are_not_observed_and_their_memory_ends_where_the_outage_be
     assert ages.min() >= 0.5 - config.jitter_s - 1e-6
 
 
-def test_large_sensors_are_remembered_by_a_frame_or_two_and_small_ones_by_many(
+def test_every_sensor_is_remembered_by_as_many_samples_as_are_allowed(
     long: PreparedEpisodes,
 ) -> None:
-    config = ContextConfig(elements=10)
     most = {m.name: 0 for m in long.sensors}
-    for _, _, drawn in draws(long, config, 60):
+    for _, _, drawn in draws(long, ContextConfig(elements=10), 60):
         for name, each in drawn.remembered.items():
             most[name] = max(most[name], int(np.bincount(each.owner, minlength=1).max()))
-    assert most == {m.name: 2 if m.is_image else 10 for m in long.sensors}
+    assert most == {m.name: 10 for m in long.sensors}
+
+
+def test_all_images_are_lost_together_more_often_than_by_chance(long: PreparedEpisodes) -> None:
+    config = ContextConfig(share=1.0, late=0.0, alone=0.0, absent=0.0)
+    images = np.array([m.is_image for m in long.sensors])
+    lost = np.concatenate([~drawn.present for _, _, drawn in draws(long, config)])
+    calm, blind = (~lost).all(1).mean(), (lost == images).all(1).mean()
+    assert 0.1 < calm < 0.3
+    assert 0.25 < blind < 0.5
 
 
 def test_some_samples_remember_nothing_and_every_sample_observes_something(
     long: PreparedEpisodes,
 ) -> None:
-    for _, present, drawn in draws(long, ContextConfig(share=0.5)):
+    for _, _, drawn in draws(long, ContextConfig(share=0.5)):
         owners = np.unique(np.concatenate([each.owner for each in drawn.remembered.values()]))
         assert 0.2 * BATCH < len(owners) < 0.8 * BATCH
         assert drawn.present.any(axis=1).all()
-        assert not (drawn.present & ~present).any()
         without = np.setdiff1d(np.arange(BATCH), owners)
         assert drawn.present[without].mean() > drawn.present[owners].mean()
 
@@ -113,27 +121,28 @@ def test_some_samples_remember_nothing_and_every_sample_observes_something(
 def test_a_context_depends_on_nothing_but_seed_and_step(long: PreparedEpisodes) -> None:
     order = batch_order(np.arange(len(long)), 16, seed=3)
 
+    stages = Stages(own=0, tune=10)
+
     def batch(step: int, seed: int = 3, shard: tuple[int, int] = (0, 1)):
         contexts = Contexts(long, order.index, ContextConfig(), HORIZON_S, seed)
-        stream = StepStream(long, order, lambda: 0, shard, contexts=contexts)
+        stream = StepStream(long, order, lambda: 0, shard, contexts=contexts, stages=stages)
         return stream.batch(step)
 
     def flat(found) -> np.ndarray:
-        assert found.context is not None
-        return np.concatenate([a.numpy() for a in found.context.age_s.values()])
+        return np.concatenate([each.age_s for each in found.references.remembered.values()])
 
     assert np.array_equal(flat(batch(5)), flat(batch(5)))
     assert not np.array_equal(flat(batch(5)), flat(batch(6)))
     assert not np.array_equal(flat(batch(5)), flat(batch(5, seed=4)))
     whole, halves = batch(5), [batch(5, shard=(rank, 2)) for rank in range(2)]
     for rank, half in enumerate(halves):
-        assert half.context is not None
-        assert whole.context is not None
         assert np.array_equal(half.present, whole.present[rank::2])
-        for name, owner in half.context.owner.items():
-            mine = whole.context.owner[name] % 2 == rank
-            assert np.array_equal(owner * 2 + rank, whole.context.owner[name][mine])
-            assert np.array_equal(half.context.inputs[name], whole.context.inputs[name][mine])
+        assert np.array_equal(half.references.record, whole.references.record[rank::2])
+        for name, (record, owner, _) in half.references.remembered.items():
+            every = whole.references.remembered[name]
+            mine = every.owner % 2 == rank
+            assert np.array_equal(owner * 2 + rank, every.owner[mine])
+            assert np.array_equal(record, every.record[mine])
 
 
 def test_records_without_time_have_nothing_to_remember(episodes: PreparedEpisodes) -> None:
@@ -150,6 +159,8 @@ def test_records_without_time_have_nothing_to_remember(episodes: PreparedEpisode
         ("thinning", 0.5, r"context\.thinning must be at least 1"),
         ("elements", 0, r"context\.elements must be at least 1"),
         ("history_s", 0.0, r"context\.history_s must lie in \(0, 1\]"),
+        ("match", -0.1, r"context\.match must not be negative"),
+        ("match_batches", 0, r"context\.match_batches must be at least 1"),
         ("jitter_s", -1.0, r"context\.jitter_s must not be negative"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from smvae_core.model.config import MemoryConfig
+from smvae_core.model.context import Embedded
+from smvae_core.model.distributions import Posterior
+from smvae_core.model.matching import matching
 from smvae_core.model.objective import elbo
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
@@ -19,10 +25,12 @@ from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import AugmentConfig, TrainConfig
 from smvae_training.contexts import Contexts
 from smvae_training.data import Batch, StepStream, batch_order
+from smvae_training.embedded import EmbeddedRecords
 from smvae_training.module import SMVAETraining
 from smvae_training.normalise import BatchNormaliser
 from smvae_training.presets import debug
 from smvae_training.run import load_run, training_statistics
+from smvae_training.stages import Stages
 from tests.training.short_runs import rows_without_speed, run
 
 OBJECTIVES = {
@@ -37,68 +45,128 @@ OBJECTIVES = {
 def config() -> TrainConfig:
     base = debug()
     model = replace(base.model, pooling="evidence", memory=MemoryConfig(horizon_s=1.0, width=4))
-    return replace(base, model=model)
+    context = replace(base.context, match=0.5, tune=0.75, match_batches=2)
+    return replace(base, model=model, context=context)
 
 
-def batches(config: TrainConfig, data: PreparedEpisodes, count: int) -> list[Batch]:
-    index = np.arange(len(data))
-    order = batch_order(index, config.batch_size, 0)
-    contexts = Contexts(data, index, config.context, 1.0, 0)
-    stream = StepStream(data, order, lambda: 0, contexts=contexts)
-    return [stream.batch(step) for step in range(count)]
-
-
-def test_stopping_at_2_and_resuming_equals_going_straight(
-    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_stopping_in_every_stage_and_resuming_equals_going_straight(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path, ema: float
 ) -> None:
-    augmented = replace(config, max_steps=5, augment=AugmentConfig(noise=0.1, crop=0.1))
+    config = replace(config, optimizer=replace(config.optimizer, ema=ema))
+    augmented = replace(config, augment=AugmentConfig(noise=0.1, crop=0.1))  # 4, 2 and 3 steps
     straight = run(augmented, episodes, tmp_path / "straight")
     run(augmented, episodes, tmp_path / "parts", stop_after=2)
+    for step in (4, 5, 8):
+        run(augmented, episodes, tmp_path / "parts", resume=True, stop_after=step)
     parts = run(augmented, episodes, tmp_path / "parts", resume=True)
     ours, theirs = load_file(parts.weights), load_file(straight.weights)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert rows_without_speed(parts) == rows_without_speed(straight)
-    assert load_run(parts.root).config == augmented
+    found = load_run(parts.root)
+    assert found.config == augmented
+    assert found.record.finished
+    assert found.record.step == 9
 
 
-@pytest.mark.parametrize("target", OBJECTIVES)
-def test_every_weight_learns_from_every_target(
+def test_networks_are_those_that_are_trained_without_a_memory(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+) -> None:
+    ours = load_file(run(config, episodes, tmp_path / "memory").weights)
+    without = replace(config, model=replace(config.model, memory=None))
+    theirs = load_file(run(without, episodes, tmp_path / "without").weights)
+    assert all(torch.equal(ours[n], theirs[n]) for n in theirs if n.startswith("embeddings."))
+    moved = {n for n in theirs if not torch.equal(ours[n], theirs[n])}
+    assert any(n.startswith("decoders.") for n in moved)
+    assert any(n.startswith("set_encoder.") for n in moved)
+    only_matched = replace(config, context=replace(config.context, tune=0.0))
+    matched = load_file(run(only_matched, episodes, tmp_path / "matched").weights)
+    assert all(torch.equal(matched[n], theirs[n]) for n in theirs if n.startswith("decoders."))
+
+
+def references(
+    config: TrainConfig, data: PreparedEpisodes, count: int
+) -> Iterator[tuple[Batch, SMVAE, Embedded, Posterior]]:
+    """Yield batches of the last stage for one model, with what they remember, embedded."""
+    torch.manual_seed(0)
+    model, index = SMVAE(config.model), np.arange(len(data))
+    order = batch_order(index, config.batch_size, 0)
+    contexts = Contexts(data, index, config.context, 1.0, 0)
+    stages = Stages(own=0, tune=count)
+    stream = StepStream(data, order, lambda: 0, contexts=contexts, stages=stages)
+    statistics = training_statistics(config, data, index)
+    normaliser = BatchNormaliser(config.model.modalities, statistics)
+    with tempfile.TemporaryDirectory() as folder:
+        records = EmbeddedRecords(data, index, Path(folder))
+        records.make(model.eval(), model.set_encoder, normaliser, torch.device("cpu"))
+        assert not list(Path(folder).iterdir())  # a crash leaves nothing behind
+    for step in range(count):
+        batch = stream.batch(step)
+        assert batch.references is not None
+        device = torch.device("cpu")
+        batch = batch._replace(arrays=normaliser(batch.arrays))
+        yield (
+            batch,
+            model,
+            records.embedded(batch.references, device),
+            records.best(batch.references, device),
+        )
+
+
+@pytest.mark.parametrize("target", [*OBJECTIVES, "matching"])
+def test_every_weight_behind_the_embeddings_learns_from_every_target(
     config: TrainConfig, episodes: PreparedEpisodes, target: str
 ) -> None:
-    torch.manual_seed(0)
-    model = SMVAE(config.model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    statistics = training_statistics(config, episodes, np.arange(len(episodes)))
-    normaliser = BatchNormaliser(config.model.modalities, statistics)
-    for batch in batches(config, episodes, 3):  # what begins at zero hides others for two steps
-        assert batch.context is not None
-        context = batch.context._replace(inputs=normaliser(batch.context.inputs))
-        inputs = normaliser(batch.arrays)
+    behind, optimizer = {}, None
+    context = replace(config.context, outage_s=(0.05, 0.2), absent=0.0)
+    config = replace(config, batch_size=32, context=context)
+    for batch, model, embedded, best in references(config, episodes, 3):
+        # what begins at zero hides others for two steps
+        optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=1e-6)
         optimizer.zero_grad()
-        terms = elbo(
-            model, inputs, batch.recorded, batch.present, 0.5, OBJECTIVES[target], context=context
-        )
-        assert torch.isfinite(terms.loss)
-        terms.loss.backward()
+        if target == "matching":
+            loss = matching(best, model.posterior(embedded.embeddings, batch.present, embedded[1]))
+        else:
+            loss = elbo(
+                model,
+                batch.arrays,
+                batch.recorded,
+                batch.present,
+                0.5,
+                OBJECTIVES[target],
+                embedded=embedded,
+            ).loss
+        assert torch.isfinite(loss)
+        loss.backward()
         optimizer.step()
-    still = [
-        name
-        for name, weight in model.named_parameters()
-        if weight.grad is None or not weight.grad.any()
-    ]
-    assert not still
+        behind = dict(model.set_encoder.named_parameters()) | dict(model.memory.named_parameters())
+    assert not [n for n, w in behind.items() if w.grad is None or not w.grad.any()]
 
 
-def test_what_is_remembered_leaves_the_targets_as_they_are(
+def test_records_are_embedded_as_the_model_does(
     config: TrainConfig, episodes: PreparedEpisodes
 ) -> None:
-    batch = batches(config, episodes, 1)[0]
-    plain = StepStream(episodes, batch_order(np.arange(len(episodes)), config.batch_size, 0), int)
-    without = plain.batch(0)
-    assert all(torch.equal(batch.arrays[name], without.arrays[name]) for name in batch.arrays)
-    assert torch.equal(batch.recorded, without.recorded)
-    assert without.context is None
+    for batch, model, embedded, best in references(config, episodes, 1):
+        ours = model.eval().embed(batch.arrays, batch.recorded)
+        assert torch.allclose(ours, embedded.embeddings, atol=1e-5)
+        whole = model.posterior(ours, batch.recorded)
+        assert torch.allclose(whole.mean, best.mean, atol=1e-5)
+        assert sum(len(x) for x in embedded.elements.owner.values())
+
+
+def test_matching_ends_where_mean_and_variance_are_those_of_what_is_matched() -> None:
+    """The variance of what is not known is the scatter of what it might be."""
+    torch.manual_seed(0)
+    best = Posterior(torch.randn(4000, 1), torch.full((4000, 1), math.log(0.5)))
+    mean, log_var = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.Adam([mean, log_var], lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        matching(best, Posterior(mean.expand(4000, 1), log_var.expand(4000, 1))).backward()
+        optimizer.step()
+    assert mean.item() == pytest.approx(float(best.mean.mean()), abs=1e-3)
+    assert log_var.exp().item() == pytest.approx(0.5 + float(best.mean.var()), rel=1e-2)
 
 
 def test_an_image_set_cannot_be_trained_with_memory(
@@ -124,7 +192,7 @@ def test_the_times_of_memory_learn_as_fast_as_the_noise(
     model = SMVAE(config.model)
     assert model.memory is not None
     statistics = training_statistics(config, episodes, np.arange(len(episodes)))
-    module = SMVAETraining(model, statistics, config, total_steps=5, batch_size=1)
+    module = SMVAETraining(model, statistics, config, Stages(5), batch_size=1)
     networks, slow = module.configure_optimizers()["optimizer"].param_groups
     fast = {id(p) for p in slow["params"]}
     assert fast >= {id(p) for p in model.memory.times()}

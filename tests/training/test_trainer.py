@@ -22,6 +22,7 @@ from smvae_training.module import SMVAETraining, TrainingDiverged, lr_factor, up
 from smvae_training.presets import preset
 from smvae_training.resume import check_folder
 from smvae_training.run import RunError, RunPaths, RunRecord, load_run
+from smvae_training.stages import Stages
 from tests.training.short_runs import WithSteps, rows_without_speed, run
 
 
@@ -127,7 +128,7 @@ def test_noise_scales_alone_learn_faster_and_do_not_decay():
         m.name: Statistics(mean=(0.0,) * m.shape[0], scale=(1.0,) * m.shape[0])
         for m in config.model.modalities
     }
-    module = SMVAETraining(model, statistics, config, 4, 8)
+    module = SMVAETraining(model, statistics, config, Stages(4), 8)
     networks, scales = module.configure_optimizers()["optimizer"].param_groups
     assert {id(p) for p in scales["params"]} == {id(p) for p in model.log_scale.parameters()}
     assert len(networks["params"]) + len(scales["params"]) == len(list(model.parameters()))
@@ -219,7 +220,7 @@ def test_a_loss_that_ran_away_stops_although_it_is_finite(
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:
     config = TrainConfig(optimizer=OptimizerConfig(warmup=4))
-    factors = [lr_factor(step, config, 100) for step in range(101)]
+    factors = [lr_factor(step, config, Stages(100)) for step in range(101)]
     assert factors[0] == pytest.approx(0.2)
     assert np.argmax(factors) == 4
     assert factors[100] == pytest.approx(0.0, abs=1e-9)

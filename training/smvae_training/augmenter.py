@@ -94,14 +94,6 @@ class Augmenter:
             found[name] = torch.from_numpy(changed)
         return found
 
-    def remembered(self, name: str, samples: NDArray[Any], step: int, rank: int) -> NDArray[Any]:
-        """Return samples (R, *shape) of a context, changed as the observed ones, each by itself."""
-        if not replace(self._config, dropout=0.0).on or not len(samples):
-            return samples
-        number = [s.modality.name for s in self._sensors].index(name)
-        rng = generator(self._seed, AUGMENT_STREAM, step, rank, number, 1)
-        return augment(self._sensors[number], samples, rng)
-
     def _delayed(
         self, number: int, index: NDArray[np.int64], rng: np.random.Generator
     ) -> NDArray[np.int64]:

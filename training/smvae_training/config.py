@@ -18,6 +18,7 @@ from smvae_datasets.prepared_steps import ActionPairing
 from smvae_datasets.sources import Source
 from smvae_datasets.splits import SplitBy
 from smvae_training.hardware import Accelerator, Precision
+from smvae_training.stages import Stages
 
 
 def _require(condition: bool, message: str) -> None:
@@ -101,22 +102,39 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ContextConfig:
-    """With model.memory: what is remembered in training, drawn as robots lose sensors.
+    """With model.memory: how it is learned, and what is remembered, drawn as robots lose sensors.
 
-    Each share is a probability. A sensor that is lost is not observed at the reference time, and
-    what is remembered of it ends where the outage began; targets stay those of the reference time.
+    The model is first trained as without memory, by single instants. Then every record is embedded
+    once for all, by networks that stay as they are, and the rest learns to remember in two stages.
+    Each share of what is drawn is a probability. A sensor that is lost is not observed at the
+    reference time, and what is remembered of it ends where the outage began; targets stay those of
+    the reference time.
     """
 
-    share: float = 0.7
+    match: float = 0.35
+    """Further steps, as a share of those before, in which posteriors are drawn towards those of
+    the instant with every sensor; nothing is decoded, so they are quick."""
+    tune: float = 0.35
+    """Last steps, as the same share: the objective itself, of what is remembered."""
+    match_batches: int = 3
+    """Batches in each step of `match`."""
+    tune_lr: float = 0.25
+    """Learning rate at the end of `match`, as a multiple of optimizer.lr; from there it falls to
+    zero."""
+    share: float = 0.8
     """Samples that remember anything; the others are single instants, as without memory."""
     outage_s: tuple[float, float] = (0.1, 5.0)
     """Shortest and longest outage [s], log-uniform. Of the sensors a random half is lost together,
     each at times none of them."""
+    calm: float = 0.15
+    """Of those that remember, samples in which nothing was lost together."""
+    images: float = 0.4
+    """Outages that take all images and nothing else: a light, a hub, a driver."""
     alone: float = 0.15
     """Further sensors that are lost each for a time of its own."""
     late: float = 0.15
     """Sensors whose newest sample is late: observed is the one before, with its age."""
-    absent: float = 0.2
+    absent: float = 0.15
     """Sensors that were never there: nothing of them is remembered."""
     burst: float = 0.25
     """Sensors with a further outage within what is remembered."""
@@ -127,16 +145,15 @@ class ContextConfig:
     jitter_s: float = 0.003
     """Ages are wrong by up to this."""
     elements: int = 24
-    """Most samples of one sensor, spread over what is remembered. Large ones, as images, have 1."""
-    second: float = 0.15
-    """Large sensors: one older sample more."""
-    beside: float = 0.3
-    """Large sensors: an older sample beside the one of the reference time."""
+    """Most samples of one sensor, spread over what is remembered."""
 
     def __post_init__(self) -> None:
-        for name in ("share", "alone", "late", "absent", "burst", "second", "beside"):
+        for name in ("share", "calm", "images", "alone", "late", "absent", "burst"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"context.{name} must lie in [0, 1], got {value}")
+        for name in ("match", "tune", "tune_lr"):
+            value = getattr(self, name)
+            _require(value >= 0, f"context.{name} must not be negative, got {value}")
         shortest, longest = self.outage_s
         _require(
             0 < shortest <= longest,
@@ -147,7 +164,9 @@ class ContextConfig:
         )
         _require(self.thinning >= 1, f"context.thinning must be at least 1, got {self.thinning}")
         _require(self.jitter_s >= 0, f"context.jitter_s must not be negative, got {self.jitter_s}")
-        _require(self.elements >= 1, f"context.elements must be at least 1, got {self.elements}")
+        for name in ("elements", "match_batches"):
+            value = getattr(self, name)
+            _require(value >= 1, f"context.{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +259,7 @@ class TrainConfig:
     batch_size: int = 128
     """Records per step, over all devices."""
     max_steps: int = 0
-    """Length of training in steps; 0: `epochs` decides."""
+    """Length of training in steps; 0: `epochs` decides. A memory adds those of `context`."""
     epochs: int = 100
     """Length of training in passes over the training split, where max_steps is 0."""
     annealing: float = 0.5
@@ -269,13 +288,16 @@ class TrainConfig:
             "log.validate_every needs a validation share: set data.validation, e.g. 0.1",
         )
 
-    def total_steps(self, steps_per_epoch: int) -> int:
-        """Return the length of the run in steps."""
-        return self.max_steps or self.epochs * steps_per_epoch
+    def stages(self, steps_per_epoch: int) -> Stages:
+        """Return how many steps each stage of the run has."""
+        own = self.max_steps or self.epochs * steps_per_epoch
+        if self.model.memory is None:
+            return Stages(own)
+        return Stages(own, round(self.context.match * own), round(self.context.tune * own))
 
-    def beta(self, step: int, total_steps: int) -> float:
-        """Return the annealing coefficient of step 0, 1, ..."""
-        rising = self.annealing * total_steps
+    def beta(self, step: int, own_steps: int) -> float:
+        """Return the annealing coefficient of step 0, 1, ... of a first stage of `own_steps`."""
+        rising = self.annealing * own_steps
         return 1.0 if rising <= 0 else min(1.0, step / rising)
 
     def to_json(self) -> dict[str, Any]:

@@ -17,10 +17,6 @@ from smvae_datasets.dataset import Dataset, DataSetError
 from smvae_training.config import ContextConfig
 from smvae_training.subsets import CONTEXT_STREAM, generator
 
-#: Numbers of network inputs that one sensor may bring to one sample's context: one image, twenty
-#: windows, as many commands as `ContextConfig.elements` allows.
-NUMBERS = 4096
-
 
 class Remembered(NamedTuple):
     """Samples of one sensor before the reference times of a batch."""
@@ -69,9 +65,7 @@ class Contexts:
         self._names = tuple(m.name for m in data.sensors)
         self._recorded, self._config, self._seed = data.recorded, config, seed
         self._horizon_s = horizon_s
-        self._most = np.array(
-            [min(config.elements, max(1, NUMBERS // m.size)) for m in data.sensors]
-        )
+        self._images = np.array([m.is_image for m in data.sensors])
         order = index[np.lexsort((data.stamp_ns[index], data.group[index]))]
         self._sorted = order
         self._stamp_ns = data.stamp_ns[order]
@@ -93,14 +87,14 @@ class Contexts:
                 hint="train without model.memory",
             )
 
-    def draw(self, index: NDArray[np.int64], present: NDArray[np.bool_], step: int) -> Drawn:
-        """Draw what the records `index` (B,) observe of `present` (B, M), and what they remember.
+    def draw(self, index: NDArray[np.int64], subset: NDArray[np.bool_], step: int) -> Drawn:
+        """Draw what the records `index` (B,) observe, and what they remember.
 
-        See `ContextConfig` for what is drawn. A sensor that was lost is not observed at the
-        reference time, unless a record would then observe nothing.
+        Those that remember nothing observe the `subset` (B, M), others all that was not lost, or
+        the subset if that would be nothing. See `ContextConfig` for what is drawn.
         """
         rng = generator(self._seed, CONTEXT_STREAM, step)
-        batch, sensors = present.shape
+        batch, sensors = subset.shape
         place = self._place[index]
         earlier = place[:, None] - np.arange(1, self._longest + 1)
         there = earlier >= self._first[place][:, None]
@@ -111,12 +105,13 @@ class Contexts:
         jitter_s = rng.uniform(-1.0, 1.0, age_s.shape) * self._config.jitter_s
         told_s = np.maximum(age_s + jitter_s, 0.0).astype(np.float32)
         scenario = self._scenario(rng, batch, sensors)
-        observed = present & ~scenario.lost & ~scenario.late
-        observed = np.where(observed.any(axis=1, keepdims=True), observed, present)
+        observed = self._recorded[index] & ~scenario.lost & ~scenario.late
+        some = scenario.remembers.any(axis=1, keepdims=True) & observed.any(axis=1, keepdims=True)
+        observed = np.where(some, observed, subset)
         remembered = {}
         for number, name in enumerate(self._names):
             kept = there & self._recorded[rows, number]
-            kept &= self._kept(rng, age_s, kept, scenario, number, observed[:, number])
+            kept &= self._kept(rng, age_s, kept, scenario, number)
             owner, column = np.nonzero(kept)
             remembered[name] = Remembered(rows[owner, column], owner, told_s[owner, column])
         return Drawn(observed, remembered)
@@ -125,7 +120,10 @@ class Contexts:
         config = self._config
         with_memory = rng.random((batch, 1)) < config.share
         together = rng.random((batch, sensors)) < 0.5
+        if self._images.any() and not self._images.all():
+            together = np.where(rng.random((batch, 1)) < config.images, self._images, together)
         together &= ~together.all(axis=1, keepdims=True)
+        together &= rng.random((batch, 1)) >= config.calm
         alone = ~together & (rng.random((batch, sensors)) < config.alone)
         gap_s = np.where(together, self._outage_s(rng, (batch, 1)), 0.0)
         gap_s = np.where(alone, self._outage_s(rng, (batch, sensors)), gap_s)
@@ -149,10 +147,9 @@ class Contexts:
         there: NDArray[np.bool_],
         scenario: _Scenario,
         number: int,
-        observed: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
         """Return which (B, K) of a sensor's earlier samples are remembered."""
-        config, batch, most = self._config, len(age_s), int(self._most[number])
+        config, batch = self._config, len(age_s)
         gap_s = scenario.gap_s[:, number, None]
         longest_s = np.exp(rng.uniform(np.log(config.history_s), 0.0, (batch, 1)))
         kept = there & scenario.remembers[:, number, None] & (age_s >= gap_s)
@@ -161,13 +158,8 @@ class Contexts:
         start_s = rng.uniform(0.0, self._horizon_s, (batch, 1))
         kept &= ~(burst & (age_s >= start_s) & (age_s < start_s + self._outage_s(rng, (batch, 1))))
         thinned = np.exp(rng.uniform(0.0, np.log(config.thinning), (batch, 1))).astype(np.int64)
-        if most == 1:  # an image: the newest, at times one more; hardly ever beside a fresh one
-            kept &= ~observed[:, None] | (rng.random((batch, 1)) < config.beside)
-            second = (rng.random((batch, 1)) < config.second) * thinned
-            rank = kept.cumsum(axis=1) - 1
-            return kept & ((rank == 0) | ((rank == second) & (second > 0)))
         count = kept.sum(axis=1, keepdims=True)
-        stride = np.maximum(thinned, -(-count // most))
+        stride = np.maximum(thinned, -(-count // config.elements))
         return kept & ((kept.cumsum(axis=1) - 1) % stride == 0)
 
 

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from smvae_core.errors import ConfigError
-from smvae_core.model.context import Context
 from smvae_datasets.dataset import Dataset
 from smvae_training.augmenter import Augmenter
 from smvae_training.contexts import Contexts, Remembered
+from smvae_training.stages import Stages
 from smvae_training.subsets import (
     PIXEL_STREAM,
     SHUFFLE_STREAM,
@@ -33,6 +33,15 @@ from smvae_training.subsets import (
 
 #: Arrays above this size are fingerprinted by 64 records spread over them.
 FINGERPRINT_WHOLE_BYTES = 16 * 2**20
+
+
+class References(NamedTuple):
+    """Records at whose times posteriors are asked for, and what is remembered at each of them."""
+
+    record: NDArray[np.int64]
+    """(B,) where in the data set they lie."""
+    remembered: Mapping[str, Remembered]
+    """By sensor."""
 
 
 class Batch(NamedTuple):
@@ -46,8 +55,8 @@ class Batch(NamedTuple):
     """(B, M) bool: the model observes it in this step."""
     observed: dict[str, Tensor] = {}  # noqa: RUF012 (a NamedTuple's default, never written to)
     """What is observed in place of `arrays`, where it differs from what is decoded."""
-    context: Context | None = None
-    """What the batch remembers, where the model has memory."""
+    references: References | None = None
+    """Once a memory is learned: which records these are, and what they remember."""
 
 
 def gather(arrays: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -109,6 +118,8 @@ class StepStream(IterableDataset[Batch]):
         proper: bool = False,
         augmenter: Augmenter | None = None,
         contexts: Contexts | None = None,
+        stages: Stages | None = None,
+        match_batches: int = 1,
     ) -> None:
         """Make the stream.
 
@@ -121,7 +132,9 @@ class StepStream(IterableDataset[Batch]):
                 Bernoulli(level / 255).
             proper: Draw proper subsets only, for objectives that also observe everything.
             augmenter: Changes what is observed; None = it is what was recorded.
-            contexts: Draws what is remembered; None = nothing is.
+            contexts: Draws what is remembered; None = nothing ever is.
+            stages: When it is; from the first step on without.
+            match_batches: Batches of each step of stage 'match'.
         """
         self._arrays = dict(episodes.arrays)
         self._recorded = episodes.recorded
@@ -130,6 +143,8 @@ class StepStream(IterableDataset[Batch]):
         self._rank, self._world = shard
         self._binarise, self._proper = tuple(binarise), proper
         self._augmenter, self._contexts = augmenter, contexts
+        self._stages = stages or Stages(0)
+        self._match_batches = match_batches
 
     def __iter__(self) -> Iterator[Batch]:
         first = self._first_step()
@@ -141,51 +156,71 @@ class StepStream(IterableDataset[Batch]):
 
     def batch(self, step: int) -> Batch:
         """Return this device's share of the batch of `step`."""
+        if self._contexts is not None and (stage := self._stages.of(step)) != "own":
+            return self._remembering(step, self._contexts, decoded=stage == "tune")
         index = self._order.records(step)
         recorded, augmenter = self._recorded[index], self._augmenter
         if augmenter is not None:
             recorded = augmenter.left(index, recorded, step // self._order.steps_per_epoch)
         rng = generator(self._order.seed, SUBSET_STREAM, step)
         present = draw_subsets(recorded, rng, proper=self._proper)
-        context = None
-        if self._contexts is not None:
-            drawn = self._contexts.draw(index, present, step)
-            present = drawn.present
-            context = self._remembered(drawn.remembered, step)
         mine = slice(self._rank, None, self._world)
-        arrays = gather(self._arrays, index[mine])
+        arrays = self._targets(index[mine], step)
+        observed: dict[str, Tensor] = {}
+        if augmenter is not None:
+            observed = augmenter.observed(index[mine], recorded[mine], arrays, step, self._rank)
+        return Batch(arrays, _tensor(recorded[mine]), _tensor(present[mine]), observed)
+
+    def _targets(self, index: NDArray[np.int64], step: int) -> dict[str, Tensor]:
+        """Return what the records hold, grey levels drawn as pixels where that is asked for."""
+        arrays = gather(self._arrays, index)
         for name in self._binarise:
             rng = generator(self._order.seed, PIXEL_STREAM, step, self._rank)
             draws = rng.random(arrays[name].shape, dtype=np.float32) * np.float32(255.0)
             arrays[name] = (torch.from_numpy(draws) < arrays[name]).to(torch.uint8) * 255
-        observed: dict[str, Tensor] = {}
-        if augmenter is not None:
-            observed = augmenter.observed(index[mine], recorded[mine], arrays, step, self._rank)
+        return arrays
+
+    def _remembering(self, step: int, contexts: Contexts, *, decoded: bool) -> Batch:
+        """Return a batch that remembers; its targets only where they are decoded."""
+        if decoded:
+            index = self._order.records(step)
+        else:
+            first = step * self._match_batches
+            every = [self._order.records(first + number) for number in range(self._match_batches)]
+            index = np.concatenate(every)
+        recorded = self._recorded[index]
+        rng = generator(self._order.seed, SUBSET_STREAM, step)
+        drawn = contexts.draw(index, draw_subsets(recorded, rng, proper=self._proper), step)
+        mine = slice(self._rank, None, self._world)
+        remembered = {}
+        for name, (record, owner, age_s) in drawn.remembered.items():
+            of = owner % self._world == self._rank
+            remembered[name] = Remembered(record[of], owner[of] // self._world, age_s[of])
         return Batch(
-            arrays,
-            torch.from_numpy(np.ascontiguousarray(recorded[mine])),
-            torch.from_numpy(np.ascontiguousarray(present[mine])),
-            observed,
-            context,
+            self._targets(index[mine], step) if decoded else {},
+            _tensor(recorded[mine]),
+            _tensor(drawn.present[mine]),
+            references=References(index[mine], remembered),
         )
 
-    def _remembered(self, drawn: Mapping[str, Remembered], step: int) -> Context:
-        """Return the samples that this device's share of the batch remembers."""
-        inputs, owners, ages = {}, {}, {}
-        for name, (record, owner, age_s) in drawn.items():
-            mine = owner % self._world == self._rank
-            samples = np.ascontiguousarray(self._arrays[name][record[mine]])
-            if self._augmenter is not None:
-                samples = self._augmenter.remembered(name, samples, step, self._rank)
-            inputs[name] = torch.from_numpy(samples)
-            owners[name] = torch.from_numpy(owner[mine] // self._world)
-            ages[name] = torch.from_numpy(age_s[mine])
-        return Context(inputs, owners, ages)
+
+def _tensor(array: NDArray[np.bool_]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def loader(stream: StepStream, workers: int, pin_memory: bool) -> DataLoader[Batch]:
     """Return a DataLoader that hands on the stream's ready-made batches in order."""
-    return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory)
+    return DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        collate_fn=_as_it_is,  # numbers of records stay where they are used, on the CPU
+    )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 def fingerprint(episodes: Dataset) -> str:

@@ -13,17 +13,23 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from smvae_core.errors import SMVAEError
+from smvae_core.model.matching import matching
 from smvae_core.model.objective import ElboTerms, Objective, elbo
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
 from smvae_training.config import TrainConfig
 from smvae_training.data import Batch
+from smvae_training.embedded import EmbeddedRecords
 from smvae_training.normalise import BatchNormaliser
+from smvae_training.stages import Stages
 from smvae_training.subsets import NOISE_STREAM
 
 #: Largest loss in nats that training can come back from. The square of a larger one's gradient
 #: overflows float32, and with it AdamW's second moment: those weights never move again.
 LARGEST_LOSS = 1e15
+#: Largest norm of the gradient of stage 'match', in place of optimizer.clip: its loss is no sum
+#: over pixels.
+MATCH_CLIP = 50.0
 
 
 class TrainingDiverged(SMVAEError, ArithmeticError):
@@ -45,9 +51,10 @@ class SMVAETraining(LightningModule):
         model: SMVAE,
         statistics: Mapping[str, Statistics],
         config: TrainConfig,
-        total_steps: int,
+        stages: Stages,
         batch_size: int,
         objective: Objective = elbo,
+        records: EmbeddedRecords | None = None,
     ) -> None:
         """Wrap a model.
 
@@ -55,9 +62,10 @@ class SMVAETraining(LightningModule):
             model: Trained in place.
             statistics: Of the training split, per modality.
             config: The run's settings.
-            total_steps: Length of the schedule and of the annealing.
+            stages: Steps of the run; schedule and annealing are those of the first stage.
             batch_size: Records per step over all devices, for the speed that is logged.
             objective: What is minimised; another method of the benchmarks brings its own.
+            records: What later stages remember; needed where there are any.
         """
         super().__init__()
         self.model = model
@@ -66,11 +74,16 @@ class SMVAETraining(LightningModule):
             model.config.modalities, statistics, config.hardware.channels_last
         )
         self.config = config
-        self.total_steps = total_steps
+        self.stages = stages
+        self.records = records
+        memory = model.memory is not None
+        self.best = copy.deepcopy(model.set_encoder).requires_grad_(False) if memory else None
+        """What stage 'match' draws posteriors towards: the set encoder of the stage before."""
         self.batch_size = batch_size
         self.objective = objective
         self._compiled = torch.compile(objective) if config.hardware.compile else objective
         self._terms: ElboTerms | None = None
+        self._loss: Tensor | None = None
         self._beta = 0.0
 
     @property
@@ -81,15 +94,26 @@ class SMVAETraining(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         step = self.global_step
         seed_noise(step_seed(self.config.seed, step, self.global_rank))
+        if self.stages.of(step) != "own":
+            self._remember(step)
+        matching = self.stages.of(step) == "match"
+        self._loss = self._match(batch) if matching else self._decode(batch, step)
+        on_cpu = self._loss.device.type == "cpu"  # reading a number makes a GPU wait
+        looked_at = on_cpu or step % self.config.log.every == 0
+        if looked_at and (problem := self._loss_problem()):
+            raise TrainingDiverged(step, problem)
+        return self._loss
+
+    def _decode(self, batch: Batch, step: int) -> Tensor:
+        """Return the objective's loss."""
         inputs = self.normaliser(batch.arrays)
         changed: dict[str, Any] = {}
         if batch.observed:
             changed["observed"] = inputs | self.normaliser(batch.observed)
-        if batch.context is not None:
-            remembered = self.normaliser(batch.context.inputs)
-            changed["context"] = batch.context._replace(inputs=remembered)
-        self._beta = self.config.beta(step, self.total_steps)
-        terms = self._compiled(
+        if batch.references is not None and self.records is not None:
+            changed["embedded"] = self.records.embedded(batch.references, self.device)
+        self._beta = self.config.beta(step, self.stages.own)
+        self._terms = self._compiled(
             self.model,
             inputs,
             batch.recorded,
@@ -98,16 +122,35 @@ class SMVAETraining(LightningModule):
             self.config.objective,
             **changed,
         )
-        self._terms = terms
-        on_cpu = terms.loss.device.type == "cpu"  # reading a number makes a GPU wait
-        looked_at = on_cpu or step % self.config.log.every == 0
-        if looked_at and (problem := self._loss_problem()):
-            raise TrainingDiverged(step, problem)
-        return terms.loss
+        return self._terms.loss
+
+    def _match(self, batch: Batch) -> Tensor:
+        """Return how far posteriors with memory are from those of the instant with every sensor."""
+        assert batch.references is not None
+        assert self.records is not None
+        self._terms = None
+        embeddings, elements = self.records.embedded(batch.references, self.device)
+        posterior = self.model.posterior(embeddings, batch.present, elements)
+        return matching(self.records.best(batch.references, self.device), posterior)
+
+    def _remember(self, step: int) -> None:
+        """Hold the sensors' networks still, and begin a later stage where it begins."""
+        assert self.records is not None
+        assert self.best is not None
+        self.model.embeddings.requires_grad_(False).eval()
+        if step == self.stages.own:
+            if self.average is not None:
+                self.model.load_state_dict(self.average.state_dict())
+            self.best.load_state_dict(self.model.set_encoder.state_dict())
+        if self.stages.begins(step):  # moments of gradients of another size would hold it back
+            for optimizer in self.trainer.optimizers:
+                optimizer.state.clear()
+        if not self.records.made:
+            self.records.make(self.model, self.best, self.normaliser, self.device)
 
     def _loss_problem(self) -> str:
         """Return what is wrong with the last step's loss, or an empty string."""
-        loss = 0.0 if self._terms is None else self._terms.loss.item()
+        loss = 0.0 if self._loss is None else self._loss.item()
         return "" if abs(loss) <= LARGEST_LOSS else f"the loss is {loss:g}"  # NaN is not within
 
     @torch.no_grad()
@@ -133,7 +176,10 @@ class SMVAETraining(LightningModule):
         """Take the step and move the average at once, before any callback saves or scores it."""
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
-            update_average(self.average, self.model, self.config.optimizer.ema, self.global_step)
+            stage_step = self.global_step  # what is learned anew is not held back by its beginning
+            if stage_step > self.stages.own:
+                stage_step -= self.stages.own
+            update_average(self.average, self.model, self.config.optimizer.ema, stage_step)
 
     def configure_gradient_clipping(
         self,
@@ -145,22 +191,22 @@ class SMVAETraining(LightningModule):
 
         That is for the loss scaling of fp16, which is none of our precisions.
         """
+        if gradient_clip_val and self.stages.of(self.global_step) == "match":
+            gradient_clip_val = MATCH_CLIP
         if gradient_clip_val:
             weights = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(weights, gradient_clip_val)
 
     def metrics(self) -> dict[str, float]:
         """Return the terms of the last step, in nats per record, and the settings of that step."""
-        if self._terms is None:
+        if self._loss is None:
             return {}
+        values = {"loss": float(self._loss.detach())}
+        lr = {"lr": float(self.trainer.optimizers[0].param_groups[0]["lr"])}
+        if self._terms is None:
+            return values | lr
         terms = self._terms
-        values = {
-            "loss": float(terms.loss.detach()),
-            "elbo": float(terms.elbo),
-            "kl": float(terms.kl),
-            "beta": self._beta,
-            "lr": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
-        }
+        values |= {"elbo": float(terms.elbo), "kl": float(terms.kl), "beta": self._beta} | lr
         values |= {f"log_likelihood/{k}": float(v) for k, v in terms.log_likelihood.items()}
         return values | {f"noise_scale/{k}": v for k, v in self.model.noise_scale().items()}
 
@@ -180,7 +226,7 @@ class SMVAETraining(LightningModule):
             groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: lr_factor(step, self.config, self.total_steps)
+            optimizer, lambda step: lr_factor(step, self.config, self.stages)
         )
         return {
             "optimizer": optimizer,
@@ -188,13 +234,15 @@ class SMVAETraining(LightningModule):
         }
 
 
-def lr_factor(step: int, config: TrainConfig, total_steps: int) -> float:
+def lr_factor(step: int, config: TrainConfig, stages: Stages) -> float:
     """Return learning rate / config.optimizer.lr of step 0, 1, ...: warm-up, then the schedule."""
     settings = config.optimizer
+    if stages.own <= step < stages.total:
+        return stages.lr_factor(step, config.context.tune_lr)
     warm = min(1.0, (step + 1) / (settings.warmup + 1))
     if settings.schedule == "constant":
         return warm
-    done = max(0, step - settings.warmup) / max(1, total_steps - settings.warmup)
+    done = max(0, step - settings.warmup) / max(1, stages.own - settings.warmup)
     return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 

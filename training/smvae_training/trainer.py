@@ -33,6 +33,7 @@ from smvae_training.callbacks import (
 from smvae_training.config import TrainConfig
 from smvae_training.contexts import Contexts
 from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
+from smvae_training.embedded import EmbeddedRecords
 from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.module import SMVAETraining
 from smvae_training.resume import check_folder, find_checkpoint, is_helper
@@ -89,6 +90,8 @@ class EpisodeData(LightningDataModule):
             self._config.objective.target == "joint",
             self._augmenter,
             self._contexts,
+            self._config.stages(self._order.steps_per_epoch),
+            self._config.context.match_batches,
         )
         return loader(stream, self._config.hardware.workers, torch.cuda.is_available())
 
@@ -193,9 +196,10 @@ def train_on(
         check_records(config, episodes, parts.train)
     order = batch_order(parts.train, config.batch_size, config.seed)
     contexts = remembered_contexts(config, episodes, order)
+    stages = config.stages(order.steps_per_epoch)
     about = {
         "data_path": data_path,
-        "total_steps": config.total_steps(order.steps_per_epoch),
+        "total_steps": stages.total,
         "hardware": {"accelerator": hardware.accelerator, "precision": hardware.precision},
     }
     record = new_record(config, episodes, parts, about)
@@ -214,7 +218,8 @@ def train_on(
         record.write(paths.config)
         _log_size(episodes, parts, order, record)
     stop = StopOnInterrupt(stop_after)
-    session = _Session(config, paths, record, order, hardware, build)
+    records = EmbeddedRecords(episodes, parts.train, paths.root) if contexts else None
+    session = _Session(config, paths, record, order, hardware, build, records)
     data = EpisodeData(episodes, order, config, record.statistics, contexts)
     start = found.path if found else None
     session.fit(data, episodes, parts, start, [*(callbacks or []), stop])
@@ -251,6 +256,7 @@ class _Session:
         order: BatchOrder,
         hardware: Hardware,
         build: Build,
+        records: EmbeddedRecords | None,
     ) -> None:
         self.config, self.paths, self.record, self.order = config, paths, record, order
         self.hardware = hardware
@@ -260,7 +266,13 @@ class _Session:
         if config.hardware.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module = SMVAETraining(
-            model, record.statistics, config, record.total_steps, order.batch_size, objective
+            model,
+            record.statistics,
+            config,
+            config.stages(order.steps_per_epoch),
+            order.batch_size,
+            objective,
+            records,
         )
 
     def saved(self, step: int) -> None:

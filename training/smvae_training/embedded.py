@@ -1,0 +1,101 @@
+"""Records embedded once, for what a memory learns: the sensors' networks no longer change.
+
+N training record, B batch, M modality, D embedding, Z latent.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smvae_core.files import naming
+from smvae_core.model.context import Elements, Embedded
+from smvae_core.model.distributions import Posterior
+from smvae_core.model.set_encoder import SetEncoder
+from smvae_core.model.smvae import SMVAE
+from smvae_datasets.dataset import Dataset
+from smvae_training.data import References, gather
+from smvae_training.normalise import BatchNormaliser
+
+logger = logging.getLogger(__name__)
+
+#: Records that are embedded together.
+CHUNK = 256
+
+
+class EmbeddedRecords:
+    """Embeddings of training records, in a nameless file of the run's folder."""
+
+    def __init__(self, data: Dataset, index: NDArray[np.int64], folder: Path) -> None:
+        """Say what is to be embedded, see `make`; `index` are the records of the training split."""
+        self._data, self._index, self._folder = data, index, folder
+        self._row = np.full(len(data), -1, np.int64)
+        self._row[index] = np.arange(len(index))
+        self._names = tuple(m.name for m in data.sensors)
+        self._embeddings: NDArray[np.float32] | None = None
+        self._best: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def made(self) -> bool:
+        return self._embeddings is not None
+
+    @torch.no_grad()
+    def make(
+        self, model: SMVAE, best: SetEncoder, normaliser: BatchNormaliser, device: torch.device
+    ) -> None:
+        """Embed every record, and keep what `best` says of all that it holds.
+
+        Raises:
+            OSError: If the folder has no room.
+        """
+        start = time.perf_counter()
+        shape = (len(self._index), len(self._names), model.config.embedding_dim)
+        with naming(self._folder), tempfile.TemporaryFile(dir=self._folder) as file:
+            file.truncate(4 * int(np.prod(shape)))
+            found = np.memmap(file, np.float32, "r+", shape=shape)
+        means, log_vars = [], []
+        with torch.autocast(device.type, enabled=False):
+            for first in range(0, len(self._index), CHUNK):
+                rows = self._index[first : first + CHUNK]
+                recorded = torch.from_numpy(self._data.recorded[rows]).to(device)
+                arrays = gather(self._data.arrays, rows)
+                inputs = normaliser({n: x.to(device) for n, x in arrays.items()})
+                embeddings = model.embed(inputs, recorded).float()
+                found[first : first + len(rows)] = embeddings.cpu().numpy()
+                posterior = best.nested(embeddings, (recorded,))[0]
+                means.append(posterior.mean.cpu())
+                log_vars.append(posterior.log_var.cpu())
+        self._embeddings, self._best = found, (torch.cat(means), torch.cat(log_vars))
+        seconds = time.perf_counter() - start
+        logger.info("embedded %d records once for all in %.0f s", len(self._index), seconds)
+
+    def embedded(self, references: References, device: torch.device) -> Embedded:
+        """Return the embeddings of the reference times and of what they remember."""
+        embeddings, owner, age_s = {}, {}, {}
+        for number, name in enumerate(self._names):
+            remembered = references.remembered.get(name)
+            if remembered is None or not len(remembered.record):
+                continue
+            embeddings[name] = self._of(remembered.record, number).to(device)
+            owner[name] = torch.from_numpy(remembered.owner).to(device)
+            age_s[name] = torch.from_numpy(remembered.age_s).to(device)
+        reference = self._of(references.record, slice(None)).to(device)
+        return Embedded(reference, Elements(embeddings, owner, age_s))
+
+    def best(self, references: References, device: torch.device) -> Posterior:
+        """Return the posteriors of everything that the reference records hold."""
+        assert self._best is not None
+        rows = torch.from_numpy(self._row[references.record])
+        mean, log_var = (part[rows].to(device) for part in self._best)
+        return Posterior(mean, log_var)
+
+    def _of(self, record: NDArray[np.int64], sensor: int | slice) -> Tensor:
+        assert self._embeddings is not None
+        return torch.from_numpy(self._embeddings[self._row[record], sensor])
