@@ -123,11 +123,13 @@ def test_a_latent_ahead_says_what_it_answers_for(active: Client) -> None:
         assert active.set_parameter("predict_ahead_s", 0.0).successful
 
 
-def test_live_equals_offline(active: Client, remembering: Path) -> None:
+@pytest.mark.parametrize("ahead_s", [0.0, 0.25])
+def test_live_equals_offline(active: Client, remembering: Path, ahead_s: float) -> None:
     """What every latent lists, put into a memory in order, gives what the node said.
 
     Of the camera every third image comes before one that is older.
     """
+    assert active.set_parameter("predict_ahead_s", ahead_s).successful
     assert active.call(Trigger, "/smvae/reset", Trigger.Request()).success
     active.latents.clear()
     for played in (NAMES, ALIVE, NAMES):
@@ -137,6 +139,7 @@ def test_live_equals_offline(active: Client, remembering: Path) -> None:
                 active.spin(0.02)
                 active.publish("rgb", stamp - 30_000_000)
             active.spin(0.05)
+    assert active.set_parameter("predict_ahead_s", 0.0).successful
     epoch = active.latents[-1].epoch
     latents = [m for m in active.latents if m.valid and m.epoch == epoch]
     assert len(latents) > 20
@@ -153,7 +156,9 @@ def test_live_equals_offline(active: Client, remembering: Path) -> None:
             element = recall.filter.element(NAMES.index(name), stamp, *runtime.reading(name))
             assert recall.memory.insert(element) == ""
         sensors = [NAMES.index(name) for name in present]
-        mean, log_var = recall.at(nanoseconds(latent.header.stamp), 5.0, sensors)
+        ahead = nanoseconds(latent.predict_ahead) * 1e-9
+        assert ahead == pytest.approx(ahead_s)
+        mean, log_var = recall.at(nanoseconds(latent.header.stamp), 5.0, sensors, ahead)
         np.testing.assert_allclose(latent.mean, mean, atol=1e-3)
         np.testing.assert_allclose(np.log(latent.variance), log_var, atol=1e-3)
         counted = {NAMES[s]: each.elements for s, each in recall.memory.listed().items()}

@@ -35,7 +35,7 @@ def middle_latent(found: LiveEvaluation, subset: Sequence[str]) -> Latent | None
         c
         for c in found.of_window(subset_name(tuple(subset)))
         if c.latent.fused == frozenset(subset)
-        and all(run.predicted[name].at(c.latent.stamp_ns) is not None for name in run.predicted)
+        and all(run.predicted[name].at(c.latent.answers_ns) is not None for name in run.predicted)
     ]
     if not checks:
         return None
@@ -57,8 +57,8 @@ def prediction_figure(found: LiveEvaluation) -> Figure:
     for line, (subset, latent) in zip(axes, rows, strict=False):
         for column, modality in enumerate(shown):
             truth, predicted = run.truth[modality.name], run.predicted[modality.name]
-            real = as_network(modality.uncut, truth.samples[truth.nearest(latent.stamp_ns)])
-            drawn = as_network(modality.uncut, np.asarray(predicted.at(latent.stamp_ns)))
+            real = as_network(modality.uncut, truth.samples[truth.nearest(latent.answers_ns)])
+            drawn = as_network(modality.uncut, np.asarray(predicted.at(latent.answers_ns)))
             limits = shown_range(modality, real)
             line[2 * column].imshow(picture(modality, real[0], limits))
             line[2 * column + 1].imshow(picture(modality, drawn[0], limits))

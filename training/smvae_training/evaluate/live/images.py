@@ -83,12 +83,12 @@ def image_errors(
     apart_ns = 0
     turns: Counter[int] = Counter()
     for each in replayed:
-        published = predicted.at(each.latent.stamp_ns, turns[each.latent.stamp_ns])
-        turns[each.latent.stamp_ns] += 1
+        published = predicted.at(each.latent.answers_ns, turns[each.latent.answers_ns])
+        turns[each.latent.answers_ns] += 1
         if published is None or each.mean is None or not len(truth):
             continue
-        near = truth.nearest(each.latent.stamp_ns)
-        apart_ns = max(apart_ns, abs(int(truth.stamps_ns[near]) - each.latent.stamp_ns))
+        near = truth.nearest(each.latent.answers_ns)
+        apart_ns = max(apart_ns, abs(int(truth.stamps_ns[near]) - each.latent.answers_ns))
         seen = modality.uncut
         real = as_network(seen, truth.samples[near])
         offline = as_network(seen, runtime.reconstruct(modality.name, each.mean))
