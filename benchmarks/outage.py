@@ -1,6 +1,7 @@
 """What a model still knows of the images when cameras are lost: memory beside a single instant.
 
     python -m benchmarks.outage EPISODES --runs RUNS --seed 0 --steps 1200 --instant-steps 2100
+    python -m benchmarks.outage EPISODES --runs RUNS --start RUN --kinds memory gru rssm transformer
 
 Both have the same networks, data, batches and optimiser; the single instant takes more steps, as
 many as fit into the training time of the other (a step with memory costs about 1.8 times as much).
@@ -8,7 +9,8 @@ Scored on held-out trajectories, with what a robot would remember: all samples o
 their full rate. Squared error of an image over that of the training mean image, paired by
 trajectory; coverage of the pixels' 90 % intervals; error of the hole's offset by a ridge probe that
 was fitted on training records of the same condition. A run in RUNS is continued, or scored if it is
-finished.
+finished. With a start, a finished run of a single instant, only what comes after it is trained: the
+same weights, contexts, stages and steps for memories of every kind (`benchmarks/outage_peers.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from benchmarks.outage_peers import PEERS
 from benchmarks.outage_picture import draw
+from benchmarks.outage_start import LaterStages, begin, check_start, load
 from smvae_core.files import write_text
 from smvae_core.modality import find
 from smvae_core.model.config import MemoryConfig
@@ -43,11 +47,12 @@ from smvae_training.evaluate.baselines import training_mean
 from smvae_training.evaluate.measures import images, measured, squared_error
 from smvae_training.evaluate.ratios import paired_ratio
 from smvae_training.presets import demo
-from smvae_training.run import Run, RunPaths, load_run, split_episodes
+from smvae_training.run import Run, RunPaths, RunRecord, load_run, split_episodes
 from smvae_training.trainer import prepare_data, train
 
 RESULTS = Path(__file__).parent / "results"
-KINDS = ("instant", "memory")
+OURS = ("instant", "memory")
+KINDS = (*OURS, *PEERS)
 #: Cameras are lost for so long [s]; blind robots remember so much [s].
 AGES_S, BLIND_S = (0.25, 0.5, 1.0, 2.0), 2.0
 #: Reference times begin so late in a trajectory [s], that there is something to remember.
@@ -79,7 +84,7 @@ class Condition:
 def settings(kind: str, steps: int, seed: int, target: str = "observed") -> TrainConfig:
     """Return the demo's settings with pooling by evidence and decoded noise, with memory or not."""
     config = demo()
-    memory = MemoryConfig() if kind == "memory" else None
+    memory = None if kind == "instant" else MemoryConfig()
     model = replace(config.model, pooling="evidence", decoded_noise=True, memory=memory)
     objective = config.objective
     if target == "joint":
@@ -104,16 +109,27 @@ class Cost(Callback):
 
 
 def trained(
-    kind: str, steps: int, seed: int, target: str, episodes: Path, runs: Path
+    kind: str,
+    steps: int,
+    seed: int,
+    target: str,
+    episodes: Path,
+    runs: Path,
+    start: Run | None = None,
 ) -> tuple[Run, Any]:
     """Return a finished run and what it cost, trained or continued as needed."""
-    paths = RunPaths(runs / f"{kind}-{target}.seed{seed}")
+    after = f".after-{start.path.name}" if start else ""
+    paths = RunPaths(runs / f"{kind}-{target}.seed{seed}{after}")
     cost = paths.root / "cost.json"
     config = settings(kind, steps, seed, target)
-    if not paths.config.is_file() or not load_run(paths.root).record.finished:
+    if start:
+        check_start(start, config)
+        config = LaterStages.of(config)
+    if not paths.config.is_file() or not RunRecord.read(paths.config).finished:
         paths.root.mkdir(parents=True, exist_ok=True)
-        train(config, episodes, paths.root, paths.begun, callbacks=[Cost(cost)])
-    return load_run(paths.root), json.loads(cost.read_text()) if cost.is_file() else {}
+        build = begin(kind, start)
+        train(config, episodes, paths.root, paths.begun, callbacks=[Cost(cost)], build=build)
+    return load(kind, paths.root), json.loads(cost.read_text()) if cost.is_file() else {}
 
 
 def conditions(names: Sequence[str], cameras: Sequence[str], horizon_s: float) -> list[Condition]:
@@ -343,7 +359,7 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
         )
         inside = "  ".join(f"{100 * c['mean']:.1f} %" for c in row.get("coverage", {}).values())
         offset = f"{row['offset_mm']:.2f} mm" if "offset_mm" in row else ""
-        lines.append(f"{kind:8} {row['condition']:48} {errors}  {inside}  {offset}")
+        lines.append(f"{kind:11} {row['condition']:48} {errors}  {inside}  {offset}")
     return "\n".join(lines)
 
 
@@ -357,18 +373,33 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1200, help="of the model with memory")
     parser.add_argument("--instant-steps", type=int, default=2100, help="of a single instant")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(OURS))
+    parser.add_argument(
+        "--start", type=Path, help="finished run of kind 'instant' that --kinds begin with"
+    )
     parser.add_argument("--target", choices=("observed", "joint"), default="observed")
     parser.add_argument("--picture", type=Path, help="PNG of what is imagined, if wanted")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     given = parser.parse_args()
+    if given.start and "instant" in given.kinds:
+        parser.error("--start is the single instant: leave 'instant' out of --kinds")
+    if not given.start and set(given.kinds) & set(PEERS):
+        parser.error(f"{', '.join(PEERS)} need --start, a finished run of kind 'instant'")
     given.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    steps = {"memory": given.steps, "instant": given.instant_steps}
+    steps = dict.fromkeys(KINDS, given.steps) | {"instant": given.instant_steps}
     data = prepare_data(settings("instant", 1, 0), given.episodes)
+    start = load_run(given.start) if given.start else None
+    begun = {}
+    if start:
+        start.split(data)  # refuses other data
+        steps = dict.fromkeys(KINDS, start.record.step)
+        begun = {"start": {"steps": start.record.step, "seconds": start.record.seconds}}
     runs = {}
     for kind in given.kinds:
-        run, cost = trained(kind, steps[kind], given.seed, given.target, given.episodes, given.runs)
+        run, cost = trained(
+            kind, steps[kind], given.seed, given.target, given.episodes, given.runs, start
+        )
         runs[kind] = run
         rows = []
         for row in scores(run, data):
@@ -380,7 +411,7 @@ def main() -> None:
             "seed": given.seed,
             "seconds": run.record.seconds,
         }
-        result = about | cost | {"batch_size": run.config.batch_size, "rows": rows}
+        result = about | begun | cost | {"batch_size": run.config.batch_size, "rows": rows}
         write(given.out / f"outage-{kind}-{given.target}.seed{given.seed}.json", result)
     held = list(held_frames(data, runs[given.kinds[0]]))
     print(table("hold", held))

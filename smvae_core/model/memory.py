@@ -119,13 +119,20 @@ class Memory(nn.Module):
                 )
         embedding, sensor, owner, age = (torch.cat(x) for x in zip(*every, strict=True))
         log_precision, mean = evidence.read(embedding[None], present.new_ones(1, len(owner)))
-        value = embedding.new_zeros(len(owner), self.shift.in_features // len(self.names))
-        for i, name in enumerate(self.names):
-            rows = (sensor == i).nonzero().squeeze(1)
-            value = value.index_copy(0, rows, self.value[name](embedding[rows]))
+        value = self.values(embedding, sensor)
         remembered = torch.ones_like(owner, dtype=torch.bool)
         remembered[len(owner) - len(every[-1][0]) :] = False
         return Reading(embedding, log_precision[0], mean[0], value, sensor, owner, age, remembered)
+
+    def values(
+        self, embedding: Float[Tensor, "N D"], sensor: Int[Tensor, " N"]
+    ) -> Float[Tensor, "N W"]:
+        """Return v of every element."""
+        value = embedding.new_zeros(len(sensor), self.shift.in_features // len(self.names))
+        for i, name in enumerate(self.names):
+            rows = (sensor == i).nonzero().squeeze(1)
+            value = value.index_copy(0, rows, self.value[name](embedding[rows]))
+        return value
 
     def combine(
         self, encoder: SetEncoder, reading: Reading, present: Bool[Tensor, "B M"]
@@ -140,7 +147,7 @@ class Memory(nn.Module):
         stamps = Stamps.of(reading.owner, reading.age_s, size)
         length = stamps.age_s.shape[1]
         cell = (reading.owner * length + stamps.column) * count + reading.sensor
-        grid = _Grid(cell, (size, length, count))
+        grid = Grid(cell, (size, length, count))
         newest = Newest.of(grid.filled).column
         held = Held.of(grid.mean(reading.value), newest, stamps.age_s, self.hold_s)
         way = held.way().flatten(2)
@@ -167,7 +174,7 @@ class Memory(nn.Module):
         since = done[:, -1:] - done.gather(1, at.unsqueeze(-1).expand(-1, -1, done.shape[2]))
         chosen = stamps.column == last[reading.owner, reading.sensor]
         of = (reading.owner * count + reading.sensor)[chosen]
-        shown = _Grid(of, (size, count)).mean(reading.embedding[chosen])
+        shown = Grid(of, (size, count)).mean(reading.embedding[chosen])
         return self.correct(
             encoder,
             newest=shown,
@@ -217,7 +224,7 @@ class Memory(nn.Module):
         return Posterior(corrected, log_var, shear)
 
 
-class _Grid:
+class Grid:
     """Cells of a grid and the elements in them: one each, unless a sample came twice."""
 
     def __init__(self, cell: Int[Tensor, " N"], shape: tuple[int, ...]) -> None:
