@@ -90,11 +90,11 @@ class Seen(NamedTuple):
         )
 
     @property
-    def stamped(self) -> Posterior:
-        """What the model of one instant says of each stamp by itself; the prior of none."""
+    def stamped(self) -> tuple[Float[Tensor, "B T Z"], Float[Tensor, "B T Z"]]:
+        """Mean and log variance of each stamp by itself; the prior's of none."""
         log_precision, told = self.experts
         mean = torch.sigmoid(log_precision) * told + self.correction
-        return Posterior(mean, -nn.functional.softplus(log_precision))
+        return mean, -nn.functional.softplus(log_precision)
 
     @property
     def active(self) -> Bool[Tensor, "B T 1"]:
@@ -146,8 +146,7 @@ class GRUMemory(PeerMemory):
         return [self.log_fade_s]
 
     def told(self, seen: Seen) -> Posterior:
-        stamped = seen.stamped
-        inputs = torch.cat([seen.feature, stamped.mean, stamped.log_var, seen.log_elapsed], 2)
+        inputs = torch.cat([seen.feature, *seen.stamped, seen.log_elapsed], 2)
         fade = torch.exp(-seen.elapsed_s / positive_times(self.log_fade_s))
         hidden = inputs.new_zeros(len(inputs), self.cell.hidden_size)
         steps = zip(inputs.unbind(1), fade.unbind(1), seen.active.unbind(1), strict=True)
@@ -244,9 +243,8 @@ def _zero(inputs: int, outputs: int) -> nn.Linear:
 
 def _added(seen: Seen, change: Float[Tensor, "B Z2"]) -> Posterior:
     """Return what the model of one instant says of the reference time, changed."""
-    stamped = seen.stamped
-    mean, log_var = change.chunk(2, 1)
-    return Posterior(stamped.mean[:, -1] + mean, stamped.log_var[:, -1] + log_var)
+    now = (parameter[:, -1] for parameter in seen.stamped)
+    return Posterior(*(x + y for x, y in zip(now, change.chunk(2, 1), strict=True)))
 
 
 #: Memories by the name of their row.
