@@ -195,12 +195,14 @@ class Filter:
         drifting *= self._per_a
         drifting += np.log(np.maximum(-np.expm1(log_g), TINY))
         slowed = _softplus(drifting)
-        log_total = np.maximum(belief.log_total + self._a * (log_g - slowed[0]), NOTHING)
+        aged = belief.log_total + self._a * (log_g - slowed[0])
+        log_total = np.maximum(aged, NOTHING)
         log_weight = self._log_weight(log_total)
         log_rest += self._a * (slowed[0] - slowed[1:])
         part = np.exp(dt_s * self._rho_per_s)
-        part *= 1.0 - np.exp(log_rest)
-        keep = np.exp(np.minimum(log_weight - belief.log_weight + self._fade * log_g, 0.0))
+        part *= 1.0 - np.exp(np.minimum(log_rest, 0.0))  # no rounding makes it negative
+        kept = self._log_weight(aged) - belief.log_weight + self._fade * log_g
+        keep = np.exp(np.minimum(kept, 0.0))
         part_mean = np.minimum(part / np.maximum(belief.part, TINY), 1.0)
         part_mean *= belief.part_mean
         part_mean *= keep

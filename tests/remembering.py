@@ -40,7 +40,7 @@ def remembering_model() -> SMVAE:
     assert model.memory is not None
     with torch.no_grad():
         for parameter in (*model.memory.parameters(), *model.set_encoder.parameters()):
-            parameter.add_(0.2 * torch.randn_like(parameter))
+            parameter.add_(0.15 * torch.randn_like(parameter))
         model.memory.log_drift_s.sub_(2.0)
     return model.eval()
 

@@ -125,13 +125,15 @@ class _Belief(NamedTuple):
     ) -> _Belief:
         drift = log_spread + self.log_total / a
         slowed = softplus(drift, threshold=40.0)
-        log_total = (self.log_total + a * (log_g - slowed)).clamp(min=NOTHING)
+        aged = self.log_total + a * (log_g - slowed)
+        log_total = aged.clamp(min=NOTHING)
         log_weight = _log_weight(log_total, a)
         log_rest = (1.0 - self.part).clamp(min=TINY).log()  # of L - r over L
         slowed_rest = softplus(drift.unsqueeze(1) + log_rest / a, threshold=40.0)
         log_rest = log_rest + a * (slowed.unsqueeze(1) - slowed_rest)
-        part = -torch.expm1(log_rest) * log_rho.exp()
-        keep = (log_weight - self.log_weight + log_t).clamp(max=0.0).exp()
+        # rounding differs between the two softplus: what is 0 must not turn negative, see `kept`
+        part = -torch.expm1(log_rest.clamp(max=0.0)) * log_rho.exp()
+        keep = (_log_weight(aged, a) - self.log_weight + log_t).clamp(max=0.0).exp()
         kept = (part / self.part.clamp(min=TINY)).clamp(max=1.0)
         moved = log_weight.exp() * shift
         mean = self.mean * keep + moved

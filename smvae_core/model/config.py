@@ -35,7 +35,7 @@ class MemoryConfig:
     """A sample says what goes on until the next of its sensor, and so long at most."""
     width: int = 16
     """W, what is summed over time of each sensor."""
-    time_constants_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+    time_constants_s: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
     """tau, of the fading averages of each sensor."""
 
     def __post_init__(self) -> None:

@@ -50,8 +50,8 @@ PERIODS_S = tuple(2e-3 * 1e4 ** (k / 15) for k in range(16))
 #: Of the way in K dC and P dC: what half a second brings is of the size of an embedding, without
 #: which K and P, zero at the start, learn slowly.
 PATH_UNIT_S = 0.1
-#: Width of A1.
-AGE_WIDTH = 64
+#: Width of A1 and H1.
+AGE_WIDTH, HISTORY_WIDTH = 64, 128
 #: T, c and f at the start, s.
 DRIFT_S, REPEAT_S, FADE_S = 20.0, 0.5, 5.0
 #: Smallest and largest T, c and f, s.
@@ -85,7 +85,7 @@ class Memory(nn.Module):
         self.shift = nn.Linear(path, latent_dim, bias=False)
         self.way = nn.Linear(path, dim, bias=False)
         self.aged = nn.ModuleDict({n: _layers(len(PERIODS_S), AGE_WIDTH, dim) for n in self.names})
-        self.history = _layers(path * len(memory.time_constants_s), dim, dim)
+        self.history = _layers(path * len(memory.time_constants_s), HISTORY_WIDTH, dim)
         self.log_drift_s = nn.Parameter(torch.full((latent_dim,), math.log(DRIFT_S)))
         self.log_repeat_s = nn.Parameter(torch.full((count, latent_dim), math.log(REPEAT_S)))
         self.log_fade_s = nn.Parameter(torch.full((count,), math.log(FADE_S)))

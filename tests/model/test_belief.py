@@ -126,3 +126,41 @@ def test_nothing_overflows_at_any_age_and_precision(exponent: float):
         for x in (log_power, mean, a, times, repeat):
             assert x.grad is not None
             assert bool(x.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("latents", [3, 5, 8, 13, 64])
+def test_single_precision_is_close_to_double(latents: int):
+    """A sensor that comes last: what it had told before is nothing, and rounding keeps it so."""
+    torch.manual_seed(latents)
+    shape = (3, 12, 4, latents)
+    log_power = torch.where(torch.rand(shape) < 0.5, torch.randn(shape), -torch.inf)
+    log_power[:, :, 0] = -torch.inf
+    log_power[:, -1, 0] = 0.3
+    given = (
+        log_power,
+        torch.randn(shape),
+        0.1 * torch.randn(3, 12, latents),
+        2.0 * torch.rand(3, 12),
+        0.5 + torch.rand(latents),
+        torch.full((latents,), 2.7),
+        torch.full((4, latents), 0.5),
+    )
+    single = believe(*given)
+    double = believe(*(x.double() for x in given))
+    for a, b in zip(single, double, strict=True):
+        torch.testing.assert_close(a.double(), b, atol=1e-4, rtol=1e-4)
+
+
+def test_a_silence_beyond_all_times_leaves_nothing():
+    """exp(-dt / T) is nothing a hundred times over: what faded first must not stay."""
+    log_power = torch.full((1, 2, 1, 1), 1.0, dtype=torch.float64)
+    log_power[:, 1] = -torch.inf
+    mean, shift = torch.full_like(log_power, 3.0), torch.zeros(1, 2, 1, dtype=torch.float64)
+    elapsed_s = torch.tensor([[0.0, 1e5]], dtype=torch.float64)
+    for exponent in (0.5, 1.0, 7.0):
+        a, time, repeat = (torch.tensor([x]).double() for x in (exponent, 1e-3, 0.5))
+        log_precision, told = believe(
+            log_power, mean, shift, elapsed_s, a, time, repeat.unsqueeze(0)
+        )
+        assert log_precision.item() < -1e4
+        assert abs(told.item()) < 1e-12

@@ -183,6 +183,9 @@ def test_a_configuration_from_before_memory_still_loads(config: TrainConfig) -> 
     del old["context"], old["model"]["memory"]
     assert TrainConfig.from_json(old) == debug()
     assert TrainConfig.from_json(config.to_json()) == config
+    first = config.to_json()  # of the first version with a memory
+    first["context"] |= {"second": 0.15, "beside": 0.3}
+    assert TrainConfig.from_json(first) == config
 
 
 def test_the_times_of_memory_learn_as_fast_as_the_noise(

@@ -6,7 +6,7 @@ under a field is its help.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -317,7 +317,7 @@ class TrainConfig:
             "objective": ObjectiveConfig,
             "data": DataConfig,
             "augment": AugmentConfig,
-            "context": lambda outage_s, **values: ContextConfig(outage_s=tuple(outage_s), **values),
+            "context": _context,
             "optimizer": OptimizerConfig,
             "hardware": HardwareConfig,
             "log": LogConfig,
@@ -326,3 +326,9 @@ class TrainConfig:
             return cls(**{k: parts[k](**v) if k in parts else v for k, v in data.items()})
         except (TypeError, KeyError) as err:
             raise ConfigError(f"training configuration of another version: {err}") from err
+
+
+def _context(outage_s: Sequence[float], **values: Any) -> ContextConfig:
+    """Return the settings of contexts, without two that a run of an earlier version may name."""
+    kept = {k: v for k, v in values.items() if k not in ("second", "beside")}
+    return ContextConfig(outage_s=(outage_s[0], outage_s[1]), **kept)
