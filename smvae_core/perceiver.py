@@ -164,13 +164,9 @@ class Perceiver:
         readings = self._runtime.readings({n: [x for _, x in each] for n, each in good.items()})
         recall.take(observation, self._runtime.reading)
         for name, samples in good.items():
-            stamps_ns: list[int] = []
             for (sample, _), reading in zip(samples, readings.get(name, ()), strict=True):
-                if (refused := recall.add(name, sample, reading)) is None:
-                    stamps_ns.append(sample.stamp_ns)
-                else:
+                if (refused := recall.add(name, sample, reading)) is not None:
                     refuse(name, sample.stamp_ns, refused[0], f"{name}: {refused[1]}")
-            observation.status[name].further_ns = tuple(stamps_ns)
 
     def _good(
         self, recall: Recall, name: str, samples: Sequence[Further], refuse: Refuse

@@ -42,6 +42,7 @@ class Recall:
         self.memory = Memory(self.filter)
         self._key: Hashable = None
         self._offsets_ns: dict[str, int] = {}
+        self._unlisted: dict[str, list[int]] = {}  # further samples that no posterior has told of
 
     def try_out(self, read: Callable[[str], Reading]) -> tuple[Array, Array]:
         """Return mean and log variance of the present samples, and forget them; see `take`."""
@@ -57,6 +58,7 @@ class Recall:
         self.memory.forget()
         self._key = None
         self._offsets_ns.clear()
+        self._unlisted.clear()
 
     @property
     def begun(self) -> bool:
@@ -100,7 +102,10 @@ class Recall:
             Why it is refused, in a word and in full; None = it is not.
         """
         self._note_offset(name, further.stamp_ns - further.at_ns)
-        return self._insert(self.filter.element(self._index[name], further.at_ns, *reading))
+        element = self.filter.element(self._index[name], further.at_ns, *reading)
+        if (refused := self._insert(element)) is None:
+            self._unlisted.setdefault(name, []).append(further.stamp_ns)
+        return refused
 
     def has(self, name: str, at_ns: int) -> bool:
         """Return whether a sensor's sample of a time is listed."""
@@ -118,6 +123,7 @@ class Recall:
         if self._offsets_ns.setdefault(name, offset_ns) != offset_ns:
             self.memory.forget()  # what is there has other stamps
             self._offsets_ns = {name: offset_ns}
+            self._unlisted.clear()
 
     def read(self, sensor: int, stamp_ns: int, embedding: Array) -> Element:
         """Return the element of any embedding (D,)."""
@@ -150,6 +156,9 @@ class Recall:
                 status.state = FusionState.REMEMBERED
                 status.stamp_ns = listed.newest.stamp_ns + offset_ns
                 status.age_s = (reference_ns - listed.newest.stamp_ns) * 1e-9
+        for name, stamps_ns in self._unlisted.items():
+            observation.status[name].further_ns = tuple(stamps_ns)
+        self._unlisted.clear()
         if not all(np.isfinite(part).all() for part in found):
             self.forget()
         return found

@@ -16,7 +16,7 @@ from smvae_core.runtime import Runtime
 from smvae_training.audit.reproduce import Checked, Reproducer
 from smvae_training.audit.samples import Readings
 from smvae_training.evaluate.live.bag import Latent
-from tests.remembering import MODALITIES, NAMES, Desk, remembering_bundle
+from tests.remembering import MODALITIES, NAMES, T0, Desk, remembering_bundle
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,49 @@ def test_late_samples_are_made_again_too(bundle: Path) -> None:
     lost = found.latents[5].further_ns["rgb"][0]
     del found.samples["rgb", lost]
     assert "memory: 6 samples" in found.checked(bundle, desk)[5].missing["rgb"]
+
+
+def test_what_counts_from_a_moment_without_a_latent_is_listed_in_the_next(bundle: Path) -> None:
+    """Who was lost is not trusted at once, so that no latent is made; the sample counts."""
+    desk, found = Desk(Runtime(bundle), 1.5), Recorded()
+    found.add(desk.see("rgb", "action"))
+    desk.now_s += 0.9
+    desk.add("rgb")
+    desk.add("action")
+    alone = T0 + round(desk.now_s * 1e9)
+    assert desk.look() is None
+    latent = desk.see("rgb", "action")
+    assert latent.observation.status["rgb"].further_ns == (alone,)
+    assert latent.observation.status["rgb"].elements == 3
+    found.add(latent)
+    example = {m.name: m.example_sample(950) for m in MODALITIES}
+    found.samples |= {(name, alone): example[name] for name in ("rgb", "action")}
+    assert all(c.complete and c.equal for c in found.checked(bundle, desk))
+
+
+def test_a_reading_that_the_node_lacked_is_said_and_no_latent_is_called_false(
+    recorded: tuple[Recorded, Desk], bundle: Path
+) -> None:
+    found, desk = recorded
+    for number, latent in enumerate(found.latents):
+        stamp = latent.stamps_ns["force"]
+        window = found.samples["force", stamp]
+        step = np.arange(len(window) - 1, -1, -1) * 1_000_000
+        found.samples["force", stamp] = Readings(
+            stamps_ns=stamp - step, values=list(window), number=32 * (number + 1)
+        )
+        lacked = 3 if number >= 20 else 0
+        received = {"force": 32 * (number + 1) - lacked}
+        found.latents[number] = replace(latent, received=received)
+    false = found.latents[25]
+    found.latents[25] = replace(false, mean=false.mean + np.float32(0.01))
+    checked = found.checked(bundle, desk)
+    assert checked[25].missing == {"force": "readings: the node lacks 3 of those before it"}
+    assert all(c.equal for c in checked if c.complete)
+    false = found.latents[15]
+    found.latents[15] = replace(false, mean=false.mean + np.float32(0.01))
+    assert not found.checked(bundle, desk)[15].equal
+    assert found.checked(bundle, desk)[15].complete
 
 
 def test_latents_ahead_are_made_again(bundle: Path) -> None:

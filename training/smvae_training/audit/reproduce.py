@@ -78,6 +78,9 @@ class Reproducer:
             samples: Where the samples are.
         """
         self._runtime, self._rules, self._samples = runtime, rules, samples
+        self._key: tuple[int, int] | None = None
+        self._counts: dict[str, tuple[int, int]] = {}
+        self._doubt: dict[str, tuple[int, str]] = {}
 
     def check(self, latent: Latent) -> Checked:
         """Make a latent again and compare it with what was recorded."""
@@ -85,6 +88,7 @@ class Reproducer:
         held = {n: self._samples.find(n, latent.stamps_ns[n]) for n in subset}
         missing = {n: why for n, value in held.items() if (why := self._take(latent, n, value))}
         if latent.memory_s:
+            self._note_losses(latent, held)
             return self._remembered(latent, subset, missing)
         if missing:
             return Checked(latent=latent, missing=missing)
@@ -129,7 +133,34 @@ class Reproducer:
             for name, counted in latent.counted.items()
             if listed.get(name) != counted
         }
+        since_ns = latent.stamp_ns - round(latent.memory_s * 1e9)
+        lacking = lacking or {
+            n: why for n, (at_ns, why) in self._doubt.items() if at_ns >= since_ns
+        }
         return Checked(latent=latent, missing=lacking) if lacking and not found.equal else found
+
+    def _note_losses(self, latent: Latent, held: Mapping[str, Any]) -> None:
+        """Doubt what rests on a window once node and recorder differ by readings of it.
+
+        Nobody lists them, and what they made goes on to count: for as long as memory lasts a latent
+        that differs says nothing.
+        """
+        key = (latent.generation, latent.epoch)
+        if key != self._key:
+            self._key = key
+            self._counts.clear()
+            self._doubt.clear()
+        for name, window in held.items():
+            if not isinstance(window, Readings) or name not in latent.received:
+                continue
+            count = (latent.received[name], window.number)
+            before = self._counts.get(name, count)
+            self._counts[name] = count
+            apart = (count[1] - before[1]) - (count[0] - before[0])
+            if apart:
+                who = "the node" if apart > 0 else "the recording"
+                why = f"readings: {who} lacks {abs(apart)} of those before it"
+                self._doubt[name] = latent.stamp_ns, why
 
     def _add(self, recall: Recall, name: str, stamps_ns: Sequence[int]) -> str:
         """Put samples of no moment into memory; return why one cannot be, or ''.

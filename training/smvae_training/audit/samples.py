@@ -30,6 +30,8 @@ class Readings:
     stamps_ns: NDArray[np.int64]
     """(N,)."""
     values: list[Any]
+    number: int = 0
+    """How many readings of the recording had been taken with the last of them."""
 
     def without(self, row: int) -> Readings:
         """Return them without one."""
@@ -83,7 +85,7 @@ class ListedSamples:
         index = channel.pick(channel.corrected_ns(verdict.stamp_ns))
         assert index is not None
         stamps_ns, values = channel.readings(index)
-        return Readings(stamps_ns=stamps_ns, values=values)
+        return Readings(stamps_ns=stamps_ns, values=values, number=channel.received)
 
     def find(self, name: str, stamp_ns: int) -> Any:
         """Return the message with a stamp, of a window its `Readings`; None if it is not there."""

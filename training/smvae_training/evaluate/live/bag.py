@@ -74,6 +74,8 @@ class Latent:
     states: dict[str, FusionState]
     stamps_ns: dict[str, int]
     """Of the sample that each modality contributed."""
+    received: dict[str, int] = field(default_factory=dict)
+    """Messages of each modality that the node had taken since its activation."""
     memory_s: float = 0.0
     """How far back samples count beside those of the moment; 0 = none does."""
     ahead_s: float = 0.0
@@ -303,6 +305,7 @@ def read_latent(message: Any, received_ns: int) -> Latent:
             m.name: int(m.stamp.sec) * 1_000_000_000 + int(m.stamp.nanosec)
             for m in message.modalities
         },
+        received={m.name: int(m.received) for m in message.modalities},
         **_of_memory(message),
     )
 
