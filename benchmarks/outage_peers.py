@@ -4,13 +4,15 @@ B batch, N element, T stamp, M modality, D embedding, Z latent, R stamp with an 
 
 All stand on one trained model of single instants, hear the same contexts, and learn in the same
 stages. Each begins as that model: what it remembers is added by layers that are zero at the start,
-so that none has to learn the instant anew. None is bound by anything that `Memory` promises.
+so that none has to learn the instant anew. Their states are half as wide as an embedding, which
+gives them about as many weights as ours. None is bound by anything that `Memory` promises.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -38,8 +40,11 @@ AGE_WIDTH, LAYERS = 128, 2
 class Seen(NamedTuple):
     """What a context shows, in time; two elements of one sensor and stamp count as one."""
 
-    grid: Grid
     embedding: Float[Tensor, "N D"]
+    share: Float[Tensor, "N 1"]
+    """1, or less of what came twice."""
+    cell: Int[Tensor, " N"]
+    """Where each element lies in what `filled` marks."""
     filled: Bool[Tensor, "B T M"]
     age_s: Float[Tensor, "B T"]
     log_elapsed: Float[Tensor, "B T 1"]
@@ -66,9 +71,11 @@ class Seen(NamedTuple):
         cell = (reading.owner * length + stamps.column) * count + reading.sensor
         grid = Grid(cell, (size, length, count))
         some = grid.filled.any(2)
-        terms = grid.mean(pool.read(reading.embedding[None], None)[0])
-        found = pool.combine(terms[some], grid.filled[some])
-        feature = found.new_zeros(size, length, found.shape[1])
+        share = (1.0 / grid.count[cell]).unsqueeze(1)
+        terms = share * pool.read(reading.embedding[None], None)[0]
+        total = terms.new_zeros(size * length, pool.width).index_add(0, cell // count, terms)
+        found = nn.functional.silu(pool.total(total.view(size, length, -1)[some]))
+        feature = found.new_zeros(size, length, pool.width)
         feature[some] = found
         correction = torch.where(some.unsqueeze(2), encoder.head(feature), 0.0)
         exponent = evidence.exponent()
@@ -78,8 +85,9 @@ class Seen(NamedTuple):
         mean = (torch.softmax(powers, 2) * means).sum(2)
         elapsed_s = stamps.elapsed_s.unsqueeze(2)
         return cls(
-            grid=grid,
             embedding=reading.embedding,
+            share=share,
+            cell=cell,
             filled=grid.filled,
             age_s=stamps.age_s,
             log_elapsed=torch.log1p(elapsed_s / TICK_S),
@@ -137,10 +145,10 @@ class GRUMemory(PeerMemory):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        dim, latent_dim = config.embedding_dim, config.latent_dim
-        self.cell = nn.GRUCell(dim + 2 * latent_dim + 1, dim)
-        self.head = _zero(dim, 2 * latent_dim)
-        self.log_fade_s = nn.Parameter(torch.full((dim,), math.log(FADE_S)))
+        width, latent_dim = config.embedding_dim // 2, config.latent_dim
+        self.cell = nn.GRUCell(config.embedding_dim + 2 * latent_dim + 1, width)
+        self.head = _zero(width, 2 * latent_dim)
+        self.log_fade_s = nn.Parameter(torch.full((width,), math.log(FADE_S)))
 
     def times(self) -> list[nn.Parameter]:
         return [self.log_fade_s]
@@ -149,10 +157,21 @@ class GRUMemory(PeerMemory):
         inputs = torch.cat([seen.feature, *seen.stamped, seen.log_elapsed], 2)
         fade = torch.exp(-seen.elapsed_s / positive_times(self.log_fade_s))
         hidden = inputs.new_zeros(len(inputs), self.cell.hidden_size)
-        steps = zip(inputs.unbind(1), fade.unbind(1), seen.active.unbind(1), strict=True)
+        driven = nn.functional.linear(inputs, self.cell.weight_ih, self.cell.bias_ih)
+        steps = zip(driven.unbind(1), fade.unbind(1), seen.active.unbind(1), strict=True)
         for x, faded, active in steps:
-            hidden = torch.where(active, self.cell(x, hidden * faded), hidden)
+            hidden = torch.where(active, _gated(self.cell, x, hidden * faded), hidden)
         return _added(seen, self.head(hidden))
+
+
+def _gated(
+    cell: nn.GRUCell, driven: Float[Tensor, "B W3"], hidden: Float[Tensor, "B W"]
+) -> Float[Tensor, "B W"]:
+    """Return what the cell makes of a projected input: all stamps are projected at once."""
+    reset, update, new = driven.chunk(3, 1)
+    own = nn.functional.linear(hidden, cell.weight_hh, cell.bias_hh).chunk(3, 1)
+    kept = torch.sigmoid(update + own[1])
+    return torch.lerp(torch.tanh(new + torch.sigmoid(reset + own[0]) * own[2]), hidden, kept)
 
 
 class RSSMMemory(PeerMemory):
@@ -167,21 +186,22 @@ class RSSMMemory(PeerMemory):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        dim, latent_dim = config.embedding_dim, config.latent_dim
-        self.cell = nn.GRUCell(latent_dim + dim + 1, dim)
-        self.prior = _zero(dim, 2 * latent_dim)
-        self.correction = _zero(dim, latent_dim)
+        width, latent_dim = config.embedding_dim // 2, config.latent_dim
+        self.cell = nn.GRUCell(latent_dim + config.embedding_dim + 1, width)
+        self.prior = _zero(width, 2 * latent_dim)
+        self.correction = _zero(width, latent_dim)
 
     def told(self, seen: Seen) -> Posterior:
         shown = nn.functional.pad(seen.feature, (0, 0, 1, 0))[:, :-1]
-        z = torch.zeros_like(seen.correction[:, 0])
-        log_precision = z
+        latent_dim = seen.correction.shape[2]
+        from_z, from_rest = self.cell.weight_ih.tensor_split([latent_dim], 1)
+        rest = torch.cat([shown, seen.log_elapsed], 2)
+        driven = nn.functional.linear(rest, from_rest, self.cell.bias_ih)
+        z = log_precision = torch.zeros_like(seen.correction[:, 0])
         hidden = z.new_zeros(len(z), self.cell.hidden_size)
-        columns = (shown, seen.log_elapsed, seen.active, *seen.experts, seen.correction)
-        for g, elapsed, active, log_p, mu, correction in zip(
-            *(x.unbind(1) for x in columns), strict=True
-        ):
-            now = self.cell(torch.cat([z, g, elapsed], 1), hidden)
+        columns = (driven, seen.active, *seen.experts, seen.correction)
+        for x, active, log_p, mu, correction in zip(*(x.unbind(1) for x in columns), strict=True):
+            now = _gated(self.cell, x + nn.functional.linear(z, from_z), hidden)
             m, log_v = self.prior(now).chunk(2, 1)
             log_precision = torch.logaddexp(log_p, -log_v)
             weight = torch.exp(log_p - log_precision)
@@ -193,18 +213,20 @@ class RSSMMemory(PeerMemory):
 class TransformerMemory(PeerMemory):
     """Self-attention among all elements, then the paper's pooling: trial A.
 
-    A token is an embedding, its sensor's code, and its age, read through log-spaced sinusoids.
+    A token is a projected embedding, its sensor's code, and its age by log-spaced sinusoids.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        dim = config.embedding_dim
-        self.sensor = nn.Parameter(0.02 * torch.randn(len(self.names), dim))
+        inside = replace(config, embedding_dim=config.embedding_dim // 2)
+        width = inside.embedding_dim
+        self.token = nn.Linear(config.embedding_dim, width)
+        self.sensor = nn.Parameter(0.02 * torch.randn(len(self.names), width))
         self.age = nn.Sequential(
-            nn.Linear(2 * len(PERIODS_S), AGE_WIDTH), nn.SiLU(), nn.Linear(AGE_WIDTH, dim)
+            nn.Linear(2 * len(PERIODS_S), AGE_WIDTH), nn.SiLU(), nn.Linear(AGE_WIDTH, width)
         )
-        self.layers = nn.ModuleList([SelfAttention(config) for _ in range(LAYERS)])
-        self.pool = PMA(config)
+        self.layers = nn.ModuleList([SelfAttention(inside) for _ in range(LAYERS)])
+        self.pool = PMA(inside)
         self.head = _zero(self.pool.width, 2 * config.latent_dim)
         self.frequency: Tensor
         frequency = 2.0 * math.pi / torch.tensor(PERIODS_S)
@@ -213,8 +235,10 @@ class TransformerMemory(PeerMemory):
     def told(self, seen: Seen) -> Posterior:
         owner, column, sensor = seen.filled.nonzero(as_tuple=True)
         angle = seen.age_s[owner, column].unsqueeze(1) * self.frequency
-        token = seen.grid.mean(seen.embedding)[owner, column, sensor] + self.sensor[sensor]
-        token = token + self.age(torch.cat([angle.sin(), angle.cos()], 1))
+        number = seen.filled.flatten().cumsum(0) - 1
+        shown = seen.share * self.token(seen.embedding)
+        shown = shown.new_zeros(len(owner), shown.shape[1]).index_add(0, number[seen.cell], shown)
+        token = shown + self.sensor[sensor] + self.age(torch.cat([angle.sin(), angle.cos()], 1))
         tokens, there = _padded(token, owner, len(seen.filled))
         for layer in self.layers:
             tokens = layer(tokens, there)
