@@ -3,9 +3,9 @@
 B batch, N element, T stamp, M modality, D embedding, Z latent, R stamp with an element, L token.
 
 All stand on one trained model of single instants, hear the same contexts, and learn in the same
-stages. Each begins as that model: what it remembers is added by layers that are zero at the start,
-so that none has to learn the instant anew. Their states are half as wide as an embedding, which
-gives them about as many weights as ours. None is bound by anything that `Memory` promises.
+stages. RSSM and transformer begin as that model, by layers that are zero at the start. The GRU
+learns the posterior anew: each as it learns faster (docs/decisions/memory-peers.md). Their states
+are half as wide as an embedding. None is bound by anything that `Memory` promises.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class GRUMemory(PeerMemory):
         super().__init__(config)
         width, latent_dim = config.embedding_dim // 2, config.latent_dim
         self.cell = nn.GRUCell(config.embedding_dim + 2 * latent_dim + 1, width)
-        self.head = _zero(width, 2 * latent_dim)
+        self.head = nn.Linear(width, 2 * latent_dim)
         self.log_fade_s = nn.Parameter(torch.full((width,), math.log(FADE_S)))
 
     def times(self) -> list[nn.Parameter]:
@@ -161,7 +161,7 @@ class GRUMemory(PeerMemory):
         steps = zip(driven.unbind(1), fade.unbind(1), seen.active.unbind(1), strict=True)
         for x, faded, active in steps:
             hidden = torch.where(active, _gated(self.cell, x, hidden * faded), hidden)
-        return _added(seen, self.head(hidden))
+        return Posterior(*self.head(hidden).chunk(2, 1))
 
 
 def _gated(
@@ -213,6 +213,7 @@ class RSSMMemory(PeerMemory):
 class TransformerMemory(PeerMemory):
     """Self-attention among all elements, then the paper's pooling: trial A.
 
+    Its head adds to what the model of one instant says of the reference time.
     A token is a projected embedding, its sensor's code, and its age by log-spaced sinusoids.
     """
 
@@ -242,7 +243,9 @@ class TransformerMemory(PeerMemory):
         tokens, there = _padded(token, owner, len(seen.filled))
         for layer in self.layers:
             tokens = layer(tokens, there)
-        return _added(seen, self.head(self.pool(tokens, there)))
+        stamped = [parameter[:, -1] for parameter in seen.stamped]
+        added = self.head(self.pool(tokens, there)).chunk(2, 1)
+        return Posterior(*(x + y for x, y in zip(stamped, added, strict=True)))
 
 
 def _padded(
@@ -263,12 +266,6 @@ def _zero(inputs: int, outputs: int) -> nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def _added(seen: Seen, change: Float[Tensor, "B Z2"]) -> Posterior:
-    """Return what the model of one instant says of the reference time, changed."""
-    now = (parameter[:, -1] for parameter in seen.stamped)
-    return Posterior(*(x + y for x, y in zip(now, change.chunk(2, 1), strict=True)))
 
 
 #: Memories by the name of their row.

@@ -119,7 +119,7 @@ def test_order_of_elements_and_the_rest_of_the_batch_do_not_matter(
     assert not torch.allclose(without.mean, found.mean, atol=1e-2)
 
 
-@pytest.mark.parametrize("kind", PEERS)
+@pytest.mark.parametrize("kind", ["rssm", "transformer"])
 @torch.no_grad()
 def test_a_peer_begins_as_the_model_of_one_instant(kind: str, episodes: PreparedEpisodes) -> None:
     embeddings, present, _ = contexts(episodes)
