@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.outage import AGES_S, Condition, Embedded, conditions
+from benchmarks.outage import AGES_S, Condition, Embedded, conditions, offset_error
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.context import Context
 from smvae_core.preprocessing import normalise
@@ -67,6 +67,22 @@ def test_lost_cameras_are_not_observed_and_remembered_from_the_loss_on() -> None
         for name in condition.lost.split("+"):
             assert name not in condition.present
             assert condition.remembered[name] == (condition.age_s, 5.0)
+    assert [c.name for c in found if c.offset] == [
+        "all alive",
+        "all alive, nothing remembered",
+        "rgb+depth lost for 1 s",
+        "force+action of now",
+    ]
+
+
+def test_an_offset_is_told_from_the_latents_of_its_condition(every: Embedded) -> None:
+    now = Condition(name="", present=NAMES, remembered={}, offset=True)
+    records = np.arange(len(every.data))
+    values = every.data.targets["offset"].values[records]
+    mean = every.posterior(records, now).mean
+    known = offset_error(every, now, records, records, mean)
+    shuffled = offset_error(every, now, records, records, mean.flip(0))
+    assert known < np.sqrt(np.square(values - values.mean(0)).sum(1).mean()) < shuffled
 
 
 def test_coverage_is_a_share_and_wider_noise_covers_more(every: Embedded) -> None:
