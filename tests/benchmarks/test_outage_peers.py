@@ -23,6 +23,7 @@ from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.contexts import Contexts
 from smvae_training.presets import debug
+from smvae_training.resume import check_folder
 from smvae_training.run import RunError, RunPaths, load_run
 from smvae_training.subsets import draw_subsets
 from smvae_training.trainer import train_on
@@ -156,6 +157,22 @@ def test_later_stages_begin_with_the_weights_of_a_run_without_memory(
     assert not torch.equal(
         q.mean, every.posterior(np.array([15, 39, 58]), replace(case, remembered={})).mean
     )
+
+
+@pytest.mark.parametrize("kind", PEERS)
+def test_stopping_between_the_stages_and_resuming_equals_going_straight(
+    kind: str, episodes: PreparedEpisodes, start: Path, tmp_path: Path
+) -> None:
+    begun, settings = load_run(start), LaterStages.of(config())
+    straight, parts = RunPaths(tmp_path / "straight"), RunPaths(tmp_path / "parts")
+    train_on(settings, episodes, straight, None, build=begin(kind, begun))
+    train_on(settings, episodes, parts, None, stop_after=1, build=begin(kind, begun))
+    old = check_folder(parts, settings, resume=True, overwrite=False)
+    assert old is not None
+    assert old.step == 1
+    train_on(settings, episodes, parts, old, build=begin(kind, begun))
+    ours, theirs = load_file(parts.weights), load_file(straight.weights)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_a_start_of_other_settings_is_refused(start: Path) -> None:
