@@ -261,9 +261,17 @@ class Embedded:
         parts = [self.model.reconstruct(part, [name])[name].numpy() for part in z.split(128)]
         return restore(modality, self.run.statistics[name], np.concatenate(parts))
 
-    @torch.inference_mode()
     def covered(self, name: str, posterior: Posterior, at: NDArray[np.int64]) -> Any:
-        """Return the share (N,) of measured pixels of `at` within their 90 % intervals.
+        """Return the share (N,) of measured pixels of `at` within their 90 % intervals."""
+        found, seen = self.deviations(name, posterior, at)
+        inside = (found <= DEVIATIONS) & seen
+        return (inside.sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp(min=1)).numpy()
+
+    @torch.inference_mode()
+    def deviations(
+        self, name: str, posterior: Posterior, at: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor]:
+        """Return how many standard deviations every pixel of `at` is off, and which were measured.
 
         A pixel is Gaussian with the mean and the variance of the decoded latents' mixture.
         """
@@ -281,10 +289,9 @@ class Embedded:
             noise = noise + torch.exp(2.0 * (scale + log_noise))
         mean = total / DRAWS
         spread = (square / DRAWS - mean.square()).clamp(min=0) * DRAWS / (DRAWS - 1)
-        inside = (truth - mean).abs() <= DEVIATIONS * (spread + noise / DRAWS).sqrt()
+        found = (truth - mean).abs() / (spread + noise / DRAWS).sqrt()
         seen = torch.from_numpy(measured(modality, in_si(modality, raw)))
-        seen = seen.expand_as(inside)
-        return ((inside & seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp(min=1)).numpy()
+        return found, seen.expand_as(found)
 
 
 def references(data: Dataset, index: NDArray[np.int64], every: int) -> NDArray[np.int64]:
