@@ -42,7 +42,7 @@ from smvae_core.model.distributions import Posterior, likelihood_mean
 from smvae_core.model.memory import Reading
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import in_si, normalise, restore
-from smvae_datasets.dataset import Dataset
+from smvae_datasets.dataset import Dataset, holding, recorded_of
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate import probe
 from smvae_training.evaluate.baselines import training_mean
@@ -115,19 +115,11 @@ class Cost(Callback):
 
 
 def trained(
-    kind: str,
-    steps: int,
-    seed: int,
-    target: str,
-    episodes: Path,
-    runs: Path,
-    start: Run | None = None,
+    kind: str, config: TrainConfig, episodes: Path, root: Path, start: Run | None = None
 ) -> tuple[Run, Any]:
-    """Return a finished run and what it cost, trained or continued as needed."""
-    after = f".after-{start.path.name}" if start else ""
-    paths = RunPaths(runs / f"{kind}-{target}.seed{seed}{after}")
+    """Return the finished run in `root` and what it cost, trained or continued as needed."""
+    paths = RunPaths(root)
     cost = paths.root / "cost.json"
-    config = settings(kind, steps, seed, target)
     if start:
         check_start(start, config)
         config = LaterStages.of(config)
@@ -149,7 +141,7 @@ def conditions(names: Sequence[str], cameras: Sequence[str], horizon_s: float) -
             name="all alive, nothing remembered", present=tuple(names), remembered={}, offset=True
         ),
     ]
-    losses = [tuple(cameras), *((camera,) for camera in cameras)]
+    losses = dict.fromkeys([tuple(cameras), *((camera,) for camera in cameras)])
     for lost in losses:
         label, rest = "+".join(lost), tuple(n for n in names if n not in lost)
         for age_s in AGES_S:
@@ -178,7 +170,7 @@ class Embedded:
         self.model: SMVAE = run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run, self.data = run, data
         count = len(data)
-        present = torch.ones(EMBED_CHUNK, len(self.model.names), dtype=torch.bool)
+        recorded = torch.from_numpy(np.array(data.recorded))
         parts = []
         with torch.inference_mode():
             for start in range(0, count, EMBED_CHUNK):
@@ -189,7 +181,7 @@ class Embedded:
                     )
                     for m in run.model_config.modalities
                 }
-                parts.append(self.model.embed(batch, present[: rows.stop - rows.start]).float())
+                parts.append(self.model.embed(batch, recorded[rows]).float())
         self.embeddings = torch.cat(parts)
         self.read: Reading | None = None
         evidence, memory = self.model.set_encoder.evidence, self.model.memory
@@ -231,6 +223,7 @@ class Embedded:
                 earlier = np.arange(first, record)
                 age_s = (self.data.stamp_ns[record] - self.data.stamp_ns[earlier]) * 1e-9
                 kept = (age_s >= max(youngest_s - 1e-6, 1e-6)) & (age_s <= oldest_s + 1e-6)
+                kept &= recorded_of(self.data, name)[earlier]
                 rows = np.flatnonzero(kept)[-1 if name in condition.newest else 0 :]
                 sensor = np.full(len(rows), self.model.names.index(name))
                 parts.append((earlier[rows], sensor, np.full(len(rows), number), age_s[rows]))
@@ -295,9 +288,23 @@ class Embedded:
 
 
 def references(data: Dataset, index: NDArray[np.int64], every: int) -> NDArray[np.int64]:
-    """Return every k-th of the records `index`, from `BEGIN_S` on in each trajectory."""
-    late = index[data.stamp_ns[index] >= BEGIN_S * 1e9]
-    return late[::every]
+    """Return every k-th of the whole records in `index`, sorted, that have something to remember.
+
+    They come `BEGIN_S` or more after the first whole record of their trajectory.
+    """
+    whole = holding(data, index, [m.name for m in data.sensors])
+    group, stamp_ns = data.group[whole], data.stamp_ns[whole]
+    since_ns = stamp_ns - stamp_ns[np.searchsorted(group, group)]
+    return whole[since_ns >= BEGIN_S * 1e9][::every]
+
+
+def over_mean_image(
+    error: NDArray[np.float64], base: NDArray[np.float64], group: NDArray[np.int32]
+) -> dict[str, Any]:
+    """Return an image's errors over the mean image's, paired by trajectory, and each by itself."""
+    whole = np.ones(len(error), bool)
+    each = [paired_ratio(error, base, group, group == g).mean for g in np.unique(group)]
+    return asdict(paired_ratio(error, base, group, whole)) | {"by_trajectory": each}
 
 
 def over_trajectories(values: NDArray[Any], group: NDArray[np.int32]) -> dict[str, float]:
@@ -338,7 +345,8 @@ def scores(run: Run, data: Dataset) -> Iterator[dict[str, Any]]:
     alive_m = 0.0
     some = np.arange(0, len(held_out), COVERAGE_EVERY)
     names = [m.name for m in cameras]
-    for condition in conditions(every.model.names, names, MemoryConfig().horizon_s):
+    horizon_s = (memory or MemoryConfig()).horizon_s
+    for condition in conditions(every.model.names, names, horizon_s):
         if memory is None and condition.remembered:
             continue
         q = every.posterior(held_out, condition)
@@ -346,11 +354,10 @@ def scores(run: Run, data: Dataset) -> Iterator[dict[str, Any]]:
         row |= {"age_s": condition.age_s, "errors": {}, "coverage": {}}
         for m in cameras:
             error = squared_error(m, truth[m.name], every.predicted(m.name, q.mean))[0]
-            whole = np.ones(len(error), bool)
-            row["errors"][m.name] = asdict(paired_ratio(error, base[m.name], group, whole))
+            row["errors"][m.name] = over_mean_image(error, base[m.name], group)
             inside = every.covered(m.name, Posterior(q.mean[some], q.log_var[some]), held_out[some])
             row["coverage"][m.name] = over_trajectories(inside, group[some])
-        if condition.offset:
+        if condition.offset and TARGET in data.targets:
             error_m = offset_error(every, condition, fitted_on, held_out, q.mean)
             alive_m = alive_m or error_m
             row |= {"offset_mm": 1e3 * error_m, "offset_over_alive": error_m / alive_m}
@@ -358,26 +365,29 @@ def scores(run: Run, data: Dataset) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def newest(data: Dataset, name: str, record: int, age_s: float) -> int:
+    """Return the newest record of a trajectory that holds `name`, of this age or older."""
+    first = int(np.searchsorted(data.group, data.group[record]))
+    earlier = np.arange(first, record)
+    old = (data.stamp_ns[record] - data.stamp_ns[earlier]) * 1e-9 >= age_s - 1e-6
+    return int(earlier[old & recorded_of(data, name)[earlier]][-1])
+
+
 def held_frames(data: Dataset, run: Run) -> Iterator[dict[str, Any]]:
     """Yield the errors of the last frame, held."""
     parts = split_episodes(run.config, data)
     held_out = references(data, parts.held_out, EVERY)
     group = data.group[held_out]
-    step_s = float(np.median(np.diff(data.stamp_ns[parts.held_out])) * 1e-9)
     for age_s in AGES_S:
         row: dict[str, Any] = {"condition": f"last frame held for {age_s:g} s"}
         row |= {"age_s": age_s, "errors": {}}
         for m in images(data.sensors):
             truth = in_si(m, np.asarray(data.arrays[m.name][held_out]))
-            before = np.asarray(data.arrays[m.name][held_out - round(age_s / step_s)])
+            held = np.array([newest(data, m.name, record, age_s) for record in held_out])
+            before = in_si(m, np.asarray(data.arrays[m.name][held]))
             mean = training_mean(m, data, parts.train, 20_000).mean
-            ratio = paired_ratio(
-                squared_error(m, truth, in_si(m, before))[0],
-                squared_error(m, truth, mean)[0],
-                group,
-                np.ones(len(group), bool),
-            )
-            row["errors"][m.name] = asdict(ratio)
+            error, base = (squared_error(m, truth, x)[0] for x in (before, mean))
+            row["errors"][m.name] = over_mean_image(error, base, group)
         yield row
 
 
@@ -433,9 +443,10 @@ def main() -> None:
         begun = {"start": {"steps": start.record.step, "seconds": start.record.seconds}}
     runs = {}
     for kind in given.kinds:
-        run, cost = trained(
-            kind, steps[kind], given.seed, given.target, given.episodes, given.runs, start
-        )
+        after = f".after-{start.path.name}" if start else ""
+        root = given.runs / f"{kind}-{given.target}.seed{given.seed}{after}"
+        config = settings(kind, steps[kind], given.seed, given.target)
+        run, cost = trained(kind, config, given.episodes, root, start)
         runs[kind] = run
         rows = []
         for row in scores(run, data):
