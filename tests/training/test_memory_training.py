@@ -22,10 +22,12 @@ from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.prepared import PreparedEpisodes
+from smvae_training.callbacks import read_metrics
 from smvae_training.config import AugmentConfig, TrainConfig
 from smvae_training.contexts import Contexts
 from smvae_training.data import Batch, StepStream, batch_order
 from smvae_training.embedded import EmbeddedRecords
+from smvae_training.evaluate.figures import curves
 from smvae_training.module import SMVAETraining
 from smvae_training.normalise import BatchNormaliser
 from smvae_training.presets import debug
@@ -68,6 +70,20 @@ def test_stopping_in_every_stage_and_resuming_equals_going_straight(
     assert found.config == augmented
     assert found.record.finished
     assert found.record.step == 9
+
+
+def test_the_curves_of_a_run_leave_out_the_stage_without_them(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+) -> None:
+    rows = read_metrics(run(config, episodes, tmp_path / "run").metrics)
+    figure = curves(rows)
+    assert figure is not None
+    (line,) = figure.axes[0].lines
+    drawn = np.asarray(line.get_xdata()).tolist()
+    matched = [row["step"] for row in rows if "loss" in row and "elbo" not in row]
+    assert matched
+    assert drawn == [row["step"] for row in rows if "elbo" in row]
+    assert min(drawn) < min(matched) < max(matched) < max(drawn)
 
 
 def test_networks_are_those_that_are_trained_without_a_memory(

@@ -122,8 +122,11 @@ def rises(found: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def curves(rows: Sequence[dict[str, Any]]) -> Figure | None:
-    """Draw the training log: ELBO and KL, then log likelihood and noise of each modality."""
-    rows = [row for row in rows if "loss" in row]
+    """Draw the training log: ELBO and KL, then log likelihood and noise of each modality.
+
+    Steps in which nothing is decoded, of a memory's stage 'match', have none of these.
+    """
+    rows = [row for row in rows if "elbo" in row]
     if len(rows) < 2:
         return None
     steps = [row["step"] for row in rows]
