@@ -328,37 +328,38 @@ def offset_error(
     return float(np.sqrt(np.square(missed).sum(1).mean()))
 
 
-def scores(run: Run, data: Dataset) -> Iterator[dict[str, Any]]:
-    """Yield a row per condition."""
+def scores(run: Run, data: Dataset, *, training: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield a row per condition, of held-out trajectories, or of `training` ones."""
     parts = split_episodes(run.config, data)
-    held_out = references(data, parts.held_out, EVERY)
+    scored = (parts.train, TRAIN_EVERY) if training else (parts.held_out, EVERY)
+    at = references(data, *scored)
     fitted_on = references(data, parts.train, TRAIN_EVERY)
-    group = data.group[held_out]
+    group = data.group[at]
     memory = run.model_config.memory
     every = Embedded(run, data)
     cameras = images(data.sensors)
-    truth = {m.name: in_si(m, np.asarray(data.arrays[m.name][held_out])) for m in cameras}
+    truth = {m.name: in_si(m, np.asarray(data.arrays[m.name][at])) for m in cameras}
     base = {
         m.name: squared_error(m, truth[m.name], training_mean(m, data, parts.train, 20_000).mean)[0]
         for m in cameras
     }
     alive_m = 0.0
-    some = np.arange(0, len(held_out), COVERAGE_EVERY)
+    some = np.arange(0, len(at), COVERAGE_EVERY)
     names = [m.name for m in cameras]
     horizon_s = (memory or MemoryConfig()).horizon_s
     for condition in conditions(every.model.names, names, horizon_s):
         if memory is None and condition.remembered:
             continue
-        q = every.posterior(held_out, condition)
+        q = every.posterior(at, condition)
         row: dict[str, Any] = {"condition": condition.name, "lost": condition.lost}
         row |= {"age_s": condition.age_s, "errors": {}, "coverage": {}}
         for m in cameras:
             error = squared_error(m, truth[m.name], every.predicted(m.name, q.mean))[0]
             row["errors"][m.name] = over_mean_image(error, base[m.name], group)
-            inside = every.covered(m.name, Posterior(q.mean[some], q.log_var[some]), held_out[some])
+            inside = every.covered(m.name, Posterior(q.mean[some], q.log_var[some]), at[some])
             row["coverage"][m.name] = over_trajectories(inside, group[some])
         if condition.offset and TARGET in data.targets:
-            error_m = offset_error(every, condition, fitted_on, held_out, q.mean)
+            error_m = offset_error(every, condition, fitted_on, at, q.mean)
             alive_m = alive_m or error_m
             row |= {"offset_mm": 1e3 * error_m, "offset_over_alive": error_m / alive_m}
         row["entropy"] = float(0.5 * q.log_var.sum(1).mean())

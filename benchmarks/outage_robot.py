@@ -8,7 +8,8 @@ Preset `robot` of the declared sensors, with a memory and the pooling that it ne
 held-out episodes, as `benchmarks.outage` does: all cameras lost for 0.25 to 2 s with all else alive
 and remembered, beside the last frame held, and beside the same run's single instant, which
 remembers nothing. Errors of an image are over the training mean image's; differences are paired by
-episode. A run in RUNS is continued, or scored if it is finished.
+episode. The same of training episodes tells what was learned by heart. A run in RUNS is continued,
+or scored if it is finished.
 """
 
 from __future__ import annotations
@@ -128,6 +129,10 @@ def main() -> None:
     cameras = [m.name for m in images(data.sensors)]
     judged = verdict(rows, held, cameras, blind(data.sensors))
     print("\n".join(spelled(row) for row in judged))
+    learned = []
+    for row in scores(run, data, training=True):
+        learned.append(row)
+        print(table("on training", [row]), flush=True)
     result = {
         "code": source_version(),
         "versions": versions(),
@@ -143,6 +148,7 @@ def main() -> None:
         "held_out_episodes": len(np.unique(data.group[parts.held_out])),
         "rows": rows,
         "held": held,
+        "rows_on_training_episodes": learned,
         "verdict": judged,
     }
     write(given.out / f"outage-{name}.json", result)
