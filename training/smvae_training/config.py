@@ -259,7 +259,7 @@ class TrainConfig:
     batch_size: int = 128
     """Records per step, over all devices."""
     max_steps: int = 0
-    """Length of training in steps; 0: `epochs` decides. A memory adds those of `context`."""
+    """Length of training in steps; 0: `epochs` decides."""
     epochs: int = 100
     """Length of training in passes over the training split, where max_steps is 0."""
     annealing: float = 0.5
