@@ -23,11 +23,10 @@ from smvae_core.model.belief import NOTHING
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.context import Elements
 from smvae_core.model.distributions import Posterior
-from smvae_core.model.memory import PERIODS_S, Grid, Memory, Reading, positive_times
+from smvae_core.model.memory import PERIODS_S, Memory, Reading, positive_times
 from smvae_core.model.pooling import PMA, SelfAttention, SetSum
 from smvae_core.model.set_encoder import SetEncoder
 from smvae_core.model.smvae import SMVAE
-from smvae_core.model.stamps import Stamps
 
 #: Of log(1 + elapsed / TICK_S), by which recurrent networks read a time.
 TICK_S = 0.01
@@ -63,13 +62,8 @@ class Seen(NamedTuple):
         assert isinstance(pool, SetSum)
         assert evidence is not None
         assert encoder.shear is None
-        keep = reading.remembered | present[reading.owner, reading.sensor]
-        reading = Reading(*(x[keep] for x in reading))
-        size, count = present.shape
-        stamps = Stamps.of(reading.owner, reading.age_s, size)
-        length = stamps.age_s.shape[1]
-        cell = (reading.owner * length + stamps.column) * count + reading.sensor
-        grid = Grid(cell, (size, length, count))
+        reading, stamps, grid = reading.laid_out(present)
+        (size, length, count), cell = grid.shape, grid.cell
         some = grid.filled.any(2)
         share = (1.0 / grid.count[cell]).unsqueeze(1)
         terms = share * pool.read(reading.embedding[None], None)[0]

@@ -71,6 +71,19 @@ class Reading(NamedTuple):
     remembered: Bool[Tensor, " N"]
     """False for what is present at the reference time."""
 
+    def laid_out(self, present: Bool[Tensor, "B M"]) -> tuple["Reading", Stamps, "Grid"]:
+        """Return what is remembered and what `present` marks of the rest, and where it lies.
+
+        The grid is of samples, stamps and sensors (B, T, M).
+        """
+        keep = self.remembered | present[self.owner, self.sensor]
+        kept = self if keep.all() else Reading(*(x[keep] for x in self))
+        size, count = present.shape
+        stamps = Stamps.of(kept.owner, kept.age_s, size)
+        length = stamps.age_s.shape[1]
+        cell = (kept.owner * length + stamps.column) * count + kept.sensor
+        return kept, stamps, Grid(cell, (size, length, count))
+
 
 class Memory(nn.Module):
     """What pooling `evidence` needs beside for sets over time; see above for the formulas."""
@@ -140,14 +153,8 @@ class Memory(nn.Module):
         """Return the posteriors of what is remembered and what `present` marks of the rest."""
         evidence = encoder.evidence
         assert isinstance(evidence, Evidence)
-        keep = reading.remembered | present[reading.owner, reading.sensor]
-        if not keep.all():
-            reading = Reading(*(x[keep] for x in reading))
+        reading, stamps, grid = reading.laid_out(present)
         size, count = present.shape
-        stamps = Stamps.of(reading.owner, reading.age_s, size)
-        length = stamps.age_s.shape[1]
-        cell = (reading.owner * length + stamps.column) * count + reading.sensor
-        grid = Grid(cell, (size, length, count))
         newest = Newest.of(grid.filled).column
         held = Held.of(grid.mean(reading.value), newest, stamps.age_s, self.hold_s)
         way = held.way().flatten(2)
