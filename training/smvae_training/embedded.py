@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,27 @@ logger = logging.getLogger(__name__)
 
 #: Records that are embedded together.
 CHUNK = 256
+
+
+def embed_records(
+    model: SMVAE,
+    normaliser: BatchNormaliser,
+    data: Dataset,
+    index: NDArray[np.int64],
+    device: torch.device,
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield, of some records at a time, where in `index` they are, what they hold, embeddings.
+
+    The latter are (N, M) bool and (N, M, D) in single precision, on the device. The caller says
+    whether gradients are wanted.
+    """
+    for first in range(0, len(index), CHUNK):
+        part = slice(first, min(first + CHUNK, len(index)))
+        recorded = torch.from_numpy(data.recorded[index[part]]).to(device)
+        arrays = gather(data.arrays, index[part])
+        inputs = normaliser({n: x.to(device) for n, x in arrays.items()})
+        with torch.autocast(device.type, enabled=False):
+            yield part, recorded, model.embed(inputs, recorded).float()
 
 
 class EmbeddedRecords:
@@ -62,13 +84,10 @@ class EmbeddedRecords:
             found = np.memmap(file, np.float32, "r+", shape=shape)
         means, log_vars = [], []
         with torch.autocast(device.type, enabled=False):
-            for first in range(0, len(self._index), CHUNK):
-                rows = self._index[first : first + CHUNK]
-                recorded = torch.from_numpy(self._data.recorded[rows]).to(device)
-                arrays = gather(self._data.arrays, rows)
-                inputs = normaliser({n: x.to(device) for n, x in arrays.items()})
-                embeddings = model.embed(inputs, recorded).float()
-                found[first : first + len(rows)] = embeddings.cpu().numpy()
+            for part, recorded, embeddings in embed_records(
+                model, normaliser, self._data, self._index, device
+            ):
+                found[part] = embeddings.cpu().numpy()
                 posterior = best.nested(embeddings, (recorded,))[0]
                 means.append(posterior.mean.cpu())
                 log_vars.append(posterior.log_var.cpu())

@@ -137,7 +137,6 @@ class SMVAETraining(LightningModule):
         """Hold the sensors' networks still, and begin a later stage where it begins."""
         assert self.records is not None
         assert self.best is not None
-        self.model.embeddings.requires_grad_(False).eval()
         if step == self.stages.own:
             if self.average is not None:
                 self.model.load_state_dict(self.average.state_dict())
@@ -146,6 +145,7 @@ class SMVAETraining(LightningModule):
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()
         if not self.records.made:
+            self.model.embeddings.requires_grad_(False).eval()
             self.records.make(self.model, self.best, self.normaliser, self.device)
 
     def _loss_problem(self) -> str:
