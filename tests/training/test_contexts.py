@@ -160,6 +160,8 @@ def test_records_without_time_have_nothing_to_remember(episodes: PreparedEpisode
         ("elements", 0, r"context\.elements must be at least 1"),
         ("history_s", 0.0, r"context\.history_s must lie in \(0, 1\]"),
         ("match", -0.1, r"context\.match must not be negative"),
+        ("match", float("nan"), r"context\.match must not be negative, got nan"),
+        ("tune", float("inf"), r"context\.tune must be finite, got inf"),
         ("match_batches", 0, r"context\.match_batches must be at least 1"),
         ("jitter_s", -1.0, r"context\.jitter_s must not be negative"),
     ],

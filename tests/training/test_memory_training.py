@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from smvae_core.errors import ConfigError
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.context import Embedded
 from smvae_core.model.distributions import Posterior
@@ -192,6 +193,13 @@ def test_an_image_set_cannot_be_trained_with_memory(
     with pytest.raises(DataSetError, match=r"needs records with stamps.*without model\.memory"):
         run(config, still, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_memory_is_given_steps_to_learn_in(config: TrainConfig) -> None:
+    with pytest.raises(ConfigError, match=r"context\.match and context\.tune: one of them"):
+        replace(config, context=replace(config.context, match=0.0, tune=0.0))
+    short = replace(config, max_steps=1, context=replace(config.context, match=0.35, tune=0.35))
+    assert short.stages(10) == Stages(own=1, match=1, tune=1)
 
 
 def test_a_configuration_from_before_memory_still_loads(config: TrainConfig) -> None:

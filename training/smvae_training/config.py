@@ -6,6 +6,7 @@ under a field is its help.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -154,6 +155,7 @@ class ContextConfig:
         for name in ("match", "tune", "tune_lr"):
             value = getattr(self, name)
             _require(value >= 0, f"context.{name} must not be negative, got {value}")
+            _require(value < math.inf, f"context.{name} must be finite, got {value}")
         shortest, longest = self.outage_s
         _require(
             0 < shortest <= longest,
@@ -287,13 +289,19 @@ class TrainConfig:
             not self.log.validate_every or self.data.validation > 0,
             "log.validate_every needs a validation share: set data.validation, e.g. 0.1",
         )
+        _require(
+            self.model.memory is None or self.context.match + self.context.tune > 0,
+            "model.memory learns in the steps of context.match and context.tune: one of them must "
+            "be above 0",
+        )
 
     def stages(self, steps_per_epoch: int) -> Stages:
         """Return how many steps each stage of the run has."""
         own = self.max_steps or self.epochs * steps_per_epoch
         if self.model.memory is None:
             return Stages(own)
-        return Stages(own, round(self.context.match * own), round(self.context.tune * own))
+        later = (self.context.match, self.context.tune)
+        return Stages(own, *(max(1, round(share * own)) if share else 0 for share in later))
 
     def beta(self, step: int, own_steps: int) -> float:
         """Return the annealing coefficient of step 0, 1, ... of a first stage of `own_steps`."""
