@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from torch import Tensor
 from benchmarks.outage_peers import PEERS
 from benchmarks.outage_picture import draw
 from benchmarks.outage_start import LaterStages, begin, check_start, load
+from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 from smvae_core.modality import find
 from smvae_core.model.config import MemoryConfig
@@ -44,10 +46,13 @@ from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import in_si, normalise, restore
 from smvae_datasets.dataset import Dataset, holding, recorded_of
 from smvae_training.config import TrainConfig
+from smvae_training.embedded import embed_records
 from smvae_training.evaluate import probe
 from smvae_training.evaluate.baselines import training_mean
 from smvae_training.evaluate.measures import images, measured, squared_error
 from smvae_training.evaluate.ratios import paired_ratio
+from smvae_training.hardware import source_version, versions
+from smvae_training.normalise import BatchNormaliser
 from smvae_training.presets import demo
 from smvae_training.run import Run, RunPaths, RunRecord, load_run, split_episodes
 from smvae_training.trainer import prepare_data, train
@@ -67,7 +72,7 @@ OFFSET_AGE_S = 1.0
 #: Of a Gaussian's 90 % interval.
 DEVIATIONS = 1.6449
 TARGET = "offset"
-CHUNK, EMBED_CHUNK = 32, 250
+CHUNK = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,19 +175,10 @@ class Embedded:
         self.model: SMVAE = run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run, self.data = run, data
         count = len(data)
-        recorded = torch.from_numpy(np.array(data.recorded))
-        parts = []
+        normaliser = BatchNormaliser(run.model_config.modalities, run.statistics, True)
+        every = (self.model, normaliser, data, np.arange(count), torch.device("cpu"))
         with torch.inference_mode():
-            for start in range(0, count, EMBED_CHUNK):
-                rows = slice(start, min(start + EMBED_CHUNK, count))
-                batch = {
-                    m.name: torch.from_numpy(
-                        normalise(m, run.statistics[m.name], np.array(data.arrays[m.name][rows]))
-                    )
-                    for m in run.model_config.modalities
-                }
-                parts.append(self.model.embed(batch, recorded[rows]).float())
-        self.embeddings = torch.cat(parts)
+            self.embeddings = torch.cat([found for *_, found in embed_records(*every)])
         self.read: Reading | None = None
         evidence, memory = self.model.set_encoder.evidence, self.model.memory
         if memory is not None:
@@ -459,6 +455,7 @@ def main() -> None:
             "seed": given.seed,
             "seconds": run.record.seconds,
         }
+        about |= {"code": source_version(), "versions": versions()}
         result = about | begun | cost | {"batch_size": run.config.batch_size, "rows": rows}
         write(given.out / f"outage-{kind}-{given.target}.seed{given.seed}.json", result)
     held = list(held_frames(data, runs[given.kinds[0]]))
@@ -473,5 +470,13 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(result, indent=1) + "\n")
 
 
+def reported(main: Callable[[], None]) -> None:
+    """Run a benchmark; what it is given and cannot use ends it in one line."""
+    try:
+        main()
+    except SMVAEError as err:
+        sys.exit(f"error: {' '.join(str(err).split())}")
+
+
 if __name__ == "__main__":
-    main()
+    reported(main)

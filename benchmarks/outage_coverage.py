@@ -38,6 +38,7 @@ from benchmarks.outage import (
     conditions,
     over_trajectories,
     references,
+    reported,
     settings,
     write,
 )
@@ -45,6 +46,7 @@ from benchmarks.outage_start import load
 from smvae_core.model.distributions import Posterior
 from smvae_training.evaluate import probe
 from smvae_training.evaluate.measures import images
+from smvae_training.hardware import source_version, versions
 from smvae_training.run import split_episodes
 from smvae_training.trainer import prepare_data
 
@@ -176,9 +178,10 @@ def main() -> None:
         rows.append(row)
         print(line(row), flush=True)
     about = {"kind": given.kind, "seed": given.seed, "steps": run.record.step}
+    about |= {"code": source_version(), "versions": versions()}
     about |= {"trajectories": len(new.group_names), "rows": rows}
     write(given.out / f"outage-coverage.seed{given.seed}.json", about)
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

@@ -23,7 +23,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.outage import AGES_S, RESULTS, held_frames, scores, table, trained, write
+from benchmarks.outage import (
+    AGES_S,
+    RESULTS,
+    held_frames,
+    reported,
+    scores,
+    table,
+    trained,
+    write,
+)
 from smvae_core.model.config import MemoryConfig
 from smvae_datasets.recordings.folder import read_declaration
 from smvae_training.config import TrainConfig
@@ -155,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)
