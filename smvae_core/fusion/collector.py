@@ -254,7 +254,12 @@ def _judge(
     if index is not None and not channel.left_out:
         fresh = status.live and abs(behind_s) <= max_skew_s
         quiet_s = now_s - (channel.last_arrival_s or 0.0)
-        held = not fresh and behind_s >= 0.0 and max(behind_s, quiet_s) <= rule.hold_last_s
+        held = (
+            rule.hold_last_s > 0.0
+            and not fresh
+            and behind_s >= 0.0
+            and max(behind_s, quiet_s) <= rule.hold_last_s
+        )
         if fresh or held:
             try:
                 sample = channel.value(index)

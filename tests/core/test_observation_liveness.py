@@ -186,6 +186,17 @@ def test_a_command_is_held_as_long_as_asked_and_no_longer(seconds, now_ms, subse
     assert collector.observe(now_s=now_ms * 1e-3).subset == subset
 
 
+def test_nothing_is_held_of_age_zero_where_nothing_may_be_held(collector) -> None:
+    """A bag looks at the very moment of a message, which a node never meets."""
+    play(collector, "rgb", *steady(0, 700, 50))
+    play(collector, "action", *steady(0, 400, 50), 700)
+    observation = collector.observe(now_s=0.7)
+    status = observation.status["action"]
+    assert (status.state, status.held, status.age_s) == (STALE, False, 0.0)
+    assert status.reason == "lost, and one good message since: the next makes it live"
+    assert observation.subset == ("rgb",)
+
+
 def test_a_fresh_command_is_not_called_held() -> None:
     collector = holding(5.0)
     play(collector, "action", *steady(0, 500, 50))
