@@ -6,7 +6,7 @@ Both have the same networks, data, steps and optimiser. The supervised one is tr
 but the camera's image from the joints: embedding, set encoder and decoder, without noise in the
 latent and without the divergence from the prior; what it observes is augmented alike. Scored on
 held-out episodes: squared error of the image over that of the training mean image, paired by
-episode.
+episode. Given again after Ctrl-C, it goes on from the checkpoints in RUNS.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.ratios import Ratio, paired_ratio
 from smvae_training.evaluate.records import Records
 from smvae_training.hardware import source_version, versions
+from smvae_training.resume import check_folder
 from smvae_training.robot_preset import explain, robot
 from smvae_training.run import RunPaths, load_run, split_episodes
 from smvae_training.trainer import Build, build_smvae, prepare_data, train_on
@@ -104,7 +105,9 @@ def compare(
     parts = split_episodes(config, data)
     found = {}
     for name, build in (("smvae", build_smvae), ("supervised", supervised(camera, joints))):
-        run = train_on(config, data, RunPaths(folder / name), None, "benchmark", build=build)
+        paths = RunPaths(folder / name)
+        old = check_folder(paths, config, resume=paths.config.is_file(), overwrite=False)
+        run = train_on(config, data, paths, old, "benchmark", build=build)
         found[name] = ratios(run, data, parts.held_out, parts.train, camera)
     ours, theirs = found["smvae"], found["supervised"][joints]
     return {

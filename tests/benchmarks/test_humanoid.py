@@ -10,7 +10,8 @@ import torch
 
 from benchmarks.humanoid import compare, supervised
 from smvae_training.presets import debug
-from smvae_training.trainer import prepare_data
+from smvae_training.run import RunPaths, RunRecord
+from smvae_training.trainer import prepare_data, train_on
 from tests.frozen.episodes import write_episodes
 
 
@@ -26,6 +27,20 @@ def test_both_are_scored_on_the_same_records(tmp_path: Path) -> None:
     assert any(line.startswith("pooling: ") for line in found["settings"])
     ratio = found["smvae"]["action"]["mean"] / found["supervised"]["mean"]
     assert math.isclose(found["joints_over_supervised"], ratio)
+
+
+def test_a_stopped_benchmark_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
+    write_episodes(tmp_path / "episodes")
+    config = debug()
+    config = replace(config, data=replace(config.data, held_out=0.34))
+    data = prepare_data(config, tmp_path / "episodes")
+    straight = compare(config, data, tmp_path / "straight", "rgb", "action")
+    stopped = RunPaths(tmp_path / "stopped" / "smvae")
+    train_on(config, data, stopped, None, "benchmark", stop_after=config.max_steps // 2)
+    assert RunRecord.read(stopped.config).step == config.max_steps // 2
+    resumed = compare(config, data, tmp_path / "stopped", "rgb", "action")
+    assert resumed["smvae"] == straight["smvae"]
+    assert compare(config, data, tmp_path / "stopped", "rgb", "action") == resumed
 
 
 def test_the_supervised_network_sees_nothing_but_the_joints() -> None:
