@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -84,6 +84,12 @@ class _Metadata:
     compression: str = ""
     """'file', 'message', or '' for none."""
     topics: tuple[dict[str, Any], ...] = ()
+
+
+def listed(topics: Mapping[str, BagTopic]) -> str:
+    """Return topics with their types and numbers of messages, for an error."""
+    found = [f"{t.name} ({t.message_type}, {t.messages})" for t in topics.values()]
+    return ", ".join(found) or "none"
 
 
 class Bag:
@@ -275,8 +281,7 @@ class Bag:
 
     def listed(self) -> str:
         """Return the topics with their types, for an error."""
-        found = [f"{t.name} ({t.message_type}, {t.messages})" for t in self.topics.values()]
-        return ", ".join(found) or "none"
+        return listed(self.topics)
 
     def messages(
         self,

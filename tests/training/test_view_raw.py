@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -101,9 +102,7 @@ def test_a_folder_of_episodes_shows_what_its_recording_does(tmp_path: Path) -> N
     assert {g.chapter for g in few} == {"bag/0000"}
 
 
-def test_a_lerobot_folder_is_seen_episode_by_episode(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_lerobot_folder_is_seen_episode_by_episode(tmp_path: Path) -> None:
     pytest.importorskip("av")
     pytest.importorskip("pyarrow")
     from tests.datasets import lerobot_folders as made
@@ -115,22 +114,62 @@ def test_a_lerobot_folder_is_seen_episode_by_episode(
     stamps = [g.stamp_ns for g in seen if "joints" in g.recorded]
     assert (np.diff(stamps) > 0).all()
     assert np.diff(stamps).max() >= PAUSE_NS  # both begin at 0
-    arguments = ["view", str(folder), "--bundle", str(FROZEN), "--picture", "x.png"]
-    assert main(arguments) == 2
-    assert f"convert it by `smvae episodes {folder} --robot" in capsys.readouterr().err
 
 
-def test_a_declared_robots_topics_are_those_of_its_bundle(tmp_path: Path) -> None:
-    """A bag of ROS 1, whose topics are none of the node's defaults."""
-    bundle, topics = tmp_path / "bundle", {"rgb": "/wrist/image", "depth": "/depth/image"}
+def declared(bundle: Path, channels: dict[str, Channel]) -> Path:
+    """Write the frozen bundle once more, of a robot whose other sensors are nowhere."""
     sensors = tuple(
-        Sensor(modality=m, channel=Channel(topic=topics.get(m.name, f"/no/{m.name}")))
+        Sensor(modality=m, channel=channels.get(m.name, Channel(topic=f"/no/{m.name}")))
         for m in Runtime(FROZEN).modalities
     )
     shutil.copytree(FROZEN, bundle)
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["training"]["robot"] = Robot(name="arm", sensors=sensors).to_json()
     (bundle / "manifest.json").write_text(json.dumps(manifest))
+    return bundle
+
+
+@pytest.mark.parametrize("said", ["declaration", "--topics"])
+def test_a_lerobot_folder_is_seen_through_a_bundle(said: str, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    pytest.importorskip("pyarrow")
+    from tests.datasets import lerobot_folders as made
+
+    folder = made.write_v21(tmp_path / "set", (12, 9))
+    column = made.CAMERA if said == "declaration" else "not.there"
+    bundle = declared(tmp_path / "bundle", {"rgb": Channel(feature=column)})
+    topics = () if said == "declaration" else (f"rgb={made.CAMERA}",)
+    options = ViewOptions(bundle=bundle, topics=topics)
+    seen = glances_of(open_source(folder, options, tmp_path))
+    assert Counter(g.chapter for g in seen) == {"episode_000000": 12, "episode_000001": 9}
+    assert counted(seen) == {"rgb": 21}
+    assert all(g.predicted.keys() == {m.name for m in Runtime(FROZEN).modalities} for g in seen)
+    stamps = np.diff([g.stamp_ns for g in seen])
+    assert (stamps > 0).all()
+    assert stamps[11] >= PAUSE_NS
+    few = replace(options, max_records=3)
+    assert {g.chapter for g in glances_of(open_source(folder, few, tmp_path))} == {"episode_000000"}
+
+
+def test_a_bundle_that_reads_nothing_of_a_lerobot_folder_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    pytest.importorskip("pyarrow")
+    from tests.datasets import lerobot_folders as made
+
+    folder = made.write_v21(tmp_path / "set", (12,))
+    arguments = ["view", str(folder), "--bundle", str(FROZEN), "--picture", "x.png"]
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert "none of the topics rgb=/rgb/image" in err
+    assert f"it has {made.STATE} (sensor_msgs/msg/JointState, 12)" in err
+
+
+def test_a_declared_robots_topics_are_those_of_its_bundle(tmp_path: Path) -> None:
+    """A bag of ROS 1, whose topics are none of the node's defaults."""
+    topics = {"rgb": "/wrist/image", "depth": "/depth/image"}
+    bundle = declared(tmp_path / "bundle", {n: Channel(topic=t) for n, t in topics.items()})
     bag = write_bag(tmp_path / "bag", motion(1.0), "ros1")
     seen = glances_of(open_source(bag, ViewOptions(bundle=bundle), tmp_path))
     assert counted(seen) == {"rgb": 20, "depth": 20}

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.bags import BagTopic, NotOfType
+from smvae_core.bags import BagTopic, NotOfType, listed
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.fusion.channel import NOT_INCREASING
 from smvae_core.fusion.engine import Engine, Taken, bad_stamp
@@ -262,7 +262,7 @@ class Conversion:
         there = self._bag.topics.get(topic)
         if there is None or not there.messages:
             if not self._sensor(name).optional:
-                self.faults.append(f"{name}: nothing on {topic}; it has {_listed(self._bag)}")
+                self.faults.append(f"{name}: nothing on {topic}; it has {listed(self._bag.topics)}")
             return
         counts.message_type = there.message_type
         accepted = modality.message_types
@@ -440,8 +440,3 @@ class Conversion:
             "faults": self.faults,
             "episodes": self.episodes,
         }
-
-
-def _listed(recording: Recording) -> str:
-    found = [f"{t.name} ({t.message_type}, {t.messages})" for t in recording.topics.values()]
-    return ", ".join(found) or "nothing"

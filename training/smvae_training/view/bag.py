@@ -1,26 +1,28 @@
-"""What a bundle makes of a recorded bag, as glances, by the node's own rules."""
+"""What a bundle makes of a recording, as glances, by the node's own rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from smvae_core.view.glance import Glance, Latent, SensorGlance
+from smvae_core.view.glance import Latent, SensorGlance
 from smvae_training.evaluate.bag.replay import BagReplay, Moment
 from smvae_training.evaluate.bag.scores import Truth
+from smvae_training.view.following import Following
 
 
-class GlancesOfBag:
-    """Listens to a replay and shows every latent with what the bag held at its moment."""
+class GlancesOfReplay:
+    """Listens to a replay and shows every latent with what was recorded at its moment."""
 
-    def __init__(self, replay: BagReplay, show: Callable[[Glance], None]) -> None:
+    def __init__(self, replay: BagReplay, following: Following, chapter: str = "") -> None:
         """Prepare.
 
         Args:
             replay: Makes the latents.
-            show: Takes the glances, in order.
+            following: Takes the glances, in order.
+            chapter: Name of the recording, where there are several.
         """
-        self._runtime, self._show = replay.runtime, show
+        self.moments = 0
+        self._runtime, self._following, self._chapter = replay.runtime, following, chapter
         self._truth = Truth(replay.runtime.modalities, replay.perceiver)
         self._shown: dict[str, Any] = {}
 
@@ -32,29 +34,27 @@ class GlancesOfBag:
         held = moment.everything.samples
         new = {name for name, value in held.items() if self._shown.get(name) is not value}
         self._shown = dict(held)
+        self.moments += 1
         observation, posterior = moment.perceived.observation, moment.perceived.posterior
         decoded = moment.novelty.decoded
-        self._show(
-            Glance(
-                stamp_ns=observation.reference_ns,
-                recorded={
-                    name: pair[0]
-                    for name, pair in self._truth.of_moment(moment).items()
-                    if name in new
-                },
-                predicted={
-                    m.name: self._runtime.reconstruct(m.name, posterior.mean, decoded.get(m.name))
-                    for m in self._runtime.modalities
-                },
-                latent=Latent(
-                    mean=posterior.mean,
-                    variance=posterior.variance,
-                    kl=posterior.kl,
-                    novelty=moment.novelty.score,
-                ),
-                sensors={
-                    name: SensorGlance(state=s.state, age_s=s.age_s, reason=s.reason)
-                    for name, s in observation.status.items()
-                },
-            )
+        self._following.show(
+            observation.reference_ns,
+            recorded={
+                name: pair[0] for name, pair in self._truth.of_moment(moment).items() if name in new
+            },
+            predicted={
+                m.name: self._runtime.reconstruct(m.name, posterior.mean, decoded.get(m.name))
+                for m in self._runtime.modalities
+            },
+            latent=Latent(
+                mean=posterior.mean,
+                variance=posterior.variance,
+                kl=posterior.kl,
+                novelty=moment.novelty.score,
+            ),
+            sensors={
+                name: SensorGlance(state=s.state, age_s=s.age_s, reason=s.reason)
+                for name, s in observation.status.items()
+            },
+            chapter=self._chapter,
         )

@@ -13,32 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.fusion.engine import Taken
-from smvae_core.view.glance import Glance, SensorGlance, TargetNames
+from smvae_core.view.glance import SensorGlance, TargetNames
 from smvae_datasets.recordings.convert import Conversion, Kept, Recording
 from smvae_datasets.recordings.declared import Declared
-from smvae_training.view.records import PAUSE_NS
-
-Show = Callable[[Glance], None]
-
-
-class Following:
-    """Shows glances of several recordings one behind the other, whatever their clocks say."""
-
-    def __init__(self, show: Show) -> None:
-        self._show = show
-        self._shift_ns = self._newest_ns = 0
-
-    def begin(self, begin_ns: int) -> None:
-        """Begin a recording; one that lies behind what was shown is moved after it."""
-        if begin_ns <= self._newest_ns:
-            self._shift_ns = self._newest_ns + PAUSE_NS - begin_ns
-        else:
-            self._shift_ns = 0
-
-    def show(self, stamp_ns: int, **what: Any) -> None:
-        stamp_ns += self._shift_ns
-        self._newest_ns = max(self._newest_ns, stamp_ns)
-        self._show(Glance(stamp_ns=stamp_ns, **what))
+from smvae_training.view.following import Following
 
 
 class _Shown:

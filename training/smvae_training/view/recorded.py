@@ -15,7 +15,7 @@ from smvae_datasets.recordings.declared import Declared
 from smvae_datasets.recordings.episode_files import NONE, EpisodeFiles
 from smvae_datasets.recordings.folder import Episode
 from smvae_datasets.recordings.steps import play_steps
-from smvae_training.view.raw import Following
+from smvae_training.view.following import Following
 
 Event = tuple[int, Callable[[], dict[str, Any]]]
 """Stamp, and what makes the rest of the glance."""

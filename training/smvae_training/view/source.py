@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from smvae_core.modality import Modality, find
 from smvae_core.robot import Robot, read_robot
 from smvae_core.robot.reading import parse_robot
 from smvae_core.runtime import Runtime
+from smvae_core.settings import Settings
 from smvae_core.view.glance import TargetNames
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
@@ -35,9 +37,10 @@ from smvae_training.evaluate.progress import Stages
 from smvae_training.exporting import export_run
 from smvae_training.run import RunPaths, load_run
 from smvae_training.trainer import prepare_data
-from smvae_training.view.bag import GlancesOfBag
+from smvae_training.view.bag import GlancesOfReplay
+from smvae_training.view.following import Following, Show
 from smvae_training.view.options import ViewOptions
-from smvae_training.view.raw import Following, RawReplay, Show
+from smvae_training.view.raw import RawReplay
 from smvae_training.view.recorded import show_episode
 from smvae_training.view.records import record_glances, target_names
 
@@ -109,13 +112,8 @@ def open_source(path: Path, options: ViewOptions, folder: Path) -> Opened:
                 "name the --bundle that `smvae export` wrote, or view the run"
             )
         return (_kept if kind == "recorded" else _recording)(path, options)
-    if kind == "lerobot":
-        raise ConfigError(
-            f"{path}: convert it by `smvae episodes {path} --robot robot.yaml --out episodes`, "
-            "and view that folder with the --bundle; without it this is seen as it is"
-        )
     runtime = Runtime(options.bundle)
-    return (_bag if kind == "bag" else _episodes)(path, runtime, options)
+    return (_replayed if kind in ("bag", "lerobot") else _episodes)(path, runtime, options)
 
 
 def _recording(path: Path, options: ViewOptions) -> Opened:
@@ -258,22 +256,26 @@ def _thresholds(runtime: Runtime) -> tuple[float, float] | None:
     return None if novelty is None else (novelty.warn, novelty.error)
 
 
-def _bag(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
+def _replayed(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
+    """Return a bag or a LeRobot folder through a bundle, by the node's own rules."""
+
     def play(show: Show) -> None:
         given = read_parameters(options.params_file)[1] if options.params_file else {}
-        with _open_bag(path) as bag:
-            settings = node_settings(
-                runtime.modalities,
-                given,
-                declared=runtime.manifest.parameters(),
-                topics=options.topics,
-                drop=options.dropped,
-                there=bag.topics,
-            )
-            inputs = find_inputs(bag, runtime.modalities, settings)
-            replay = BagReplay(bag, runtime, settings, inputs)
-            with Stages().stage("view", sum(i.messages for i in inputs)) as advance:
-                replay.run(GlancesOfBag(replay, show), advance)
+        following, moments = Following(show), 0
+        for name, recording in _recordings(path):
+            if moments >= options.max_records and name:
+                logger.info("%s: shown up to here; --max-records asks for more", name)
+                return
+            with recording:
+                settings = _settings(recording, runtime, given, options)
+                inputs = find_inputs(recording, runtime.modalities, settings)
+                replay = BagReplay(recording, runtime, settings, inputs)
+                following.begin(recording.begin_ns)
+                seen = GlancesOfReplay(replay, following, name)
+                total = sum(i.messages for i in inputs)
+                with Stages().stage(f"view {name}".strip(), total) as advance:
+                    replay.run(seen, advance)
+            moments += seen.moments
 
     return Opened(
         name=path.name,
@@ -282,3 +284,24 @@ def _bag(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
         play=play,
         thresholds=_thresholds(runtime),
     )
+
+
+def _settings(
+    recording: Recording, runtime: Runtime, given: Mapping[str, Any], options: ViewOptions
+) -> Settings:
+    """Return the node's settings for a recording; a declared column of its own is a topic."""
+    found = node_settings(
+        runtime.modalities,
+        given,
+        declared=runtime.manifest.parameters(),
+        topics=options.topics,
+        drop=options.dropped,
+        there=recording.topics,
+    )
+    robot = runtime.manifest.robot
+    declared = {s.name: s.channel.feature for s in robot.sensors} if robot is not None else {}
+    topics = {}
+    for name, topic in found.topics.items():
+        column = topic.removeprefix("/") if name in found.asked else declared.get(name, "")
+        topics[name] = column if column in recording.topics else topic
+    return replace(found, topics=topics)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from smvae_core.bags import Bag, BagError
+from smvae_core.bags import BagError, listed
 from smvae_core.fusion.source import Source
 from smvae_core.modality import Modality
 from smvae_core.reads import first_clash
 from smvae_core.settings import Settings
+from smvae_datasets.recordings.convert import Recording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,10 @@ class Input:
     """How its messages are read."""
 
 
-def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) -> list[Input]:
-    """Return the inputs that an open bag holds; a modality may be missing.
+def find_inputs(
+    bag: Recording, modalities: tuple[Modality, ...], settings: Settings
+) -> list[Input]:
+    """Return the inputs that an open recording holds; a modality may be missing.
 
     A dropped modality is only compared with, so one that cannot be read is left out.
 
@@ -34,7 +37,7 @@ def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) 
             a topic is of a type that its modality does not take.
     """
     if not any(topic.messages for topic in bag.topics.values()):
-        raise BagError(bag.path, f"it holds no messages at all; its topics: {bag.listed()}")
+        raise BagError(bag.path, f"it holds no messages at all; its topics: {listed(bag.topics)}")
     found: list[Input] = []
     for modality in sorted(modalities, key=lambda m: m.name in settings.dropped):
         topic = settings.topics[modality.name]
@@ -57,7 +60,8 @@ def find_inputs(bag: Bag, modalities: tuple[Modality, ...], settings: Settings) 
     if not found:
         wanted = ", ".join(f"{name}={topic}" for name, topic in settings.topics.items())
         raise BagError(
-            bag.path, f"none of the topics {wanted} is in it; it has {bag.listed()}; use --topics"
+            bag.path,
+            f"none of the topics {wanted} is in it; it has {listed(bag.topics)}; use --topics",
         )
     return found
 
@@ -70,12 +74,12 @@ def by_topic(inputs: Iterable[Input]) -> dict[str, list[Input]]:
     return found
 
 
-def _problem(bag: Bag, modality: Modality, settings: Settings, taken: list[Input]) -> str:
+def _problem(bag: Recording, modality: Modality, settings: Settings, taken: list[Input]) -> str:
     """Return why a modality cannot be read from its topic, or ''; nothing there is no problem."""
     name, topic = modality.name, settings.topics[modality.name]
     there = bag.topics.get(topic)
     if there is None or not there.messages:
-        return f"nothing on {topic}, it has {bag.listed()}" if name in settings.asked else ""
+        return f"nothing on {topic}, it has {listed(bag.topics)}" if name in settings.asked else ""
     accepted = modality.message_types
     if there.message_type not in accepted and not modality.family.any_message:
         return (

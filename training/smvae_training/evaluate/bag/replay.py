@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from smvae_core.bags import Bag
 from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.playback import Playback
 from smvae_core.fusion.rules import Observation
@@ -17,6 +16,7 @@ from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.perceiver import Perceived, Perceiver, novelty_of
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
+from smvae_datasets.recordings.convert import Recording
 from smvae_training.evaluate.bag.inputs import Input, by_topic
 
 
@@ -66,7 +66,7 @@ class BagReplay:
 
     def __init__(
         self,
-        bag: Bag,
+        bag: Recording,
         runtime: Runtime,
         settings: Settings,
         inputs: Collection[Input],
