@@ -25,17 +25,22 @@ from smvae_datasets.vision_touch import FIELD, STEP_RATE_HZ, Trajectory, list_tr
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 3
+_FORMAT = 4
 #: What is prepared beside the sensors, by array.
-_LABELS = ("trajectory", "step", "recorded", "contact", "offset_m", "position_m")
+_LABELS = ("trajectory", "step", "recorded", "contact", "offset_m", "position_m", "hole_pose")
+#: Numbers of the target `hole`; a yaw by its sine and cosine has no jump.
+_HOLE = ("x", "y", "z", "sin_yaw", "cos_yaw")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedEpisodes(ArrayDataset):
     """N samples, in order of trajectory and step; arrays are read-only memmaps.
 
-    Targets: `offset`, peg tip (`ee_pos`) minus hole, NaN where the file has no hole_pose attribute;
-    `contact`, whether any of the last 32 force readings of the step was in contact.
+    Targets: `offset`, peg tip (`ee_pos`) minus hole [m], base frame, and `hole`, the hole's x, y, z
+    [m] in it and sine and cosine of its yaw, both NaN where the file has no hole_pose attribute;
+    `contact`, whether any of the last 32 force readings of the step was in contact. The simulated
+    holes repeat after a third or a quarter of a turn, and their yaw stays within 0.6 rad, so it is
+    one number.
     """
 
     step: NDArray[np.int32]
@@ -89,6 +94,7 @@ class PreparedEpisodes(ArrayDataset):
             stamp_ns=step * np.int64(1e9 / STEP_RATE_HZ),
             targets={
                 "offset": Target(values=labels["offset_m"], unit="m", fields=("x", "y", "z")),
+                "hole": Target(values=_hole(labels["hole_pose"]), unit="m, 1", fields=_HOLE),
                 "contact": Target(values=contact, binary=True, states=("free", "contact")),
             },
             step=step,
@@ -96,6 +102,12 @@ class PreparedEpisodes(ArrayDataset):
             action=action,
             path=path,
         )
+
+
+def _hole(pose: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the target `hole` (N, 5) of poses (N, 4): x, y, z [m] and yaw [rad]."""
+    yaw = pose[:, 3:]
+    return np.concatenate([pose[:, :3], np.sin(yaw), np.cos(yaw)], axis=1)
 
 
 def prepare_episodes(

@@ -51,7 +51,9 @@ def prepared_steps(
         newest = raw["contact"][:count, -CONTACT_READINGS:]
         block["contact"] = newest.max(axis=1) > 0
         block["position_m"] = position
-        block["offset_m"] = position - _hole_position(path)
+        hole = _hole_pose(path)
+        block["offset_m"] = position - hole[:3]
+        block["hole_pose"] = np.broadcast_to(hole, (count, len(hole)))
         yield block
 
 
@@ -85,13 +87,13 @@ def _prepare(modality: Modality, sample: NDArray[Any]) -> NDArray[Any] | None:
         return None
 
 
-def _hole_position(path: Path) -> NDArray[np.float32]:
-    """Return the hole's x, y, z in m, NaN where the file does not say (the published files)."""
+def _hole_pose(path: Path) -> NDArray[np.float32]:
+    """Return the hole's x, y, z [m] and yaw [rad], NaN where the file says none (the published)."""
     pose = read_attributes(path).get("hole_pose")
     if pose is None:
-        return np.full(3, np.nan, np.float32)
+        return np.full(4, np.nan, np.float32)
     values = np.asarray(pose)
     if values.shape != (4,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         expected = "4 finite numbers: x, y, z in m, yaw in rad"
         raise EpisodeError(path, "attribute 'hole_pose'", expected=expected, got=pose)
-    return values[:3].astype(np.float32)
+    return values.astype(np.float32)

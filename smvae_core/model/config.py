@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH
+from smvae_core.target import DecodedTarget
 
 Pooling = Literal[
     "paper",
@@ -95,6 +96,9 @@ class ModelConfig:
     memory: MemoryConfig | None = None
     """Memory of the samples before the reference time, and how far it reaches; it needs pooling
     'evidence'. None (0 on the command line): none."""
+    targets: tuple[DecodedTarget, ...] = ()
+    """What is decoded from the latent and never observed, as the training records have it; training
+    fills it in by data.targets."""
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -102,6 +106,9 @@ class ModelConfig:
         names = [m.name for m in self.modalities]
         if len(set(names)) != len(names):
             raise ConfigError(f"modality names must differ, got {names}")
+        names += [t.name for t in self.targets]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"targets must differ from each other and from sensors, got {names}")
         if self.embedding_dim % self.num_heads:
             raise ConfigError(
                 f"embedding_dim {self.embedding_dim} is no multiple of num_heads {self.num_heads}"
@@ -134,6 +141,7 @@ class ModelConfig:
         data = {k: getattr(self, k) for k in self.__dataclass_fields__}
         data["modalities"] = [m.to_json() for m in self.modalities]
         data["memory"] = None if self.memory is None else asdict(self.memory)
+        data["targets"] = [t.to_json() for t in self.targets]
         return data
 
     @classmethod
@@ -142,4 +150,5 @@ class ModelConfig:
         values["modalities"] = tuple(Modality.from_json(m) for m in values["modalities"])
         if values.get("memory") is not None:
             values["memory"] = MemoryConfig.from_json(values["memory"])
+        values["targets"] = tuple(map(DecodedTarget.from_json, values.get("targets", ())))
         return cls(**values)

@@ -15,6 +15,7 @@ from smvae_core.model.bounds import combine, draw_bound
 from smvae_core.model.context import Embedded
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
+from smvae_core.model.targets import TargetDecoder
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,14 @@ class ElboTerms:
     loss: Float[Tensor, ""]
     """To minimise: beta KL - weighted log likelihoods + regulariser."""
     elbo: Float[Tensor, ""]
-    """Unweighted, at beta 1."""
+    """Of the sensors, unweighted, at beta 1."""
     kl: Float[Tensor, ""]
     log_likelihood: dict[str, Float[Tensor, ""]]
-    """Per modality, mean over the samples that have it as a target."""
+    """Per modality, mean over the samples that have it as a target; then per decoded target."""
 
 
-#: (model, batch, recorded, present, beta, config, generator, observed, embedded) -> terms, see
-#: `elbo`.
+#: (model, batch, recorded, present, beta, config, generator, observed, embedded, targets) ->
+#: terms, see `elbo`.
 Objective = Callable[..., ElboTerms]
 
 
@@ -45,6 +46,7 @@ def elbo(
     generator: torch.Generator | None = None,
     observed: Mapping[str, Tensor] | None = None,
     embedded: Embedded | None = None,
+    targets: Mapping[str, Tensor] | None = None,
 ) -> ElboTerms:
     """Return the one-sample estimate of Eq. 3 for the subsets that `present` marks.
 
@@ -64,6 +66,9 @@ def elbo(
     'remaining' is Hirt et al. 2024. Each decodes a modality at most once per sample of q_X; a
     second bound, that of 'subset' or 'observed', is added to 'joint' on request.
 
+    The model's own targets y count in each bound as further modalities of X that are never in S:
+    lambda_y log p(y|z) in the records that tell them, whatever S is.
+
     Args:
         model: The model.
         batch: Network inputs (B, *shape) by name.
@@ -76,14 +81,16 @@ def elbo(
             what it is explained by (the denoising bound of Im et al. 2017).
         embedded: What is encoded in place of it, embedded before, and what is remembered beside;
             of q_S, its complement and q_X alike.
+        targets: Of the model's targets (B, K) by name, in their units; a row with a NaN tells
+            nothing, and is not read.
 
     Raises:
         EmptySubset: If a sample has no observed modality.
-        UnknownModality: If a weight names none of the modalities.
+        UnknownModality: If a weight names none of the modalities and targets.
     """
     for name in config.weights:
-        if name not in model.names:
-            raise UnknownModality(name, model.names)
+        if name not in (known := (*model.names, *model.targets)):
+            raise UnknownModality(name, known)
     seen = batch if observed is None else observed
     bound = draw_bound(model, seen, recorded, present, beta, config, generator, embedded)
     totals = [torch.zeros_like(bound.kl) for _ in bound.parts]
@@ -104,6 +111,19 @@ def elbo(
             log_likelihood[name] = every[0].detach().mean()
             unweighted = unweighted + padded[0].detach()
         weight = config.weight(model.config.modalities[index], model.config.modalities)
+        totals = [total + weight * values for total, values in zip(totals, padded, strict=True)]
+    for name, y in (targets or {}).items():
+        told = y.isfinite().all(1).nonzero().squeeze(1)
+        if not len(told):
+            continue
+        decoder = model.targets[name]
+        assert isinstance(decoder, TargetDecoder)
+        z = torch.cat([_take(part.z, told) for part in bound.parts])
+        values = torch.cat([_take(y, told).float()] * len(bound.parts))
+        likelihoods = decoder.log_likelihood(values, z).chunk(len(bound.parts))
+        log_likelihood[name] = likelihoods[0].detach().mean()
+        weight = config.target_weight(decoder.target, model.config.modalities)
+        padded = [_put(values, told, len(present)) for values in likelihoods]
         totals = [total + weight * values for total, values in zip(totals, padded, strict=True)]
     objective = combine(bound, totals, beta)
     if config.regulariser:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
+from smvae_core.target import DecodedTarget
 
 Target = Literal["observed", "subset", "remaining", "joint"]
 SecondBound = Literal["none", "subset", "observed"]
@@ -46,8 +47,15 @@ class ObjectiveConfig:
 
     def weight(self, modality: Modality, modalities: tuple[Modality, ...]) -> float:
         """Return lambda of Eq. 2 for one modality among those of the model."""
+        return self._weight(modality.name, modality.size, modalities)
+
+    def target_weight(self, target: DecodedTarget, modalities: tuple[Modality, ...]) -> float:
+        """Return the weight of a target: that of a sensor of as many numbers."""
+        return self._weight(target.name, target.size, modalities)
+
+    def _weight(self, name: str, size: int, modalities: tuple[Modality, ...]) -> float:
         largest = max(m.size for m in modalities)
-        return self.weights.get(modality.name, 1.0) * (largest / modality.size) ** self.balance
+        return self.weights.get(name, 1.0) * (largest / size) ** self.balance
 
     def __post_init__(self) -> None:
         if self.target not in get_args(Target):

@@ -20,6 +20,7 @@ from smvae_core.model.distributions import Posterior, likelihood_mean, log_likel
 from smvae_core.model.memory import Memory, Reading
 from smvae_core.model.networks import NoisyDecoder, decoder, embedding
 from smvae_core.model.set_encoder import SetEncoder
+from smvae_core.model.targets import target_decoders
 
 
 class SMVAE(nn.Module):
@@ -34,6 +35,7 @@ class SMVAE(nn.Module):
         self.decoders = nn.ModuleDict({m.name: decoder(m, config) for m in config.modalities})
         self.log_scale = noise_scales(config)
         self.memory = None if config.memory is None else Memory(config, config.memory)
+        self.targets = target_decoders(config.targets, config.latent_dim)
 
     def embed(
         self, batch: Mapping[str, Tensor], present: Bool[Tensor, "B M"]

@@ -64,9 +64,20 @@ def test_contact_counts_only_the_readings_that_the_force_window_holds(tmp_path, 
     assert np.flatnonzero(episodes.contact).tolist() == [4]
 
 
+def test_the_hole_is_a_target_of_each_record(make_episodes):
+    target = prepare_episodes(make_episodes(HOLE, a=1), VISION_TOUCH[-1:], progress=False).targets[
+        "hole"
+    ]
+    assert target.fields == ("x", "y", "z", "sin_yaw", "cos_yaw")
+    x, y, z, yaw = HOLE["hole_pose"]
+    expected = np.tile(np.float32([x, y, z, np.sin(yaw), np.cos(yaw)]), (50, 1))
+    np.testing.assert_allclose(target.values, expected, rtol=1e-6)
+
+
 def test_offsets_are_nan_where_the_file_has_no_hole(make_episodes):
     episodes = prepare_episodes(make_episodes(a=1), VISION_TOUCH[-1:], progress=False)
     assert np.isnan(episodes.offset_m).all()
+    assert not episodes.targets["hole"].known.any()
     assert np.isfinite(episodes.position_m).all()
 
 

@@ -42,8 +42,8 @@ def make_episodes(side: int = 32, trajectories: int = 5, steps: int = 12) -> Pre
     rng = np.random.default_rng(7)
     count = trajectories * steps
     step = np.tile(np.arange(steps, dtype=np.int32), trajectories)
-    start = np.repeat(rng.random(trajectories), steps)
-    place = (start + 0.7 * step / steps) % 1.0
+    start = rng.random(trajectories)
+    place = (np.repeat(start, steps) + 0.7 * step / steps) % 1.0
     offset = np.stack([place * 0.02, 0.01 - place * 0.02, step * 1e-3], axis=1)
     return PreparedEpisodes.of(
         modalities,
@@ -54,6 +54,7 @@ def make_episodes(side: int = 32, trajectories: int = 5, steps: int = 12) -> Pre
             "contact": step >= steps // 2,
             "offset_m": offset.astype(np.float32),
             "position_m": np.zeros((count, 3), np.float32),
+            "hole_pose": np.repeat(start, steps)[:, None] * np.float32([[0.1, 0.1, 0.0, 0.5]]),
         },
         trajectory_names=tuple(f"trial{i}" for i in range(trajectories)),
         path=Path("memory"),

@@ -49,6 +49,9 @@ class DataConfig:
     """'newest': observation t with command t, as a live node can; 'next': the authors' t+1."""
     force_scaling: ForceScaling = "standard"
     """'standard': (F - mean) / scale of the training split; 'tanh': of newtons, the authors'."""
+    targets: tuple[str, ...] = ()
+    """Targets of the data that are decoded from the latent and never observed, such as 'offset
+    contact'; 'all': every one that training records tell."""
 
     def __post_init__(self) -> None:
         _require(0 < self.held_out < 1, f"data.held_out must lie in (0, 1), got {self.held_out}")
@@ -323,7 +326,7 @@ class TrainConfig:
         parts: dict[str, Callable[..., Any]] = {
             "model": lambda **values: ModelConfig.from_json(values),
             "objective": ObjectiveConfig,
-            "data": DataConfig,
+            "data": lambda targets=(), **values: DataConfig(targets=tuple(targets), **values),
             "augment": AugmentConfig,
             "context": _context,
             "optimizer": OptimizerConfig,

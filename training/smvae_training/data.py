@@ -57,6 +57,8 @@ class Batch(NamedTuple):
     """What is observed in place of `arrays`, where it differs from what is decoded."""
     references: References | None = None
     """Once a memory is learned: which records these are, and what they remember."""
+    targets: dict[str, Tensor] = {}  # noqa: RUF012 (as above)
+    """Of each target that is decoded (B, K), in its unit; NaN where it was not recorded."""
 
 
 def gather(arrays: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -120,6 +122,7 @@ class StepStream(IterableDataset[Batch]):
         contexts: Contexts | None = None,
         stages: Stages | None = None,
         match_batches: int = 1,
+        targets: Sequence[str] = (),
     ) -> None:
         """Make the stream.
 
@@ -135,6 +138,7 @@ class StepStream(IterableDataset[Batch]):
             contexts: Draws what is remembered; None = nothing ever is.
             stages: When it is; from the first step on without.
             match_batches: Batches of each step of stage 'match'.
+            targets: Names of those that are decoded.
         """
         self._arrays = dict(episodes.arrays)
         self._recorded = episodes.recorded
@@ -145,6 +149,7 @@ class StepStream(IterableDataset[Batch]):
         self._augmenter, self._contexts = augmenter, contexts
         self._stages = stages or Stages(0)
         self._match_batches = match_batches
+        self._told = {name: episodes.targets[name].values for name in targets}
 
     def __iter__(self) -> Iterator[Batch]:
         first = self._first_step()
@@ -169,7 +174,13 @@ class StepStream(IterableDataset[Batch]):
         observed: dict[str, Tensor] = {}
         if augmenter is not None:
             observed = augmenter.observed(index[mine], recorded[mine], arrays, step, self._rank)
-        return Batch(arrays, _tensor(recorded[mine]), _tensor(present[mine]), observed)
+        return Batch(
+            arrays,
+            _tensor(recorded[mine]),
+            _tensor(present[mine]),
+            observed,
+            targets=gather(self._told, index[mine]),
+        )
 
     def _targets(self, index: NDArray[np.int64], step: int) -> dict[str, Tensor]:
         """Return what the records hold, grey levels drawn as pixels where that is asked for."""
@@ -201,6 +212,7 @@ class StepStream(IterableDataset[Batch]):
             _tensor(recorded[mine]),
             _tensor(drawn.present[mine]),
             references=References(index[mine], remembered),
+            targets=gather(self._told, index[mine]) if decoded else {},
         )
 
 

@@ -112,6 +112,8 @@ class SMVAETraining(LightningModule):
             changed["observed"] = inputs | self.normaliser(batch.observed)
         if batch.references is not None and self.records is not None:
             changed["embedded"] = self.records.embedded(batch.references, self.device)
+        if batch.targets:
+            changed["targets"] = batch.targets
         self._beta = self.config.beta(step, self.stages.own)
         self._terms = self._compiled(
             self.model,

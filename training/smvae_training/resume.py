@@ -116,6 +116,8 @@ def _check_same_settings(paths: RunPaths, old: TrainConfig, new: TrainConfig) ->
     prolongable = old.optimizer.schedule == "constant" and old.annealing == new.annealing == 0
     allowed = (*CHANGEABLE, "max_steps", "epochs") if prolongable else CHANGEABLE
     before, after = old.to_json(), new.to_json()
+    for settings in (before, after):
+        settings["model"].pop("targets")  # of the training records, by data.targets
     changed = [k for k in before if k not in allowed and before[k] != after[k]]
     if changed:
         what = "; ".join(f"{k}: {_difference(before[k], after[k])}" for k in changed)

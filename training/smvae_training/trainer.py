@@ -46,6 +46,7 @@ from smvae_training.run import (
     save_weights,
     split_episodes,
 )
+from smvae_training.targets import with_targets
 from smvae_training.validation import QuickElbo
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class EpisodeData(LightningDataModule):
             self._contexts,
             self._config.stages(self._order.steps_per_epoch),
             self._config.context.match_batches,
+            [target.name for target in self._config.model.targets],
         )
         return loader(stream, self._config.hardware.workers, torch.cuda.is_available())
 
@@ -192,6 +194,7 @@ def train_on(
             "s, and starts those it needs" if config.hardware.devices > 1 else "",
         )
     parts = split_episodes(config, episodes)
+    config = with_targets(config, episodes, parts.train)
     if old is None and not is_helper(config):
         check_records(config, episodes, parts.train)
     order = batch_order(parts.train, config.batch_size, config.seed)

@@ -1,0 +1,77 @@
+"""What the latent says of targets: a small network each, and its likelihood.
+
+A target is a modality that is decoded and never embedded: recorded in the laboratory alone, such as
+the pose of the hole. So it has a likelihood p(y given z) beside those of the sensors.
+
+B batch, Z latent, K numbers of a target.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from smvae_core.bundle import LARGEST_LOG_NOISE
+from smvae_core.target import DecodedTarget
+
+#: Units of the hidden layer.
+HIDDEN = 256
+#: Standard deviation where nothing is learned yet, in those of the training records.
+INITIAL_DEVIATION = 0.3
+
+
+class TargetDecoder(nn.Module):
+    """Z -> HIDDEN -> mean and log variance of each number, or the logit of a binary one.
+
+    Numbers are in deviations of the training records. The decoded standard deviation is
+
+        s = INITIAL_DEVIATION exp(L tanh(a / L)),  L = LARGEST_LOG_NOISE
+
+    so it stays within a factor e^3 = 20 of where it starts, as decoded noise of sensors does.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, target: DecodedTarget, latent_dim: int) -> None:
+        super().__init__()
+        self.target = target
+        outputs = target.size if target.binary else 2 * target.size
+        self.hidden = nn.Linear(latent_dim, HIDDEN)
+        self.head = nn.Linear(HIDDEN, outputs)
+        self.register_buffer("mean", torch.tensor(target.mean), persistent=False)
+        self.register_buffer("deviation", torch.tensor(target.deviation), persistent=False)
+
+    def forward(self, z: Float[Tensor, "B Z"]) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance (B, K), in deviations; of a binary one logits and zeros."""
+        with torch.autocast(z.device.type, enabled=False):
+            found = self.head(nn.functional.silu(self.hidden(z.float())))
+            if self.target.binary:
+                return found, torch.zeros_like(found)
+            mean, raw = found.chunk(2, dim=-1)
+            bounded = LARGEST_LOG_NOISE * torch.tanh(raw / LARGEST_LOG_NOISE)
+            return mean, 2.0 * (math.log(INITIAL_DEVIATION) + bounded)
+
+    def log_likelihood(
+        self, y: Float[Tensor, "B K"], z: Float[Tensor, "B Z"]
+    ) -> Float[Tensor, " B"]:
+        """Return log p(y given z) in nats, y in the target's unit, its density in deviations."""
+        mean, log_var = self(z)
+        if self.target.binary:
+            return (y * mean - nn.functional.softplus(mean)).sum(-1)
+        distance = (y - self.mean) / self.deviation - mean
+        terms = distance.square() * torch.exp(-log_var) + log_var + math.log(2.0 * math.pi)
+        return -0.5 * terms.sum(-1)
+
+
+def target_decoders(targets: Sequence[DecodedTarget], latent_dim: int) -> nn.ModuleDict:
+    """Return the decoder of every target.
+
+    Its first weights come from random numbers of their own, so that those of the networks before
+    and of what is drawn after stay what they are without targets.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed((torch.initial_seed() + 1) % 2**63)
+        return nn.ModuleDict({t.name: TargetDecoder(t, latent_dim) for t in targets})
