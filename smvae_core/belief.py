@@ -1,11 +1,20 @@
 """The filter of a model's memory, one sample at a time: what `smvae_core/model/memory.py` is whole.
 
 The formulas of belief and path stand there and in `smvae_core/model/belief.py`, with what they
-promise. Here they are numpy, in double precision, and recursive:
+promise. Here they are numpy, in double precision, and recursive. Over dt, of which v_s was held for
+d_s:
 
-    the way since then    C(now) - C(then), C_s the integral of v_s up to a time
-    histories             S <- S exp(-dt / tau) + v (exp(-(dt - d) / tau) - exp(-dt / tau)),
-                          d the part of dt during which v was held
+    way since then    dC <- dC + v d                       of every sensor, since each one's newest
+    mean              shift = sum over s of K_s v_s d_s    K_s v_s once for each sample
+    histories         S <- S exp(-dt / tau) + v (exp(-(dt - d) / tau) - exp(-dt / tau))
+
+An ageing and the sample that follows it are one step. With u = W / L after the sample times F(L)
+before it, which is W itself where no sample follows:
+
+    y <- u (exp(log t - log W(old)) y + shift) + what the sample changes
+
+Such a step is 70 numpy calls on arrays of some hundred numbers, so that what costs is the call.
+Constants are therefore as large as what they meet, and what lives within a step has its place.
 
 M sensors, Z latent, W width of a path, K histories, D embedding.
 """
@@ -25,6 +34,8 @@ from smvae_core.errors import ConfigError
 Array = NDArray[np.float64]
 #: log 0, and what stands for 0, as in `model/belief.py`.
 NOTHING, TINY = -1e6, 1e-30
+#: A larger log precision counts as this one: its variance is 0 in the float32 of a latent.
+LARGEST_LOG_PRECISION = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +107,8 @@ class Element(NamedTuple):
     """mu (Z,)"""
     value: Array
     """v (W,)"""
+    pace: Array
+    """K_s v (Z,), how fast it moves the mean while it is held."""
     embedding: NDArray[np.float32]
     """e (D,)"""
 
@@ -123,31 +136,49 @@ class Belief(NamedTuple):
     """r / L (M, Z)"""
     part_mean: Array
     """y_s (M, Z)"""
-    way: Array
-    """C (M, W) at the moment."""
     newest: tuple[Element | None, ...]
     """(M,) newest sample of each sensor."""
     value: Array
     """v (M, W) of each of them."""
-    way_then: Array
-    """(M, M, W): C at the time of each of them."""
+    pace: Array
+    """K_s v (M, Z) of each of them."""
+    way: Array
+    """dC (M, M, W): since each of them, of every sensor."""
     history: Array
-    """S (M, W, K) at the time of each of them."""
+    """S (M, W, K)"""
+
+
+class _Scratch:
+    """Places of what lives within one step."""
+
+    def __init__(self, sensors: int, latent: int) -> None:
+        self.drifting = np.empty((1 + sensors, latent))
+        self.drifting_rest = self.drifting[1:]
+        self.rest, self.kept = np.empty((sensors, latent)), np.empty((sensors, latent))
 
 
 class Filter:
-    """How beliefs age, and what a sample adds."""
+    """How beliefs age, and what a sample adds; for one thread at a time."""
 
     def __init__(self, parameters: FilterParameters) -> None:
-        self._p = parameters
-        self._a = parameters.exponent
-        self._hold_ns = round(float(parameters.hold_s) * 1e9)
-        self._fade = -0.5 * np.minimum(self._a, 1.0)  # log t over log g
-        self._per_a, self._slope = 1.0 / self._a, -1.0 / np.maximum(self._a, 1.0)
-        self._g_per_s, self._rho_per_s = -2.0 / parameters.drift_s, -1.0 / parameters.repeat_s
-        self._fade_per_ns = -1e-9 / parameters.time_constants_s
-        self._value_weight = parameters.value_weight.astype(np.float32)
-        self.sensors, self.width = parameters.value_bias.shape
+        p = self._p = parameters
+        a = self._a = p.exponent
+        self.sensors, self.width = p.value_bias.shape
+        rows = (self.sensors, a.size)
+        self._hold_ns = round(float(p.hold_s) * 1e9)
+        self._largest = LARGEST_LOG_PRECISION * a
+        self._slope = -1.0 / np.maximum(a, 1.0)
+        self._fade = -0.5 * np.minimum(a, 1.0)  # log t over log g
+        self._per_a = 1.0 / a
+        self._g_per_s, self._rho_per_s = -2.0 / p.drift_s, -1.0 / p.repeat_s
+        self._fade_per_s = -1.0 / p.time_constants_s
+        self._a_rows = np.broadcast_to(a, rows).copy()
+        self._per_a_rows = np.broadcast_to(self._per_a, (1 + self.sensors, a.size)).copy()
+        self._tiny, self._tiny_rows = np.full(a.size, TINY), np.full(rows, TINY)
+        self._zero, self._one_rows = np.zeros(a.size), np.ones(rows)
+        self._value_weight = p.value_weight.astype(np.float32)
+        self._shift = p.shift.reshape(a.size, self.sensors, self.width).transpose(1, 0, 2).copy()
+        self._scratch = _Scratch(*rows)
 
     def blank(self) -> Belief:
         """Return the belief of no sample: the prior."""
@@ -160,10 +191,10 @@ class Filter:
             mean=np.zeros(latent),
             part=np.zeros((count, latent)),
             part_mean=np.zeros((count, latent)),
-            way=np.zeros((count, width)),
             newest=(None,) * count,
             value=np.zeros((count, width)),
-            way_then=np.zeros((count, count, width)),
+            pace=np.zeros((count, latent)),
+            way=np.zeros((count, count, width)),
             history=np.zeros((count, width, constants)),
         )
 
@@ -177,149 +208,150 @@ class Filter:
     ) -> Element:
         """Return a sample as memory keeps it, from its embedding (D,) and what is read of it."""
         value = self._value_weight[sensor] @ embedding + self._p.value_bias[sensor]
-        log_power = self._a * log_precision
-        return Element(stamp_ns, sensor, log_power, mean.astype(float), value, embedding.copy())
+        return Element(
+            stamp_ns,
+            sensor,
+            np.minimum(self._a * log_precision, self._largest),
+            mean.astype(float),
+            value,
+            self._shift[sensor] @ value,
+            embedding.copy(),
+        )
 
     def aged(self, belief: Belief, at_ns: int) -> Belief:
         """Return a belief at a later moment; at one that is not later: the same."""
-        if at_ns <= belief.at_ns or not belief.at_ns:
-            return belief if at_ns <= belief.at_ns else belief._replace(at_ns=at_ns)
-        dt_s = (at_ns - belief.at_ns) * 1e-9
-        since = self._way(belief, at_ns)
-        shift = self._p.shift @ since.ravel()
-        log_g = dt_s * self._g_per_s
-        log_rest = np.log(np.maximum(1.0 - belief.part, TINY))  # of L - r over L
-        drifting = np.empty((self.sensors + 1, self._a.size))  # of L, and of L - r of each sensor
-        drifting[0] = belief.log_total
-        np.add(belief.log_total, log_rest, out=drifting[1:])
-        drifting *= self._per_a
-        drifting += np.log(np.maximum(-np.expm1(log_g), TINY))
-        slowed = _softplus(drifting)
-        aged = belief.log_total + self._a * (log_g - slowed[0])
-        log_total = np.maximum(aged, NOTHING)
-        log_weight = self._log_weight(log_total)
-        log_rest += self._a * (slowed[0] - slowed[1:])
-        part = np.exp(dt_s * self._rho_per_s)
-        part *= 1.0 - np.exp(np.minimum(log_rest, 0.0))  # no rounding makes it negative
-        kept = self._log_weight(aged) - belief.log_weight + self._fade * log_g
-        keep = np.exp(np.minimum(kept, 0.0))
-        part_mean = np.minimum(part / np.maximum(belief.part, TINY), 1.0)
-        part_mean *= belief.part_mean
-        part_mean *= keep
-        moved = np.exp(log_weight) * shift
-        part_mean += part * moved
-        return belief._replace(
-            at_ns=at_ns,
-            log_total=log_total,
-            log_weight=log_weight,
-            mean=belief.mean * keep + moved,
-            part=part,
-            part_mean=part_mean,
-            way=belief.way + since,
-        )
+        if at_ns <= belief.at_ns:
+            return belief
+        return self._step(belief, at_ns) if belief.at_ns else belief._replace(at_ns=at_ns)
 
     def added(self, belief: Belief, element: Element) -> Belief:
         """Return a belief with one sample more, at the time of the later of the two."""
-        belief = self.aged(belief, element.stamp_ns)
-        sensor = element.sensor
-        log_p, log_old = element.log_power, belief.log_total
-        scale = np.maximum(log_old, log_p)
-        known, p = np.exp(log_old - scale), np.exp(log_p - scale)
-        part = known * belief.part
-        largest = np.maximum(p, part[sensor])
-        total = known + (largest - part[sensor])
-        log_total = scale + np.log(total)
-        log_weight = self._log_weight(log_total)
-        per_power = log_weight - log_total
-        carry = np.exp(per_power - belief.log_weight + log_old)
-        part_mean = carry * belief.part_mean
-        replaced = p / np.maximum(largest, TINY)
-        gain = np.exp(per_power + log_p) * element.mean - replaced * part_mean[sensor]
-        part_mean[sensor] += gain
-        part[sensor] = largest
-        part /= total
-        history, way_then, value = (
-            belief.history.copy(),
-            belief.way_then.copy(),
-            belief.value.copy(),
+        return self._step(belief, max(belief.at_ns, element.stamp_ns), element)
+
+    def _step(self, belief: Belief, at_ns: int, element: Element | None = None) -> Belief:
+        """Return a belief at a moment that is not earlier, with one sample more at that moment."""
+        log_total, part, part_mean = belief.log_total, belief.part, belief.part_mean
+        value, pace, way, history = belief.value, belief.pace, belief.way, belief.history
+        log_moved, shift = -belief.log_weight, None  # of y, so that it is a mean; of that mean
+        if 0 < belief.at_ns < at_ns:
+            dt_s, held_s = (at_ns - belief.at_ns) * 1e-9, self._held_s(belief, at_ns)
+            log_g = self._g_per_s * dt_s
+            log_moved += self._fade * log_g
+            log_total, part, kept = self._drifted(log_total, part, log_g, dt_s)
+            part_mean = part_mean * kept
+            shift = held_s @ pace
+            way = way + value * held_s[:, None]
+            history = self._faded(history, value, dt_s, held_s)
+        if element is None:
+            log_total = np.maximum(log_total, NOTHING)
+            log_weight = log_keep = self._log_weight(log_total)
+        else:
+            sensor = element.sensor
+            scale = np.maximum(log_total, element.log_power)
+            known, p = np.exp(log_total - scale), np.exp(element.log_power - scale)
+            repeated = known * part[sensor]
+            largest = np.maximum(p, repeated)
+            total = known + (largest - repeated)
+            before, log_total = log_total, scale + np.log(total)
+            log_weight = self._log_weight(log_total)
+            per_power = log_weight - log_total
+            log_keep = per_power + before
+        log_moved += log_keep
+        keep = np.exp(log_moved)
+        mean = keep * belief.mean
+        part_mean = keep * part_mean
+        if shift is not None:
+            shift *= np.exp(log_keep)
+            mean += shift
+            part_mean += part * shift
+        if element is None:
+            return belief._replace(
+                at_ns=at_ns, log_total=log_total, log_weight=log_weight, mean=mean, part=part,
+                part_mean=part_mean, way=way, history=history,
+            )  # fmt: skip
+        per_power += element.log_power
+        change = np.exp(per_power) * element.mean
+        change -= p / np.maximum(largest, self._tiny) * part_mean[sensor]
+        mean += change
+        part_mean[sensor] += change
+        part = part * (known / total)
+        part[sensor] = largest / total
+        value, pace, way = value.copy(), pace.copy(), way.copy()
+        value[sensor], pace[sensor], way[sensor] = element.value, element.pace, 0.0
+        newest = (*belief.newest[:sensor], element, *belief.newest[sensor + 1 :])
+        return Belief(
+            at_ns, log_total, log_weight, mean, part, part_mean, newest, value, pace, way, history
         )
-        history[sensor] = self._history(belief, sensor)
-        way_then[sensor] = belief.way
-        value[sensor] = element.value
-        return belief._replace(
-            log_total=log_total,
-            log_weight=log_weight,
-            mean=carry * belief.mean + gain,
-            part=part,
-            part_mean=part_mean,
-            newest=(*belief.newest[:sensor], element, *belief.newest[sensor + 1 :]),
-            value=value,
-            way_then=way_then,
-            history=history,
+
+    def _drifted(
+        self, log_total: Array, part: Array, log_g: Array, dt_s: float
+    ) -> tuple[Array, Array, Array]:
+        """Return log F(L), r / L of it, and what r / L is of itself before, at most 1."""
+        s = self._scratch
+        rest = np.subtract(self._one_rows, part, out=s.rest)
+        np.log(np.maximum(rest, self._tiny_rows, out=rest), out=rest)  # of L - r over L
+        drifting = s.drifting  # log(1 + (1 - g) P), of L and of L - r of each sensor
+        drifting[0] = log_total
+        np.add(rest, log_total, out=s.drifting_rest)
+        np.exp(np.multiply(drifting, self._per_a_rows, out=drifting), out=drifting)
+        drifting *= -np.expm1(log_g)
+        np.log1p(drifting, out=drifting)
+        slowed = drifting[0]
+        change = np.subtract(slowed, s.drifting_rest, out=s.kept)
+        change *= self._a_rows
+        rest += change
+        np.expm1(np.minimum(rest, 0.0, out=rest), out=rest)  # no rounding makes a part negative
+        aged = self._rho_per_s * dt_s
+        np.exp(aged, out=aged)
+        aged *= rest
+        np.negative(aged, out=aged)
+        kept = np.divide(aged, np.maximum(part, self._tiny_rows, out=s.kept), out=s.kept)
+        return log_total + self._a * (log_g - slowed), aged, np.minimum(kept, 1.0, out=kept)
+
+    def _held_s(self, belief: Belief, at_ns: int) -> Array:
+        """Return for how long (M,) the newest values are held between a belief and a moment."""
+        since_ns, hold_ns = belief.at_ns, self._hold_ns
+        return np.array(
+            [
+                0.0 if e is None else max(min(at_ns, e.stamp_ns + hold_ns) - since_ns, 0) * 1e-9
+                for e in belief.newest
+            ]
         )
+
+    def _faded(self, history: Array, value: Array, dt_s: float, held_s: Array) -> Array:
+        """Return S (M, W, K) after a time."""
+        faded = np.exp(self._fade_per_s * dt_s)
+        weight = np.exp((dt_s - held_s)[:, None] * self._fade_per_s) - faded
+        found: Array = history * faded
+        found += value[:, :, None] * weight[:, None]
+        return found
 
     def log_precision(self, belief: Belief) -> Array:
         """Return log P (Z,)."""
-        found: Array = belief.log_total / self._a
+        found: Array = belief.log_total * self._per_a
         return found
 
     def inputs(self, belief: Belief) -> dict[str, NDArray[Any]]:
         """Return what the graph that makes the posterior of a belief takes."""
         log_precision = self.log_precision(belief)
-        told = np.exp(_log_sigmoid(log_precision) - belief.log_weight) * belief.mean
+        told = np.exp(-np.logaddexp(0.0, -log_precision) - belief.log_weight) * belief.mean
         newest = np.zeros((1, self.sensors, self._p.value_weight.shape[2]), np.float32)
         known = [element is not None for element in belief.newest]
         ages_ns = [0 if e is None else belief.at_ns - e.stamp_ns for e in belief.newest]
         for sensor, element in enumerate(belief.newest):
             if element is not None:
                 newest[0, sensor] = element.embedding
-        age_ns = np.array(ages_ns, np.float64)[:, None]
-        faded = np.exp(age_ns * self._fade_per_ns)
-        weight = np.exp(np.maximum(age_ns - self._hold_ns, 0.0) * self._fade_per_ns) - faded
-        history = belief.history * faded[:, None] + belief.value[:, :, None] * weight[:, None]
-        since = belief.way - belief.way_then
         return {
             "log_precision": log_precision[None].astype(np.float32),
             "told": told[None].astype(np.float32),
             "newest": newest,
-            "age_s": (age_ns.T * 1e-9).astype(np.float32),
-            "way": since.reshape(1, self.sensors, -1).astype(np.float32),
-            "history": history.reshape(1, -1).astype(np.float32),
+            "age_s": (np.array([ages_ns]) * 1e-9).astype(np.float32),
+            "way": belief.way.reshape(1, self.sensors, -1).astype(np.float32),
+            "history": belief.history.reshape(1, -1).astype(np.float32),
             "known": np.array([known]),
         }
 
     def _log_weight(self, log_total: Array) -> Array:
         """Return log W."""
-        found: Array = -np.logaddexp(0.0, log_total * self._slope)
+        found: Array = -np.logaddexp(self._zero, log_total * self._slope)
         return found
-
-    def _way(self, belief: Belief, at_ns: int) -> Array:
-        """Return how much C (M, W) grows from a belief's moment to a later one."""
-        held_ns = [
-            0 if e is None else max(min(at_ns, e.stamp_ns + self._hold_ns) - belief.at_ns, 0)
-            for e in belief.newest
-        ]
-        found: Array = belief.value * (np.array(held_ns)[:, None] * 1e-9)
-        return found
-
-    def _history(self, belief: Belief, sensor: int) -> Array:
-        """Return S (W, K) of a sensor at the belief's moment."""
-        element, history = belief.newest[sensor], belief.history[sensor]
-        if element is None or element.stamp_ns == belief.at_ns:
-            return history
-        age_ns = belief.at_ns - element.stamp_ns
-        faded = np.exp(age_ns * self._fade_per_ns)
-        weight = np.exp(max(age_ns - self._hold_ns, 0) * self._fade_per_ns) - faded
-        found: Array = history * faded + element.value[:, None] * weight
-        return found
-
-
-def _softplus(x: Array) -> Array:
-    """Return log(1 + exp x): what `logaddexp` gives of 0 and x, in a third of its time."""
-    found: Array = np.maximum(np.log1p(np.exp(np.minimum(x, 700.0))), x)
-    return found
-
-
-def _log_sigmoid(x: Array) -> Array:
-    found: Array = -np.logaddexp(0.0, -x)
-    return found

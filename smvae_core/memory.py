@@ -8,8 +8,8 @@ still apart, and nothing can be put before it any more.
 The samples of the last `memory_s` stay listed, at most `RING` of each sensor. A sensor that was
 silent for longer is forgotten: the belief is made anew from what is listed of the others.
 
-Bounded: M sensors x `RING` samples of 8 (2 Z + W) + 4 D bytes, and for those of the last `LATE_S` a
-belief each of 8 (3 Z + M (2 Z + W (2 + M + K))) bytes.
+Bounded: M sensors x `RING` samples of 8 (3 Z + W) + 4 D bytes, and for those of the last `LATE_S` a
+belief each of 8 (3 Z + M (3 Z + W (1 + M + K))) bytes.
 
 M sensors, Z latent, W width of a path, K histories, D embedding.
 """

@@ -250,9 +250,9 @@ def test_samples_and_beliefs_are_as_large_as_stated(recall: Recall) -> None:
         return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
 
     feed(recall, samples(30, 0.9))
-    assert size(recall.memory.listed()[0].newest) == 8 * (2 * 8 + 4) + 4 * 32
+    assert size(recall.memory.listed()[0].newest) == 8 * (3 * 8 + 4) + 4 * 32
     belief = recall.memory.at(T0, 5.0)
-    assert size(belief) == 8 * (3 * 8 + 4 * (2 * 8 + 4 * (2 + 4 + 4)))
+    assert size(belief) == 8 * (3 * 8 + 4 * (3 * 8 + 4 * (1 + 4 + 4)))
 
 
 def test_a_readout_that_is_added_leaves_memory(bundle: Path, tmp_path: Path) -> None:
@@ -300,6 +300,19 @@ def test_a_damaged_memory_is_refused_by_its_hash(bundle: Path, tmp_path: Path) -
     (copy / MEMORY).write_bytes(bytes(content))
     with pytest.raises(BundleError, match=r"memory\.npz was changed"):
         Bundle.load(copy)
+
+
+def test_no_precision_is_too_large_for_the_filter(recall: Recall) -> None:
+    """A diverged model reads any number; where float32 has no variance left, nothing is lost."""
+    model, ones = recall.filter, np.ones(8, np.float32)
+    for number, log_precision in enumerate((88.0, 1e3, 1e30, -1e30, 0.0)):
+        stamp = T0 + number * SECOND // 30
+        read = np.ones(32, np.float32), log_precision * ones, ones
+        recall.memory.insert(model.element(number % 4, stamp, *read))
+        found = model.log_precision(recall.memory.at(stamp, 60.0))
+        assert np.isfinite(found).all()
+        assert (found > min(log_precision, 80.0)).all()
+        assert np.isfinite(np.concatenate(recall.at(stamp + SECOND, 60.0))).all()
 
 
 def test_arrays_that_do_not_fit_are_refused(bundle: Path) -> None:
