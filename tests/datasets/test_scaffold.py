@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from smvae_core.bags import Bag, BagError
 from smvae_core.robot import RobotError, read_robot
+from smvae_core.robot.declaration import EpisodeRules
 from smvae_core.robot.reading import parse_robot
 from smvae_datasets.recordings.build import build_episodes
 from smvae_datasets.recordings.fitting import fits
-from smvae_datasets.recordings.scaffold import scaffold_bag
+from smvae_datasets.recordings.inspect import inspect_episodes
+from smvae_datasets.recordings.scaffold import _longest_s, scaffold_bag
 from smvae_datasets.scaffold import Scaffold
 from smvae_datasets.scaffolds import scaffold
 from tests.datasets import recorded
@@ -72,6 +75,29 @@ def test_a_bag_is_declared_held_against_itself_and_converted(tmp_path: Path, sto
     ].values()
     assert not converted["faults"]
     assert all(not counts["refused"] for counts in converted["sensors"].values())
+
+
+def test_a_short_recording_is_cut_so_that_an_episode_can_be_held_out(tmp_path: Path) -> None:
+    bag, out = write_bag(tmp_path / "run1", motion(11.0)), tmp_path / "out"
+    file = tmp_path / "robot.yaml"
+    file.write_text(scaffold(bag).text(bag))
+    assert "  # 11.0 s are cut into episodes of so many seconds" in file.read_text()
+    robot = read_robot(file)
+    assert robot.episodes.max_s == 2.2
+    assert build_episodes([bag], robot, out, progress=False)["episodes"] == 5
+    assert inspect_episodes(out, progress=False).valid
+    whole = replace(robot, episodes=replace(robot.episodes, max_s=60.0))
+    build_episodes([bag], whole, out, progress=False)
+    said = inspect_episodes(out, progress=False)
+    assert not said.valid
+    assert "error: data: 1 episode, and whole ones are held out: at least 2" in said.lines[-2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "max_s"), [(2.5, 60.0), (4.0, 2.0), (290.0, 58.0), (300.0, 60.0), (4000.0, 60.0)]
+)
+def test_only_what_is_short_and_has_room_for_two_is_cut(seconds: float, max_s: float) -> None:
+    assert (_longest_s(seconds) or EpisodeRules.max_s) == max_s
 
 
 def test_each_type_becomes_its_kind_with_what_the_messages_say(tmp_path: Path) -> None:

@@ -60,5 +60,15 @@ def inspect_episodes(path: Path, *, progress: bool = True) -> EpisodesInspection
     """
     robot = read_declaration(path)
     data = prepare_recordings(path, robot.modalities, progress=progress)
-    findings = tuple(check_dataset(data, batch_size=USUAL_BATCH))
+    findings = (*_too_few_episodes(data), *check_dataset(data, batch_size=USUAL_BATCH))
     return EpisodesInspection(path=path, robot=robot, data=data, findings=findings)
+
+
+def _too_few_episodes(data: Dataset) -> list[Finding]:
+    """Say when no whole episode can be held out, which training does by default."""
+    count = len(data.group_names)
+    if count > 1:
+        return []
+    remedy = "record more, or cut a long recording (episodes.max_s in robot.yaml)"
+    problem = "1 episode, and whole ones are held out: at least 2 are needed"
+    return [Finding(sensor="", problem=problem, remedy=remedy, fatal=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from textwrap import shorten
@@ -34,6 +35,8 @@ _NO_SENSOR = {
     "nav_msgs/msg/OccupancyGrid": "a map, no sensor",
     "nav_msgs/msg/Path": "a path, as long as each message makes it",
 }
+#: Episodes that a recording is cut into, so that whole ones can be held out; shortest [s].
+_EPISODES, _SHORTEST_S = 5, 2.0
 #: Letters of one reason.
 _LONGEST = 240
 _BOOL = "std_msgs/msg/Bool"
@@ -53,15 +56,31 @@ def scaffold_bag(bag: Bag, advance: Callable[[float], None] = lambda share: None
     for seen in looked.seen.values():
         draft.add(seen)
     robot = re.sub(r"[^A-Za-z0-9_-]+", "_", bag.path.stem).strip("_-") or "robot"
+    episodes = {"rate_hz": draft.step_rate_hz()}
+    about = {
+        **draft.about,
+        "rate_hz": "steps per second: as often as the fastest sensor that is no window, at most 20",
+    }
+    if longest_s := _longest_s(bag.duration_s):
+        episodes["max_s"] = longest_s
+        about["max_s"] = (
+            f"{bag.duration_s:.1f} s are cut into episodes of so many seconds, for whole ones are "
+            "held out; with several recordings leave it out"
+        )
     data = {
         "robot": robot,
         "sensors": draft.sensors,
         "targets": draft.targets,
-        "episodes": {"rate_hz": draft.step_rate_hz()},
+        "episodes": episodes,
     }
-    steps = "steps per second: as often as the fastest sensor that is no window, at most 20"
-    about = {**draft.about, "rate_hz": steps}
     return Scaffold(data=data, about=about, left_out=tuple(sorted(draft.left_out)))
+
+
+def _longest_s(duration_s: float) -> float:
+    """Return how long episodes may be [s], so that a short recording has several; 0 = as usual."""
+    part_s = max(_SHORTEST_S, math.ceil(10.0 * duration_s / _EPISODES) / 10.0)
+    has_two = part_s + EpisodeRules.min_s <= duration_s
+    return part_s if has_two and part_s < EpisodeRules.max_s else 0.0
 
 
 def _no_sensor(topics: Mapping[str, BagTopic]) -> dict[str, str]:
