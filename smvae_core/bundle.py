@@ -1,7 +1,8 @@
 """What training hands to robots: manifest.json and one hashed ONNX graph per network.
 
-A bundle may hold a readout of its latents too, readout.json, and what the filter of its memory has
-learned, memory.npz; both are hashed like a graph.
+A bundle may hold a readout of its latents too, readout.json, how its model's estimates of targets
+are calibrated, estimates.json, and what the filter of its memory has learned, memory.npz; all are
+hashed like a graph.
 """
 
 from __future__ import annotations
@@ -19,19 +20,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.belief import FilterParameters
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
+from smvae_core.estimate_calibration import ESTIMATES, EstimateCalibration
 from smvae_core.files import naming
 from smvae_core.modality import Modality
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Qos, Robot
+from smvae_core.target import DecodedTarget
+
+if TYPE_CHECKING:
+    from smvae_core.estimates import Estimates
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,9 @@ MEMORY = "memory.npz"
 #: Role of the graph that a bundle with a memory holds beside the others: what a belief says
 #: (`Filter.inputs`) -> mean and log variance.
 RECALL = "recall"
+#: Role of the graph that a model with targets holds beside the others: z (N, Z) -> mean and log
+#: variance (N, V) of all numbers of its targets, see `estimates.Decode`.
+TARGETS = "targets"
 #: Where `training` holds the robot's declaration.
 _ROBOT = "robot"
 #: Forms of a posterior's covariance; manifests of before say nothing, and mean the first.
@@ -71,7 +80,7 @@ class Manifest:
     latent_dim: int
     embedding_dim: int
     graphs: Mapping[str, Graph]
-    """By role: 'embed/<name>', 'set_encoder/read', 'set_encoder', 'decode/<name>'."""
+    """By role: 'embed/<name>', 'set_encoder/read', 'set_encoder', 'decode/<name>', 'targets'."""
     noise_scale: Mapping[str, float]
     """Learned standard deviation of p(x_m given z), in normalised units; at z = 0 if decoded."""
     decoded_noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -92,6 +101,10 @@ class Manifest:
     """Linear readout of the latent, readout.json; None where none was fitted."""
     memory: Graph | None = None
     """Parameters of the memory's filter, memory.npz; None where the model has no memory."""
+    targets: tuple[DecodedTarget, ...] = ()
+    """What the model decodes and never observes, in the order of the graph's numbers."""
+    estimates: Graph | None = None
+    """Calibration of what it says of them, estimates.json; None where it was not calibrated."""
     robot: Robot | None = None
     """Declaration of the robot that its sensors are of; None where nobody declared one. In the
     file it is `training.robot`, where runtimes of before it read past it."""
@@ -128,7 +141,7 @@ class Manifest:
         data["statistics"] = {k: s.to_json() for k, s in self.statistics.items()}
         data["graphs"] = {k: vars(g) for k, g in self.graphs.items()}
         # absent, not null: a bundle without them reads as it always did
-        for name in ("novelty", "readout", "memory", "robot"):
+        for name in ("novelty", "readout", "memory", "robot", "targets", "estimates"):
             data.pop(name)
         if self.robot is not None:
             data["training"] = {**self.training, _ROBOT: self.robot.to_json()}
@@ -142,6 +155,10 @@ class Manifest:
             data["readout"] = vars(self.readout)
         if self.memory is not None:
             data["memory"] = vars(self.memory)
+        if self.targets:
+            data["targets"] = [target.to_json() for target in self.targets]
+        if self.estimates is not None:
+            data["estimates"] = vars(self.estimates)
         return data
 
     @classmethod
@@ -165,7 +182,8 @@ class Manifest:
             )
         if values.get("novelty") is not None:
             values["novelty"] = Novelty.from_json(values["novelty"])
-        for name in ("readout", "memory"):
+        values["targets"] = tuple(map(DecodedTarget.from_json, values.get("targets", ())))
+        for name in ("readout", "memory", "estimates"):
             if values.get(name) is not None:
                 values[name] = Graph(**values[name])
         training = dict(values.get("training", {}))
@@ -176,10 +194,11 @@ class Manifest:
         return cls(**values)
 
 
-def roles(names: tuple[str, ...], *, memory: bool = False) -> list[str]:
+def roles(names: tuple[str, ...], *, memory: bool = False, targets: bool = False) -> list[str]:
     """Return the roles of the graphs that a bundle of these modalities must hold."""
     found = [f"embed/{n}" for n in names] + ["set_encoder"] + [f"decode/{n}" for n in names]
-    return [*found, RECALL] if memory else found
+    further = {RECALL: memory, TARGETS: targets}
+    return found + [role for role, needed in further.items() if needed]
 
 
 def sha256_of(path: Path) -> str:
@@ -226,6 +245,35 @@ class Bundle:
         except ConfigError as err:
             raise BundleError(self.path, str(err)) from err
 
+    def estimates(self) -> Estimates:
+        """Return what says of a latent where its model's targets are, with a session of its own.
+
+        Raises:
+            BundleError: If the model decodes no targets, or they were not calibrated.
+        """
+        from smvae_core.estimates import Estimates  # needs onnxruntime
+
+        return Estimates.of_bundle(self)
+
+    def estimate_calibration(self) -> EstimateCalibration:
+        """Return how the estimates of the model's targets are calibrated.
+
+        Raises:
+            BundleError: If it has none, or it cannot be read.
+        """
+        graph = self.manifest.estimates
+        if graph is None:
+            raise BundleError(
+                self.path,
+                "its estimates are not calibrated: `smvae export RUN BUNDLE --data EPISODES` does "
+                "it for a model with targets (`smvae train --data.targets all`)",
+            )
+        content = _verified(self.path, "estimates", graph)
+        try:
+            return EstimateCalibration.parse(content, self.path / graph.file)
+        except ConfigError as err:
+            raise BundleError(self.path, str(err)) from err
+
     def memory(self) -> FilterParameters | None:
         """Return what the memory's filter has learned; None where the model has no memory.
 
@@ -260,7 +308,8 @@ class Bundle:
         except OSError as err:
             raise BundleError(folder, f"{MANIFEST} cannot be read: {err}") from err
         manifest = _manifest(folder, content)
-        wanted = roles(manifest.names, memory=manifest.memory is not None)
+        held = {"memory": manifest.memory is not None, "targets": bool(manifest.targets)}
+        wanted = roles(manifest.names, **held)
         missing = [r for r in wanted if r not in manifest.graphs]
         if missing:
             raise BundleError(
@@ -268,10 +317,9 @@ class Bundle:
             )
         for role, graph in manifest.graphs.items():
             _verified(folder, role, graph)
-        if manifest.readout is not None:
-            _verified(folder, "readout", manifest.readout)
-        if manifest.memory is not None:
-            _verified(folder, "memory", manifest.memory)
+        for role in ("readout", "memory", "estimates"):
+            if (graph := getattr(manifest, role)) is not None:
+                _verified(folder, role, graph)
         return cls(folder, manifest, hashlib.sha256(content).hexdigest())
 
 
@@ -325,6 +373,7 @@ def write_bundle(
     *,
     readout: Readout | None = None,
     memory: FilterParameters | None = None,
+    estimates: EstimateCalibration | None = None,
 ) -> Bundle:
     """Write a bundle atomically: all of it appears under `out`, or nothing does.
 
@@ -337,11 +386,13 @@ def write_bundle(
         graphs: ONNX file of each role, to be copied in, or its content.
         readout: Of this model's latents.
         memory: Of its filter, where the model has a memory.
+        estimates: Of this model's targets.
 
     Raises:
         BundleError: If `out` holds something that is not a bundle, or a role is missing.
     """
-    missing = [r for r in roles(manifest.names, memory=memory is not None) if r not in graphs]
+    held = {"memory": memory is not None, "targets": bool(manifest.targets)}
+    missing = [r for r in roles(manifest.names, **held) if r not in graphs]
     if missing:
         raise BundleError(out, f"no graph for {', '.join(missing)}")
     _recover(out)
@@ -353,13 +404,18 @@ def write_bundle(
         for role, source in graphs.items():
             content = source.read_bytes() if isinstance(source, Path) else source
             entries[role] = _write(temporary / (role.replace("/", "_") + ".onnx"), content)
-        written = None
-        if readout is not None:
-            written = _write(temporary / READOUT, readout.to_bytes())
-        kept = None
-        if memory is not None:
-            kept = _write(temporary / MEMORY, memory.to_bytes())
-        data = replace(manifest, graphs=entries, readout=written, memory=kept).to_json()
+        further: dict[str, Any] = {READOUT: readout, MEMORY: memory, ESTIMATES: estimates}
+        written = {
+            file: content and _write(temporary / file, content.to_bytes())
+            for file, content in further.items()
+        }
+        data = replace(
+            manifest,
+            graphs=entries,
+            readout=written[READOUT],
+            memory=written[MEMORY],
+            estimates=written[ESTIMATES],
+        ).to_json()
         _write(temporary / MANIFEST, f"{json.dumps(data, indent=2)}\n".encode())
         temporary.chmod(0o755)
         _swap(temporary, out)
@@ -442,8 +498,15 @@ def add_readout(bundle: Bundle, readout: Readout) -> Bundle:
         BundleError: If a graph was changed since the bundle was loaded.
     """
     graphs = {role: bundle.read_graph(role) for role in bundle.manifest.graphs}
-    memory = bundle.memory()
-    return write_bundle(bundle.path, bundle.manifest, graphs, readout=readout, memory=memory)
+    calibrated = bundle.manifest.estimates is not None
+    return write_bundle(
+        bundle.path,
+        bundle.manifest,
+        graphs,
+        readout=readout,
+        memory=bundle.memory(),
+        estimates=bundle.estimate_calibration() if calibrated else None,
+    )
 
 
 def _write(path: Path, content: bytes) -> Graph:

@@ -31,6 +31,8 @@ from smvae_core.presence import features
 #: Name of the file in a run and in a bundle.
 READOUT = "readout.json"
 FORMAT = 2
+#: Why a readout is NaN.
+NOT_TOLD = "the data could not tell"
 Array = NDArray[np.float64]
 
 
@@ -53,6 +55,10 @@ class Estimate:
     """(K,) in the target's unit; probabilities of a binary one; NaN if the data could not tell."""
     std: Array
     """(K,) standard deviation, NaN of a binary one."""
+    covariance: Array
+    """(K, K), NaN of a binary one; the square of `std` on its diagonal."""
+    reason: str = ""
+    """Which numbers are NaN, and why; empty where the value is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +100,18 @@ class LinearMap:
         value = self.weights @ z + self.bias
         if binary:
             probability = 0.5 * (1.0 + np.tanh(0.5 * value))
-            return Estimate(value=probability, std=np.full(len(value), np.nan))
+            unknown = np.full((len(value), len(value)), np.nan)
+            return Estimate(value=probability, std=unknown[0], covariance=unknown)
         propagated = np.square(self.weights) @ spread if self.propagates else 0.0
-        return Estimate(value=value, std=np.sqrt(propagated + np.square(self.residual)))
+        covariance = np.diag(np.square(self.residual))
+        if self.propagates:
+            covariance = covariance + (self.weights * spread) @ self.weights.T
+        return Estimate(
+            value=value,
+            std=np.sqrt(propagated + np.square(self.residual)),
+            covariance=covariance,
+            reason=NOT_TOLD if np.isnan(value).any() else "",
+        )
 
     def to_json(self) -> dict[str, Any]:
         arrays = ("weights", "bias", "residual")

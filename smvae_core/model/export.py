@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 import smvae_core
-from smvae_core.bundle import READ, RECALL, Manifest, write_bundle
+from smvae_core.bundle import READ, RECALL, TARGETS, Manifest, write_bundle
 from smvae_core.errors import BundleError
+from smvae_core.estimate_calibration import EstimateCalibration
+from smvae_core.estimates import bundle_decoder
 from smvae_core.modality import Modality, subset_name
 from smvae_core.model.distributions import likelihood_mean
 from smvae_core.model.memory_export import (
@@ -29,6 +31,7 @@ from smvae_core.model.networks import NoisyDecoder
 from smvae_core.model.pooling import SetFeature
 from smvae_core.model.set_encoder import SetEncoder, marginals
 from smvae_core.model.smvae import SMVAE
+from smvae_core.model.targets import EveryTarget
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics, normalise, prepare
 from smvae_core.readout import Readout
@@ -50,6 +53,7 @@ def export_bundle(
     novelty: Novelty | None = None,
     readout: Readout | None = None,
     robot: Robot | None = None,
+    estimates: EstimateCalibration | None = None,
 ) -> Path:
     """Write the bundle of a model, after checking that onnxruntime gives torch's numbers.
 
@@ -62,6 +66,7 @@ def export_bundle(
         novelty: Calibrated scale of the novelty score.
         readout: Linear readout of the latent.
         robot: Declaration of the robot whose sensors they are; a node starts by it.
+        estimates: Calibration of what the model says of its targets.
 
     Raises:
         BundleError: If the graphs differ from torch by more than the tolerance.
@@ -87,6 +92,7 @@ def export_bundle(
         training=dict(training or {}),
         novelty=novelty,
         robot=robot,
+        targets=model.config.targets,
     )
     with tempfile.TemporaryDirectory() as scratch:
         graphs = _write_graphs(model, Path(scratch))
@@ -101,7 +107,12 @@ def export_bundle(
                 "nothing was written",
             )
         write_bundle(
-            out, replace(manifest, parity=parity), graphs, readout=readout, memory=parameters
+            out,
+            replace(manifest, parity=parity),
+            graphs,
+            readout=readout,
+            memory=parameters,
+            estimates=estimates,
         )
     return out
 
@@ -155,6 +166,15 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
             folder / "recall.onnx",
             list(given),
             ["mean", "log_var"],
+        )
+    if model.config.targets:
+        graphs[TARGETS] = _export(
+            EveryTarget(model.targets),
+            (torch.zeros(2, config.latent_dim),),
+            folder / "targets.onnx",
+            ["z"],
+            ["mean", "log_var"],
+            {name: {0: "latents"} for name in ("z", "mean", "log_var")},
         )
     return graphs
 
@@ -225,7 +245,8 @@ def _export(
 def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
     """Return the largest difference between torch and the runtime.
 
-    It is over all subsets and decoders, and random contexts where there is a memory.
+    It is over all subsets and decoders, those of targets too, and random contexts where there is a
+    memory.
 
     Differences are |a - b| / (1 + |a|), so that values far from 0 count relatively, and infinite
     where torch or the runtime gives no finite number, even if both give the same.
@@ -247,6 +268,8 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
         if difference > worst:
             worst, where = difference, label
 
+    every = EveryTarget(model.targets)
+    decode = bundle_decoder(runtime.bundle) if model.config.targets else None
     embeddings = model.embed(batch, torch.ones(1, len(model.names), dtype=torch.bool))
     for subset in evaluated_subsets(model.names):
         present = torch.tensor([[n in subset for n in model.names]])
@@ -257,6 +280,10 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
         for name, output in model.reconstruct(posterior.mean).items():
             raw = runtime.decode(name, posterior.mean[0].numpy())
             compare(output[0], raw, f"{name} from {subset_name(subset)}")
+        if decode is not None:
+            expected, found = every(posterior.mean), decode(posterior.mean.numpy())
+            for pair in zip(expected, found, strict=True):
+                compare(*pair, f"targets from {subset_name(subset)}")
     if runtime.recall is not None:
         for label, *pairs in contexts(model, runtime.recall, embeddings):
             for name, pair in zip(("mean", "log_var"), pairs, strict=True):

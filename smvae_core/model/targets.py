@@ -66,6 +66,22 @@ class TargetDecoder(nn.Module):
         return -0.5 * terms.sum(-1)
 
 
+class EveryTarget(nn.Module):
+    """All decoders side by side: z -> mean and log variance (B, V) of all numbers in their order.
+
+    As `TargetDecoder.forward` of each; what a bundle's graph of the targets is.
+    """
+
+    def __init__(self, decoders: nn.ModuleDict) -> None:
+        super().__init__()
+        self.decoders = decoders
+
+    def forward(self, z: Float[Tensor, "B Z"]) -> tuple[Tensor, Tensor]:
+        found = [decoder(z) for decoder in self.decoders.values()]
+        means, log_vars = zip(*found, strict=True)
+        return torch.cat(means, dim=-1), torch.cat(log_vars, dim=-1)
+
+
 def target_decoders(targets: Sequence[DecodedTarget], latent_dim: int) -> nn.ModuleDict:
     """Return the decoder of every target.
 

@@ -1,26 +1,34 @@
-"""Run folder -> bundle: where the weights come from, the scale of novelty, and the readout."""
+"""Run folder -> bundle: where the weights come from, what is calibrated, and the readout."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from smvae_core.bundle import sha256_of
 from smvae_core.errors import SMVAEError
+from smvae_core.estimate_calibration import EstimateCalibration
 from smvae_core.model.export import export_bundle
 from smvae_core.novelty import Novelty
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Robot
 from smvae_datasets.recordings.folder import holds_episodes, read_declaration
 from smvae_datasets.sources import prepare_source
+from smvae_training.estimates import MAX_RECORDS as MAX_ESTIMATED
+from smvae_training.estimates import calibrate_estimates
+from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
 from smvae_training.novelty import MAX_RECORDS, NotCalibrated, calibrate
 from smvae_training.run import Run, RunError, RunPaths, load_run
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def export_run(
@@ -32,8 +40,8 @@ def export_run(
 ) -> Path:
     """Write the bundle of a run and return its folder.
 
-    The novelty score is calibrated on the run's held-out records. Where they cannot be found one
-    line of the log says so, and the bundle has no novelty.
+    The novelty score, and what the model says of its targets, are calibrated on the run's held-out
+    records. Where they cannot be found one line of the log says so, and the bundle has neither.
 
     Args:
         run: Folder of `smvae train`.
@@ -69,9 +77,12 @@ def export_run(
         out,
         name=name,
         training=training,
-        novelty=_novelty(loaded, data),
+        novelty=_unless_gone(loaded, data, "novelty is", calibrate_run),
         readout=_readout(loaded, training["weights"]),
         robot=robot or _declared(loaded, data),
+        estimates=_unless_gone(loaded, data, "estimates are", calibrate_targets)
+        if loaded.model_config.targets
+        else None,
     )
 
 
@@ -86,18 +97,20 @@ def _declared(run: Run, data: Path | None) -> Robot | None:
     return replace(robot, sensors=tuple(sensors))
 
 
-def _novelty(run: Run, data: Path | None) -> Novelty | None:
-    """Return the calibrated score, or None after saying why there is none.
+def _unless_gone(
+    run: Run, data: Path | None, what: str, calibrate: Callable[[Run, Path | None], T]
+) -> T | None:
+    """Return what was calibrated, or None after saying why it was not.
 
     What was given by hand has to fit; what is only remembered may be gone.
     """
     try:
-        return calibrate_run(run, data)
+        return calibrate(run, data)
     except NotCalibrated as err:
         if data is not None:
             raise
         logger.warning(
-            "novelty is not calibrated: %s; `smvae export %s BUNDLE --data DIR` does it", err,
+            "%s not calibrated: %s; `smvae export %s BUNDLE --data DIR` does it", what, err,
             shlex.quote(str(run.path)),
         )  # fmt: skip
         return None
@@ -112,6 +125,38 @@ def calibrate_run(run: Run, data: Path | None = None) -> Novelty:
 
     Raises:
         NotCalibrated: If they cannot be found, or hold too few records.
+        RunError: If `data` are other data.
+    """
+    held_out, about = _held_out(run, data, MAX_RECORDS)
+    return calibrate(
+        copy.deepcopy(run.model),  # evaluation lays weights out anew
+        run.statistics,
+        held_out,
+        data=about,
+    )
+
+
+def calibrate_targets(run: Run, data: Path | None = None) -> EstimateCalibration:
+    """Calibrate what a run says of its targets on its held-out records.
+
+    Args:
+        run: A trained run whose model has targets.
+        data: As of `calibrate_run`.
+
+    Raises:
+        NotCalibrated: If they cannot be found.
+        RunError: If `data` are other data.
+    """
+    held_out, about = _held_out(run, data, MAX_ESTIMATED)
+    predictor = Predictor(copy.deepcopy(run.model), run.statistics, held_out)
+    return calibrate_estimates(predictor, held_out, about)
+
+
+def _held_out(run: Run, data: Path | None, limit: int) -> tuple[Records, dict[str, Any]]:
+    """Return at most `limit` held-out records of a run, and what they are.
+
+    Raises:
+        NotCalibrated: If they cannot be found.
         RunError: If `data` are other data.
     """
     config, recorded = run.config, Path(run.record.data_path)
@@ -133,12 +178,8 @@ def calibrate_run(run: Run, data: Path | None = None) -> Novelty:
         if data is not None:
             raise
         raise NotCalibrated(str(err)) from err
-    return calibrate(
-        copy.deepcopy(run.model),  # evaluation lays weights out anew
-        run.statistics,
-        Records.of(records, held_out, MAX_RECORDS),
-        data={"data": folder.name, "fingerprint": run.record.data_fingerprint},
-    )
+    about = {"data": folder.name, "fingerprint": run.record.data_fingerprint}
+    return Records.of(records, held_out, limit), about
 
 
 def _readout(run: Run, weights: object) -> Readout | None:
