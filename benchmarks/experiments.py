@@ -73,9 +73,9 @@ class Experiment:
             objective = replace(
                 objective,
                 target=method.target,
-                second_bound=method.second_bound,
-                samples=method.samples,
-                complement=method.complement,
+                second_bound="none",
+                samples=1,
+                complement=False,
             )
         return replace(
             start,

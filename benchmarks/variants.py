@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from benchmarks.peers import PAPER_METHODS
+from benchmarks.peers import METHODS as PEERS
 from smvae_core.model.config import Covariance, Pooling
-from smvae_core.model.objective_config import SecondBound, Target
+from smvae_core.model.objective_config import Target
 from smvae_training.config import TrainConfig
 from smvae_training.trainer import Build, build_smvae
 
@@ -21,7 +21,7 @@ ABLATED = (
     "paper-joint",
 )
 #: Ours and what it is compared with.
-COMPARED = ("smvae", *PAPER_METHODS, "smvae-paper", "hirt")
+COMPARED = ("smvae", *PEERS, "smvae-paper", "hirt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,7 @@ class Variant:
     covariance: Covariance | None = None
     """None: the preset's. A peer has its own posteriors and does not read it."""
     target: Target | None = None
-    """None: the preset's, and its second bound."""
-    second_bound: SecondBound = "none"
-    samples: int = 1
-    complement: bool = False
-    """Read with a target, as are samples and the second bound."""
+    """None: the preset's. A target is taken without second bound and complement, one sample."""
 
     def build(self) -> Build:
         """Return what makes the model and the objective."""
@@ -89,7 +85,7 @@ METHODS = {
         ),
         *(
             Variant(name=name, about="through MultiVae", peer=True, covariance="diagonal")
-            for name in PAPER_METHODS
+            for name in PEERS
         ),
         Variant(
             name="smvae-paper",
@@ -104,19 +100,6 @@ METHODS = {
             pooling="hirt",
             covariance="diagonal",
             target="remaining",
-        ),
-        Variant(
-            name="smvae-joint",
-            about="ours by the joint bound and matching alone",
-            pooling="evidence",
-            target="joint",
-        ),
-        Variant(
-            name="smvae-two-bounds",
-            about="ours by the joint bound, matching, and Eq. 3's bound of a subset",
-            pooling="evidence",
-            target="joint",
-            second_bound="subset",
         ),
         *map(_ablated, ABLATED),
     )

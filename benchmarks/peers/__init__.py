@@ -37,9 +37,8 @@ from smvae_core.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from smvae_training.trainer import Build
 
-#: Methods of the paper's comparison, then those that need a GPU's budget.
-PAPER_METHODS = ("mvae", "jmvae", "mmvae", "mopoe")
-METHODS = (*PAPER_METHODS, "mvtcae", "mmvae_plus")
+#: Methods of the paper's comparison.
+METHODS = ("mvae", "jmvae", "mmvae", "mopoe")
 
 
 def build(method: str) -> Build:

@@ -24,18 +24,13 @@ try:
         JMVAE,
         MMVAE,
         MVAE,
-        MVTCAE,
         JMVAEConfig,
         MMVAEConfig,
-        MMVAEPlus,
-        MMVAEPlusConfig,
         MoPoE,
         MoPoEConfig,
         MVAEConfig,
-        MVTCAEConfig,
     )
     from multivae.models.base import BaseDecoder, BaseEncoder, BaseMultiVAE, ModelOutput
-    from multivae.models.base.base_utils import poe
     from multivae.models.nn import BaseJointEncoder
 except ImportError as err:
     raise PeersMissing(str(err)) from err
@@ -44,20 +39,15 @@ __all__ = [
     "JMVAE",
     "MMVAE",
     "MVAE",
-    "MVTCAE",
     "BaseDecoder",
     "BaseEncoder",
     "BaseJointEncoder",
     "BaseMultiVAE",
     "JMVAEConfig",
     "MMVAEConfig",
-    "MMVAEPlus",
-    "MMVAEPlusConfig",
     "MVAEConfig",
-    "MVTCAEConfig",
     "MoPoE",
     "MoPoEConfig",
     "ModelOutput",
     "MultimodalBaseDataset",
-    "poe",
 ]

@@ -43,8 +43,6 @@ class Loss:
     """Divergence of the joint posterior from the prior, unannealed, without gradient."""
     log_likelihood: Mapping[str, Tensor]
     """Per modality, unweighted, of samples of the joint posterior, without gradient."""
-    is_bound: bool = True
-    """Whether the sum of log likelihoods minus kl estimates a lower bound of log p(x_1..M)."""
 
 
 class PeerModel(nn.Module, ABC):
@@ -83,11 +81,6 @@ class PeerModel(nn.Module, ABC):
     @abstractmethod
     def passes(self) -> Passes:
         """Network passes of a training step."""
-
-    @property
-    def latent_dim(self) -> int:
-        """Number of latent dimensions that `decode` takes, all with a N(0, 1) prior."""
-        return self.config.latent_dim
 
     def proposal(self, batch: Mapping[str, Tensor], subset: Sequence[str]) -> Mixture:
         """Return q(z given x_S) as the method defines it, a mixture of C Gaussians (C, B, Z).

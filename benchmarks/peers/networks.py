@@ -82,27 +82,6 @@ class Encoder(BaseEncoder):
         return ModelOutput(embedding=mean, log_covariance=log_var)
 
 
-class SplitEncoder(Encoder):
-    """q(u, w_m given x_m) of MMVAE+: the last `private` of the Z dimensions are w_m."""
-
-    def __init__(self, modality: Modality, config: ModelConfig, private: int) -> None:
-        super().__init__(modality, config)
-        self.latent_dim = config.latent_dim - private
-        self.style_dim = private
-
-    def _encode(self, x: Tensor) -> ModelOutput:
-        mean, log_var = self.heads(self.embedding(x))
-        sizes = [self.latent_dim, self.style_dim]
-        shared_mean, private_mean = mean.split(sizes, dim=-1)
-        shared_log_var, private_log_var = log_var.split(sizes, dim=-1)
-        return ModelOutput(
-            embedding=shared_mean,
-            log_covariance=shared_log_var,
-            style_embedding=private_mean,
-            style_log_covariance=private_log_var,
-        )
-
-
 class JointEncoder(BaseJointEncoder):
     """q(z given x_1..M) of JMVAE: our embedding networks, concatenated, FC.D.Swish, heads.
 

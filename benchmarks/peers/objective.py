@@ -30,7 +30,7 @@ def objective(
     """Return the loss of one batch in the form of `smvae_core.model.objective.elbo`.
 
     `elbo` of the result is a one-sample estimate of the unweighted bound at beta 1 with all
-    modalities observed, NaN where the method has none (MMVAE+).
+    modalities observed.
 
     Args:
         model: A peer.
@@ -59,7 +59,7 @@ def objective(
     elbo = sum(result.log_likelihood.values(), -result.kl)
     return ElboTerms(
         loss=result.loss,
-        elbo=elbo if result.is_bound else torch.full_like(elbo, torch.nan),
+        elbo=elbo,
         kl=result.kl,
         log_likelihood=dict(result.log_likelihood),
     )

@@ -6,18 +6,15 @@ from typing import Any
 
 from benchmarks.peers.jmvae import JMVAEPeer
 from benchmarks.peers.mmvae import MMVAEPeer
-from benchmarks.peers.mmvae_plus import MMVAEPlusPeer
 from benchmarks.peers.model import PeerModel
 from benchmarks.peers.mopoe import MoPoEPeer
 from benchmarks.peers.mvae import MVAEPeer
-from benchmarks.peers.mvtcae import MVTCAEPeer
 from benchmarks.peers.objective import objective
 from smvae_core.model.objective import Objective
 from smvae_training.config import TrainConfig
 
 PEERS: dict[str, type[PeerModel]] = {
-    peer.name: peer
-    for peer in (MVAEPeer, JMVAEPeer, MMVAEPeer, MoPoEPeer, MVTCAEPeer, MMVAEPlusPeer)
+    peer.name: peer for peer in (MVAEPeer, JMVAEPeer, MMVAEPeer, MoPoEPeer)
 }
 
 

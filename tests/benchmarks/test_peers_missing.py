@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import METHODS, PAPER_METHODS, build
+from benchmarks.peers import build
 from smvae_core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,11 +31,6 @@ def test_without_multivae_one_line_says_how_to_get_it():
     last = found.stderr.strip().splitlines()[-1]
     assert "PeersMissing: the benchmarks' peers need MultiVae" in last
     assert "scripts/setup_peers.sh" in last
-
-
-def test_the_papers_four_are_among_the_methods():
-    assert PAPER_METHODS == ("mvae", "jmvae", "mmvae", "mopoe")
-    assert set(PAPER_METHODS) < set(METHODS)
 
 
 def test_the_requirements_pin_multivae():

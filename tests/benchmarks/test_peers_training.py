@@ -212,8 +212,7 @@ def test_a_nan_reaches_the_trainers_own_message(method, tmp_path, monkeypatch):
     data.arrays["image"][:] = np.nan
     config = training(2)
     paths = RunPaths(tmp_path)
-    expected = ArithmeticError if method == "mvtcae" else TrainingDiverged
-    with pytest.raises(expected, match=r"no longer a finite number|the loss is nan at step 0"):
+    with pytest.raises(TrainingDiverged, match="the loss is nan at step 0"):
         train_on(config, data, paths, None, "memory", build=build(method))
 
 
