@@ -98,6 +98,18 @@ def test_pressing_on_the_box_raises_the_vertical_force_and_the_contact_flags(
     np.testing.assert_allclose(push, -STIFFNESS[2] * robot._controller.lead[2], rtol=0.2)
 
 
+def test_the_contact_force_leaves_out_the_tools_weight_and_is_what_the_arm_pushes_with(
+    robot: SimulatedRobot,
+) -> None:
+    robot.advance(50)
+    assert robot.peak_contact_force_n == 0.0
+    readings = press_on_box(robot, (0.04, 0.0))
+    pushed_n = -STIFFNESS[2] * robot.lead[2]
+    assert pushed_n > 10.0
+    assert robot.peak_contact_force_n == pytest.approx(pushed_n, rel=0.1)
+    assert robot.peak_contact_force_n == pytest.approx(readings[:, 2].max() + TOOL_WEIGHT_N, abs=2)
+
+
 @pytest.mark.parametrize("shape", ["square", "triangle"])
 def test_an_aligned_peg_slides_to_the_bottom_of_its_hole_and_a_turned_one_does_not(
     shape: str,

@@ -9,12 +9,13 @@ gravity and Coriolis forces. x, y, z and yaw follow the setpoint; roll and pitch
 
 from __future__ import annotations
 
-from math import atan2, cos, pi, sin
+from math import atan2, cos, sin
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.assistance.pose import wrap_angle
 from smvae_datasets.simulation.engine import mujoco
 
 STIFFNESS = np.array([1500.0, 1500.0, 1500.0, 500.0, 500.0, 40.0])
@@ -27,11 +28,6 @@ NULL_STIFFNESS = 8.0
 NULL_DAMPING = 4.0
 JACOBIAN_PERIOD_MS = 5
 """The matrices are computed anew this often; the arm turns by less than 0.01 rad in between."""
-
-
-def wrap_angle(angle_rad: float) -> float:
-    """The same angle in (-pi, pi]."""
-    return pi - (pi - angle_rad) % (2 * pi)
 
 
 class ImpedanceController:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.assistance.pose import wrap_angle
 from smvae_datasets.simulation.camera import Camera, OpticalFlow, camera_intrinsics
 from smvae_datasets.simulation.cell import (
     HOLE_DEPTH_M,
@@ -25,7 +26,7 @@ from smvae_datasets.simulation.cell import (
 )
 from smvae_datasets.simulation.engine import load_model, mujoco
 from smvae_datasets.simulation.errors import NotReset
-from smvae_datasets.simulation.impedance import ImpedanceController, solve_pose, wrap_angle
+from smvae_datasets.simulation.impedance import ImpedanceController, solve_pose
 from smvae_datasets.simulation.scripted_operator import Operator
 
 STEP_MS = 50
@@ -101,6 +102,7 @@ class SimulatedRobot:
         self._flow = OpticalFlow()
         self._cell: Cell | None = None
         self._tip_site = int(self.model.site("peg_tip").id)
+        self._tool_bodies = [int(self.model.body(name).id) for name in ("tool", "peg")]
 
     def reset(self, episode: int) -> None:
         """Begin an episode: a new cell, the tool at rest where the first attempt starts."""
@@ -116,6 +118,7 @@ class SimulatedRobot:
         self._touched = False
         self._last_yaw = float(self._controller.tip[3])
         self._contact: NDArray[np.bool_] = np.zeros(STEP_MS, bool)
+        self._peak_force_n = 0.0
 
     def step(self) -> Step:
         """Run one 20 Hz step."""
@@ -181,12 +184,15 @@ class SimulatedRobot:
         )
         readings = np.empty((milliseconds, 6))
         contact = np.zeros(milliseconds, bool)
+        self._peak_force_n = 0.0
         for index in range(milliseconds):
             update()
             mujoco.mj_step(model, data)
             readings[index] = data.sensordata
             if data.ncon:
                 contact[index] = touches_box[data.contact.geom].any()
+                force = data.cfrc_ext[self._tool_bodies, 3:].sum(axis=0)
+                self._peak_force_n = max(self._peak_force_n, float(np.linalg.norm(force)))
         self._contact = np.concatenate([self._contact, contact])[-STEP_MS:]
         self._touched = self._touched or bool(contact.any())
         # The engine gives the force of the arm on the tool; the sensor reads the tool's on the arm.
@@ -254,6 +260,20 @@ class SimulatedRobot:
     def peg_pose(self) -> NDArray[np.float64]:
         """(4,) x, y, z [m] of the peg tip, and yaw [rad]."""
         return self._controller.tip
+
+    @property
+    def lead(self) -> NDArray[np.float64]:
+        """(4,) setpoint minus tip [m, m, m, rad]: times the stiffness, what the arm pushes with."""
+        return self._controller.lead
+
+    @property
+    def peak_contact_force_n(self) -> float:
+        """Largest force of contacts on the tool and its peg during the last `advance` [N].
+
+        Of each millisecond the norm of the sum of all contacts, by the engine: the tool's weight
+        and the sensor's errors are no part of it.
+        """
+        return self._peak_force_n
 
     @property
     def condition(self) -> str:

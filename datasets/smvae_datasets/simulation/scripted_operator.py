@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_core.assistance.pose import wrap_angle
 from smvae_datasets.simulation.cell import HOLE_DEPTH_M, VariationRange
-from smvae_datasets.simulation.impedance import STIFFNESS, wrap_angle
+from smvae_datasets.simulation.impedance import STIFFNESS
 
 GAIN = 0.13
 """Fraction of the remaining error commanded per 20 Hz step."""
