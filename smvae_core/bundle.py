@@ -218,9 +218,6 @@ class Bundle:
     sha256: str
     """Of manifest.json, which holds the hashes of all graphs."""
 
-    def graph_path(self, role: str) -> Path:
-        return self.path / self.manifest.graphs[role].file
-
     def read_graph(self, role: str) -> bytes:
         """Return a graph's content, hashed as it was read: what is checked is what is used.
 

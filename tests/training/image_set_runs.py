@@ -14,7 +14,6 @@ from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.presets import vision_tasks
 from smvae_datasets.dataset import ImageRecords
-from smvae_datasets.image_sets.idx import write_idx
 from smvae_datasets.image_sets.places import IDX_FILES
 from smvae_training.commands.figures import FiguresArguments
 from smvae_training.evaluate.images.evaluate import evaluate_image_run
@@ -22,6 +21,7 @@ from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.presets import debug, preset
 from smvae_training.run import Run, RunPaths, load_run
 from smvae_training.trainer import prepare_data, train, train_on
+from tests.idx_files import write_idx
 
 TRAIN, TEST = 120, 40
 SETTINGS = ImageEvaluateConfig(

@@ -99,7 +99,7 @@ def test_mixture_density_and_samples_equal_those_of_torch():
     )
     even = torch.distributions.Categorical(torch.ones(5, 3))
     truth = torch.distributions.MixtureSameFamily(even, components)
-    z = mixture.sample(6001, rng)
+    z = mixture.place(torch.randn(6001, 5, 2, generator=rng))
     np.testing.assert_allclose(mixture.log_prob(z), truth.log_prob(z), atol=1e-4)
     share = mixture.log_share(6001)[:, None, None].exp()
     np.testing.assert_allclose(share.sum(), 1.0, rtol=1e-12)
@@ -113,7 +113,7 @@ def test_mixture_density_and_samples_equal_those_of_torch():
 def test_every_component_gets_a_sample_or_the_mixture_refuses():
     mixture = Mixture(torch.zeros(3, 1, 2), torch.zeros(3, 1, 2))
     with pytest.raises(ConfigError, match="2 samples of a mixture of 3"):
-        mixture.sample(2)
+        mixture.place(torch.zeros(2, 1, 2))
     with pytest.raises(ConfigError, match="a mixture needs mean and log_var"):
         Mixture(torch.zeros(1, 2), torch.zeros(1, 2))
 

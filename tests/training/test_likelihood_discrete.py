@@ -89,7 +89,7 @@ def test_attributes_are_scored_one_by_one_and_pooled():
     np.testing.assert_array_equal(found.correct(), (found.probability > 0.5) == truth)
     likelihood = np.where(truth, found.probability, 1 - found.probability)
     np.testing.assert_allclose(found.log_score(), np.log(likelihood).sum(1), rtol=1e-5)
-    assert all(len(array) == 6 for array in found.arrays().values())
+    assert found.probability.shape == (6, len(CELEBA[1].fields))
 
 
 def test_calibration_of_an_image_is_refused():
@@ -140,7 +140,7 @@ def test_coherent_generation_scores_one(classifier: Classifier):
     found = measure_coherence(Painter(), classifier, samples=20)
     text = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert text["label_to_image"]["mean"] == text["joint_from_prior"]["mean"] == 1.0
-    assert len(found.arrays()["joint_label"]) == 200
+    assert len(found.joint_label) == 200
     assert sum(text["labels_from_prior"].values()) == pytest.approx(1.0)
 
 

@@ -42,12 +42,6 @@ def parse_labels(content: bytes, path: Path, num_classes: int) -> NDArray[np.int
     return labels.astype(np.int64)
 
 
-def write_idx(array: NDArray[np.uint8]) -> bytes:
-    """Return a uint8 array of any rank as the content of an idx file."""
-    header = struct.pack(f">HBB{array.ndim}I", 0, _UBYTE, array.ndim, *array.shape)
-    return header + np.ascontiguousarray(array, np.uint8).tobytes()
-
-
 def _parse(content: bytes, path: Path, rank: int, kind: str) -> NDArray[Any]:
     header = 4 + 4 * rank
     magic = struct.pack(">HBB", 0, _UBYTE, rank)

@@ -68,7 +68,9 @@ def test_the_form_of_the_posterior_is_the_manifests(
     bundle: Path, tmp_path: Path, covariance: str, form: int
 ) -> None:
     loaded = Bundle.load(bundle)
-    graphs = {role: loaded.graph_path(role) for role in loaded.manifest.graphs}
+    graphs = {
+        role: loaded.path / loaded.manifest.graphs[role].file for role in loaded.manifest.graphs
+    }
     manifest = replace(loaded.manifest, covariance=covariance)
     written = write_bundle(tmp_path / "bundle", manifest, graphs)
     assert messages.covariance_form(Runtime(written)) == form

@@ -92,15 +92,6 @@ class Calibration(Measurement):
             }
         return found
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the per-item arrays for one .npz."""
-        return {
-            "index": self.index,
-            "probability": self.probability,
-            "truth": self.truth,
-            "log_score": self.log_score(),
-        }
-
 
 def calibration_error(
     modality: Modality, probability: NDArray[np.float32], truth: NDArray[np.int64]

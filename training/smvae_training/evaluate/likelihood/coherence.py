@@ -186,11 +186,6 @@ class Coherence:
             },
         }
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the classes for one .npz."""
-        keys = ("asked", "shown", "joint_label", "joint_shown")
-        return {key: getattr(self, key) for key in keys}
-
 
 def measure_coherence(
     method: Method,

@@ -77,11 +77,6 @@ class Entropies(Measurement):
             "refused": self.refused,
         }
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the per-item arrays for one .npz, by subset name."""
-        named: dict[str, NDArray[Any]] = {"index": self.index}
-        return named | {subset_name(s): values for s, values in self.entropy.items()}
-
 
 def posterior_entropies(
     method: Method,

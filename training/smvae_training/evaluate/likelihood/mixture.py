@@ -80,12 +80,6 @@ class Mixture:
             z[c :: self.components] = self.component(c).place(noise[c :: self.components])
         return z
 
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw (count, B, Z): count / C of each component, one more of the first count mod C."""
-        shape = (count, *self.mean.shape[1:])
-        device, dtype = self.mean.device, self.mean.dtype
-        return self.place(torch.randn(shape, generator=generator, device=device, dtype=dtype))
-
     def log_share(self, count: int) -> Tensor:
         """Return the log weight (count,) float64 of each stratified sample in a mean under q.
 
