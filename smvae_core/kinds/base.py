@@ -18,6 +18,7 @@ from smvae_core.declared_key import Key
 from smvae_core.errors import ConfigError, SampleError, did_you_mean
 from smvae_core.kinds.proposal import Proposal, Seen
 from smvae_core.kinds.shown import Shown
+from smvae_core.messages.base import set_header
 from smvae_core.parameter import Parameter
 from smvae_core.reads import Reads
 
@@ -37,10 +38,24 @@ class Converter:
     """ROS type, e.g. 'sensor_msgs/msg/Image'."""
     to_array: Callable[[Modality, Any, ConversionOptions], NDArray[Any]]
     """(modality, message, options) -> sample; raises ConversionError."""
-    fill: Callable[..., Any]
-    """(modality, empty message, sample, stamp_ns, frame_id, options) -> that message, filled."""
+    write: Callable[[Modality, Any, NDArray[Any], ConversionOptions], None]
+    """(modality, empty message, sample, options): writes all but the header."""
     encoding: str = ""
-    """Of the image messages that `fill` makes."""
+    """Of the image messages that `write` makes."""
+
+    def fill(
+        self,
+        modality: Modality,
+        message: Any,
+        sample: NDArray[Any],
+        stamp_ns: int,
+        frame_id: str,
+        options: ConversionOptions,
+    ) -> Any:
+        """Write sample, stamp and frame into an empty message and return it."""
+        set_header(message, stamp_ns, frame_id)
+        self.write(modality, message, sample, options)
+        return message
 
 
 @dataclass(frozen=True, kw_only=True)

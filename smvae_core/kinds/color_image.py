@@ -13,7 +13,7 @@ from smvae_core.kinds.image import seen as seen_part
 from smvae_core.kinds.proposal import Seen
 from smvae_core.kinds.registry import register
 from smvae_core.messages import compressed_image, image_data, image_file, planar
-from smvae_core.messages.base import ConversionOptions, set_header
+from smvae_core.messages.base import ConversionOptions
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -66,18 +66,11 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     return image_data.decode_rgb(modality.name, message, ACCEPTED)
 
 
-def fill(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[np.uint8],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write (H, W, 3) uint8 RGB into an empty image message and return it."""
-    set_header(message, stamp_ns, frame_id)
+def write(
+    modality: Modality, message: Any, sample: NDArray[np.uint8], options: ConversionOptions
+) -> None:
+    """Write (H, W, 3) uint8 RGB into an empty image message."""
     image_data.fill(message, np.asarray(sample, np.uint8), ENCODING)
-    return message
 
 
 def compressed_to_array(
@@ -91,24 +84,17 @@ def compressed_to_array(
     return compressed_image.decode_rgb(modality.name, message)
 
 
-def fill_compressed(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[np.uint8],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write (H, W, 3) uint8 RGB into an empty CompressedImage as PNG, without loss; return it."""
-    set_header(message, stamp_ns, frame_id)
+def write_compressed(
+    modality: Modality, message: Any, sample: NDArray[np.uint8], options: ConversionOptions
+) -> None:
+    """Write (H, W, 3) uint8 RGB into an empty CompressedImage as PNG, without loss."""
     bgr = np.ascontiguousarray(np.asarray(sample, np.uint8)[:, :, ::-1])
     compressed_image.fill(message, image_file.encode_png(bgr), "rgb8; png compressed bgr8")
-    return message
 
 
-IMAGE = Converter("sensor_msgs/msg/Image", to_array, fill, ENCODING)
+IMAGE = Converter("sensor_msgs/msg/Image", to_array, write, ENCODING)
 COMPRESSED = Converter(
-    "sensor_msgs/msg/CompressedImage", compressed_to_array, fill_compressed, "png"
+    "sensor_msgs/msg/CompressedImage", compressed_to_array, write_compressed, "png"
 )
 _TYPES = IMAGE.message_type, COMPRESSED.message_type
 register(ColorImage())

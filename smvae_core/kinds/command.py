@@ -33,7 +33,6 @@ from smvae_core.messages.base import (
     read_member,
     read_numbers,
     read_whole,
-    set_header,
     write_fields,
 )
 from smvae_core.parameter import Parameter
@@ -155,18 +154,11 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     return plain_to_array(modality, read_member(modality.name, message, "twist"), options)
 
 
-def fill(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[Any],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write a displacement (C,) into an empty TwistStamped as a velocity and return it."""
-    set_header(message, stamp_ns, frame_id)
-    fill_plain(modality, message.twist, sample, stamp_ns, frame_id, options)
-    return message
+def write(
+    modality: Modality, message: Any, sample: NDArray[Any], options: ConversionOptions
+) -> None:
+    """Write a displacement (C,) into an empty TwistStamped as a velocity."""
+    write_plain(modality, message.twist, sample, options)
 
 
 def plain_to_array(
@@ -181,17 +173,11 @@ def plain_to_array(
     return finite(modality, velocity, modality.fields, options.step_time_s)
 
 
-def fill_plain(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[Any],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
+def write_plain(
+    modality: Modality, message: Any, sample: NDArray[Any], options: ConversionOptions
+) -> None:
     """Write a displacement (C,) into an empty Twist, which has no header, as a velocity."""
     write_fields(message, modality.fields, _velocity(sample, options))
-    return message
 
 
 def joints_to_array(
@@ -219,19 +205,12 @@ def joints_to_array(
     return finite(modality, picked, joints, options.step_time_s)
 
 
-def fill_joints(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[Any],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write a displacement (C,) into an empty JointState as velocities and return it."""
-    set_header(message, stamp_ns, frame_id)
+def write_joints(
+    modality: Modality, message: Any, sample: NDArray[Any], options: ConversionOptions
+) -> None:
+    """Write a displacement (C,) into an empty JointState as velocities."""
     message.name = list(_joints(modality, options))
     message.velocity = array("d", _velocity(sample, options))
-    return message
 
 
 def numbers_to_array(
@@ -260,18 +239,12 @@ def numbers_to_array(
     return finite(modality, values[offset:], labels, options.step_time_s)
 
 
-def fill_numbers(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[Any],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
+def write_numbers(
+    modality: Modality, message: Any, sample: NDArray[Any], options: ConversionOptions
+) -> None:
     """Write a displacement (C,) into an empty Float32MultiArray, which has no header."""
     message.layout.data_offset = 0
     message.data = array("f", _velocity(sample, options))
-    return message
 
 
 def _joints(modality: Modality, options: ConversionOptions) -> tuple[str, ...]:
@@ -290,8 +263,8 @@ def _velocity(sample: NDArray[Any], options: ConversionOptions) -> NDArray[np.fl
     return np.asarray(sample, np.float64) / options.step_time_s
 
 
-TWIST = Converter("geometry_msgs/msg/TwistStamped", to_array, fill)
-JOINTS = Converter("sensor_msgs/msg/JointState", joints_to_array, fill_joints)
-NUMBERS = Converter("std_msgs/msg/Float32MultiArray", numbers_to_array, fill_numbers)
-PLAIN = Converter("geometry_msgs/msg/Twist", plain_to_array, fill_plain)
+TWIST = Converter("geometry_msgs/msg/TwistStamped", to_array, write)
+JOINTS = Converter("sensor_msgs/msg/JointState", joints_to_array, write_joints)
+NUMBERS = Converter("std_msgs/msg/Float32MultiArray", numbers_to_array, write_numbers)
+PLAIN = Converter("geometry_msgs/msg/Twist", plain_to_array, write_plain)
 register(Command())

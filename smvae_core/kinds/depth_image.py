@@ -278,18 +278,11 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     return _metres(modality.name, image, message.encoding, options)
 
 
-def fill(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[np.float32],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write (H, W) float32 m into an empty image message as 32FC1 and return it."""
-    set_header(message, stamp_ns, frame_id)
+def write(
+    modality: Modality, message: Any, sample: NDArray[np.float32], options: ConversionOptions
+) -> None:
+    """Write (H, W) float32 m into an empty image message as 32FC1."""
     image_data.fill(message, np.asarray(sample, np.float32), ENCODING)
-    return message
 
 
 def fill_colors(modality: Modality, message: Any, prediction: Prediction) -> Any:
@@ -315,22 +308,15 @@ def compressed_to_array(
     return _metres(modality.name, image, encoding, options)
 
 
-def fill_compressed(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[np.float32],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write (H, W) float32 m into an empty CompressedImage as compressedDepth and return it.
+def write_compressed(
+    modality: Modality, message: Any, sample: NDArray[np.float32], options: ConversionOptions
+) -> None:
+    """Write (H, W) float32 m into an empty CompressedImage as compressedDepth.
 
     With the loss that `compressed_depth.encode` states.
     """
-    set_header(message, stamp_ns, frame_id)
     data = compressed_depth.encode(np.asarray(sample, np.float32))
     compressed_image.fill(message, data, "32FC1; compressedDepth png")
-    return message
 
 
 def cloud_to_array(
@@ -345,7 +331,7 @@ def cloud_to_array(
     return _metres(modality.name, image, "32FC1", options)
 
 
-def fill_cloud(modality: Modality, *_: Any) -> Any:
+def write_cloud(modality: Modality, *_: Any) -> None:
     """Refuse: points need a camera's intrinsics, which a sample of depth does not carry.
 
     Raises:
@@ -377,11 +363,11 @@ def _has_return(metres: NDArray[np.float32]) -> bool:
     return bool(((metres > 0) & (metres < np.inf)).any())
 
 
-IMAGE = Converter("sensor_msgs/msg/Image", to_array, fill, ENCODING)
+IMAGE = Converter("sensor_msgs/msg/Image", to_array, write, ENCODING)
 COMPRESSED = Converter(
-    "sensor_msgs/msg/CompressedImage", compressed_to_array, fill_compressed, "compressedDepth"
+    "sensor_msgs/msg/CompressedImage", compressed_to_array, write_compressed, "compressedDepth"
 )
-CLOUD = Converter("sensor_msgs/msg/PointCloud2", cloud_to_array, fill_cloud)
+CLOUD = Converter("sensor_msgs/msg/PointCloud2", cloud_to_array, write_cloud)
 COLORS = PredictedTopic(
     "color/image",
     IMAGE.message_type,

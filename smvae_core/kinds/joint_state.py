@@ -23,7 +23,6 @@ from smvae_core.messages.base import (
     read_list,
     read_member,
     read_numbers,
-    set_header,
 )
 from smvae_core.reads import Reads
 
@@ -188,16 +187,10 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     return finite(modality, np.concatenate(values), labels)
 
 
-def fill(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[Any],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write a sample (C,) into an empty JointState and return it."""
-    set_header(message, stamp_ns, frame_id)
+def write(
+    modality: Modality, message: Any, sample: NDArray[Any], options: ConversionOptions
+) -> None:
+    """Write a sample (C,) into an empty JointState."""
     declared = modality.options
     message.name = list(declared.joints)
     for quantity, values in zip(
@@ -206,8 +199,7 @@ def fill(
         strict=True,
     ):
         setattr(message, quantity, array("d", values))
-    return message
 
 
-JOINTS = Converter("sensor_msgs/msg/JointState", to_array, fill)
+JOINTS = Converter("sensor_msgs/msg/JointState", to_array, write)
 register(JointState())

@@ -21,13 +21,7 @@ from smvae_core.kinds.base import HURDLE, Converter, Kind
 from smvae_core.kinds.proposal import Proposal, Seen, rounded_up
 from smvae_core.kinds.registry import register
 from smvae_core.kinds.shown import Shown
-from smvae_core.messages.base import (
-    ConversionError,
-    ConversionOptions,
-    read_member,
-    read_numbers,
-    set_header,
-)
+from smvae_core.messages.base import ConversionError, ConversionOptions, read_member, read_numbers
 
 if TYPE_CHECKING:
     from smvae_core.modality import Modality
@@ -255,20 +249,14 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     return ranges.astype(np.float32)
 
 
-def fill(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[Any],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write a scan, (N,) or (2, N), into an empty LaserScan and return it.
+def write(
+    modality: Modality, message: Any, sample: NDArray[Any], options: ConversionOptions
+) -> None:
+    """Write a scan, (N,) or (2, N), into an empty LaserScan.
 
     A beam whose return is less likely than not is infinite (REP 117). `intensities` holds the
     probability of a return.
     """
-    set_header(message, stamp_ns, frame_id)
     values = np.asarray(sample, np.float32)
     ranges = values[0] if values.ndim == 2 else values
     chance = values[1] if values.ndim == 2 else np.isfinite(values).astype(np.float32)
@@ -278,8 +266,7 @@ def fill(
     message.range_min, message.range_max = near, far
     message.ranges = array("f", np.where(chance >= 0.5, ranges, np.float32(np.inf)))
     message.intensities = array("f", chance)
-    return message
 
 
-SCAN = Converter("sensor_msgs/msg/LaserScan", to_array, fill)
+SCAN = Converter("sensor_msgs/msg/LaserScan", to_array, write)
 register(Scan())

@@ -27,7 +27,6 @@ from smvae_core.messages.base import (
     finite,
     read_below,
     read_fields,
-    set_header,
     write_fields,
 )
 from smvae_core.parameter import Parameter
@@ -328,26 +327,19 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     return finite(modality, read_fields(modality, root, modality.fields), modality.fields)
 
 
-def fill(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[Any],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
+def write(
+    modality: Modality, message: Any, sample: NDArray[Any], options: ConversionOptions
+) -> None:
     """Write a reading (C,), or the newest of a window (T, C), into an empty message."""
-    set_header(message, stamp_ns, frame_id)
     root = read_below(modality.name, message, modality.options.below)
     write_fields(root, modality.fields, np.asarray(sample).reshape(-1, len(modality.fields))[-1])
-    return message
 
 
 WRENCH = "geometry_msgs/msg/WrenchStamped"
 
 
 def _converter(message_type: str) -> Converter:
-    return Converter(message_type, to_array, fill)
+    return Converter(message_type, to_array, write)
 
 
 register(Signal())

@@ -18,13 +18,7 @@ from smvae_core.kinds.plausible import odd_numbers, odd_rotation
 from smvae_core.kinds.proposal import Proposal, Seen, counted, numbers
 from smvae_core.kinds.registry import register
 from smvae_core.messages import members
-from smvae_core.messages.base import (
-    ConversionOptions,
-    finite,
-    read_fields,
-    set_header,
-    write_fields,
-)
+from smvae_core.messages.base import ConversionOptions, finite, read_fields, write_fields
 from smvae_core.reads import Reads
 
 if TYPE_CHECKING:
@@ -102,7 +96,7 @@ class Vector(Kind):
                 f"modality '{modality.name}': a vector has no message type of its own; declare "
                 "one, e.g. geometry_msgs/msg/PoseStamped"
             )
-        return Converter(found, to_array, fill)
+        return Converter(found, to_array, write)
 
 
 def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:
@@ -114,18 +108,11 @@ def to_array(modality: Modality, message: Any, options: ConversionOptions) -> ND
     return finite(modality, read_fields(modality, message, modality.fields), modality.fields)
 
 
-def fill(
-    modality: Modality,
-    message: Any,
-    sample: NDArray[Any],
-    stamp_ns: int,
-    frame_id: str,
-    options: ConversionOptions,
-) -> Any:
-    """Write numbers (C,) into an empty message and return it."""
-    set_header(message, stamp_ns, frame_id)
+def write(
+    modality: Modality, message: Any, sample: NDArray[Any], options: ConversionOptions
+) -> None:
+    """Write numbers (C,) into an empty message."""
     write_fields(message, modality.fields, sample)
-    return message
 
 
 register(Vector())

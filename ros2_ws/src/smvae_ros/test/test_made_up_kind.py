@@ -16,7 +16,7 @@ from torch import nn
 
 from smvae_core.errors import SampleError
 from smvae_core.kinds import Converter, Kind, register, registry
-from smvae_core.messages.base import finite, read_fields, set_header
+from smvae_core.messages.base import finite, read_fields
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.networks import base as networks
@@ -49,18 +49,14 @@ class Smell(Kind):
         return super().prepare(modality, sample)
 
     def converters(self, modality: Modality) -> tuple[Converter, ...]:
-        return (Converter("sensor_msgs/msg/RelativeHumidity", self.read, self.fill),)
+        return (Converter("sensor_msgs/msg/RelativeHumidity", self.read, self.write),)
 
     def read(self, modality: Modality, message: Any, options: Any) -> NDArray[np.float32]:
         raw = read_fields(modality, message, modality.fields) * options.own["gain"]
         return finite(modality, raw, modality.fields)
 
-    def fill(
-        self, modality: Modality, message: Any, sample: Any, stamp_ns: int, frame: str, options: Any
-    ) -> Any:
-        set_header(message, stamp_ns, frame)
+    def write(self, modality: Modality, message: Any, sample: Any, options: Any) -> None:
         message.relative_humidity = float(sample[0])
-        return message
 
 
 def embedding(modality: Modality, config: ModelConfig) -> nn.Module:
