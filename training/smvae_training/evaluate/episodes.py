@@ -38,6 +38,7 @@ from smvae_training.evaluate.sensor_value import (
     target_errors,
     telling_subsets,
 )
+from smvae_training.evaluate.targets import target_scores
 from smvae_training.run import Run, RunPaths, load_run
 
 logger = logging.getLogger(__name__)
@@ -130,6 +131,9 @@ class Evaluation:
         probes = self._probes()
         self._add_sensor_errors(CONSTANT, {n: m.mean for n, m in self.means.items()})
         seconds["probes"] = time.perf_counter() - start
+        start = time.perf_counter()
+        estimates = target_scores(self.predictor, self.records, self.subsets)
+        seconds["estimates"] = time.perf_counter() - start
         seconds["total"] = time.perf_counter() - self.started
         return {
             **about_run(self.run),
@@ -143,6 +147,7 @@ class Evaluation:
             "checks": requirements,
             "checks_passed": all(c["passed"] for c in requirements),
             "probe": probes,
+            "estimates": estimates,
             "sensors": self.value.numbers(),
             "groups": self.value.by_group(self.episodes.group_names, self._targets()),
         }

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 #: Figure 7 beside the report, for a README or a slide.
 PICTURE = "figure7.png"
+#: Scores without a unit.
+PLAIN = (
+    *("missing", "r2", "f1", "f1_always"),
+    *("unknown", "coverage", "accuracy", "accuracy_of_constant"),
+)
 UNITS = {"psnr_db": "PSNR [dB]", "ssim": "SSIM", "mae_m": "MAE [m]"}
 
 
@@ -60,6 +65,7 @@ def evaluation_sections(
         subset_section(results, modalities),
         baseline_section(results, modalities),
         probe_section(results),
+        estimates_section(results),
         curves_section(RunPaths(evaluation.run.path).metrics),
         setup_section(results),
     ]
@@ -196,6 +202,33 @@ def probe_section(results: dict[str, Any]) -> Section:
     return Section("Linear probes", text + table)
 
 
+def estimates_section(results: dict[str, Any]) -> Section | None:
+    """Return what the model's own decoders say of targets; None of a model that has none."""
+    estimates = {s: found for s, found in results.get("estimates", {}).items() if found}
+    if not estimates:
+        return None
+    parts = [
+        text_html(
+            "Decoded from the latent, numbers in their order; over those that are known. 'unknown' "
+            "is the share that is not, 'coverage' the share of 90 % intervals that hold, each half "
+            "of the held-out trajectories calibrated on the other. 'spread' is what the training "
+            "mean would score."
+        )
+    ]
+    for target in next(iter(estimates.values())):
+        scores = {subset: found[target] for subset, found in estimates.items()}
+        some = next(iter(scores.values()))
+        keys = [k for k in some if k != "records"]
+        rows = [
+            [s, *(" / ".join(f"{v:.3g}" for v in found[k].values()) for k in keys)]
+            for s, found in scores.items()
+        ]
+        header = ["latent of", *map(_heading, keys)]
+        names = ", ".join(some["unknown"])
+        parts.append(table_html(header, rows, caption=f"{target}: {names}"))
+    return Section("Estimates of targets", "".join(parts))
+
+
 def _numbers(values: Any) -> Any:
     return " / ".join(f"{v:.2f}" for v in values.values()) if isinstance(values, dict) else values
 
@@ -224,8 +257,9 @@ def _listed(value: Any) -> Any:
 def _heading(key: str) -> str:
     if key in UNITS:
         return UNITS[key]
-    if key in ("missing", "r2", "f1", "f1_always"):
+    if key in PLAIN:
         return key.replace("_", " ")
     measure, _, rest = key.partition("_")
     name, _, unit = rest.rpartition("_")
-    return f"{measure.replace('rmse', 'RMSE')} {name} [{unit.replace('Nm', 'N m')}]"
+    words = (measure.replace("rmse", "RMSE"), name, f"[{unit.replace('Nm', 'N m')}]")
+    return " ".join(filter(None, words))
