@@ -66,7 +66,7 @@ class Seen(NamedTuple):
         (size, length, count), cell = grid.shape, grid.cell
         some = grid.filled.any(2)
         share = (1.0 / grid.count[cell]).unsqueeze(1)
-        terms = share * pool.read(reading.embedding[None], None)[0]
+        terms = share * nn.functional.silu(pool.read(reading.embedding[None], None)[0])
         total = terms.new_zeros(size * length, pool.width).index_add(0, cell // count, terms)
         found = nn.functional.silu(pool.total(total.view(size, length, -1)[some]))
         feature = found.new_zeros(size, length, pool.width)

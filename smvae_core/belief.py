@@ -109,14 +109,14 @@ class Element(NamedTuple):
     """v (W,)"""
     pace: Array
     """K_s v (Z,), how fast it moves the mean while it is held."""
-    embedding: NDArray[np.float32]
-    """e (D,)"""
+    term: NDArray[np.float32]
+    """FC_term(e) (D,), of the correction"""
 
     @property
     def finite(self) -> bool:
         """Whether all of it are numbers; no belief recovers from what is none.
 
-        Of an embedding that holds what is none, no number of v is one.
+        Of an embedding that holds what is none, no number of v is one, whatever its term is.
         """
         return bool(np.isfinite(self.log_power.sum() + self.mean.sum() + self.value.sum()))
 
@@ -203,6 +203,7 @@ class Filter:
         sensor: int,
         stamp_ns: int,
         embedding: NDArray[np.float32],
+        term: NDArray[np.float32],
         log_precision: NDArray[np.float32],
         mean: NDArray[np.float32],
     ) -> Element:
@@ -215,7 +216,7 @@ class Filter:
             mean.astype(float),
             value,
             self._shift[sensor] @ value,
-            embedding.copy(),
+            term.copy(),
         )
 
     def aged(self, belief: Belief, at_ns: int) -> Belief:
@@ -335,20 +336,19 @@ class Filter:
         """Return what the graph that makes the posterior of a belief takes."""
         log_precision = self.log_precision(belief)
         told = np.exp(-np.logaddexp(0.0, -log_precision) - belief.log_weight) * belief.mean
-        newest = np.zeros((1, self.sensors, self._p.value_weight.shape[2]), np.float32)
-        known = [element is not None for element in belief.newest]
-        ages_ns = [0 if e is None else belief.at_ns - e.stamp_ns for e in belief.newest]
+        terms = np.zeros((1, self.sensors, self._p.value_weight.shape[2]), np.float32)
+        age_s = np.full((1, self.sensors), np.inf, np.float32)  # what never came has faded
         for sensor, element in enumerate(belief.newest):
             if element is not None:
-                newest[0, sensor] = element.embedding
+                terms[0, sensor] = element.term
+                age_s[0, sensor] = (belief.at_ns - element.stamp_ns) * 1e-9
         return {
-            "log_precision": log_precision[None].astype(np.float32),
-            "told": told[None].astype(np.float32),
-            "newest": newest,
-            "age_s": (np.array([ages_ns]) * 1e-9).astype(np.float32),
+            "terms": terms,
+            "age_s": age_s,
             "way": belief.way.reshape(1, self.sensors, -1).astype(np.float32),
             "history": belief.history.reshape(1, -1).astype(np.float32),
-            "known": np.array([known]),
+            "log_precision": log_precision[None].astype(np.float32),
+            "told": told[None].astype(np.float32),
         }
 
     def _log_weight(self, log_total: Array) -> Array:

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Raised whenever an older runtime could misread a bundle: since 3 the set encoder may be in two.
-FORMAT_VERSION = 3
+#: Raised whenever an older runtime could misread a bundle: since 3 the set encoder may be in two,
+#: since 4 the graph of a memory takes terms in place of embeddings.
+FORMAT_VERSION = 4
 #: Role of what the set encoder reads of each modality by itself; absent where it reads embeddings.
 READ = "set_encoder/read"
 #: A decoded noise scale stays within a factor of e^3 = 20 of the one at z = 0.
@@ -330,6 +331,12 @@ def _manifest(folder: Path, content: bytes) -> Manifest:
         raise BundleError(
             folder,
             f"format {found} is newer than this runtime's {FORMAT_VERSION}: update smvae_core",
+        )
+    if found < FORMAT_VERSION and data.get("memory") is not None:
+        raise BundleError(
+            folder,
+            f"its memory is of format {found}, which no runtime reads any more: `smvae export RUN "
+            "BUNDLE` again",
         )
     try:
         return Manifest.from_json(data)

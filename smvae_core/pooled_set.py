@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.bundle import READ, Manifest
+from smvae_core.recall import Reading
 from smvae_core.sessions import Sessions
 
 
@@ -49,27 +50,20 @@ class PooledSet:
         mean, log_var = (np.concatenate(column) for column in zip(*rows, strict=True))
         return mean, log_var
 
-    def evidence(
-        self, index: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return a modality's embedding (D,), and log precision and mean (Z,) read of it.
-
-        Only of pooling `evidence`, whose reading ends with these two.
-        """
+    def evidence(self, index: int) -> Reading:
+        """Return a modality's embedding, and what is read of it by pooling `evidence`."""
         if self._unread:
             self._read(sorted(self._unread))
-        *_, log_precision, mean = (self._reading[f"reading{i}"] for i in range(len(self._reading)))
-        return self.embeddings[0, index], log_precision[0, index], mean[0, index]
+        term, log_precision, mean = self._reading.values()
+        return self.embeddings[0, index], term[0, index], log_precision[0, index], mean[0, index]
 
-    def read_others(
-        self, embeddings: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return log precision and mean (N, Z) read of other embeddings (N, D), as `evidence`.
+    def read_others(self, embeddings: NDArray[np.float32]) -> list[Reading]:
+        """Return other embeddings (N, D), each with what is read of it, as `evidence`.
 
         What was put and is not read yet is read in the same run.
         """
-        *_, log_precision, mean = self._read(sorted(self._unread), embeddings)
-        return log_precision[0], mean[0]
+        read = self._read(sorted(self._unread), embeddings)
+        return list(zip(embeddings, *(part[0] for part in read), strict=True))
 
     def _read(
         self, indices: list[int], others: NDArray[np.float32] | None = None

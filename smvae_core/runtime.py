@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -185,10 +186,7 @@ class Runtime:
         self._scorer.forget(name)
 
     def reading(self, name: str) -> Reading:
-        """Return the embedding (D,) of a modality that was observed, log precision and mean (Z,).
-
-        Of a bundle with a memory.
-        """
+        """Return what a memory takes of the newest sample of a modality that was observed."""
         return self._set.evidence(self._index[name])
 
     def readings(
@@ -204,9 +202,8 @@ class Runtime:
         embedded = {name: self._embed(name, samples) for name, samples in inputs.items() if samples}
         if not embedded:
             return {}
-        log_precisions, means = self._set.read_others(np.concatenate(list(embedded.values())))
-        rows = iter(zip(log_precisions, means, strict=True))
-        return {name: [(e, *next(rows)) for e in each] for name, each in embedded.items()}
+        found = iter(self._set.read_others(np.concatenate(list(embedded.values()))))
+        return {name: list(islice(found, len(each))) for name, each in embedded.items()}
 
     def _embed(self, name: str, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the embeddings (N, D) of some samples: in one run where the graph allows it."""

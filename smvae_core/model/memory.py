@@ -222,7 +222,8 @@ class Memory(nn.Module):
         phi = 1.0 - torch.exp(-age_s.unsqueeze(-1) / self.periods_s)  # ONNX has no expm1
         aged = torch.stack([self.aged[n](phi[:, i]) for i, n in enumerate(self.names)], dim=1)
         fade = torch.where(known, torch.exp(-age_s / positive_times(self.log_fade_s)), 0.0)
-        terms = pool.read(newest + aged + self.way(way / PATH_UNIT_S), known) * fade.unsqueeze(-1)
+        terms = pool.read(newest + aged + self.way(way / PATH_UNIT_S), known)
+        terms = nn.functional.silu(terms) * fade.unsqueeze(-1)
         feature = nn.functional.silu(pool.total(terms.sum(1) + self.history(history)))
         weight = 1.0 - (1.0 - fade).prod(1, keepdim=True)
         corrected = told + weight * encoder.head(feature)

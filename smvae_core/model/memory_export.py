@@ -6,6 +6,7 @@ Z latent, D embedding, M modality.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from smvae_core.belief import FilterParameters
 from smvae_core.model.context import Elements
+from smvae_core.model.distributions import Posterior
 from smvae_core.model.memory import PATH_UNIT_S, Memory, positive_times
+from smvae_core.model.pooling import SetSum
 from smvae_core.model.set_encoder import SetEncoder, marginals
 from smvae_core.model.smvae import SMVAE
 from smvae_core.recall import Recall
@@ -47,8 +50,7 @@ def memory_inputs(model: SMVAE, memory: Memory) -> dict[str, Tensor]:
     """Return an example of what the graph of a model's memory takes, see `Filter.inputs`."""
     count, path = len(model.names), memory.way.in_features
     return {
-        "newest": torch.zeros(1, count, model.config.embedding_dim),
-        "known": torch.ones(1, count, dtype=torch.bool),
+        "terms": torch.zeros(1, count, model.config.embedding_dim),
         "age_s": torch.zeros(1, count),
         "way": torch.zeros(1, count, path),
         "history": torch.zeros(1, path * len(memory.time_constants_s)),
@@ -58,33 +60,55 @@ def memory_inputs(model: SMVAE, memory: Memory) -> dict[str, Tensor]:
 
 
 class Recalling(nn.Module):
-    """What a belief says, see `Memory.correct`: mean and log variance (1, Z)."""
+    """What a belief says, as `Memory.correct`: mean and log variance (1, Z).
+
+    FC_term(e + A2 h + P dC) is FC_term(e), read once of each sample, and two small products, since
+    what follows a layer without activation is folded into it; so is FC_total(u + H2 h).
+    """
 
     def __init__(self, memory: Memory, encoder: SetEncoder) -> None:
         super().__init__()
-        self.memory, self.encoder = memory, encoder
+        self.head, self.shear = encoder.head, encoder.shear
+        pool = encoder.pool
+        assert isinstance(pool, SetSum)
+        aged = [layer for n in memory.names if isinstance(layer := memory.aged[n], nn.Sequential)]
+        read = [_weight(layer[0]).T for layer in aged]
+        told = [_weight(pool.term, layer[2]).T for layer in aged]
+        self.periods_s = memory.periods_s
+        self.age_read = nn.Parameter(torch.stack(read))  # (M, periods, A)
+        self.age_told = nn.Parameter(torch.stack(told))  # (M, A, D)
+        self.way = nn.Parameter(_weight(pool.term, memory.way).T / PATH_UNIT_S)  # (M W, D)
+        self.history = memory.history[0]
+        total = torch.cat([_weight(pool.total), _weight(pool.total, memory.history[2])], dim=1)
+        self.total = nn.Linear(total.shape[1], total.shape[0])
+        self.total.weight, self.total.bias = nn.Parameter(total), pool.total.bias
+        self.fade_s = nn.Parameter(positive_times(memory.log_fade_s))
 
     def forward(
         self,
-        newest: Tensor,
-        known: Tensor,
+        terms: Tensor,
         age_s: Tensor,
         way: Tensor,
         history: Tensor,
         log_precision: Tensor,
         told: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        found = self.memory.correct(
-            self.encoder,
-            newest=newest,
-            known=known,
-            age_s=age_s,
-            way=way,
-            history=history,
-            log_precision=log_precision,
-            told=told,
-        )
-        return marginals(found)
+        silu = nn.functional.silu
+        phi = 1.0 - torch.exp(-age_s.unsqueeze(-1) / self.periods_s)
+        aged = silu(phi.transpose(0, 1) @ self.age_read) @ self.age_told
+        fade = torch.exp(-age_s / self.fade_s)
+        terms = silu(terms + aged.transpose(0, 1) + way @ self.way) * fade.unsqueeze(-1)
+        feature = silu(self.total(torch.cat([terms.sum(1), silu(self.history(history))], dim=1)))
+        weight = 1.0 - (1.0 - fade).prod(1, keepdim=True)
+        mean = told + weight * self.head(feature)
+        shear = None if self.shear is None else self.shear(feature, weight)
+        return marginals(Posterior(mean, -nn.functional.softplus(log_precision), shear))
+
+
+def _weight(*layers: nn.Module) -> Tensor:
+    """Return the weight of the linear layers' product, the last one applied first."""
+    weights = [layer.weight.detach().double() for layer in layers if isinstance(layer, nn.Linear)]
+    return reduce(torch.matmul, weights).float()
 
 
 def contexts(model: SMVAE, recall: Recall, embeddings: Tensor) -> Iterator[tuple[str, Pair, Pair]]:

@@ -144,14 +144,16 @@ class SetSum(SetFeature):
     def read(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None
     ) -> Float[Tensor, "B M D"]:
-        """Return the term of each modality by itself."""
-        return nn.functional.silu(self.term(observed_rows(embeddings, present)))
+        """Return FC(e) of each modality by itself, to which a memory adds what time changes."""
+        term: Tensor = self.term(observed_rows(embeddings, present))
+        return term
 
     def combine(
         self, read: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
         """Return the set feature from the terms."""
-        return nn.functional.silu(self.total(observed_rows(read, present).sum(1)))
+        terms = observed_rows(nn.functional.silu(read), present)
+        return nn.functional.silu(self.total(terms.sum(1)))
 
 
 class SummedPMA(PMA):

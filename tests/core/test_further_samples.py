@@ -268,8 +268,8 @@ def test_patches_of_a_window_are_what_its_readings_give(runtime: Runtime) -> Non
         (element,) = [e for e in recall.memory._rings[2] if e.stamp_ns == further.at_ns]
         modality = runtime.modality("force")
         other.observe("force", modality.family.assemble(modality, *further.value))
-        embedding, _, mean = other.reading("force")
-        np.testing.assert_allclose(element.embedding, embedding, atol=1e-5)
+        _, term, _, mean = other.reading("force")
+        np.testing.assert_allclose(element.term, term, atol=1e-5)
         np.testing.assert_allclose(element.mean, mean, atol=1e-5)
 
 

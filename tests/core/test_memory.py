@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -302,12 +303,28 @@ def test_a_damaged_memory_is_refused_by_its_hash(bundle: Path, tmp_path: Path) -
         Bundle.load(copy)
 
 
+def test_a_memory_of_before_is_refused_with_what_to_do(bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    manifest = copy / "manifest.json"
+    data = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(data | {"format_version": 3}))
+    with pytest.raises(
+        BundleError, match=r"memory is of format 3.*`smvae export RUN BUNDLE` again"
+    ):
+        Bundle.load(copy)
+    del data["memory"]
+    manifest.write_text(json.dumps(data | {"format_version": 3}))
+    assert Bundle.load(copy).manifest.memory is None
+
+
 def test_no_precision_is_too_large_for_the_filter(recall: Recall) -> None:
     """A diverged model reads any number; where float32 has no variance left, nothing is lost."""
     model, ones = recall.filter, np.ones(8, np.float32)
     for number, log_precision in enumerate((88.0, 1e3, 1e30, -1e30, 0.0)):
         stamp = T0 + number * SECOND // 30
-        read = np.ones(32, np.float32), log_precision * ones, ones
+        wide = np.ones(32, np.float32)
+        read = wide, wide, log_precision * ones, ones
         recall.memory.insert(model.element(number % 4, stamp, *read))
         found = model.log_precision(recall.memory.at(stamp, 60.0))
         assert np.isfinite(found).all()
