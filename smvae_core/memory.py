@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from smvae_core.belief import Belief, Element, Filter
 
@@ -34,8 +34,7 @@ _stamp = attrgetter("stamp_ns")
 _order = attrgetter("stamp_ns", "sensor")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listed:
+class Listed(NamedTuple):
     """What is remembered of one sensor."""
 
     elements: int
@@ -71,8 +70,9 @@ class Memory:
     def holds(self, sensor: int, stamp_ns: int) -> bool:
         """Return whether a sensor's sample with this stamp is listed."""
         ring = self._rings[sensor]
-        index = bisect_left(ring, stamp_ns, key=_stamp)
-        return index < len(ring) and ring[index].stamp_ns == stamp_ns
+        if not ring or ring[-1].stamp_ns <= stamp_ns:  # as a rule
+            return bool(ring) and ring[-1].stamp_ns == stamp_ns
+        return ring[bisect_left(ring, stamp_ns, key=_stamp)].stamp_ns == stamp_ns
 
     def insert(self, element: Element) -> str:
         """Take a sample; return why it is refused, '' = it is not.
@@ -128,12 +128,7 @@ class Memory:
     def listed(self) -> dict[int, Listed]:
         """Return what is remembered of each sensor of which anything is listed."""
         return {
-            sensor: Listed(
-                elements=len(ring),
-                folded=self._further[sensor],
-                newest=ring[-1],
-                oldest=ring[0],
-            )
+            sensor: Listed(len(ring), self._further[sensor], newest=ring[-1], oldest=ring[0])
             for sensor, ring in enumerate(self._rings)
             if ring
         }

@@ -14,8 +14,8 @@ from smvae_core.fusion.rules import TOO_LATE, Further, FusionState, Observation
 from smvae_core.memory import Memory
 
 Array = NDArray[np.float32]
-#: Embedding (D,), log precision and mean (Z,) of a sample.
-Reading = tuple[Array, Array, Array]
+#: Embedding e and FC_term(e) (D,), log precision and mean (Z,) of a sample.
+Reading = tuple[Array, Array, Array, Array]
 
 
 class Networks(Protocol):
@@ -78,7 +78,7 @@ class Recall:
 
         Args:
             observation: The moment; statuses and samples are changed.
-            read: Gives the embedding (D,) of a fused sample, its log precision and mean (Z,).
+            read: Gives the reading of a fused sample.
         """
         for name in tuple(observation.samples):
             status, sensor = observation.status[name], self._index[name]
@@ -127,8 +127,8 @@ class Recall:
 
     def read(self, sensor: int, stamp_ns: int, embedding: Array) -> Element:
         """Return the element of any embedding (D,)."""
-        *_, log_precision, mean = self._networks.run(READ, embeddings=embedding[None, None])
-        return self.filter.element(sensor, stamp_ns, embedding, log_precision[0, 0], mean[0, 0])
+        read = self._networks.run(READ, embeddings=embedding[None, None])
+        return self.filter.element(sensor, stamp_ns, embedding, *(part[0, 0] for part in read))
 
     def posterior(
         self, observation: Observation, memory_s: float, ahead_s: float = 0.0
@@ -159,7 +159,7 @@ class Recall:
         for name, stamps_ns in self._unlisted.items():
             observation.status[name].further_ns = tuple(stamps_ns)
         self._unlisted.clear()
-        if not all(np.isfinite(part).all() for part in found):
+        if not np.isfinite(found[0].sum() + found[1].sum()):
             self.forget()
         return found
 

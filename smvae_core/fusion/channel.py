@@ -271,6 +271,8 @@ class Channel:
             fused_ns: Stamp of the sample that is fused; None = none is.
             busy: Whether images are left out.
         """
+        if not self._unheard and not self.is_window and fused_ns in (None, self.spacing.last_ns):
+            return []
         limit_ns = reference_ns + self._offset_ns
         if self.is_window:
             waiting = [] if fused_ns is None else self._readings_since(fused_ns)
