@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -29,6 +30,10 @@ from smvae_core.robot.declaration import (
 COLUMN = "std_msgs/msg/Float32MultiArray"
 #: Keys of every sensor, beside its kind's own and the node's parameters.
 OF_SENSOR = ("kind", "channel", "unit", "likelihood", "optional")
+#: Units of what ROS's messages have in SI (REP 103).
+_NOT_SI = re.compile(
+    r"(?<![A-Za-z])(deg|degrees?|rpm|g|[mcku]m|[mun]s|h|min|in|ft|lbf?|kgf)(?![A-Za-z])|°"
+)
 
 
 def read_robot(path: Path) -> Robot:
@@ -50,11 +55,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError
     except ImportError as err:
         raise MissingDependency("rosbags", "bags") from err
     try:
         loaded = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as err:
+        line = f"line {err.problem_mark.line + 1}: " if err.problem_mark else ""
+        problem = str(err.problem).partition(" with value ")[0]  # of a key that stands there twice
+        raise RobotError(path, "", f"cannot be read: {line}{problem}") from err
     except (OSError, ValueError, YAMLError) as err:
         what = err.strerror if isinstance(err, OSError) and err.strerror else one_line(err)
         raise RobotError(path, "", f"cannot be read: {what}") from err
@@ -177,10 +186,17 @@ def _modality(of: _Keys, name: str, family: Kind, channel: Channel) -> Modality:
     is_column = not channel.topic
     with of.naming(""):
         made = family.declare(values, None if is_column else channel.type)
+        unit = of.read("unit", _unit, made["unit"])
+        if not is_column and made["unit"] != "1" and (wrong := _NOT_SI.search(unit)):
+            raise of.error(
+                "unit",
+                f"'{unit}' is not SI ({wrong.group()}): these messages are in {made['unit']} and "
+                "are not converted; leave unit out",
+            )
         modality = Modality(
             name=name,
             kind=family.name,
-            **{**made, "unit": of.read("unit", _unit, made["unit"])},
+            **{**made, "unit": unit},
             likelihood=of.read("likelihood", text, ""),
             topic=channel.topic,
             message_type=channel.type

@@ -124,7 +124,10 @@ REFUSED = [
     ("max_skew_s: 0.05", "max_skew_s: 50 ms", r"wrist\.max_skew_s: expected a number"),
     ("max_skew_s: 0.05", "max_skew_s: 99", r"wrist\.max_skew_s: must lie in \[0, 60\], got 99"),
     ("max_skew_s: 0.05", "max_skew_s: 0.05\n    max_age_s: 0.01", "must exceed max_skew_s"),
-    ("max_skew_s: 0.05", "max_skew_s: 0.05\n    max_skew_s: 0.1", "duplicate key"),
+    ("max_skew_s: 0.05", "max_skew_s: 0.05\n    max_skew_s: 0.1", r'line 9: .*key "max_skew_s"$'),
+    ("frame_id: tool0", "unit: lbf in", r"force\.unit: 'lbf in' is not SI \(lbf\): .* in N, N m"),
+    ("optional: true", "unit: deg", r"joints\.unit: 'deg' is not SI .* are in rad"),
+    ("optional: true", "unit: °", r"joints\.unit: '°' is not SI"),
     ("fit: {crop: [0, 80, 480, 560]}", "fit: {crop: [9, 8]}", r"crop must be top, left"),
     ("fit: {crop: [0, 80, 480, 560]}", "fit: {corp: [9, 8]}", r"wrist\.fit: expected crop, pad"),
     ("[0.05, 3.0]", "[3.0, 0.05]", r"sensors\.wrist_depth: range_m must be near and far"),
@@ -165,6 +168,13 @@ def test_what_is_wrong_is_named_with_what_would_be_right(
         read(tmp_path, ARM.replace(right, wrong, 1))
     assert str(raised.value).startswith(str(tmp_path / "robot.yaml"))
     assert "\n" not in str(raised.value)
+
+
+def test_other_units_of_joints_and_columns_are_said_as_they_are(tmp_path: Path):
+    lift = read(tmp_path, ARM.replace("optional: true", "unit: 'm, m/s'")).sensors[3]
+    assert lift.modality.unit == "m, m/s"
+    column = "{kind: joint_state, channel: {feature: s}, joints: [j], unit: deg}"
+    assert read(tmp_path, f"robot: a\nsensors: {{s: {column}}}").sensors[0].modality.unit == "deg"
 
 
 @pytest.mark.parametrize("text", ["", "- a", "a: b: c", "robot: x\nsensors: [1]", "robot: x"])
