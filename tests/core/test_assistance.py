@@ -14,7 +14,7 @@ from smvae_core.assistance.controller import Assistance, Phase, Settings
 from smvae_core.assistance.insertion import Insertion
 from smvae_core.assistance.intent import Intent, IntentReader
 from smvae_core.assistance.limits import Limits, limited
-from smvae_core.assistance.pose import wrap_angle
+from smvae_core.assistance.pose import difference, wrap_angle
 from smvae_core.assistance.sighting import Sighting, sighting
 from smvae_core.assistance.spiral import Search, Spiral
 from smvae_core.errors import ConfigError
@@ -66,6 +66,11 @@ class Arm:
                 self.tip[[0, 1, 3]] = self.setpoint[[0, 1, 3]]
             self.tip[2] = max(self.setpoint[2], lowest)
             self.phases.append(self.assistance.phase)
+
+
+def test_differences_of_yaw_go_the_short_way() -> None:
+    turned = difference(np.array([0.0, 0.0, 0.0, 3.1]), np.array([0.0, 0.0, 0.0, -3.1]))
+    assert turned[3] == pytest.approx(-0.0832, abs=1e-3)
 
 
 def test_a_sighting_is_the_tip_minus_its_offset() -> None:

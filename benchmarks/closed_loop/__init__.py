@@ -1,0 +1,1 @@
+"""What latents are worth in the loop: pegs seated by operators with help, while sensors fail."""

@@ -1,0 +1,191 @@
+"""Pegs seated in the simulated cell, by operator, failure of sensors and method.
+
+    python -m benchmarks.closed_loop alone blind ceiling --attempts 200
+    python -m benchmarks.closed_loop ours --bundle BUNDLE --attempts 200 --workers 2
+    python -m benchmarks.closed_loop --report
+
+Methods: `alone`, the operator's command within the same limits; `blind`, the controller with its
+estimates withheld; `ceiling`, the controller fed with the truth; any other name, the controller fed
+by the latents of --bundle. In simulated time, faster than real time. Attempts with one number are
+the same for every method and failure: cell, start, aim and tremor. What is there is not run again.
+Writes benchmarks/results/closed-loop-METHOD.json; the report is of all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.closed_loop.attempt import Outcome, attempt
+from benchmarks.closed_loop.failures import DECIDING, FAILURES
+from benchmarks.closed_loop.methods import Method, make
+from benchmarks.closed_loop.report import (
+    ALIVE,
+    difference_table,
+    draw,
+    operator_table,
+    seated_table,
+    sensing_table,
+)
+from benchmarks.closed_loop.store import Cell, Store
+from smvae_core.assistance.controller import Settings
+from smvae_core.bundle import Bundle
+from smvae_core.errors import SMVAEError
+from smvae_datasets.simulation.robot import SimulatedRobot
+from smvae_datasets.simulation.stick_operator import OPERATORS
+from smvae_training.hardware import source_version, versions
+
+RESULTS = Path(__file__).parents[1] / "results"
+PICTURE = Path(__file__).parents[2] / "docs" / "closed_loop.png"
+#: Methods that perceive nothing, in the order of the tables.
+WITHOUT_SENSORS = ("alone", "blind", "ceiling")
+#: Seconds between writings of the results.
+WRITE_EVERY_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One attempt to make."""
+
+    failure: str
+    operator: str
+    number: int
+
+
+class Worker:
+    """Plays attempts of one method in one process."""
+
+    def __init__(self, method: str, bundle: Path | None, seed: int) -> None:
+        self._method: Method = make(method, bundle)
+        self._seed = seed
+        self._robot = SimulatedRobot(seed=seed, render=self._method.perceives)
+
+    def play(self, task: Task) -> Outcome:
+        """Play one attempt."""
+        kind, failure = OPERATORS[task.operator], FAILURES[task.failure]
+        return attempt(
+            self._robot, self._method, kind, failure, task.number, self._seed, Settings()
+        )
+
+
+_worker: Worker | None = None
+
+
+def _begin(method: str, bundle: Path | None, seed: int) -> None:
+    global _worker
+    _worker = Worker(method, bundle, seed)
+
+
+def _play(task: Task) -> tuple[Task, Outcome]:
+    assert _worker is not None
+    return task, _worker.play(task)
+
+
+def played(
+    tasks: Sequence[Task], method: str, bundle: Path | None, seed: int, workers: int
+) -> Iterator[tuple[Task, Outcome]]:
+    """Yield the outcome of each attempt, as it comes."""
+    if workers == 1:
+        worker = Worker(method, bundle, seed)
+        for task in tasks:
+            yield task, worker.play(task)
+        return
+    context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
+    with context.Pool(workers, _begin, (method, bundle, seed)) as pool:
+        yield from pool.imap_unordered(_play, tasks)
+
+
+def run(
+    method: str, given: argparse.Namespace, failures: Sequence[str], operators: Sequence[str]
+) -> None:
+    """Make the attempts of one method that are missing."""
+    bundle = None if method in WITHOUT_SENSORS else given.bundle
+    about: dict[str, object] = {"method": method, "seed": given.seed, "settings": _settings()}
+    if bundle is not None:
+        about["bundle"] = Bundle.load(bundle).sha256
+    store = Store(given.out / f"closed-loop-{method}.json", about)
+    store.note({"code": source_version(), "versions": versions()})
+    chosen = failures if bundle is not None else [ALIVE]
+    cells: list[Cell] = [(failure, operator) for failure in chosen for operator in operators]
+    tasks = [
+        Task(failure=failure, operator=operator, number=number)
+        for number in range(given.attempts)
+        for failure, operator in cells
+        if number not in store.cells.get((failure, operator), {})
+    ]
+    print(f"{method}: {len(tasks)} attempts to make, the hours after one of each cell", flush=True)
+    begin = written = time.monotonic()
+    for done, (task, outcome) in enumerate(
+        played(tasks, method, bundle, given.seed, given.workers), 1
+    ):
+        store.add((task.failure, task.operator), task.number, outcome)
+        now = time.monotonic()
+        if done == min(len(cells), len(tasks)) or now - written > WRITE_EVERY_S:
+            hours = (now - begin) / done * (len(tasks) - done) / 3600.0
+            print(f"{method}: {done} of {len(tasks)} attempts, {hours:.2f} h left", flush=True)
+            store.write()
+            written = now
+    if tasks:
+        store.write()
+
+
+def _settings() -> dict[str, object]:
+    """Return the controller's settings as JSON gives them back."""
+    return {
+        part: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        for part, values in asdict(Settings()).items()
+    }
+
+
+def report(out: Path, picture: Path | None) -> str:
+    """Return the tables of all results in a folder, and draw the picture."""
+    paths = {p.stem.removeprefix("closed-loop-"): p for p in out.glob("closed-loop-*.json")}
+    order = [m for m in WITHOUT_SENSORS if m in paths]
+    order += sorted(paths.keys() - set(order))
+    stores = {name: Store(paths[name], {}) for name in order}
+    parts = [seated_table(stores), operator_table(stores)]
+    for name in order:
+        if name not in WITHOUT_SENSORS:
+            parts += [difference_table(stores, name), sensing_table(stores[name])]
+    if picture is not None:
+        draw(stores, picture)
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Run what is asked for, then report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("methods", nargs="*", help="alone, blind, ceiling, or a name for --bundle")
+    parser.add_argument("--bundle", type=Path, help="of a method that perceives")
+    parser.add_argument("--attempts", type=int, default=20, help="of each cell")
+    parser.add_argument("--failures", nargs="*", choices=[*FAILURES], default=[*DECIDING])
+    parser.add_argument("--operators", nargs="*", choices=[*OPERATORS], default=[*OPERATORS])
+    parser.add_argument("--seed", type=int, default=500, help="cells, starts and operators")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--report", action="store_true", help="print tables, draw the picture")
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    try:
+        for method in given.methods:
+            if method not in WITHOUT_SENSORS and given.bundle is None:
+                parser.error(f"method '{method}' perceives by a bundle: give --bundle")
+            run(method, given, given.failures, given.operators)
+        if given.report:
+            print(report(given.out, given.picture))
+    except SMVAEError as err:
+        print(f"closed_loop: {err}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

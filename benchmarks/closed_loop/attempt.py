@@ -1,0 +1,165 @@
+"""One attempt in simulated time: cell, operator, failing sensors, method and controller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.closed_loop.failures import FailingSensors, Failure, Samples
+from benchmarks.closed_loop.methods import Method
+from smvae_core.assistance.controller import Assistance, Phase, Settings
+from smvae_core.assistance.limits import Limits, limited
+from smvae_core.assistance.pose import Motion, Pose, difference
+from smvae_datasets.simulation.robot import STEP_MS, SimulatedRobot
+from smvae_datasets.simulation.stick_operator import HOVER_M, OperatorKind, StickOperator
+
+STEP_S = STEP_MS * 1e-3
+#: An attempt ends after so long [s].
+ATTEMPT_S = 20.0
+#: Seated: the tip is so far below the hole's edge [m].
+SEATED_M = 0.028
+#: Readings of force that the model takes.
+WINDOW = 32
+#: A belief that estimates agree with less than this is said to be contradicted.
+CONTRADICTED = 0.5
+#: Numbers may exceed a limit by this much, of rounding.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of an attempt."""
+
+    seated: bool
+    time_s: float
+    """When the peg was seated, or `ATTEMPT_S`."""
+    peak_n: float
+    """Largest contact force on tool and peg, by physics every millisecond [N]."""
+    hand_overs: int
+    failed_s: float
+    """When a sensor began to fail, NaN if none did before the touch."""
+    flagged_s: float
+    """When the latents first said after that, and before the touch, that something is wrong: out of
+    distribution, or against the belief; NaN if never. Without a failure: at any time before."""
+    missed_mm: float
+    """How far the belief was off sideways at the touch, NaN without a touch or a belief [mm]."""
+    missed_rad: float
+    """Likewise of its yaw."""
+    breaches: int
+    """Commands beyond a limit; 0, or the controller is wrong."""
+
+
+def attempt(
+    robot: SimulatedRobot,
+    method: Method,
+    kind: OperatorKind,
+    failure: Failure,
+    episode: int,
+    seed: int,
+    settings: Settings,
+) -> Outcome:
+    """Play one attempt, which `seed`, `episode` and the operator's kind fix but for the method.
+
+    Args:
+        robot: Its seed fixes the cells.
+        method: Who sees the hole.
+        kind: Of the operator.
+        failure: What becomes of the sensors.
+        episode: Number of the cell and of the start.
+        seed: Of the operator's and the failure's random numbers.
+        settings: Of the controller; its limits hold without it as well.
+    """
+    robot.reset(episode)
+    streams = [np.random.default_rng([seed, episode, stream]) for stream in range(2)]
+    operator = StickOperator(streams[0], kind, STEP_S, ATTEMPT_S)
+    sensors = FailingSensors(failure, streams[1])
+    assistance, limits = Assistance(settings), settings.limits
+    hole, last = robot.hole_pose, np.zeros(4)
+    above = hole[:3] + np.array([0.0, 0.0, HOVER_M])
+    half_m = 0.5 * float(np.linalg.norm(robot.peg_pose[:3] - above))
+    peak_n, breaches, seated = 0.0, 0, False
+    failed_s = flagged_s = missed_mm = missed_rad = np.nan
+    force, touched = np.zeros((STEP_MS, 6)), False
+    steps = round(ATTEMPT_S / STEP_S)
+    step = 0
+    for step in range(steps):
+        tip, lead = robot.peg_pose, robot.lead
+        if method.perceives and step:
+            midway = float(np.linalg.norm(tip[:3] - above)) < half_m
+            samples = _samples(robot, force, last * STEP_S, sensors.watched)
+            seen = method.see(sensors.deliver(samples, midway), tip, hole)
+            if seen is not None:
+                assistance.see(seen, STEP_S)
+            if sensors.begun and np.isnan(failed_s) and not touched:
+                failed_s = step * STEP_S
+            doubted = method.flagged or assistance.belief.agreement < CONTRADICTED
+            waited = sensors.begun or not failure.sensors
+            if doubted and waited and np.isnan(flagged_s) and not touched:
+                flagged_s = step * STEP_S
+        elif (seen := method.see({}, tip, hole)) is not None:
+            assistance.see(seen, STEP_S)
+        wanted = operator.command(difference(tip, hole), SEATED_M)
+        if method.assisted:
+            motion = assistance.step(wanted, tip, lead, STEP_S)
+        else:
+            motion = limited(wanted, last, tip, lead, STEP_S, limits)
+        if not touched and (assistance.phase is not Phase.APPROACH or robot.peak_contact_force_n):
+            touched = True
+            if np.isfinite(assistance.belief.std[:2]).all():
+                missed = difference(assistance.belief.pose, hole)
+                missed_mm = 1e3 * float(np.linalg.norm(missed[:2]))
+            if np.isfinite(assistance.belief.std[3]):
+                missed_rad = abs(float(difference(assistance.belief.pose, hole)[3]))
+        breaches += _breaks(motion, tip, lead, limits)
+        robot.command(motion * STEP_S)
+        force, last = robot.advance(STEP_MS), motion
+        peak_n = max(peak_n, robot.peak_contact_force_n)
+        if seated := bool(hole[2] - robot.peg_pose[2] > SEATED_M):
+            break
+    return Outcome(
+        seated=seated,
+        time_s=(step + 1) * STEP_S,
+        peak_n=peak_n,
+        hand_overs=assistance.hand_overs,
+        failed_s=failed_s,
+        flagged_s=flagged_s,
+        missed_mm=missed_mm,
+        missed_rad=missed_rad,
+        breaches=breaches,
+    )
+
+
+def _samples(
+    robot: SimulatedRobot, force: np.ndarray, displacement: np.ndarray, watched: bool
+) -> Samples:
+    """Return this step's samples by sensor, raw in SI units; black images where nobody watches."""
+    if watched:
+        image, depth_m = robot.render()
+    else:
+        image, depth_m = np.zeros((128, 128, 3), np.uint8), np.zeros((128, 128), np.float32)
+    return {
+        "rgb": image,
+        "depth": depth_m,
+        "force": force[-WINDOW:].astype(np.float32),
+        "action": displacement.astype(np.float32),
+    }
+
+
+def _breaks(motion: Motion, tip: Pose, lead: Pose, limits: Limits) -> bool:
+    """Return whether a command is beyond a limit, told apart from how the limits are kept."""
+    after = lead + motion * STEP_S
+    setpoint, before = tip + after, tip + lead
+    force = np.linalg.norm([lead[:3], after[:3]], axis=1) * limits.stiffness_n_per_m
+    torque = np.abs([lead[3], after[3]]) * limits.stiffness_nm_per_rad
+    low = np.minimum(limits.area_low_m, before[:3]) - ROUNDING
+    high = np.maximum(limits.area_high_m, before[:3]) + ROUNDING
+    return bool(
+        not np.isfinite(motion).all()
+        or np.linalg.norm(motion[:3]) > limits.max_speed + ROUNDING
+        or abs(motion[3]) > limits.max_turn + ROUNDING
+        or force[1] > max(limits.max_force_n, force[0]) + 1e-6
+        or torque[1] > max(limits.max_torque_nm, torque[0]) + 1e-6
+        or (setpoint[:3] < low).any()
+        or (setpoint[:3] > high).any()
+    )

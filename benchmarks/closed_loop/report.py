@@ -1,0 +1,209 @@
+"""Tables and the picture of closed-loop results: shares seated, and paired differences.
+
+An operator's attempts with one number have the same cell, start and aim whatever the method and the
+failure. So a difference is taken of each number, averaged over operators, and its interval is over
+numbers. Methods that perceive nothing have one cell per operator, which stands for every failure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.closed_loop.attempt import Outcome
+from benchmarks.closed_loop.failures import DECIDING, FAILURES
+from benchmarks.closed_loop.store import Cell, Store
+from benchmarks.markdown import table
+from smvae_datasets.simulation.stick_operator import OPERATORS
+
+#: Deviations of a 95 % interval.
+NORMAL_95 = 1.959964
+#: The cell of methods that perceive nothing.
+ALIVE = "all alive"
+COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860")
+Cells = Mapping[Cell, Mapping[int, Outcome]]
+
+
+def wilson(seated: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share, Wilson 1927."""
+    z2 = NORMAL_95**2
+    share, denominator = seated / count, 1.0 + z2 / count
+    middle = (share + z2 / (2 * count)) / denominator
+    half = NORMAL_95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / denominator
+    return middle - half, middle + half
+
+
+def outcomes_of(cells: Cells, failure: str, operator: str) -> Mapping[int, Outcome]:
+    """Return the attempts of a cell, of the one that stands for it where nothing is perceived."""
+    found = cells.get((failure, operator))
+    if found is None and {f for f, _ in cells} == {ALIVE}:
+        found = cells.get((ALIVE, operator))
+    return found or {}
+
+
+def pooled(cells: Cells, failure: str) -> list[Outcome]:
+    """Return the attempts of all operators under a failure."""
+    return [o for operator in OPERATORS for o in outcomes_of(cells, failure, operator).values()]
+
+
+def paired_difference(
+    ours: Cells, theirs: Cells, failure: str, other: str
+) -> tuple[float, float, int]:
+    """Return how much more we seat, the half width of its 95 % interval, and over how many numbers.
+
+    Args:
+        ours: Of a method.
+        theirs: Of the other one, or the same.
+        failure: Of ours.
+        other: The failure of theirs.
+    """
+    by_number: dict[int, list[float]] = {}
+    for operator in OPERATORS:
+        a, b = outcomes_of(ours, failure, operator), outcomes_of(theirs, other, operator)
+        for number in a.keys() & b.keys():
+            difference = float(a[number].seated) - float(b[number].seated)
+            by_number.setdefault(number, []).append(difference)
+    each: NDArray[np.float64] = np.array([np.mean(d) for d in by_number.values()])
+    if len(each) < 2:
+        return math.nan, math.nan, len(each)
+    return float(each.mean()), NORMAL_95 * float(each.std(ddof=1)) / math.sqrt(len(each)), len(each)
+
+
+def seated_table(stores: Mapping[str, Store]) -> str:
+    """Return the share seated by method and failure, all operators together, with intervals."""
+    rows = []
+    for failure in FAILURES:
+        row = [failure]
+        for store in stores.values():
+            found = pooled(store.cells, failure)
+            row.append(_share(found))
+        if any(cell != "" for cell in row[1:]):
+            rows.append(row)
+    return table(["failure", *stores], rows)
+
+
+def operator_table(stores: Mapping[str, Store]) -> str:
+    """Return of all sensors alive, by method and operator: seated, time, force, hand-overs."""
+    rows = []
+    for name, store in stores.items():
+        for operator in OPERATORS:
+            found = list(outcomes_of(store.cells, ALIVE, operator).values())
+            if not found:
+                continue
+            times = [o.time_s for o in found if o.seated]
+            rows.append(
+                [
+                    name,
+                    operator,
+                    _share(found),
+                    f"{np.median(times):.1f}" if times else "",
+                    f"{max(o.peak_n for o in found):.0f}",
+                    f"{np.mean([o.hand_overs > 0 for o in found]) * 100:.0f} %",
+                    str(sum(o.breaches for o in found)),
+                ]
+            )
+    header = ["method", "operator", "seated", "median s", "peak N", "handed over", "beyond limits"]
+    return table(header, rows)
+
+
+def difference_table(stores: Mapping[str, Store], method: str) -> str:
+    """Return by failure how much more a method seats than each other, and than with all alive."""
+    ours, rows = stores[method].cells, []
+    others = [name for name in stores if name != method]
+    for failure in FAILURES:
+        if not pooled(ours, failure):
+            continue
+        cells = [paired_difference(ours, stores[o].cells, failure, failure) for o in others]
+        cells.append(paired_difference(ours, ours, failure, ALIVE))
+        rows.append([failure, *(_points(c) for c in cells)])
+    return table(["failure", *(f"minus {o}" for o in others), "minus all alive"], rows)
+
+
+def sensing_table(store: Store) -> str:
+    """Return by failure what a method that perceives knew and said: errors, flags, hand-overs."""
+    rows = []
+    for failure in FAILURES:
+        found = pooled(store.cells, failure)
+        if not found:
+            continue
+        failing = [o for o in found if not math.isnan(o.failed_s)] if failure != ALIVE else found
+        flagged = np.mean([not math.isnan(o.flagged_s) for o in failing]) if failing else math.nan
+        rows.append(
+            [
+                failure,
+                _quantiles([o.missed_mm for o in found], 1),
+                _quantiles([o.missed_rad for o in found], 3),
+                "" if math.isnan(flagged) else f"{flagged * 100:.0f} %",
+                f"{np.mean([o.hand_overs > 0 for o in found]) * 100:.0f} %",
+                f"{max(o.peak_n for o in found):.0f}",
+                str(sum(o.breaches for o in found)),
+            ]
+        )
+    header = [
+        "failure",
+        "belief off at the touch, median / 90 % [mm]",
+        "[rad]",
+        "flagged before the touch",
+        "handed over",
+        "peak N",
+        "beyond limits",
+    ]
+    return table(header, rows)
+
+
+def draw(stores: Mapping[str, Store], path: Path) -> None:
+    """Draw the share seated by deciding failure and method, with 95 % intervals."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9.0, 3.2), constrained_layout=True)
+    names = [f for f in DECIDING if any(pooled(s.cells, f) for s in stores.values())]
+    width = 0.8 / len(stores)
+    for at, (method, store) in enumerate(stores.items()):
+        x, shares, errors = [], [], []
+        for position, failure in enumerate(names):
+            found = pooled(store.cells, failure)
+            if not found:
+                continue
+            seated = sum(o.seated for o in found)
+            share, (low, high) = seated / len(found), wilson(seated, len(found))
+            x.append(position + (at - 0.5 * (len(stores) - 1)) * width)
+            shares.append(share)
+            errors.append((max(share - low, 0.0), max(high - share, 0.0)))
+        colour = COLOURS[at % len(COLOURS)]
+        axes.bar(x, shares, width, label=method, color=colour, yerr=np.transpose(errors))
+    axes.set_xticks(range(len(names)), [n.replace(" ", "\n", 1) for n in names])
+    axes.set_ylabel("pegs seated in 20 s")
+    axes.set_ylim(0.0, 1.02)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(stores), frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _share(found: Sequence[Outcome]) -> str:
+    if not found:
+        return ""
+    seated = sum(o.seated for o in found)
+    low, high = wilson(seated, len(found))
+    return (
+        f"{100 * seated / len(found):.0f} % ({100 * low:.0f} to {100 * high:.0f}) of {len(found)}"
+    )
+
+
+def _points(difference: tuple[float, float, int]) -> str:
+    mean, half, count = difference
+    return "" if math.isnan(mean) else f"{100 * mean:+.0f} ± {100 * half:.0f} ({count})"
+
+
+def _quantiles(values: Sequence[float], digits: int) -> str:
+    known = [v for v in values if not math.isnan(v)]
+    if not known:
+        return ""
+    return f"{np.median(known):.{digits}f} / {np.quantile(known, 0.9):.{digits}f}"

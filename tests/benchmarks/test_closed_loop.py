@@ -1,0 +1,185 @@
+"""The closed loop: attempts that pair, sensors that fail as stated, results that go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("smvae_datasets.simulation.engine", exc_type=ImportError)
+
+from benchmarks.closed_loop.__main__ import Task, Worker, played
+from benchmarks.closed_loop.attempt import Outcome, attempt
+from benchmarks.closed_loop.failures import FAILURES, LATE_STEPS, FailingSensors, Failure
+from benchmarks.closed_loop.methods import Nobody, Truth
+from benchmarks.closed_loop.report import (
+    ALIVE,
+    operator_table,
+    paired_difference,
+    seated_table,
+    wilson,
+)
+from benchmarks.closed_loop.store import Store
+from benchmarks.paired import ResultsError
+from smvae_core.assistance.controller import Settings
+from smvae_core.assistance.sighting import Sighting
+from smvae_datasets.simulation.robot import SimulatedRobot
+from smvae_datasets.simulation.stick_operator import OPERATORS
+
+OUTCOME = Outcome(
+    seated=True,
+    time_s=4.0,
+    peak_n=20.0,
+    hand_overs=0,
+    failed_s=float("nan"),
+    flagged_s=float("nan"),
+    missed_mm=1.0,
+    missed_rad=float("nan"),
+    breaches=0,
+)
+SENSORS = ("rgb", "depth", "force", "action")
+
+
+@pytest.fixture(scope="module")
+def robot() -> Iterator[SimulatedRobot]:
+    robot = SimulatedRobot(seed=500, render=False)
+    yield robot
+    robot.close()
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_who_is_given_the_truth_seats_the_peg_gently(robot: SimulatedRobot, operator: str) -> None:
+    kind = OPERATORS[operator]
+    outcome = attempt(robot, Truth(), kind, Failure(), 0, 500, Settings())
+    assert outcome.seated
+    assert outcome.time_s < 15.0
+    assert outcome.peak_n < 60.0
+    assert outcome.breaches == 0
+
+
+def test_an_attempt_is_the_same_whatever_ran_before(robot: SimulatedRobot) -> None:
+    first, _, again = (
+        attempt(robot, Truth(), OPERATORS["noisy"], Failure(), k, 500, Settings())
+        for k in (1, 2, 1)
+    )
+    assert str(first) == str(again)  # NaN equals no NaN, but spells like one
+
+
+class Off:
+    """Sees the hole 2 mm beside where it is, and once only."""
+
+    assisted, perceives, flagged = True, False, False
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def see(self, samples: object, tip: np.ndarray, hole: np.ndarray) -> Sighting | None:
+        self.calls += 1
+        if self.calls > 1:
+            return None
+        pose = hole + np.array([0.002, 0.0, 0.0, 0.0])
+        return Sighting(pose=pose, std=np.array([0.002, 0.002, 0.002, 0.03]))
+
+
+def test_what_was_seen_once_is_kept_and_the_rest_is_found_by_touch(robot: SimulatedRobot) -> None:
+    outcome = attempt(robot, Off(), OPERATORS["aims_wrong"], Failure(), 3, 500, Settings())
+    assert outcome.seated
+    assert outcome.missed_mm == pytest.approx(2.0, abs=0.5)
+    assert 3.0 < outcome.peak_n < 60.0
+
+
+def test_an_operator_alone_presses_no_harder_than_allowed_and_seats_nothing(
+    robot: SimulatedRobot,
+) -> None:
+    alone = Nobody(assisted=False)
+    outcome = attempt(robot, alone, OPERATORS["aims_wrong"], Failure(), 0, 500, Settings())
+    assert not outcome.seated
+    assert outcome.time_s == 20.0
+    assert outcome.breaches == 0
+    assert 15.0 < outcome.peak_n < 60.0
+
+
+def samples(step: int) -> dict[str, np.ndarray]:
+    return {
+        "rgb": np.full((4, 4, 3), 100 + step, np.uint8),
+        "depth": np.full((4, 4), float(step), np.float32),
+        "force": np.full((32, 6), float(step), np.float32),
+        "action": np.full(4, float(step), np.float32),
+    }
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_touches_its_sensors_alone_and_from_its_beginning_on(name: str) -> None:
+    failure = FAILURES[name]
+    sensors = FailingSensors(failure, np.random.default_rng(0))
+    steps = 12
+    for step in range(steps):
+        given, midway = samples(step), step >= 6
+        found = sensors.deliver(given, midway)
+        failing = bool(failure.sensors) and (midway or not failure.midway)
+        assert sensors.begun == failing
+        for sensor in SENSORS:
+            untouched = sensor in found and np.array_equal(found[sensor], given[sensor])
+            begins_alike = failure.late and step == 0
+            assert untouched != (failing and sensor in failure.sensors and not begins_alike), step
+    gone = failure.absent and {"rgb", "depth"} <= set(failure.sensors)
+    assert sensors.watched is not gone
+    if failure.frozen:
+        assert found["rgb"].max() == 105
+    if failure.late:
+        assert found["rgb"].max() == 100 + steps - 1 - LATE_STEPS
+
+
+def test_results_go_on_where_they_ended(tmp_path: Path) -> None:
+    path = tmp_path / "closed-loop-ours.json"
+    store = Store(path, {"method": "ours", "seed": 1})
+    store.add((ALIVE, "noisy"), 3, OUTCOME)
+    store.add((ALIVE, "noisy"), 1, replace(OUTCOME, seated=False, missed_rad=0.25))
+    store.write()
+    again = Store(path, {"method": "ours", "seed": 1})
+    assert str(again.cells) == str(
+        {(ALIVE, "noisy"): dict(sorted(store.cells[ALIVE, "noisy"].items()))}
+    )
+    with pytest.raises(ResultsError, match="holds attempts with seed 1, these have 2"):
+        Store(path, {"method": "ours", "seed": 2})
+
+
+def test_a_difference_is_of_attempts_with_one_number() -> None:
+    def cells(*seated: bool) -> dict:
+        row = {n: replace(OUTCOME, seated=s) for n, s in enumerate(seated)}
+        return {(ALIVE, "noisy"): row, (ALIVE, "late"): row}
+
+    ours, theirs = cells(True, True, True, False), cells(True, False, False, False)
+    mean, half, count = paired_difference(ours, theirs, ALIVE, ALIVE)
+    assert (mean, count) == (0.5, 4)
+    assert half == pytest.approx(1.96 * np.std([0, 1, 1, 0], ddof=1) / 2.0, rel=1e-3)
+
+
+def test_wilsons_interval_is_the_published_one() -> None:
+    assert wilson(8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
+    assert wilson(0, 10)[0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_method_without_sensors_stands_in_the_table_for_every_failure(tmp_path: Path) -> None:
+    alone = Store(tmp_path / "alone.json", {})
+    ours = Store(tmp_path / "ours.json", {})
+    alone.add((ALIVE, "noisy"), 0, replace(OUTCOME, seated=False))
+    for failure in (ALIVE, "rgb lost"):
+        ours.add((failure, "noisy"), 0, OUTCOME)
+    text = seated_table({"alone": alone, "ours": ours})
+    assert "| rgb lost | 0 % (0 to 79) of 1 | 100 % (21 to 100) of 1 |" in text
+    assert "| ours | noisy | 100 % (21 to 100) of 1 | 4.0 | 20 | 0 % | 0 |" in operator_table(
+        {"ours": ours}
+    )
+
+
+def test_workers_change_nothing() -> None:
+    tasks = [Task(failure=ALIVE, operator="aims_wrong", number=n) for n in range(2)]
+    one = Worker("ceiling", None, 500)
+    found = dict(played(tasks, "ceiling", None, 500, 2))
+    assert {t.number: str(o) for t, o in found.items()} == {
+        t.number: str(one.play(t)) for t in tasks
+    }
