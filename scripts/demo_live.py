@@ -6,7 +6,6 @@ import ctypes
 import importlib.metadata
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -19,10 +18,10 @@ from typing import Any
 from demo_stages import StageFailed
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from smvae_core.ros_domain import free_domain
+
 STATES = 16
 WARM_UP_S = 3.0
-#: Domains above this use ports that Linux hands out to anyone.
-LAST_DOMAIN = 101
 _PR_SET_PDEATHSIG = 1
 _BLOCKED = 'raise ImportError("torch is blocked: a robot does not have it")\n'
 
@@ -167,7 +166,7 @@ def run_live(root: Path, out: Path, bundle: Path, options: LiveOptions) -> None:
     bag, notes = out / "bag", out / "live.json"
     shutil.rmtree(bag, ignore_errors=True)
     notes.unlink(missing_ok=True)
-    domain = random.SystemRandom().randint(1, LAST_DOMAIN)
+    domain = free_domain()
     environment = ros_environment(root) | {
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from smvae_core.ros_domain import free_domain
 
 #: The node's process cannot import torch.
 _CODE = (
@@ -20,8 +21,8 @@ _CODE = (
 
 
 def random_domain() -> int:
-    """Return a ROS domain by chance, so that runs beside each other do not meet."""
-    return random.SystemRandom().randint(1, 100)
+    """Return a ROS domain on which runs beside each other do not meet."""
+    return free_domain()
 
 
 def environment(domain: int) -> dict[str, str]:

@@ -162,11 +162,12 @@ class Player:
 def make_bag() -> None:
     """Record four sets of sensors, 1.6 s each at 10 Hz, with what the node says of them."""
     sys.path.insert(0, str(lines.SOURCES / "smvae_ros/test"))
-    from node_harness import Client, NodeProcess, free_domain
+    from node_harness import Client, NodeProcess
     from robot_harness import Program
     from smvae_msgs.msg import Timing
     from std_msgs.msg import String
 
+    from smvae_core.ros_domain import free_domain
     from smvae_core.runtime import Runtime
 
     bag, bundle = FOLDER / "bag", FOLDER / "bundle"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +25,7 @@ from smvae_core.fusion.rules import FusionState
 from smvae_core.kinds.window import resample_window
 from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
+from smvae_core.ros_domain import free_domain
 from smvae_core.runtime import Runtime
 
 #: The node's process cannot import torch.
@@ -54,16 +53,6 @@ LATCHED = QoSProfile(
 BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 WINDOW_MS = 40
-
-
-#: In random order, so that test runs beside each other do not meet; a hundred tests in a row get
-#: domains of their own, so that none meets a node that a module's tests share.
-DOMAINS = itertools.cycle(random.SystemRandom().sample(range(1, 101), 100))
-
-
-def free_domain() -> int:
-    """Return a ROS domain that none of the last 99 callers got."""
-    return next(DOMAINS)
 
 
 class NodeProcess(Process):
@@ -287,7 +276,6 @@ __all__ = [
     "ModelInfo",
     "NodeProcess",
     "camera_info",
-    "free_domain",
     "fused",
     "status_of",
 ]

@@ -12,7 +12,6 @@ import pytest
 from autonomy_harness import OPERATOR, Stage
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
-from node_harness import free_domain
 from robot_harness import Program
 from smvae_msgs.msg import LatentState
 from smvae_tools.shared_autonomy import Estimate, Limits, blend, weight
@@ -20,6 +19,7 @@ from smvae_tools.shared_autonomy import Estimate, Limits, blend, weight
 from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.readout import LinearMap, Quantity, Readout
+from smvae_core.ros_domain import free_domain
 
 pytestmark = pytest.mark.dds
 LIMITS = Limits()

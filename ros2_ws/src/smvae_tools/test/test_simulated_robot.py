@@ -16,6 +16,8 @@ from robot_harness import Listener, Program, stamp
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_tools.pacing import MAX_LAG_NS, DeadlineClock
 
+from smvae_core.ros_domain import free_domain
+
 pytest.importorskip("mujoco")
 MS = 1_000_000
 
@@ -77,8 +79,6 @@ def test_a_long_delay_makes_the_clock_slip(fake: FakeTime, clock: DeadlineClock)
 @pytest.fixture(scope="module")
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Listener]]:
     """One robot for the tests of this file, and who listens to it."""
-    from node_harness import free_domain
-
     domain = free_domain()
     log = tmp_path_factory.mktemp("robot") / "robot.log"
     program = Program(
