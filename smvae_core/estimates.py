@@ -63,14 +63,14 @@ class Estimates:
         self._decode = decode
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle, placement: Placement | None = None) -> Estimates:
-        """Return the estimates of a bundle; its graph runs where `placement` says, or on the CPU.
+    def of_bundle(cls, bundle: Bundle, sessions: Sessions | None = None) -> Estimates:
+        """Return the estimates of a bundle; its graph runs in one of `sessions`, or on the CPU.
 
         Raises:
             BundleError: If its model decodes no targets, or they were not calibrated.
         """
         calibration = bundle.estimate_calibration()
-        return cls(bundle.manifest.targets, calibration, bundle_decoder(bundle, placement))
+        return cls(bundle.manifest.targets, calibration, bundle_decoder(bundle, sessions))
 
     def apply(
         self, subset: Sequence[str], mean: ArrayLike, variance: ArrayLike
@@ -103,6 +103,12 @@ class Estimates:
         }
 
 
+def unknown(target: DecodedTarget, reason: str) -> Estimate:
+    """Return the estimate of a target of which nothing is known."""
+    covariance = np.full((target.size, target.size), np.nan)
+    return Estimate(value=covariance[0], std=covariance[0], covariance=covariance, reason=reason)
+
+
 def calibrated(
     target: DecodedTarget, value: Array, covariance: Array, factor: Array, label: str
 ) -> Estimate:
@@ -118,7 +124,8 @@ def calibrated(
     scaled = covariance * np.outer(factor, factor)
     deviation = np.sqrt(np.diagonal(scaled))
     mute = np.isnan(factor)
-    wide = ~mute & (deviation >= LARGEST_DEVIATION * np.array(target.deviation))
+    narrow = deviation < LARGEST_DEVIATION * np.array(target.deviation)  # NaN is not
+    wide = ~mute & ~(narrow & np.isfinite(value))
     unknown, reasons = mute | wide, []
     for numbers, why in (
         (mute, f"{label} tells no more than the training mean"),
@@ -178,8 +185,8 @@ def _noise(size: int) -> Array:
     return np.concatenate([half, -half])
 
 
-def bundle_decoder(bundle: Bundle, placement: Placement | None = None) -> Decode:
-    """Return what runs the graph of a bundle's targets.
+def bundle_decoder(bundle: Bundle, sessions: Sessions | None = None) -> Decode:
+    """Return what runs the graph of a bundle's targets, in one of `sessions`, or on the CPU.
 
     Raises:
         BundleError: If its model decodes none.
@@ -189,11 +196,11 @@ def bundle_decoder(bundle: Bundle, placement: Placement | None = None) -> Decode
             bundle.path,
             "its model decodes no targets: train with --data.targets, or use its readout",
         )
-    sessions = Sessions(bundle, placement or Placement())
-    sessions.open(TARGETS)
+    running = sessions or Sessions(bundle, Placement())
+    running.open(TARGETS)
 
     def decode(z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        mean, log_var = sessions.run(TARGETS, z=z)
+        mean, log_var = running.run(TARGETS, z=z)
         return mean, log_var
 
     return decode

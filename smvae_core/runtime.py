@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from smvae_core.bundle import RECALL, Bundle, Manifest
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality, refusing
+from smvae_core.estimates import Estimates
 from smvae_core.fusion.spacing import most_at_once
 from smvae_core.memory import LATE_S
 from smvae_core.modality import Modality
@@ -99,6 +100,10 @@ class Runtime:
         if (parameters := self.bundle.memory()) is not None:
             self.recall = Recall(manifest.names, parameters, self._sessions)
             self._sessions.open(RECALL)
+        self.estimates: Estimates | None = None
+        """What it says of its model's targets, where the bundle is calibrated for that."""
+        if self.manifest.estimates is not None:
+            self.estimates = Estimates.of_bundle(self.bundle, self._sessions)
 
     @property
     def manifest(self) -> Manifest:
@@ -327,6 +332,8 @@ class Runtime:
         self.novelty(self.manifest.names, posterior)
         if self.recall is not None:
             self.try_out_memory()
+        if self.estimates is not None:
+            self.estimates.apply(self.manifest.names, posterior.mean, posterior.variance)
         for modality in self.modalities:
             self.reconstruct(modality.name, posterior.mean)
             self.forget(modality.name)

@@ -27,6 +27,8 @@ class DecodedTarget:
     """Whether each number is yes or no, 1 or 0."""
     fields: tuple[str, ...] = ()
     """Name of each number, e.g. 'x'; empty for numbers from 0."""
+    frame_id: str = ""
+    """Frame that the numbers are in; empty = not declared, or they are in none."""
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.deviation):

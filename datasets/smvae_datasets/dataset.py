@@ -48,6 +48,8 @@ class Target:
     """Name of each of the K numbers, e.g. 'x'; empty for numbers from 0."""
     states: tuple[str, ...] = ()
     """Of one binary number: what 0 and 1 are called, e.g. 'free' and 'contact'."""
+    frame_id: str = ""
+    """Frame that the numbers are in; empty = not declared, or they are in none."""
 
     def take(self, rows: NDArray[np.int64]) -> Target:
         return replace(self, values=self.values[rows])

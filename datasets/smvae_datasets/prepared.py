@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _FORMAT = 4
 #: What is prepared beside the sensors, by array.
 _LABELS = ("trajectory", "step", "recorded", "contact", "offset_m", "position_m", "hole_pose")
+#: The robot's base frame, by the name that the simulated robot's messages give it.
+_FRAME = "base_link"
 #: Numbers of the target `hole`; a yaw by its sine and cosine has no jump.
 _HOLE = ("x", "y", "z", "sin_yaw", "cos_yaw")
 
@@ -93,8 +95,18 @@ class PreparedEpisodes(ArrayDataset):
             recorded=labels.get("recorded"),  # type: ignore[arg-type]
             stamp_ns=step * np.int64(1e9 / STEP_RATE_HZ),
             targets={
-                "offset": Target(values=labels["offset_m"], unit="m", fields=("x", "y", "z")),
-                "hole": Target(values=_hole(labels["hole_pose"]), unit="m, 1", fields=_HOLE),
+                "offset": Target(
+                    values=labels["offset_m"],
+                    unit="m",
+                    fields=("x", "y", "z"),
+                    frame_id=_FRAME,
+                ),
+                "hole": Target(
+                    values=_hole(labels["hole_pose"]),
+                    unit="m, 1",
+                    fields=_HOLE,
+                    frame_id=_FRAME,
+                ),
                 "contact": Target(values=contact, binary=True, states=("free", "contact")),
             },
             step=step,

@@ -120,6 +120,8 @@ class RecordedTarget:
     unit: str = "1"
     binary: bool = False
     """Whether it is yes or no."""
+    frame_id: str = ""
+    """Frame that its numbers are in; empty = none, or not said."""
 
     def __post_init__(self) -> None:
         if not _TARGET.fullmatch(self.name):
@@ -129,6 +131,12 @@ class RecordedTarget:
             )
         if not self.select and not self.channel.feature:
             raise ConfigError("select must be said, such as select: [data]")
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        if not self.frame_id:  # so that runtimes of before it read a declaration without
+            data.pop("frame_id")
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RecordedTarget:
@@ -252,7 +260,7 @@ class Robot:
                 {**asdict(s), "modality": s.modality.to_json(), "settings": dict(s.settings)}
                 for s in self.sensors
             ],
-            "targets": [asdict(target) for target in self.targets],
+            "targets": [target.to_json() for target in self.targets],
             "episodes": asdict(self.episodes),
         }
 

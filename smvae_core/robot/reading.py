@@ -248,6 +248,7 @@ def _target(targets: _Keys, name: str) -> RecordedTarget:
             select=of.read("select", texts, ()),
             unit=of.read("unit", _unit, "1"),
             binary=of.read("binary", _flag, False),
+            frame_id=of.read("frame_id", _string, ""),
         )
 
 

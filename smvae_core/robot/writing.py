@@ -54,7 +54,7 @@ def _sensor(sensor: Sensor) -> dict[str, Any]:
 
 def _target(target: RecordedTarget) -> dict[str, Any]:
     select = {"select": list(target.select)} if target.select else {}
-    said = {"unit": target.unit, "binary": target.binary}
+    said = {"unit": target.unit, "binary": target.binary, "frame_id": target.frame_id}
     return {"channel": _channel(target.channel), **select, **said}
 
 
@@ -79,7 +79,7 @@ def needed(robot: Robot) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-_OF_TARGETS = (("unit", "1"), ("binary", False))
+_OF_TARGETS = (("unit", "1"), ("binary", False), ("frame_id", ""))
 
 
 def _shortened(entry: Mapping[str, Any], sensor: Sensor) -> dict[str, Any]:

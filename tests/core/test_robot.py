@@ -60,8 +60,14 @@ def test_a_declaration_gives_sensors_channels_settings_targets_and_rules(tmp_pat
     assert joints.modality.unit == "rad, rad/s"
     assert command.settings == {"step_time_s": 0.05, "hold_last_s": 0.2}
     assert robot.targets[0] == RecordedTarget(
-        name="hole", channel=Channel(topic="/ground_truth"), select=("pose.position",), unit="m"
+        name="hole",
+        channel=Channel(topic="/ground_truth"),
+        select=("pose.position",),
+        unit="m",
+        frame_id="base_link",
     )
+    assert "frame_id" in robot.to_json()["targets"][0]
+    assert "frame_id" not in robot.to_json()["targets"][1], "as runtimes of before read it"
     assert robot.targets[1].binary
     assert robot.episodes == EpisodeRules()
     assert robot.parameters()["modalities.wrist.max_skew_s"] == 0.05

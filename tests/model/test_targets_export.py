@@ -20,6 +20,7 @@ from smvae_core.model import SMVAE
 from smvae_core.model.export import export_bundle
 from smvae_core.model.targets import EveryTarget
 from smvae_core.readout import Readout
+from smvae_core.runtime import Runtime
 from smvae_core.target import DecodedTarget
 from tests.model.conftest import example_statistics, small_config
 from tests.model.test_targets import CONTACT, OFFSET
@@ -94,6 +95,15 @@ def test_an_estimate_is_the_mean_over_the_posterior_with_its_whole_covariance(
     assert offset.reason == contact.reason == ""
 
 
+def test_a_runtime_has_them_in_its_own_sessions(bundle: Bundle) -> None:
+    latent = np.linspace(-1, 1, 8), np.full(8, 0.05)
+    runtime = Runtime(bundle)
+    runtime.warm_up()
+    found = runtime.estimates.apply(("rgb", "force"), *latent)
+    expected = bundle.estimates().apply(("rgb", "force"), *latent)
+    np.testing.assert_array_equal(found["offset"].covariance, expected["offset"].covariance)
+
+
 def test_equal_latents_give_equal_estimates(bundle: Bundle) -> None:
     pair = [bundle.estimates().apply(("rgb",), np.ones(8), np.ones(8)) for _ in range(2)]
     np.testing.assert_array_equal(pair[0]["offset"].covariance, pair[1]["offset"].covariance)
@@ -114,6 +124,24 @@ def test_what_is_as_unsure_as_the_data_differ_is_nan(exported) -> None:
     found = Estimates((OFFSET,), wide, decode).apply(("rgb",), np.zeros(8), np.full(8, 1e-4))
     assert np.isnan(found["offset"].value).tolist() == [True, False]
     assert found["offset"].reason == "x: as unsure as the training records differ"
+
+
+def test_numbers_that_are_none_are_not_known_and_say_so() -> None:
+    """A network that overflows gives no NaN without a reason."""
+    factor = {s: {"offset": np.ones(2), "contact": np.ones(1)} for s in ("rgb",)}
+
+    def decode(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means = np.zeros((len(z), 3))
+        means[:, 0] = np.where(z[:, 0] > 0, np.inf, -np.inf)
+        means[:, 2] = np.nan
+        return means, np.full((len(z), 3), -2.0)
+
+    told = Estimates((OFFSET, CONTACT), EstimateCalibration(subsets=factor), decode)
+    with np.errstate(invalid="ignore"):
+        found = told.apply(("rgb",), np.zeros(8), np.ones(8))
+    assert np.isnan(found["offset"].value).tolist() == [True, False]
+    assert found["offset"].reason == "x: as unsure as the training records differ"
+    assert found["contact"].reason == "0: as unsure as the training records differ"
 
 
 def test_many_sensors_have_a_function_of_which_are_present(exported) -> None:

@@ -74,4 +74,5 @@ def declare(name: str, target: Target) -> DecodedTarget:
         unit=target.unit,
         binary=target.binary,
         fields=target.fields,
+        frame_id=target.frame_id,
     )

@@ -159,7 +159,13 @@ def _target(
     if target.binary:
         found = np.where(np.isnan(found), found, (found >= 0.5).astype(np.float32))
     fields = files.fields(target.name)
-    return Target(values=found, unit=target.unit, binary=target.binary, fields=fields)
+    return Target(
+        values=found,
+        unit=target.unit,
+        binary=target.binary,
+        fields=fields,
+        frame_id=target.frame_id,
+    )
 
 
 def _joined(target: RecordedTarget, plans: Sequence[Plan]) -> Target:
