@@ -77,6 +77,7 @@ def warm_up(runtime: Runtime, stopping: Callable[[], bool]) -> None:
 
     Raises:
         BundleError: If a network cannot be run, or gives numbers that are not finite.
+        ConfigError: If its estimates lack the calibration of a subset.
         Interrupted: If `stopping` says so.
     """
     step = "its examples"
@@ -91,6 +92,8 @@ def warm_up(runtime: Runtime, stopping: Callable[[], bool]) -> None:
             posterior = runtime.posterior(subset)
             _require_finite(runtime, step, posterior.mean, posterior.log_var)
             runtime.novelty(subset, posterior)
+            if runtime.estimates is not None:
+                runtime.estimates.apply(subset, posterior.mean, posterior.variance)
         if runtime.recall is not None:
             step = "memory"
             posterior = runtime.try_out_memory()

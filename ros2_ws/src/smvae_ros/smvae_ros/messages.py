@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from builtin_interfaces.msg import Duration, Time
 from smvae_msgs.msg import (
+    Estimate,
+    Estimates,
     LatentState,
     ModalityInfo,
     ModalityStatus,
@@ -23,7 +25,9 @@ from smvae_core.fusion.rules import FusionState, Observation
 from smvae_core.fusion.rules import ModalityStatus as Status
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport
+from smvae_core.readout import Estimate as TargetEstimate
 from smvae_core.runtime import Posterior, Runtime
+from smvae_core.target import DecodedTarget
 
 
 def to_time(stamp_ns: int) -> Time:
@@ -106,6 +110,41 @@ def latent(
     )
     message.header.stamp = to_time(observation.reference_ns)
     return message
+
+
+def estimates(
+    latent: LatentState, targets: Sequence[DecodedTarget], found: Mapping[str, TargetEstimate]
+) -> Estimates:
+    """Return what a latent says of the model's targets, in their order.
+
+    Args:
+        latent: As published.
+        targets: Of the model.
+        found: By target; see `smvae_core.estimates`.
+    """
+    return Estimates(
+        header=latent.header,
+        epoch=latent.epoch,
+        sequence=latent.sequence,
+        model_generation=latent.model_generation,
+        predict_ahead=latent.predict_ahead,
+        targets=[_estimate(target, found[target.name]) for target in targets],
+    )
+
+
+def _estimate(target: DecodedTarget, found: TargetEstimate) -> Estimate:
+    mean = found.value.tolist()
+    return Estimate(
+        name=target.name,
+        unit=target.unit,
+        frame_id=target.frame_id,
+        fields=list(target.names),
+        binary=target.binary,
+        known=all(map(math.isfinite, mean)),
+        mean=mean,
+        covariance=found.covariance.ravel().tolist(),
+        reason=found.reason,
+    )
 
 
 def timing(
@@ -203,6 +242,7 @@ def model_info(
         provider=runtime.provider,
         runtime_version=runtime.version,
         robot=manifest.robot.name if manifest.robot is not None else "",
+        targets=list(map(_target_info, manifest.targets)),
         settings=list(settings),
     )
     message.header.stamp = to_time(stamp_ns)
@@ -221,4 +261,16 @@ def _modality_info(runtime: Runtime, modality: Modality) -> ModalityInfo:
         notes=modality.family.notes(modality),
         rate_hz=float(getattr(modality.options, "rate_hz", 0.0)),
         window_s=modality.family.span_s(modality),
+    )
+
+
+def _target_info(target: DecodedTarget) -> ModalityInfo:
+    return ModalityInfo(
+        name=target.name,
+        kind="binary" if target.binary else "vector",
+        shape=[target.size],
+        unit=target.unit,
+        fields=list(target.names),
+        scale=list(target.deviation),
+        notes=f"frame {target.frame_id}" if target.frame_id else "",
     )

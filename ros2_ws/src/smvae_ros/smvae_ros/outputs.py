@@ -1,4 +1,4 @@
-"""What the node says: the latent first, then its timing, then predictions that somebody wants."""
+"""What the node says: the latent first, then what of estimates, timing, predictions is wanted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from smvae_core.fusion.rules import ModalityStatus
 from smvae_core.perceiver import novelty_of
 from smvae_core.runtime import Runtime
 from smvae_ros import messages, qos
+from smvae_ros.estimated import Estimated
 from smvae_ros.inference import Result
 from smvae_ros.inputs import Inputs
 from smvae_ros.latencies import Latencies
@@ -65,6 +66,7 @@ class Outputs:
         """Of the newest latent: its publishing minus its stamp, system clock; NaN in simulated
         time; see Timing."""
         self.latencies = Latencies()
+        self._estimated = Estimated(node, runtime)
         self.predicted = Predicted(node, runtime)
         self._publishers: list[Any] = []
         try:
@@ -80,6 +82,7 @@ class Outputs:
         self._publishers.append(self._latent)
         self._timing = create(Timing, "~/debug/timing", qos.output())
         self._publishers.append(self._timing)
+        self._estimated.create()
         self.predicted.create()
         # A plain publisher: a lifecycle one would drop it, since it is latched before activation.
         model_info = self._node.create_publisher(ModelInfo, "~/model_info", qos.latched())
@@ -90,6 +93,7 @@ class Outputs:
 
     def destroy(self) -> None:
         """Remove all publishers from the node."""
+        self._estimated.destroy()
         self.predicted.destroy()
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
@@ -106,7 +110,9 @@ class Outputs:
     def publish(
         self, result: Result, inputs: Inputs, found: Callable[[int], Mapping[str, ModalityStatus]]
     ) -> None:
-        """Publish a result, then its timing, then predictions that are wanted (inference thread).
+        """Publish a result, then of estimates, timing, predictions what is wanted.
+
+        In the inference thread.
 
         Args:
             result: One whose posterior is not finite is counted, and published as ERROR.
@@ -142,6 +148,7 @@ class Outputs:
         simulated = self._node.get_clock().ros_time_is_active  # against the host's it means nothing
         apart_s = math.nan if simulated else (published_ns - observation.reference_ns) * 1e-9
         self.stamp_to_published_s = apart_s
+        self._estimated.publish(perceived, message)
         if self._timing.get_subscription_count() > 0:
             self._timing.publish(
                 messages.timing(message, taken, inferred_s, published_s, published_ns, apart_s)

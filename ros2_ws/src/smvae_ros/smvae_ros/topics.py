@@ -51,6 +51,16 @@ RELIABLE = "reliable, volatile, depth 1"
 LATCHED = "reliable, transient local, depth 1"
 KEPT_RELIABLE = "reliable, volatile, depth 1000"
 
+#: Only of a bundle with estimates.
+ESTIMATES = Topic(
+    name="~/estimates",
+    message_type="smvae_msgs/msg/Estimates",
+    direction="publish",
+    content="mean and covariance of each target of the model, or why it is not known; only of a "
+    "bundle with targets",
+    rate="each latent with a mean, while subscribed",
+    qos=RELIABLE,
+)
 OUTPUTS: tuple[Topic, ...] = (
     Topic(
         name="~/latent",
@@ -60,6 +70,7 @@ OUTPUTS: tuple[Topic, ...] = (
         rate="each trigger, at most `max_rate_hz`; NO_INPUT at `heartbeat_rate_hz`",
         qos=RELIABLE,
     ),
+    ESTIMATES,
     Topic(
         name="~/model_info",
         message_type="smvae_msgs/msg/ModelInfo",
@@ -227,9 +238,15 @@ def predicted(modality: Modality) -> list[Topic]:
     ]
 
 
-def outputs(modalities: Iterable[Modality]) -> list[Topic]:
-    """Return what a node with these modalities publishes, beside what every node does."""
-    return [*OUTPUTS, *(topic for modality in modalities for topic in predicted(modality))]
+def outputs(modalities: Iterable[Modality], *, estimates: bool = True) -> list[Topic]:
+    """Return what a node with these modalities publishes, beside what every node does.
+
+    Args:
+        modalities: Of the bundle.
+        estimates: Whether the bundle has any.
+    """
+    said = [topic for topic in OUTPUTS if estimates or topic is not ESTIMATES]
+    return [*said, *(topic for modality in modalities for topic in predicted(modality))]
 
 
 def resolve(name: str, namespace: str, node_name: str) -> str:

@@ -30,7 +30,11 @@ DURABILITY = {
 
 
 def used(modalities: Any, direction: str) -> dict[str, topics.Topic]:
-    everything = [*topics.inputs(modalities), *topics.outputs(modalities), *topics.STANDARD]
+    everything = [
+        *topics.inputs(modalities),
+        *topics.outputs(modalities, estimates=False),
+        *topics.STANDARD,
+    ]
     return {topics.resolve(t.name, "", "smvae"): t for t in everything if t.direction == direction}
 
 

@@ -34,7 +34,7 @@ from smvae_tools.bag_writer import BagWriter
 
 #: Of every session: outputs but what people alone look at, truth, and the marks of the schedule.
 COMMON_TOPICS = (
-    r"/smvae/(latent|model_info|transition_event)",
+    r"/smvae/(latent|estimates|model_info|transition_event)",
     r"/smvae/predicted/[^/]+/(?!camera_info$)[^/]+",
     r"/simulated_robot/ground_truth/.*",
     r"/diagnostics",

@@ -13,6 +13,7 @@ from smvae_ros.sensor_choices import chosen_topics
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
 from smvae_core.presets import VISION_TOUCH
+from smvae_core.target import DecodedTarget
 from smvae_tools import parameter_file, security_policy
 from smvae_tools.layouts import LAYOUTS, Shown
 
@@ -55,6 +56,7 @@ def files(shown: Shown, *, enclave: str = security_policy.ENCLAVE) -> dict[str, 
             node_name=shown.node_name,
             enclave=enclave,
             chosen=dict(shown.chosen),
+            estimates=shown.targets is None or bool(shown.targets),
         ),
         **{path: written(shown) for path, written in LAYOUTS.items()},
     }
@@ -95,10 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         modalities, latents = VISION_TOUCH, Shown.latents
         declared: Mapping[str, Any] = {}
+        targets: tuple[DecodedTarget, ...] | None = None
         if options.bundle != SHIPPED:
             manifest = Bundle.load(options.bundle).manifest
             modalities, latents = manifest.modalities, min(latents, manifest.latent_dim)
             declared = manifest.parameters()
+            targets = manifest.targets if manifest.estimates is not None else ()
         shown = Shown(
             modalities=modalities,
             namespace=options.namespace,
@@ -106,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen=chosen_topics(modalities, options.topics, {}),
             latents=latents,
             declared=declared,
+            targets=targets,
         )
         written = write(files(shown, enclave=options.enclave), options.out)
     except (SMVAEError, OSError) as err:

@@ -12,6 +12,7 @@ from typing import Any
 from smvae_ros import topics
 
 from smvae_core.modality import Modality
+from smvae_core.target import DecodedTarget
 
 #: RViz's display of a message type; others are not shown.
 RVIZ_DISPLAYS = {
@@ -37,6 +38,8 @@ class Shown:
     """So many of the latent dimensions are plotted."""
     declared: Mapping[str, Any] = field(default_factory=dict)
     """Parameters that the bundle's robot is declared with, by full name."""
+    targets: Sequence[DecodedTarget] | None = None
+    """What the bundle estimates; None = any bundle is meant, whose estimates are not shown."""
 
     def absolute(self, name: str) -> str:
         return topics.resolve(name, self.namespace, self.node_name)
@@ -116,6 +119,12 @@ def foxglove(shown: Shown) -> str:
     )
     mean = [(f"{latent}.mean[{i}]", f"z{i}") for i in range(shown.latents)]
     panels["Plot!mean"] = _plot("Mean of the first latents", mean)
+    estimates = shown.absolute("~/estimates")
+    told = [
+        (f'{estimates}.targets[:]{{name=="{target.name}"}}.mean[{i}]', f"{target.name} {name}")
+        for target in shown.targets or ()
+        for i, name in enumerate(target.names)
+    ]
     states = [(f"{latent}.{name}", name) for name in ("status", "epoch")]
     states += [
         (f'{latent}.modalities[:]{{name=="{m.name}"}}.state', m.name) for m in shown.modalities
@@ -141,6 +150,9 @@ def foxglove(shown: Shown) -> str:
         "foxglovePanelTitle": "Model",
     }
     plots = _split("column", "Plot!divergence", "Plot!mean")
+    if told:
+        panels["Plot!estimates"] = _plot("Estimates; none = not known", told)
+        plots = _split("column", "Plot!estimates", plots, 40)
     texts = _split("row", "DiagnosticSummary!all", "RawMessages!model")
     right = _split("column", "StateTransitions!states", _split("column", plots, texts, 60), 30)
     layout = {
@@ -214,6 +226,7 @@ def _plot(title: str, curves: Sequence[tuple[str, str]]) -> dict[str, Any]:
 def plotjuggler(shown: Shown) -> str:
     """Return PlotJuggler's layout: latent, states of the sensors, latency."""
     latent, timing = shown.absolute("~/latent"), shown.absolute("~/debug/timing")
+    estimates = shown.absolute("~/estimates")
     sensors = range(len(shown.modalities))
     first = range(shown.latents)
     root = ET.Element("root")
@@ -233,8 +246,15 @@ def plotjuggler(shown: Shown) -> str:
         ("rejected", "Lines", [f"{latent}/modalities[{i}]/rejected" for i in sensors]),
     )
     _tab(tabs, "latency", ("stamp to published [s]", "Lines", [f"{timing}/stamp_to_published_s"]))
+    if shown.targets:
+        told = [
+            (t.name, "Lines", [f"{estimates}/targets[{at}]/mean[{i}]" for i in range(t.size)])
+            for at, t in enumerate(shown.targets)
+        ]
+        _tab(tabs, "estimates", *told)
     ET.SubElement(tabs, "currentTabIndex", index="0")
     ET.SubElement(root, "use_relative_time_offset", enabled="1")
+    heard = (latent, timing, estimates) if shown.targets else (latent, timing)
     plugins = ET.SubElement(root, "Plugins")
     for name in ("DataLoad ROS2 bags", "ROS2 Topic Subscriber"):
         plugin = ET.SubElement(plugins, "plugin", ID=name)
@@ -243,7 +263,7 @@ def plotjuggler(shown: Shown) -> str:
             ("discard_large_arrays", "true"),
             ("max_array_size", "100"),
             ("boolean_strings_to_number", "true"),
-            ("selected_topics", f"{latent};{timing}"),
+            ("selected_topics", ";".join(heard)),
         ):
             ET.SubElement(plugin, key, value=value)
     ET.SubElement(root, "previouslyLoaded_Datafiles")

@@ -37,6 +37,7 @@ def to_xml(
     node_name: str = "smvae",
     enclave: str = ENCLAVE,
     chosen: dict[str, str] | None = None,
+    estimates: bool = True,
 ) -> str:
     """Return the policy of one node: what it may subscribe to, publish and answer, nothing else.
 
@@ -46,6 +47,7 @@ def to_xml(
         node_name: Without namespace.
         enclave: Absolute path of the node's enclave.
         chosen: Topic of a modality by its name, where it is not the default.
+        estimates: Whether the bundle has any.
 
     Raises:
         ConfigError: If a name is not one, or a topic is chosen for a modality that does not exist.
@@ -68,21 +70,17 @@ def to_xml(
         ns="/" + namespace.strip("/"),
         node=node_name,
     )
-    used = _all(modalities, chosen)
+    used = [
+        *topics.inputs(modalities, chosen),
+        *topics.outputs(modalities, estimates=estimates),
+        *topics.STANDARD,
+    ]
     _allow(profile, "topic", "subscribe", [t.name for t in used if t.direction == "subscribe"])
     _allow(profile, "topic", "publish", [t.name for t in used if t.direction == "publish"])
     _allow(profile, "service", "reply", [s.name for s in topics.SERVICES])
     ET.indent(policy)
     text = ET.tostring(policy, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
-
-
-def _all(modalities: Sequence[Modality], chosen: dict[str, str]) -> list[topics.Topic]:
-    return [
-        *topics.inputs(modalities, chosen),
-        *topics.outputs(modalities),
-        *topics.STANDARD,
-    ]
 
 
 def _allow(profile: ET.Element, what: str, access: str, names: Iterable[str]) -> None:
@@ -127,15 +125,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     chosen = {m: getattr(options, f"{a}_topic") for a, m in LAUNCH_TOPICS.items()}
     try:
-        modalities = (
-            Bundle.load(options.bundle).manifest.modalities if options.bundle else VISION_TOUCH
-        )
+        manifest = Bundle.load(options.bundle).manifest if options.bundle else None
+        modalities = manifest.modalities if manifest is not None else VISION_TOUCH
         text = to_xml(
             modalities,
             namespace=options.namespace,
             node_name=options.node_name,
             enclave=options.enclave,
             chosen=chosen | choices(",".join(options.topics), "topics"),
+            estimates=manifest is None or manifest.estimates is not None,
         )
     except SMVAEError as err:
         print(f"error: {err}", file=sys.stderr)

@@ -79,6 +79,7 @@ def test_a_bundles_sensors_and_chosen_topics_go_into_every_file(
         assert topic in policy
         assert topic in foxglove
     assert "ft/wrench" in policy
+    assert "~/estimates" not in policy, "the bundle has none, and what is not needed is denied"
     assert "/cell/smvae/latent" in (tmp_path / "plotjuggler/smvae.xml").read_text()
 
 

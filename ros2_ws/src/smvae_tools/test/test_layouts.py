@@ -19,6 +19,7 @@ from smvae_tools.layouts import LAYOUTS, Shown
 
 from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH
+from smvae_core.target import DecodedTarget
 
 SHIPPED = Path(__file__).parents[2] / "smvae_ros"
 #: Of another robot: two cameras and a motion, none of them called as those of the shipped files.
@@ -27,6 +28,10 @@ OTHER = (
     Modality(name="range", kind="depth_image", shape=(1, 32, 32), unit="m"),
     Modality(name="right", kind="color_image", shape=(3, 32, 32), unit="1"),
     Modality(name="arm", kind="command", shape=(2,), unit="m", fields=("linear.x", "linear.y")),
+)
+TARGETS = (
+    DecodedTarget(name="hole", mean=(0.5, 0.1), deviation=(0.1, 0.1), unit="m", fields=("x", "y")),
+    DecodedTarget(name="contact", mean=(0.4,), deviation=(0.5,), binary=True),
 )
 NAMED = {"left": "/cameras/left/image_raw", "arm": "arm/command"}
 
@@ -48,15 +53,17 @@ class Files:
         return {topics.resolve(t.name, namespace, name): t.message_type for t in used}
 
 
-@pytest.fixture(params=["shipped", "other", "no images"])
+@pytest.fixture(params=["shipped", "other", "no images", "targets"])
 def files(request: pytest.FixtureRequest) -> Files:
     if request.param == "shipped":
         texts = {path: (SHIPPED / path).read_text(encoding="utf-8") for path in LAYOUTS}
         return Files(texts, VISION_TOUCH)
     if request.param == "other":
         shown = Shown(modalities=OTHER, namespace="cell", node_name="eye", chosen=NAMED, latents=2)
-    else:
+    elif request.param == "no images":
         shown = Shown(modalities=OTHER[-1:], latents=4)
+    else:
+        shown = Shown(modalities=OTHER, node_name="eye", targets=TARGETS)
     texts = {path: write(shown) for path, write in LAYOUTS.items()}
     return Files(
         texts, tuple(shown.modalities), shown.namespace, shown.node_name, dict(shown.chosen)
@@ -170,3 +177,18 @@ def test_the_search_for_fields_knows_lists_and_nested_messages(field: list[str])
 def test_the_search_for_fields_refuses_what_is_not_there(field: list[str]) -> None:
     with pytest.raises(AssertionError):
         require_field("smvae_msgs/msg/LatentState", field)
+
+
+def test_estimates_are_plotted_where_a_bundle_has_them() -> None:
+    shown = Shown(modalities=OTHER, targets=TARGETS)
+    foxglove, plotjuggler = (
+        LAYOUTS[path](shown) for path in ("foxglove/smvae_layout.json", "plotjuggler/smvae.xml")
+    )
+    paths = json.loads(foxglove)["configById"]["Plot!estimates"]["paths"]
+    assert [(p["label"], p["value"]) for p in paths][1:] == [
+        ("hole y", '/smvae/estimates.targets[:]{name=="hole"}.mean[1]'),
+        ("contact 0", '/smvae/estimates.targets[:]{name=="contact"}.mean[0]'),
+    ]
+    assert "/smvae/estimates/targets[0]/mean[1]" in plotjuggler
+    for path, write in LAYOUTS.items():
+        assert "estimates" not in write(Shown(modalities=OTHER, targets=())), path
