@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,14 +22,21 @@ from small_bag import SmallBag
 
 from smvae_core.bags import BagError
 from smvae_core.errors import BundleError, ConfigError
-from smvae_core.modality import subset_name
-from smvae_core.readout import Readout
+from smvae_core.estimate_calibration import EstimateCalibration
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.model import SMVAE
+from smvae_core.model.export import export_bundle
 from smvae_core.robot import Channel, RecordedTarget, Robot, Sensor
 from smvae_core.runtime import Runtime
+from smvae_core.target import DecodedTarget
 from smvae_training.audit.audit import audit
+from smvae_training.audit.coverage import Teller
 from smvae_training.audit.options import AuditOptions
 from smvae_training.cli import main
+from smvae_training.evaluate.bag.evaluate import evaluate_bag
+from smvae_training.evaluate.bag.options import BagOptions
 from smvae_training.evaluate.live.bag import LATENT
+from tests.model.conftest import example_statistics, small_config
 
 FROZEN = Path(__file__).parents[1] / "frozen"
 EVERY = ("rgb", "depth", "force", "action")
@@ -155,7 +163,8 @@ def test_coverage_counts_the_recorded_targets_inside_the_interval(tmp_path: Path
     options = AuditOptions(targets=("offset=/truth:point",))
     found = audit(maker.play((EVERY, 20), (blind, 10)), bundle, options)
     of_all, of_blind = (found["subsets"][subset_name(s)]["targets"] for s in (EVERY, blind))
-    assert of_all["offset"] == {"inside_90": 1.0, "latents": pytest.approx(20, abs=3)}
+    assert of_all["offset"]["inside_90"] == of_all["offset"]["known"] == 1.0
+    assert of_all["offset"]["latents"] == pytest.approx(20, abs=3)
     assert of_blind["offset"]["inside_90"] == 0.0
 
 
@@ -188,8 +197,9 @@ def test_coverage_is_of_the_targets_that_the_robot_declares(tmp_path: Path) -> N
     bag = maker.play((EVERY, 20))
     found = of_robot(bag, declaring(FROZEN / "bundle", tmp_path / "bundle", *declared))
     said = found["subsets"][subset_name(EVERY)]["targets"]
-    assert said == {"offset": {"inside_90": 1.0, "latents": pytest.approx(20, abs=3)}}
-    none = "the readout has no interval of it"
+    assert list(said) == ["offset"]
+    assert said["offset"]["inside_90"] == 1.0
+    none = "the bundle gives no interval of it"
     assert found["targets_left_out"] == {"contact": none, "weight": none}
     wrong = (target("offset", "/truth", "point.k"), target("offset", "/nowhere", "point"))
     for number, each in enumerate(wrong):
@@ -199,6 +209,60 @@ def test_coverage_is_of_the_targets_that_the_robot_declares(tmp_path: Path) -> N
         assert found["holds"]
 
 
+@pytest.fixture(scope="module")
+def estimating(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle that tells of an offset, but by force and action alone not of its x."""
+    torch.manual_seed(0)
+    offset = DecodedTarget(
+        name="offset", mean=(0.1,) * 3, deviation=(0.2,) * 3, unit="m", fields=("x", "y", "z")
+    )
+    model = SMVAE(small_config(targets=(offset,))).eval()
+    factors = {subset_name(s): {"offset": np.full(3, 0.5)} for s in all_subsets(EVERY)}
+    factors["force+action"] = {"offset": np.array([np.nan, 0.5, 0.5])}
+    calibration = EstimateCalibration(subsets=factors, names=EVERY)
+    out = tmp_path_factory.mktemp("estimating") / "bundle"
+    return export_bundle(model, example_statistics(model), out, estimates=calibration)
+
+
+def test_estimates_come_before_a_readout_and_what_is_not_known_counts_by_itself(
+    estimating: Path, tmp_path: Path
+) -> None:
+    runtime, blind = Runtime(estimating), ("force", "action")
+    maker = TruthBag(tmp_path / "bag", runtime, runtime.estimates, {EVERY: 1.0, blind: 3.0})
+    bag = maker.play((EVERY, 20), (blind, 10))
+    asked = ("offset=/truth:point",)
+    found = audit(bag, estimating, AuditOptions(targets=asked))
+    of_all, of_blind = (
+        found["subsets"][subset_name(s)]["targets"]["offset"] for s in (EVERY, blind)
+    )
+    assert (of_all["known"], of_all["inside_90"]) == (1.0, 1.0)
+    assert of_all["rmse"] == pytest.approx(of_all["rmse_x"], rel=0.3) != 0.0
+    assert of_blind["known"] == pytest.approx(2 / 3)
+    assert of_blind["inside_90"] == 0.0
+    assert np.isnan(of_blind["rmse_x"])
+    assert of_blind["rmse_y"] > 2.0 * of_all["rmse_y"]
+    options = BagOptions(targets=asked, video=False, subsets="none", outage=("rgb:0.2:0.4",))
+    summary = evaluate_bag(bag, estimating, tmp_path / "out", options)
+    said = summary["targets"]["offset"]
+    assert {subset_name(EVERY), "force+action", "depth+force+action"} <= set(said)
+    assert said[subset_name(EVERY)]["known"] == 1.0
+    assert said[subset_name(EVERY)]["inside_90"] > 0.9
+    assert said["force+action"]["known"] == pytest.approx(2 / 3)
+    lost = summary["outages"]["targets"]["offset"]
+    assert lost["alive"]["known"] == 1.0
+    assert sum(row["latents"] for row in lost.values()) <= sum(r["latents"] for r in said.values())
+    assert "share of the numbers that are not NaN" in (tmp_path / "out/report.html").read_text()
+
+
+def test_without_estimates_or_readout_a_declared_target_is_left_out(
+    bundle: Path, tmp_path: Path
+) -> None:
+    bag = SmallBag(tmp_path / "bag", Runtime(bundle)).play((EVERY, 20))
+    declared = declaring(bundle, tmp_path / "bundle", target("offset", "/truth", "point"))
+    why = "the bundle has neither estimates nor a readout"
+    assert of_robot(bag, declared)["targets_left_out"] == {"offset": why}
+
+
 def of_robot(bag: Path, bundle: Path) -> dict[str, Any]:
     """Audit what another manifest's node recorded."""
     options = AuditOptions(topics=("rgb=/rgb/image", "depth=/depth/image", "force=/wrench"))
@@ -206,19 +270,22 @@ def of_robot(bag: Path, bundle: Path) -> dict[str, Any]:
 
 
 class TruthBag(SmallBag):
-    """Records a target that lies so many standard deviations from what each latent says."""
+    """Records a target that lies so many standard deviations from what each latent says.
 
-    def __init__(self, path: Path, runtime: Runtime, readout: Readout, off: dict[Any, float]):
+    And at 0 where it says nothing.
+    """
+
+    def __init__(self, path: Path, runtime: Runtime, told: Teller, off: dict[Any, float]):
         super().__init__(path, runtime)
-        self.readout, self.off = readout, off
+        self.told, self.off = told, off
 
     def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
         super().write(topic, type_name, message, received_ns)
         if topic != LATENT:
             return
         fused = tuple(m.name for m in message.modalities if m.state == 1)
-        said = self.readout.apply(fused, message.mean, message.variance)["offset"]
-        point = said.value + self.off.get(fused, 1.0) * said.std
+        said = self.told.apply(fused, message.mean, message.variance)["offset"]
+        point = np.nan_to_num(said.value + self.off.get(fused, 1.0) * said.std)
         truth = self.type("geometry_msgs/msg/PointStamped")(
             header=message.header,
             point=self.type("geometry_msgs/msg/Point")(**dict(zip("xyz", point, strict=True))),

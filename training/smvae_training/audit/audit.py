@@ -17,10 +17,8 @@ from smvae_core.perceiver import Perceiver
 from smvae_core.runtime import Runtime
 from smvae_training.audit.coverage import (
     Coverage,
-    TargetTopic,
-    Truth,
-    declared_truths,
-    read_truth,
+    recorded_truths,
+    teller,
 )
 from smvae_training.audit.options import AuditOptions
 from smvae_training.audit.recording import Recording, latent_topic, read_recording
@@ -54,7 +52,7 @@ def audit(path: Path, bundle: Bundle | Path, options: AuditOptions | None = None
 
     Raises:
         BagError: If the recording cannot be used, or another bundle made its latents.
-        BundleError: If the bundle cannot be used, or has no readout though targets are named.
+        BundleError: If the bundle cannot be used, or tells of no targets though some are named.
         ConfigError: If an option cannot be used.
     """
     options = options or AuditOptions()
@@ -65,26 +63,11 @@ def audit(path: Path, bundle: Bundle | Path, options: AuditOptions | None = None
         with stages.stage("latents", bag.topics[topic].messages) as advance:
             recording = read_recording(bag, topic, advance)
         judged = _judged(bag, recording, runtime)
-        truths, left_out = _truths(bag, runtime.bundle, options)
-        coverage = Coverage(runtime.bundle.readout(), truths) if truths else None
+        truths, left_out = recorded_truths(bag, runtime.bundle, options.targets)
+        coverage = Coverage(teller(runtime.bundle), truths) if truths else None
         found = _check(bag, recording, judged, runtime, options, coverage, stages)
         numbers = _numbers(bag, recording, runtime, found, coverage)
         return numbers | {"targets_left_out": left_out}
-
-
-def _truths(
-    bag: Bag, bundle: Bundle, options: AuditOptions
-) -> tuple[dict[str, Truth], dict[str, str]]:
-    """Return the recorded targets, and why each declared one is left out.
-
-    Raises:
-        BagError, BundleError, ConfigError: Of those that somebody asked for.
-    """
-    if not options.targets:
-        return declared_truths(bag, bundle)
-    readout = bundle.readout()
-    asked = [TargetTopic.parse(text, readout) for text in options.targets]
-    return {t.name: read_truth(bag, t) for t in asked}, {}
 
 
 def _judged(bag: Bag, recording: Recording, runtime: Runtime) -> list[Latent]:
@@ -151,7 +134,8 @@ def _check(
             samples.done(latent)
             if coverage is not None:
                 rests_on = tuple(n for n in runtime.manifest.names if n in latent.rests_on)
-                coverage.add(latent, rests_on, label)
+                latent_of = latent.answers_ns, latent.mean, latent.variance
+                coverage.add(label, rests_on, *latent_of)
 
     now_ns = bag.begin_ns
     with stages.stage("samples", sum(i.messages for i in inputs)) as advance:

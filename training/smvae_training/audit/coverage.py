@@ -1,10 +1,14 @@
-"""How often a recorded target lies in the readout's 90 % interval, by subset of sensors."""
+"""How far a bundle's estimates, or its readout, are from recorded targets, and how sure they are.
+
+K numbers of a target.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,16 +17,35 @@ from numpy.typing import NDArray
 from smvae_core.bags import Bag, BagError
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
+from smvae_core.estimates import Estimates
 from smvae_core.messages import ConversionError, stamp_ns
 from smvae_core.messages.base import read_below
 from smvae_core.messages.members import expand
-from smvae_core.readout import Readout
+from smvae_core.readout import Quantity, Readout
 from smvae_core.robot import RecordedTarget
-from smvae_training.evaluate.live.bag import Latent
+from smvae_core.target import DecodedTarget
 from smvae_training.readout import NORMAL_90
 
 #: A latent and a target are compared when their stamps are at most so far apart.
 NEAR_NS = 50_000_000
+#: What says of a latent where targets are.
+Teller = Estimates | Readout
+
+
+def teller(bundle: Bundle) -> Teller:
+    """Return a bundle's estimates, or its readout where there are none.
+
+    Raises:
+        BundleError: If it has neither.
+    """
+    return bundle.estimates() if bundle.manifest.estimates is not None else bundle.readout()
+
+
+def quantities(told: Teller) -> Mapping[str, DecodedTarget | Quantity]:
+    """Return what is told of, by name."""
+    if isinstance(told, Readout):
+        return told.targets
+    return {target.name: target for target in told.targets}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +71,11 @@ class TargetTopic:
         return cls(name=target.name, topic=topic, paths=paths)
 
     @classmethod
-    def parse(cls, text: str, readout: Readout) -> TargetTopic:
+    def parse(cls, text: str, told: Teller) -> TargetTopic:
         """Return what 'NAME=TOPIC:PATH[+PATH]' says.
 
         Raises:
-            ConfigError: If it says something else, or the readout has no such target.
+            ConfigError: If it says something else, or no such target is told of.
         """
         name, equals, rest = text.partition("=")
         topic, colon, paths = rest.partition(":")
@@ -61,10 +84,10 @@ class TargetTopic:
                 "targets: expected NAME=TOPIC:PATH such as "
                 f"'offset=/ground_truth:pose.position', got '{text}'"
             )
-        if name not in (known := with_interval(readout)):
+        if name not in (known := with_interval(told)):
             have = ", ".join(known) or "none"
             raise ConfigError(
-                f"targets: the readout has no interval of '{name}', have {have}."
+                f"targets: the bundle gives no interval of '{name}', have {have}."
                 f"{did_you_mean(name, known)}"
             )
         return cls(name=name, topic=f"/{topic.strip('/')}", paths=tuple(paths.split("+")))
@@ -123,9 +146,29 @@ def _require(bag: Bag, topic: str) -> None:
         raise BagError(bag.path, f"nothing on {topic}; it has {bag.listed()}")
 
 
-def with_interval(readout: Readout) -> list[str]:
-    """Return the targets that a readout gives an interval of."""
-    return [name for name, quantity in readout.targets.items() if not quantity.binary]
+def with_interval(told: Teller) -> list[str]:
+    """Return the targets that an interval is given of."""
+    return [name for name, quantity in quantities(told).items() if not quantity.binary]
+
+
+def recorded_truths(
+    bag: Bag, bundle: Bundle, asked: Sequence[str]
+) -> tuple[dict[str, Truth], dict[str, str]]:
+    """Return the recorded targets, and why each declared one is left out.
+
+    Args:
+        bag: Open.
+        bundle: See `teller`.
+        asked: See `TargetTopic.parse`; none = those that the bundle's robot declares.
+
+    Raises:
+        BagError, BundleError, ConfigError: Of those that somebody asked for.
+    """
+    if not asked:
+        return declared_truths(bag, bundle)
+    told = teller(bundle)
+    topics = [TargetTopic.parse(text, told) for text in asked]
+    return {t.name: read_truth(bag, t) for t in topics}, {}
 
 
 def declared_truths(bag: Bag, bundle: Bundle) -> tuple[dict[str, Truth], dict[str, str]]:
@@ -135,14 +178,14 @@ def declared_truths(bag: Bag, bundle: Bundle) -> tuple[dict[str, Truth], dict[st
     """
     robot = bundle.manifest.robot
     targets = robot.targets if robot is not None else ()
-    if targets and bundle.manifest.readout is None:
-        return {}, {t.name: "the bundle has no readout" for t in targets}
+    if targets and bundle.manifest.estimates is None and bundle.manifest.readout is None:
+        return {}, {t.name: "the bundle has neither estimates nor a readout" for t in targets}
     truths: dict[str, Truth] = {}
     left_out: dict[str, str] = {}
-    known = with_interval(bundle.readout()) if targets else []
+    known = with_interval(teller(bundle)) if targets else []
     for target in targets:
         if target.name not in known:
-            left_out[target.name] = "the readout has no interval of it"
+            left_out[target.name] = "the bundle gives no interval of it"
             continue
         try:
             truths[target.name] = read_truth(bag, TargetTopic.declared(target, bag))
@@ -151,37 +194,83 @@ def declared_truths(bag: Bag, bundle: Bundle) -> tuple[dict[str, Truth], dict[st
     return truths, left_out
 
 
-@dataclass
 class Coverage:
-    """Counts the latents whose 90 % intervals hold what was recorded."""
+    """Compares what is told of latents with what was recorded, by label."""
 
-    readout: Readout
-    truths: Mapping[str, Truth]
-    _inside: dict[str, dict[str, list[NDArray[np.bool_]]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
-    )
+    def __init__(self, told: Teller, truths: Mapping[str, Truth]) -> None:
+        """Prepare; `add` compares.
 
-    def add(self, latent: Latent, subset: tuple[str, ...], label: str) -> None:
-        """Compare one latent with every target of when it answers for."""
-        there = {n: t.at(latent.answers_ns) for n, t in self.truths.items()}
+        Args:
+            told: Of the bundle.
+            truths: Recorded targets, by name.
+        """
+        self._told, self._truths = told, truths
+        self._found: dict[str, dict[str, list[_Compared]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(
+        self,
+        label: str,
+        subset: Sequence[str],
+        answers_ns: int,
+        mean: NDArray[np.floating],
+        variance: NDArray[np.floating],
+    ) -> None:
+        """Compare one latent with every target of when it answers for.
+
+        Args:
+            label: What it counts to.
+            subset: Modalities that it rests on, in the model's order.
+            answers_ns: When it answers for.
+            mean: (Z,) posterior mean.
+            variance: (Z,) posterior variance.
+
+        Raises:
+            ConfigError: If a target was recorded in another number of numbers.
+        """
+        there = {n: t.at(answers_ns) for n, t in self._truths.items()}
         if all(value is None for value in there.values()):
             return
-        estimates = self.readout.apply(subset, latent.mean, latent.variance)
+        estimates = self._told.apply(subset, mean, variance)
         for name, truth in there.items():
             if truth is None:
                 continue
             estimate = estimates[name]
             if truth.shape != estimate.value.shape:
                 raise ConfigError(
-                    f"targets: {name} has {len(estimate.value)} numbers in the readout, "
-                    f"{len(truth)} in the recording"
+                    f"targets: the bundle tells {len(estimate.value)} numbers of {name}, the "
+                    f"recording has {len(truth)}"
                 )
-            apart = np.abs(truth - estimate.value)
-            self._inside[label][name].append(apart <= NORMAL_90 * estimate.std)
+            self._found[label][name].append((truth - estimate.value, estimate.std))
 
-    def of(self, label: str) -> dict[str, Any]:
-        """Return target -> share inside (all its numbers together) and latents, of a subset."""
-        return {
-            name: {"inside_90": float(np.mean(each)), "latents": len(each)}
-            for name, each in self._inside.get(label, {}).items()
+    def of(self, label: str) -> dict[str, dict[str, Any]]:
+        """Return of each target that was compared: latents, share known, errors, share inside.
+
+        `known` is the share of numbers that are not NaN; errors and `inside_90`, the share inside
+        the 90 % interval, are over those, `rmse` in all where they have one unit.
+        """
+        return {name: self._row(name, each) for name, each in self._found[label].items()}
+
+    def _row(self, name: str, compared: list[_Compared]) -> dict[str, Any]:
+        error, std = (np.stack(part) for part in zip(*compared, strict=True))
+        known, quantity = np.isfinite(error), quantities(self._told)[name]
+        inside = np.abs(error) <= NORMAL_90 * std
+        found = {
+            "latents": len(error),
+            "known": float(known.mean()),
+            "inside_90": float(inside[known].mean()) if known.any() else math.nan,
         }
+        if "," not in quantity.unit:
+            found["rmse"] = _root_mean_square(error[known])
+        fields = quantity.fields or tuple(map(str, range(error.shape[1])))
+        return found | {
+            f"rmse_{field}": _root_mean_square(error[known[:, k], k])
+            for k, field in enumerate(fields)
+        }
+
+
+#: Error (K,) and deviation (K,) of one latent, NaN where it is not known.
+_Compared = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _root_mean_square(error: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(error)))) if error.size else math.nan

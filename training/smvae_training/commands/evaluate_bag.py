@@ -75,15 +75,25 @@ def _print_scores(summary: dict[str, Any]) -> None:
         cells = (f"{found[key]:.4g}" for key in ("mean", "median", "p95"))
         table.add_row(name, str(found["count"]), *cells)
     Console().print(table)
+    for name, found in summary["targets"].items():
+        Console().print(_labelled(f"{name} by what the latent rests on", "rests on", found))
     outages = summary["outages"]
     if not outages:
         return
     memory = f"memory_s {summary['memory_s']:g}" if summary["memory_s"] else "without memory"
     for kind in ("sensors", "targets"):
         for name, found in outages[kind].items():
-            table = Table(title=f"{name} by time since its loss, {memory}")
-            for column in ("lost for", *next(iter(found.values()), {})):
-                table.add_column(column)
-            for label, row in found.items():
-                table.add_row(label, *(f"{value:.4g}" for value in row.values()))
-            Console().print(table)
+            title = f"{name} by time since its loss, {memory}"
+            Console().print(_labelled(title, "lost for", found))
+
+
+def _labelled(title: str, first: str, found: dict[str, dict[str, float]]) -> Any:
+    """Return a table of numbers by label."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column in (first, *next(iter(found.values()), {})):
+        table.add_column(column)
+    for label, row in found.items():
+        table.add_row(label, *(f"{value:.4g}" for value in row.values()))
+    return table

@@ -17,7 +17,8 @@ from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings, check_memory
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.audit.audit import audit
-from smvae_training.audit.coverage import declared_truths
+from smvae_training.audit.coverage import Coverage, recorded_truths, teller
+from smvae_training.audit.coverage import Truth as RecordedTruth
 from smvae_training.audit.options import AuditOptions
 from smvae_training.evaluate.bag import numbers
 from smvae_training.evaluate.bag.gather import Gatherer
@@ -26,9 +27,11 @@ from smvae_training.evaluate.bag.moments import Kept, Moments, subset_table
 from smvae_training.evaluate.bag.options import BagOptions
 from smvae_training.evaluate.bag.outage import (
     Outage,
+    binned,
     coverage_numbers,
     inside_90,
     outage_numbers,
+    rows_by_subset,
     since_loss_s,
 )
 from smvae_training.evaluate.bag.parameter_files import read_parameters
@@ -111,6 +114,7 @@ def _evaluate(
     truth = Truth(runtime.modalities, replay.perceiver)
     twin = Runtime(runtime.bundle) if options.subsets == "all" else None
     moments, scores = Moments(options.moments, twin), Scores(runtime, truth)
+    recorded, left_out = recorded_truths(bag, runtime.bundle, options.targets)
     _make_folder(out)
     pictured = bool(images(runtime.modalities))
     video = Video(out / VIDEO) if options.video and pictured else None
@@ -143,7 +147,9 @@ def _evaluate(
         "settings": _settings(settings, options),
         "subsets": table,
         "sensors": sensors,
-        "outages": _outages(bag, runtime, settings, outages, columns, moments.kept),
+        "targets": _targets(runtime, columns, recorded),
+        "targets_left_out": left_out,
+        "outages": _outages(bag, runtime, settings, outages, columns, moments.kept, recorded),
         "live": _audited(bag.path, runtime.bundle, options),
         "subset_every": moments.every,
         "video": {
@@ -215,6 +221,17 @@ def _numbers(
     }
 
 
+def _targets(
+    runtime: Runtime, columns: numbers.Columns, recorded: Mapping[str, RecordedTruth]
+) -> dict[str, Any]:
+    """Return how far estimates are from recorded targets, of all latents and by subset."""
+    if not recorded:
+        return {}
+    names = runtime.manifest.names
+    told = Coverage(teller(runtime.bundle), recorded)
+    return coverage_numbers(columns, names, rows_by_subset(columns, names), told)
+
+
 def _outages(
     bag: Bag,
     runtime: Runtime,
@@ -222,6 +239,7 @@ def _outages(
     outages: Sequence[Outage],
     columns: numbers.Columns,
     kept: Sequence[Kept],
+    recorded: Mapping[str, RecordedTruth],
 ) -> dict[str, Any]:
     """Return errors and coverage by time since a loss; nothing without an outage."""
     if not outages:
@@ -231,16 +249,14 @@ def _outages(
     names = runtime.manifest.names
     sensors = outage_numbers(columns, runtime.modalities, outages, seconds, offsets_s, kept)
     since = [since_loss_s(columns, names.index(n), n, outages, seconds, offsets_s) for n in sensors]
-    truths, left_out = declared_truths(bag, runtime.bundle)
     targets = {}
-    if truths:
-        readout, longest = runtime.bundle.readout(), np.max(since, axis=0)
-        targets = coverage_numbers(columns, names, longest, readout, truths)
+    if recorded:
+        told = Coverage(teller(runtime.bundle), recorded)
+        targets = coverage_numbers(columns, names, binned(np.max(since, axis=0)), told)
     return {
         "dropped": [asdict(outage) for outage in outages],
         "sensors": sensors,
         "targets": targets,
-        "targets_left_out": left_out,
     }
 
 

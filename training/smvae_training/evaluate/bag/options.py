@@ -32,6 +32,9 @@ class BagOptions:
     outage: tuple[str, ...] = ()
     """Messages that never come, SENSORS:START:LENGTH each in seconds of the bag, e.g.
     rgb,depth:2.0:1.0; the sensors are still compared with, by time since their loss."""
+    targets: tuple[str, ...] = ()
+    """Recorded targets that the latents are compared with, NAME=TOPIC:PATH[+PATH] each, e.g.
+    offset=/ground_truth:pose.position; by default those that the bundle's robot declares."""
     params_file: Path | None = None
     """The node's parameter file; the options above win over it."""
     node: str = ""

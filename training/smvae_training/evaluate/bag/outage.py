@@ -6,6 +6,7 @@ N latents, M modality, Z latent.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,10 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.rules import FusionState
-from smvae_core.modality import Modality, find
+from smvae_core.modality import Modality, find, subset_name
 from smvae_core.preprocessing import normalise, prepare
-from smvae_core.readout import Readout
 from smvae_core.runtime import Posterior, Runtime
-from smvae_training.audit.coverage import Truth
+from smvae_training.audit.coverage import Coverage
 from smvae_training.evaluate.bag.moments import Kept, mean_sample
 from smvae_training.evaluate.bag.scores import Pair, error_names
 from smvae_training.evaluate.measures import images, measured, squared_error
@@ -153,45 +153,40 @@ def binned(since_s: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     return {label: rows for label, rows in found.items() if rows.any()}
 
 
-def coverage_numbers(
-    columns: Columns,
-    names: Sequence[str],
-    since_s: NDArray[np.float64],
-    readout: Readout,
-    truths: Mapping[str, Truth],
-) -> dict[str, dict[str, Any]]:
-    """Return target -> time since the loss -> latents, RMS error and share inside 90 % intervals.
+def rows_by_subset(columns: Columns, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Return rows (N,) by what the latents rest on, fused or remembered, most frequent first."""
+    labels = [subset_name(tuple(np.array(names)[row])) for row in _counted(columns)]
+    frequent = [label for label, _ in Counter(labels).most_common()]
+    return {label: np.array(labels) == label for label in frequent}
 
-    The readout is that of all sensors that are fused or remembered.
+
+def _counted(columns: Columns) -> NDArray[np.bool_]:
+    """Return what each latent rests on (N, M): what is fused or remembered."""
+    return np.isin(columns["state"], (int(FusionState.FUSED), int(FusionState.REMEMBERED)))
+
+
+def coverage_numbers(
+    columns: Columns, names: Sequence[str], rows: Mapping[str, NDArray[np.bool_]], told: Coverage
+) -> dict[str, dict[str, Any]]:
+    """Return target -> label -> how far what is told of it is from what was recorded.
+
+    Told of all sensors that are fused or remembered.
 
     Args:
         columns: See `Scores.arrays`.
         names: Of the modalities.
-        since_s: (N,), see `since_loss_s`; of several sensors the longest.
-        readout: Of the bundle.
-        truths: Recorded targets.
+        rows: Label -> which latents (N,).
+        told: See `Coverage`; nothing was added to it yet.
     """
-    counted = np.isin(columns["state"], (int(FusionState.FUSED), int(FusionState.REMEMBERED)))
-    found: dict[str, dict[str, Any]] = {name: {} for name in truths}
-    for label, rows in binned(since_s).items():
-        apart: dict[str, list[NDArray[np.float64]]] = {name: [] for name in truths}
-        inside: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in truths}
-        for row in np.flatnonzero(rows):
-            there = {n: t.at(int(columns["answers_ns"][row])) for n, t in truths.items()}
+    counted = _counted(columns)
+    found: dict[str, dict[str, Any]] = {}
+    for label, chosen in rows.items():
+        for row in np.flatnonzero(chosen):
             subset = [n for n, c in zip(names, counted[row], strict=True) if c]
             mean, variance = columns["mean"][row], np.exp(columns["log_var"][row])
-            estimates = readout.apply(subset, mean, variance)
-            for name, truth in there.items():
-                if truth is not None:
-                    apart[name].append(truth - estimates[name].value)
-                    inside[name].append(np.abs(apart[name][-1]) <= NORMAL_90 * estimates[name].std)
-        for name in truths:
-            if apart[name]:
-                found[name][label] = {
-                    "latents": len(apart[name]),
-                    "rmse": float(np.sqrt(np.mean(np.square(apart[name])))),
-                    "inside_90": float(np.mean(inside[name])),
-                }
+            told.add(label, subset, int(columns["answers_ns"][row]), mean, variance)
+        for name, numbers in told.of(label).items():
+            found.setdefault(name, {})[label] = numbers
     return found
 
 

@@ -68,6 +68,8 @@ def bag_sections(
         Section("Errors over time", _errors(summary, columns, modalities)),
         Section(FUSED, _fused(summary) + figure_html(states_figure(columns, names))),
     ]
+    if summary["targets"]:
+        found.append(Section("Targets", _targets(summary)))
     if summary["outages"]:
         found.append(Section("Lost sensors", _outages(summary)))
     if summary["subsets"]:
@@ -172,10 +174,27 @@ def _outages(summary: Mapping[str, Any]) -> str:
     ]
     for kind in ("sensors", "targets"):
         for name, found in outages[kind].items():
-            header = ["lost for", *next(iter(found.values()), {})]
-            rows = [[label, *row.values()] for label, row in found.items()]
-            parts.append(table_html(header, rows, caption=f"{name}, by time since the loss"))
+            caption = f"{name}, by time since the loss"
+            parts.append(_labelled("lost for", found, caption))
     return "".join(parts)
+
+
+def _targets(summary: Mapping[str, Any]) -> str:
+    """Return a table for each recorded target."""
+    told = text_html(
+        "What the latents say of recorded targets, by what they rest on. known: share of the "
+        "numbers that are not NaN; errors, and inside_90, the share inside the 90 % interval, are "
+        "over those."
+    )
+    return told + "".join(
+        _labelled("rests on", found, name) for name, found in summary["targets"].items()
+    )
+
+
+def _labelled(first: str, found: Mapping[str, Mapping[str, Any]], caption: str) -> str:
+    header = [first, *next(iter(found.values()), {})]
+    rows = [[label, *row.values()] for label, row in found.items()]
+    return table_html(header, rows, caption=caption)
 
 
 def _counted(reasons: Mapping[str, int]) -> str:
