@@ -2,8 +2,9 @@
 
 ros2 launch launch/shared_autonomy.launch.py bundle:=$(pwd)/runs/demo/bundle
 
-The bundle needs a readout: `smvae readout BUNDLE --data EPISODES`. With operator:=false a joystick
-node of your own publishes geometry_msgs/TwistStamped on operator/command.
+The bundle's model decodes the hole (`smvae train --data.targets all`), or has a readout: `smvae
+readout BUNDLE --data EPISODES`. The operator logs attempts and seatings. With operator:=false a
+joystick node of your own publishes geometry_msgs/TwistStamped on operator/command.
 """
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
@@ -52,8 +53,19 @@ def generate_launch_description() -> LaunchDescription:
                 description="How far from the hole the scripted operator aims [m].",
             ),
             DeclareLaunchArgument(
+                "operator_error_rad",
+                default_value="0.15",
+                description="How far the yaw that the scripted operator aims at is off [rad].",
+            ),
+            DeclareLaunchArgument(
+                "operator_kind",
+                default_value="aims_wrong",
+                choices=["aims_wrong", "noisy", "late"],
+                description="Aims wrong; shakes besides; or is half as fast and 300 ms late.",
+            ),
+            DeclareLaunchArgument(
                 "max_weight",
-                default_value="0.6",
+                default_value="1.0",
                 description="Largest share of the assistance in the sideways command.",
             ),
             IncludeLaunchDescription(
@@ -62,6 +74,7 @@ def generate_launch_description() -> LaunchDescription:
                     "bundle": LaunchConfiguration("bundle"),
                     "seed": LaunchConfiguration("seed"),
                     "command_topic": "command",
+                    "episode_steps": "2000",  # several attempts in each cell
                 }.items(),
             ),
             node(
@@ -73,6 +86,8 @@ def generate_launch_description() -> LaunchDescription:
                 "imperfect_operator",
                 IfCondition(LaunchConfiguration("operator")),
                 error_m=number("operator_error_m", float),
+                error_rad=number("operator_error_rad", float),
+                kind=number("operator_kind", str),
             ),
         ]
     )

@@ -33,6 +33,11 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 description="Twists that it follows; empty: it moves by itself.",
             ),
+            DeclareLaunchArgument(
+                "episode_steps",
+                default_value="250",
+                description="Steps of 50 ms; then a new cell and a new start.",
+            ),
             Node(
                 package="smvae_tools",
                 executable="simulated_robot",
@@ -41,6 +46,9 @@ def generate_launch_description() -> LaunchDescription:
                     {
                         "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
                         "command_topic": LaunchConfiguration("command_topic"),
+                        "episode_steps": ParameterValue(
+                            LaunchConfiguration("episode_steps"), value_type=int
+                        ),
                     }
                 ],
                 additional_env=dict.fromkeys(names, profile),

@@ -82,11 +82,16 @@ def test_every_file_a_page_names_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_parameters_that_a_page_names_are_the_nodes(page: Path) -> None:
     """Names with a unit suffix are parameters, fields of a message, options, rules of episodes."""
+    from smvae_core.assistance.controller import Settings
     from smvae_core.kinds import kinds
     from smvae_core.robot import EpisodeRules
 
     options = {field.name for kind in kinds() for field in dataclasses.fields(kind.options)}
     options |= {field.name for field in dataclasses.fields(EpisodeRules)}
+    for part in vars(Settings()).values():
+        options |= {field.name for field in dataclasses.fields(part)}
+    for path in (ROOT / "launch").glob("*.launch.py"):
+        options |= set(re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', path.read_text("utf-8")))
     fields = {
         word
         for message in (WORKSPACE / "smvae_msgs/msg").glob("*.msg")

@@ -31,7 +31,9 @@ from smvae_core.assistance.sighting import Sighting
 from smvae_core.assistance.spiral import Search, Spiral
 from smvae_core.assistance.touch import Touch
 
-#: Fastest way to where the search begins [m/s].
+#: Share of a setpoint's distance from the search's way that a second makes up for [1/s].
+FOLLOW_PER_S = 6.0
+#: Fastest way back to it [m/s].
 SLIDE_SPEED = 0.03
 #: Fastest way back of a jammed peg [m/s].
 BACK_OFF_SPEED = 0.02
@@ -209,11 +211,7 @@ class Assistance:
         if self.phase is Phase.HANDED_OVER:
             return operator
         if self.phase is Phase.SEARCH:
-            assert self._spiral is not None
-            x, y, yaw = self._spiral.advance(elapsed_s)
-            goal = self.belief.pose + np.array([x, y, 0.0, yaw])
-            motion = difference(goal, tip + lead) / elapsed_s
-            motion[:2] = no_longer(motion[:2], SLIDE_SPEED)
+            motion = self._along_the_spiral(tip + lead, elapsed_s)
             motion[2] = push(lead, insertion.search_push_n, stiffness)
             return motion
         motion = yielding(lead)
@@ -221,4 +219,17 @@ class Assistance:
             motion[2] = BACK_OFF_SPEED
         else:
             motion[2] = push(lead, insertion.insert_push_n, stiffness)
+        return motion
+
+    def _along_the_spiral(self, setpoint: Pose, elapsed_s: float) -> Motion:
+        """Return the motion of the spiral, and back to it where the setpoint is not on its way.
+
+        What the spiral does is commanded ahead, so that it is followed also where a command takes
+        effect a step late.
+        """
+        assert self._spiral is not None
+        place = self._spiral.place
+        astray = difference(self.belief.pose + place, setpoint)
+        motion = (self._spiral.advance(elapsed_s) - place) / elapsed_s + FOLLOW_PER_S * astray
+        motion[:2] = no_longer(motion[:2], SLIDE_SPEED)
         return motion

@@ -69,9 +69,11 @@ class Spiral:
         per_swing = search.cell_m * search.swing_per_s / (2.0 * self._swing_rad)
         self._speed = min(search.contact_speed, per_swing)
         self._angle = self._time_s = 0.0
+        self.place = np.zeros(4)
+        """Where to be now: x, y [m], 0 and yaw [rad] from the middle."""
 
     def advance(self, elapsed_s: float) -> NDArray[np.float64]:
-        """Go on for so long; return where to be: x, y [m] and yaw [rad] (3,) from the middle.
+        """Go on for so long; return the new `place`.
 
         Out at its reach it begins again in the middle.
         """
@@ -85,4 +87,6 @@ class Spiral:
         # a triangle wave that begins at 0 and rises
         phase = self._time_s * self._search.swing_per_s / self._swing_rad
         swing = self._swing_rad * (abs((phase + 3.0) % 4.0 - 2.0) - 1.0)
-        return np.array([radius * math.cos(self._angle), radius * math.sin(self._angle), swing])
+        sideways = radius * math.cos(self._angle), radius * math.sin(self._angle)
+        self.place = np.array([*sideways, 0.0, swing])
+        return self.place

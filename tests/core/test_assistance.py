@@ -36,8 +36,9 @@ def certain(**changes: float) -> HoleBelief:
     return belief
 
 
-def estimate(*value: float, std: float = 0.002) -> Estimate:
-    return Estimate(value=np.array(value), std=np.full(len(value), std))
+def estimate(*value: float, std: float | tuple[float, ...] = 0.002) -> Estimate:
+    spread = np.broadcast_to(std, len(value)).astype(np.float64)
+    return Estimate(value=np.array(value), std=spread, covariance=np.diag(np.square(spread)))
 
 
 class Arm:
@@ -82,9 +83,7 @@ def test_a_sighting_is_the_tip_minus_its_offset() -> None:
 
 def test_the_surer_of_two_targets_gives_the_place_and_the_hole_alone_the_yaw() -> None:
     direction = (math.sin(HOLE[3]), math.cos(HOLE[3]))
-    hole = Estimate(
-        value=np.array([*HOLE[:3], *direction]), std=np.array([0.001, 0.009, 0.001, 0.05, 0.05])
-    )
+    hole = estimate(*HOLE[:3], *direction, std=(0.001, 0.009, 0.001, 0.05, 0.05))
     offset = estimate(0.0, 0.0, 0.0, std=0.004)
     found = sighting({"hole": hole, "offset": offset}, np.array([0.5, 0.0, 0.1, 0.0]))
     np.testing.assert_allclose(found.pose, [0.55, 0.0, 0.06, 0.2])
@@ -211,7 +210,7 @@ def test_the_spiral_reaches_out_and_begins_again_while_the_yaw_swings() -> None:
     way = np.array([spiral.advance(STEP_S) for _ in range(1200)])
     radius = np.hypot(way[:, 0], way[:, 1])
     assert radius.max() == pytest.approx(0.006, abs=0.0003)
-    assert np.abs(way[:, 2]).max() == pytest.approx(0.1, abs=0.02)
+    assert np.abs(way[:, 3]).max() == pytest.approx(0.1, abs=0.02)
     assert (np.diff(radius) < -0.004).any(), "it begins again"
     speed = np.hypot(*np.diff(way[:, :2], axis=0).T) / STEP_S
     assert np.median(speed) <= search.contact_speed * 1.01

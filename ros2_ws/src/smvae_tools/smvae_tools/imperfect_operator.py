@@ -1,14 +1,16 @@
-"""An operator for the demo who does not see the hole well: commands toward where they think it is.
+"""An operator for the demo who has a wrong idea of where the hole is, and counts what gets in.
 
 Reads the peg's offset from the simulated robot's ground truth, which no real operator has, adds a
 wrong idea of the hole's place that is drawn anew with every attempt, and publishes TwistStamped on
-`operator/command` at the rate of the truth: above the hole, then down, then up again.
+`operator/command` at the rate of the truth. Logs after each attempt whether the peg was seated, and
+how many were so far.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,39 +22,15 @@ from rclpy.node import Node
 from smvae_ros import process
 
 from smvae_core.errors import ConfigError
+from smvae_datasets.simulation.stick_operator import StickOperator, operator_kind
+from smvae_tools.robot_publishers import OFFSETS, STEP_TIME_S
 
-#: Speed per distance [1/s], fastest [m/s], down on the box [m/s].
-GAIN_PER_S, SPEED, DESCENT = 1.5, 0.08, 0.02
-HOVER_M, SEATED_M, CLEAR_M = 0.02, -0.03, 0.06
-#: An attempt ends after so many messages, seated or not.
-PATIENCE = 200
-
-
-class Attempt:
-    """One way down, with one wrong idea of where the hole is."""
-
-    def __init__(self, rng: np.random.Generator, error_m: float) -> None:
-        direction = rng.uniform(-np.pi, np.pi)
-        self._error = error_m * np.array([np.cos(direction), np.sin(direction)])
-        self._phase = "approach"
-        self._messages = 0
-        self.over = False
-
-    def command(self, offset_m: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the velocity (3,) [m/s] for the peg's offset from the hole (3,) [m]."""
-        self._messages += 1
-        seen = offset_m[:2] + self._error
-        if self._phase == "approach" and float(np.linalg.norm(seen)) < 0.003:
-            self._phase = "descend"
-        if self._phase != "withdraw" and (offset_m[2] < SEATED_M or self._messages > PATIENCE):
-            self._phase = "withdraw"
-        if self._phase == "withdraw":
-            self.over = bool(offset_m[2] > CLEAR_M)
-            return np.array([0.0, 0.0, SPEED])
-        height = HOVER_M - offset_m[2]
-        down = GAIN_PER_S * height if self._phase == "approach" else -DESCENT
-        velocity = np.array([*(-GAIN_PER_S * seen), down])
-        return velocity * min(1.0, SPEED / max(float(np.linalg.norm(velocity)), 1e-9))
+#: The peg is seated when its tip is so far below the surface [m].
+SEATED_M = 0.028
+#: An attempt ends after so long, seated or not [s].
+PATIENCE_S = 20.0
+#: No arm moves further between two messages [m]: the robot began anew.
+JUMP_M = 0.05
 
 
 class ImperfectOperator(Node):
@@ -66,11 +44,18 @@ class ImperfectOperator(Node):
         """
         super().__init__("imperfect_operator", **kwargs)
         seed = self._declare("seed", 0, "Fixes the errors of all attempts")
-        self._error_m = self._declare("error_m", 0.01, "How far the hole is from where they aim")
-        if not 0.0 <= self._error_m < math.inf or seed < 0:
-            raise ConfigError("seed and error_m must not be negative, error_m finite")
+        error_m = self._declare("error_m", 0.01, "How far the hole is from where they aim")
+        error_rad = self._declare("error_rad", 0.15, "How far its yaw is from what they aim at")
+        kind = self._declare("kind", "aims_wrong", "'aims_wrong', 'noisy' or 'late'")
+        if not (0.0 <= error_m < math.inf and 0.0 <= error_rad < math.inf) or seed < 0:
+            raise ConfigError("seed, error_m and error_rad must not be negative, the errors finite")
+        self._kind = replace(
+            operator_kind(kind), aim_m=(error_m, error_m), aim_rad=(error_rad, error_rad)
+        )
         self._rng = np.random.default_rng(seed)
-        self._attempt = Attempt(self._rng, self._error_m)
+        self._last: NDArray[np.float64] | None = None
+        self._attempts = self._seated = 0
+        self._begin()
         self._command = self.create_publisher(TwistStamped, "operator/command", 1)
         truth = "simulated_robot/ground_truth/state"
         self.create_subscription(DiagnosticArray, truth, self._on_truth, 1)
@@ -82,25 +67,47 @@ class ImperfectOperator(Node):
         except Exception as err:  # rclpy's own classes, which differ between releases
             raise ConfigError(f"parameter refused: {err}") from err
 
+    def _begin(self) -> None:
+        """Begin an attempt, with a new wrong idea."""
+        self._attempt = StickOperator(self._rng, self._kind, STEP_TIME_S, PATIENCE_S)
+        self._steps, self._deepest_m = 0, -math.inf
+
     def _on_truth(self, message: DiagnosticArray) -> None:
         values = {v.key: v.value for status in message.status[:1] for v in status.values}
-        offset_m = np.array([_number(values.get(f"offset.{axis} [m]", "")) for axis in "xyz"])
-        if not np.isfinite(offset_m).all():
+        offset = np.array([_number(values.get(name, "")) for name in OFFSETS])
+        if not np.isfinite(offset).all():
             self.get_logger().warning(
-                "truth refused: finite offset.x, y, z [m] in its first status are expected, "
+                f"truth refused: finite {', '.join(OFFSETS)} in its first status are expected, "
                 f"got {values}",
                 throttle_duration_sec=2.0,
             )
             return
-        velocity = self._attempt.command(offset_m)
+        if self._last is not None and np.linalg.norm(offset[:3] - self._last[:3]) > JUMP_M:
+            self._begin()  # of an attempt that was cut off nothing can be said
+        self._last = offset
+        self._steps += 1
+        self._deepest_m = max(self._deepest_m, -float(offset[2]))
+        motion = self._attempt.command(offset, SEATED_M)
         if self._attempt.over:
-            self._attempt = Attempt(self._rng, self._error_m)
+            self._count()
+            self._begin()
         command = TwistStamped()
         command.header.stamp = self.get_clock().now().to_msg()
         command.header.frame_id = message.header.frame_id
         linear = command.twist.linear
-        linear.x, linear.y, linear.z = (float(v) for v in velocity)
+        linear.x, linear.y, linear.z, command.twist.angular.z = (float(v) for v in motion)
         self._command.publish(command)
+
+    def _count(self) -> None:
+        """Say how the attempt ended, and all so far."""
+        seated = self._deepest_m > SEATED_M
+        self._attempts += 1
+        self._seated += seated
+        self.get_logger().info(
+            f"attempt {self._attempts}: {'seated' if seated else 'not seated'} in "
+            f"{self._steps * STEP_TIME_S:.1f} s and out again; "
+            f"{self._seated} of {self._attempts} seated"
+        )
 
 
 def _number(text: str) -> float:

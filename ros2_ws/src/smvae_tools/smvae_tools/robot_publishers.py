@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import TwistStamped, WrenchStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -23,6 +24,8 @@ WRIST_FRAME = "wrist"
 """Turns with the tool; its z points up."""
 BASE_FRAME = "base_link"
 STEP_TIME_S = 0.05
+OFFSETS = ("offset.x [m]", "offset.y [m]", "offset.z [m]", "offset.yaw [rad]")
+"""Values of the true state: peg tip minus hole."""
 
 
 def _offered(depth: int) -> QoSProfile:
@@ -60,6 +63,8 @@ class RobotPublishers:
         self._wrench = node.create_publisher(WrenchStamped, "wrench", _offered(1000))
         self._action = node.create_publisher(TwistStamped, "action", _offered(20))
         self._state = node.create_publisher(DiagnosticArray, "~/ground_truth/state", _offered(40))
+        self._tip = node.create_publisher(PoseStamped, "tip_pose", _offered(20))
+        self._setpoint = node.create_publisher(PoseStamped, "tip_setpoint", _offered(20))
         self._info = camera_info(intrinsics, side)
 
     def _fill(self, kind: str, message: Any, sample: Any, stamp_ns: int, frame: str) -> Any:
@@ -91,6 +96,22 @@ class RobotPublishers:
             self._fill("command", TwistStamped(), displacement, stamp_ns, BASE_FRAME)
         )
 
+    def publish_tip(
+        self, tip: NDArray[np.float64], lead: NDArray[np.float64], stamp_ns: int
+    ) -> None:
+        """Send the setpoint, then the tip, as the arm knows them: (4,) each [m, m, m, rad].
+
+        `lead` is setpoint minus tip.
+        """
+        for publisher, pose in ((self._setpoint, tip + lead), (self._tip, tip)):
+            message = PoseStamped()
+            set_header(message, stamp_ns, BASE_FRAME)
+            position, orientation = message.pose.position, message.pose.orientation
+            position.x, position.y, position.z = (float(v) for v in pose[:3])
+            half = 0.5 * float(pose[3])
+            orientation.w, orientation.z = math.cos(half), math.sin(half)
+            publisher.publish(message)
+
     @property
     def truth_is_watched(self) -> bool:
         return any(p.get_subscription_count() > 0 for p in self._truth.values())
@@ -108,10 +129,10 @@ class RobotPublishers:
                 self._truth[sensor].publish(message)
 
     def publish_state(
-        self, offset_m: NDArray[np.float64], condition: str, phase: str, stamp_ns: int
+        self, offset: NDArray[np.float64], condition: str, phase: str, stamp_ns: int
     ) -> None:
-        """Send peg tip minus hole centre (3,) [m], physical condition and the operator's phase."""
-        values = {f"offset.{axis} [m]": f"{v:.6f}" for axis, v in zip("xyz", offset_m, strict=True)}
+        """Send peg tip minus hole (4,) [m, m, m, rad], condition and the operator's phase."""
+        values = {name: f"{v:.6f}" for name, v in zip(OFFSETS, offset, strict=True)}
         values |= {"condition": condition, "contact": str(condition != "free").lower()}
         status = DiagnosticStatus(
             level=DiagnosticStatus.OK,

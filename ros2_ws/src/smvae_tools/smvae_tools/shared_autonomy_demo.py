@@ -1,21 +1,23 @@
-"""A worked consumer: blends the operator's command with what the latent says, for a robot.
+"""A worked consumer: helps an operator to seat a peg, by what the latent says, on a robot.
 
-Subscribes to `smvae/latent`, `smvae/model_info` and `operator/command`, publishes `command` (all
-remappable) at a fixed rate, and on `~/assistance` what it makes of the latent and why it does not
-help. `trust.py` decides whether a latent counts, `shared_autonomy.py` is the formula; this file
-only moves messages. See docs/shared_autonomy.md.
+Subscribes to `smvae/latent`, `smvae/model_info`, `operator/command` and the arm's own `tip_pose`
+and `tip_setpoint`; answers each pair of poses with a `command` (all remappable), and says on
+`~/assistance` what it does and why it does not help. `trust.py` decides whether a latent counts,
+`smvae_core.assistance` is the controller; this file only moves messages. See
+docs/shared_autonomy.md.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -25,54 +27,102 @@ from smvae_msgs.msg import LatentState, ModelInfo
 from smvae_ros import process
 from smvae_ros.bundle_path import resolve
 
+from smvae_core.assistance.belief import Fusion
+from smvae_core.assistance.blending import Blending
+from smvae_core.assistance.controller import Assistance, Phase, Settings
+from smvae_core.assistance.insertion import Insertion
+from smvae_core.assistance.limits import Limits
+from smvae_core.assistance.pose import Motion
+from smvae_core.assistance.sighting import TARGETS, sighting
+from smvae_core.assistance.spiral import Search
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
-from smvae_tools.shared_autonomy import Limits, Twist, blend, limited, weight
+from smvae_core.estimates import Estimates
+from smvae_core.readout import Readout
+from smvae_tools.tip_listener import TipListener
 from smvae_tools.trust import Patience, Trust, Verdict
 
-_AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
+#: Components of a twist that are commanded; roll and pitch stay zero, the peg upright.
+_AXES = ("linear.x", "linear.y", "linear.z", "angular.z")
+#: Longest time that one step of the controller answers for [s].
+_LONGEST_STEP_S = 0.2
 #: Parameters of the node itself: default and meaning.
 _OWN: dict[str, tuple[Any, str]] = {
     "bundle": ("", "Bundle that the perception node runs: absolute path, file:// or package://"),
-    "rate_hz": (20.0, "Commands per second"),
+    "rate_hz": (20.0, "How often is looked whether arm and operator still speak"),
     "command_timeout_s": (
         0.25,
         "An operator whose last command arrived, or is stamped, longer ago gets zero commands",
     ),
-    "frame_id": ("base_link", "Frame of the commands; an operator's frame must be it or empty"),
+    "tip_timeout_s": (0.25, "An arm whose last pose arrived longer ago gets zero commands"),
+    "frame_id": (
+        "base_link",
+        "Frame of commands and poses; what comes in must be in it, or name none",
+    ),
 }
 
 
+def _source(bundle: Bundle) -> Estimates | Readout:
+    """Return what tells the bundle's targets: its model, or its readout where the model does not.
+
+    Raises:
+        BundleError: If it has neither.
+        ConfigError: If none of them tells where the hole is.
+    """
+    if bundle.manifest.targets:
+        estimates = Estimates.of_bundle(bundle)
+        names = {target.name for target in estimates.targets}
+    else:
+        readout = bundle.readout()
+        names = set(readout.targets)
+    if not names & set(TARGETS):
+        raise ConfigError(
+            f"{bundle.path}: a target {' or '.join(map(repr, TARGETS))} is needed, it has "
+            f"{', '.join(sorted(names))}"
+        )
+    return estimates if bundle.manifest.targets else readout
+
+
 class SharedAutonomyDemo(Node):
-    """Publishes the blended command."""
+    """Publishes the command that operator and latent make together."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """Load the readout and connect.
+        """Load what tells the hole and connect.
 
         Raises:
-            BundleError: If the bundle cannot be used or has no readout.
+            BundleError: If the bundle cannot be used or tells no targets.
             ConfigError: If a parameter has no usable value.
         """
         super().__init__("shared_autonomy_demo", **kwargs)
         own = {name: self._declare(name, *entry) for name, entry in _OWN.items()}
-        self._limits = Limits(**self._declare_fields(Limits))
-        patience = Patience(**self._declare_fields(Patience))
-        if not (own["rate_hz"] > 0.0 and own["command_timeout_s"] > 0.0):
-            raise ConfigError("rate_hz and command_timeout_s must be positive")
+        settings = Settings(
+            limits=self._declared(Limits),
+            fusion=self._declared(Fusion),
+            blending=self._declared(Blending),
+            search=self._declared(Search),
+            insertion=self._declared(Insertion),
+        )
+        patience = self._declared(Patience)
+        for name in ("rate_hz", "command_timeout_s", "tip_timeout_s"):
+            if not own[name] > 0.0:
+                raise ConfigError(f"{name} must be positive, got {own[name]}")
         bundle = Bundle.load(resolve(own["bundle"]))
         self._trust = Trust(
-            bundle.readout(),
+            _source(bundle),
             bundle.sha256,
             patience,
             now_ns=lambda: int(self.get_clock().now().nanoseconds),
             steady_s=time.monotonic,
         )
+        self._assistant = Assistance(settings)
+        self._tip = TipListener(own["frame_id"])
         self._timeout_s: float = own["command_timeout_s"]
+        self._tip_timeout_s: float = own["tip_timeout_s"]
         self._frame_id: str = own["frame_id"]
-        self._operator: tuple[float, int, Twist] | None = None
-        self._last: Twist = np.zeros(6)
-        self._last_s = time.monotonic()
-        self._weight = 0.0
+        self._operator: tuple[float, int, Motion] | None = None
+        self._tip_s = -np.inf
+        self._world = (0, 0)
+        self._seen_ns = 0
         self._said = ""
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(
@@ -85,8 +135,10 @@ class SharedAutonomyDemo(Node):
         self.create_subscription(LatentState, "smvae/latent", self._trust.latent, newest)
         self.create_subscription(ModelInfo, "smvae/model_info", self._on_model, latched)
         self.create_subscription(TwistStamped, "operator/command", self._on_operator, newest)
+        self.create_subscription(PoseStamped, "tip_setpoint", self._on_setpoint, 5)
+        self.create_subscription(PoseStamped, "tip_pose", self._on_tip, 5)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on while /clock stands
-        self.create_timer(1.0 / own["rate_hz"], self._tick, clock=steady)
+        self.create_timer(1.0 / own["rate_hz"], self._watch, clock=steady)
 
     def _declare(self, name: str, default: Any, text: str) -> Any:
         descriptor = ParameterDescriptor(description=text, read_only=True)
@@ -95,12 +147,13 @@ class SharedAutonomyDemo(Node):
         except Exception as err:  # rclpy's own classes, which differ between releases
             raise ConfigError(f"parameter refused: {err}") from err
 
-    def _declare_fields(self, kind: type) -> dict[str, Any]:
-        """Declare one parameter per field of a settings class, with its default."""
-        return {
+    def _declared(self, kind: type) -> Any:
+        """Declare one parameter per field of a settings class; return it with their values."""
+        values = {
             f.name: self._declare(f.name, f.default, f"See {kind.__name__}.{f.name}")
             for f in fields(kind)
         }
+        return kind(**{k: tuple(v) if isinstance(v, Sequence) else v for k, v in values.items()})
 
     def _on_model(self, info: ModelInfo) -> None:
         self._trust.model(info)
@@ -135,49 +188,100 @@ class SharedAutonomyDemo(Node):
             return "the operator's command is of the future: clocks differ"
         return ""
 
-    def _tick(self) -> None:
-        """Publish the command of this moment, whatever has arrived or not."""
-        now_s = time.monotonic()
-        elapsed_s, self._last_s = min(now_s - self._last_s, 0.2), now_s
+    def _on_setpoint(self, message: PoseStamped) -> None:
+        if refused := self._tip.refusal(message):
+            self._refuse("the setpoint's pose", refused)
+        else:
+            self._on_arm(self._tip.setpoint(message))
+
+    def _on_tip(self, message: PoseStamped) -> None:
+        if refused := self._tip.refusal(message):
+            self._refuse("the tip's pose", refused)
+        else:
+            self._on_arm(self._tip.tip(message))
+
+    def _on_arm(self, elapsed_s: float | None) -> None:
+        """Answer where the arm is with a command, whatever else has arrived or not."""
+        if elapsed_s is None:
+            return
+        self._tip_s = time.monotonic()
+        if (world := (self._trust.worlds, self._tip.jumps)) != self._world:
+            self._world = world
+            self._assistant.lost()
         verdict = self._trust.verdict()
+        self._see(verdict)
+        if absent := self._absent(self._tip_s):
+            self._halt(verdict, absent)
+        else:
+            self._help(verdict, min(elapsed_s, _LONGEST_STEP_S))
+
+    def _help(self, verdict: Verdict, elapsed_s: float) -> None:
+        assert self._operator is not None
+        tip = self._tip.newest
+        assert tip is not None
+        assistant, before = self._assistant, self._assistant.hand_overs
+        if elapsed_s > 0.0:
+            self._send(assistant.step(self._operator[2], tip, self._tip.lead, elapsed_s))
+        if assistant.hand_overs > before:
+            self.get_logger().warning(f"handed over to the operator: {assistant.reason}")
+        handed = assistant.phase is Phase.HANDED_OVER
+        self._report(verdict, assistant.reason if handed else verdict.reason)
+
+    def _see(self, verdict: Verdict) -> None:
+        """Give the controller what a latent says, once."""
+        if verdict.found is None or verdict.stamp_ns == self._seen_ns:
+            return
+        tip = self._tip.at(verdict.stamp_ns)
+        if tip is not None:
+            elapsed_s = max((verdict.stamp_ns - self._seen_ns) * 1e-9, 0.0)
+            self._assistant.see(sighting(verdict.found, tip), elapsed_s)
+            self._seen_ns = verdict.stamp_ns
+
+    def _watch(self) -> None:
+        """Stop an arm that, or whose operator, is silent."""
+        now_s = time.monotonic()
         absent = self._absent(now_s)
-        if absent or self._operator is None:
-            # at once, without the limit on acceleration: nobody is at the joystick
-            self._weight, self._last = 0.0, np.zeros(6)
-        else:
-            self._last = self._blended(self._operator[2], verdict, elapsed_s)
-        self._send(self._last)
-        self._report(verdict, absent or verdict.reason)
+        if not absent and now_s - self._tip_s > self._tip_timeout_s:
+            absent = "the arm does not say where its tip is"
+        if absent:
+            self._halt(self._trust.verdict(), absent)
 
-    def _blended(self, operator: Twist, verdict: Verdict, elapsed_s: float) -> Twist:
-        wanted = operator
-        if verdict.estimate is None:
-            self._weight = 0.0
-        else:
-            rise = self._weight + self._limits.weight_rise_per_s * elapsed_s
-            self._weight = min(weight(verdict.estimate, self._limits), rise)
-            wanted = blend(operator, verdict.estimate, self._weight, self._limits)
-        return limited(wanted, self._last, elapsed_s, self._limits)
+    def _halt(self, verdict: Verdict, reason: str) -> None:
+        """Command nothing, at once, without the limit on acceleration."""
+        self._send(self._assistant.stop())
+        self._report(verdict, reason)
 
-    def _send(self, twist: Twist) -> None:
+    def _refuse(self, what: str, why: str) -> None:
+        self.get_logger().warning(f"{what} refused: {why}", throttle_duration_sec=2.0)
+
+    def _send(self, motion: Motion) -> None:
         message = TwistStamped()
         message.header.stamp = self.get_clock().now().to_msg()
         message.header.frame_id = self._frame_id
-        for axis, value in zip(_AXES, twist, strict=True):
+        for axis, value in zip(_AXES, motion, strict=True):
             group, name = axis.split(".")
             setattr(getattr(message.twist, group), name, float(value))
         self._command.publish(message)
 
     def _report(self, verdict: Verdict, reason: str) -> None:
         """Say on `~/assistance` what is done and why, and log it when it changes."""
-        values = {"weight": f"{self._weight:.4f}"}
-        if verdict.estimate is not None:
-            for axis, offset, std in zip(
-                "xyz", verdict.estimate.offset_m, verdict.estimate.std_m, strict=True
-            ):
-                values[f"offset.{axis} [m]"] = f"{offset:.5f}"
-                values[f"std.{axis} [m]"] = f"{std:.5f}"
-            values["contact"] = f"{verdict.estimate.contact:.3f}"
+        assistant, belief = self._assistant, self._assistant.belief
+        values = {"phase": assistant.phase.value}
+        values |= {
+            "weight": f"{assistant.weights[0]:.4f}",
+            "weight.yaw": f"{assistant.weights[1]:.4f}",
+        }
+        for axis, unit, pose, std in zip(
+            ("x", "y", "z", "yaw"), ("m", "m", "m", "rad"), belief.pose, belief.std, strict=True
+        ):
+            if np.isfinite(std):
+                values[f"hole.{axis} [{unit}]"] = f"{pose:.5f}"
+                values[f"std.{axis} [{unit}]"] = f"{std:.5f}"
+        contact = None if verdict.found is None else verdict.found.get("contact")
+        if contact is not None:
+            values["contact"] = f"{float(contact.value[0]):.3f}"
+        values |= {"agreement": f"{belief.agreement:.3f}"}
+        values |= {"seatings": str(assistant.seatings), "hand_overs": str(assistant.hand_overs)}
         said = reason or "assisting"
         self._assistance.publish(
             DiagnosticStatus(

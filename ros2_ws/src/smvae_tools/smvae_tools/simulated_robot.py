@@ -24,6 +24,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from smvae_core.assistance.pose import difference
 from smvae_core.errors import SMVAEError
 from smvae_core.presets import VISION_TOUCH
 from smvae_datasets.simulation.robot import STEP_MS, SimulatedRobot
@@ -171,7 +172,9 @@ class SimulatedRobotNode(Node):
                         stamp = clock.stamp_ns(begin_ns + elapsed_ms * 1_000_000)
                         self._out.publish_wrench(readings[row], stamp)
                         self.counts.readings += 1
-        self._cameras(clock.stamp_ns(begin_ns + STEP_NS))
+        stamp_ns = clock.stamp_ns(begin_ns + STEP_NS)
+        self._out.publish_tip(self._robot.peg_pose, self._robot.lead, stamp_ns)
+        self._cameras(stamp_ns)
         self.counts.steps += 1
 
     def _command(self) -> NDArray[np.float64]:
@@ -192,9 +195,9 @@ class SimulatedRobotNode(Node):
             if depth:
                 self._out.publish_depth(depth_m, stamp_ns)
             self._out.publish_truth(image, depth_m, stamp_ns)
-        offset_m = self._robot.peg_pose[:3] - self._robot.hole_pose[:3]
+        offset = difference(self._robot.peg_pose, self._robot.hole_pose)
         phase = self._robot.phase if self._follower is None else "commanded"
-        self._out.publish_state(offset_m, self._robot.condition, phase, stamp_ns)
+        self._out.publish_state(offset, self._robot.condition, phase, stamp_ns)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -8,16 +8,15 @@ epoch: estimates before a time jump, a reset or a new model say nothing about th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from smvae_msgs.msg import LatentState, ModalityStatus
 
 from smvae_core.errors import ConfigError
-from smvae_core.readout import Readout
-from smvae_tools.shared_autonomy import Estimate
+from smvae_core.readout import Estimate
 
 _STATUS = {
     LatentState.OUT_OF_DISTRIBUTION: "out of distribution",
@@ -36,8 +35,6 @@ class Patience:
     """Longest time since the last latent arrived, by the steady clock, also while /clock stands."""
     settle: int = 3
     """Latents of a new epoch that are only watched before one counts."""
-    smoothing_s: float = 0.1
-    """Time constant of the estimate's running mean within an epoch."""
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -46,13 +43,21 @@ class Patience:
                 raise ConfigError(f"{name} must be a positive number, got {value}")
 
 
+class Source(Protocol):
+    """What tells a latent's targets: a model's estimates, or a readout."""
+
+    def apply(self, subset: Sequence[str], mean: Any, variance: Any) -> Mapping[str, Estimate]: ...
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """An estimate to act on, or the reason why there is none."""
+    """Estimates to act on, or the reason why there are none."""
 
-    estimate: Estimate | None
+    found: Mapping[str, Estimate] | None
     reason: str
-    """Empty if there is an estimate."""
+    """Empty if there are estimates."""
+    stamp_ns: int = 0
+    """Of the latent whose estimates these are."""
 
 
 class Trust:
@@ -60,7 +65,7 @@ class Trust:
 
     def __init__(
         self,
-        readout: Readout,
+        source: Source,
         sha256: str,
         patience: Patience,
         *,
@@ -70,33 +75,38 @@ class Trust:
         """Start without any latent.
 
         Args:
-            readout: Of the bundle.
+            source: Of the bundle.
             sha256: Of the bundle's manifest, which the node reports in `model_info`.
             patience: Limits in time.
             now_ns: Clock of the stamps, ROS time.
             steady_s: Clock of arrivals.
         """
-        self._readout, self._sha256, self._patience = readout, sha256, patience
+        self._source, self._sha256, self._patience = source, sha256, patience
         self._now_ns, self._steady_s = now_ns, steady_s
         self._info: Any = None
         self._latent: Any = None
         self._arrived_s = -math.inf
         self._seen = 0
-        self._estimate: Estimate | None = None
+        self._found: Mapping[str, Estimate] | None = None
         self._problem = ""
+        self.worlds = 0
+        """How often all that was known had to be forgotten: a new epoch or model."""
 
     def model(self, info: Any) -> None:
         """Take a ModelInfo: which model the node has loaded."""
         self._info = info
+        self.worlds += 1
         self._forget()
 
     def latent(self, message: Any) -> None:
         """Take a LatentState."""
         before = self._latent
         silence_s = self._steady_s() - self._arrived_s
+        moved_on = before is not None and self._moved_on(before, message)
+        self.worlds += moved_on
         if (
             before is None
-            or self._moved_on(before, message)
+            or moved_on
             or silence_s > self._patience.max_silence_s  # a restarted node counts from 0 again
         ):
             self._forget()
@@ -104,12 +114,10 @@ class Trust:
             return  # late: a newer one of this epoch has come
         self._latent, self._arrived_s = message, self._steady_s()
         self._seen += 1
+        self._found = None
         self._problem = self._refusal(message)
-        if self._problem:
-            self._estimate = None  # what was before a gap is no longer a running mean's past
-            return
-        elapsed_s = self._elapsed_s(before, message) if self._estimate is not None else math.inf
-        self._update(message, elapsed_s)
+        if not self._problem:
+            self._tell(message)
 
     def verdict(self) -> Verdict:
         """Return what may be acted on now."""
@@ -119,10 +127,10 @@ class Trust:
             return Verdict(None, problem)
         if self._seen <= self._patience.settle:
             return Verdict(None, "a new epoch settles")
-        return Verdict(self._estimate, "")
+        return Verdict(self._found, "", _stamp_ns(self._latent))
 
     def _forget(self) -> None:
-        self._latent, self._estimate, self._seen, self._problem = None, None, 0, ""
+        self._latent, self._found, self._seen, self._problem = None, None, 0, ""
 
     @staticmethod
     def _moved_on(before: Any, message: Any) -> bool:
@@ -152,23 +160,13 @@ class Trust:
             return "the latent's variance is not positive"
         return ""
 
-    def _update(self, message: Any, elapsed_s: float) -> None:
+    def _tell(self, message: Any) -> None:
         counted = (ModalityStatus.FUSED, ModalityStatus.REMEMBERED)
         rests_on = [m.name for m in message.modalities if m.state in counted]
         try:
-            new = Estimate.of(self._readout.apply(rests_on, message.mean, message.variance))
+            self._found = self._source.apply(rests_on, message.mean, message.variance)
         except ConfigError as err:
-            self._problem, self._estimate = str(err), None
-            return
-        old = self._estimate
-        if old is not None:
-            share = 1.0 - math.exp(-max(elapsed_s, 0.0) / self._patience.smoothing_s)
-            new = Estimate(
-                offset_m=old.offset_m + share * (new.offset_m - old.offset_m),
-                std_m=new.std_m,
-                contact=_mean(old.contact, new.contact, share),
-            )
-        self._estimate = new
+            self._problem = str(err)
 
     def _time_problem(self) -> str:
         silence_s = self._steady_s() - self._arrived_s
@@ -180,15 +178,6 @@ class Trust:
         if age_s < -self._patience.max_age_s:
             return "the latent is of the future: clocks differ"
         return ""
-
-    @staticmethod
-    def _elapsed_s(before: Any, message: Any) -> float:
-        return (_stamp_ns(message) - _stamp_ns(before)) * 1e-9
-
-
-def _mean(old: float, new: float, share: float) -> float:
-    """Return the running mean of a number; one that is NaN (unknown) leaves no trace."""
-    return new if math.isnan(old) or math.isnan(new) else old + share * (new - old)
 
 
 def _stamp_ns(message: Any) -> int:

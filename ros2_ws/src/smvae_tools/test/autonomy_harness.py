@@ -1,4 +1,4 @@
-"""Plays the perception node and the operator for the shared-autonomy demo, over real DDS."""
+"""Plays perception node, operator and arm for the shared-autonomy demo, over real DDS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from node_harness import LATCHED
 from robot_harness import Listener
 from smvae_msgs.msg import LatentState, ModalityStatus, ModelInfo
@@ -15,10 +15,12 @@ from smvae_msgs.msg import LatentState, ModalityStatus, ModelInfo
 from smvae_core.bundle import Bundle
 
 OPERATOR = np.array([0.02, -0.01, -0.03, 0.0, 0.0, 0.2])
+#: Where the played arm stands [m, m, m], without a yaw.
+TIP = np.array([0.55, 0.0, 0.1])
 
 
 class Stage(Listener):
-    """Plays the perception node and the operator, and hears what the demo makes of them."""
+    """Plays perception node, operator and arm, and hears what the demo makes of them."""
 
     def __init__(self, domain: int, bundle: Bundle) -> None:
         super().__init__(domain, "stage")
@@ -28,6 +30,10 @@ class Stage(Listener):
         self._latents = self.node.create_publisher(LatentState, "/smvae/latent", 1)
         self._infos = self.node.create_publisher(ModelInfo, "/smvae/model_info", LATCHED)
         self._operator = self.node.create_publisher(TwistStamped, "/operator/command", 1)
+        self._arm = [
+            self.node.create_publisher(PoseStamped, f"/tip_{half}", 5)
+            for half in ("setpoint", "pose")
+        ]
         self.epoch, self._sequence = 1, 0
         self.describe(bundle.sha256)
 
@@ -46,6 +52,17 @@ class Stage(Listener):
         linear, angular = message.twist.linear, message.twist.angular
         linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(float, twist)
         self._operator.publish(message)
+
+    def arm(self, frame_id: str = "base_link") -> None:
+        """Publish that tip and setpoint stand at TIP."""
+        message = PoseStamped()
+        message.header.frame_id = frame_id
+        self.stamp(message, 0.0)
+        position = message.pose.position
+        position.x, position.y, position.z = map(float, TIP)
+        message.pose.orientation.w = 1.0
+        for publisher in self._arm:
+            publisher.publish(message)
 
     def latent(self, *, age_s: float = 0.0, spread: float = 1e-4, **changes: Any) -> None:
         mean = np.zeros(self.bundle.manifest.latent_dim, np.float32)
@@ -78,11 +95,14 @@ class Stage(Listener):
         *,
         operator: bool = True,
         latents: bool = True,
+        arm: bool = True,
         **kw: Any,
     ) -> None:
-        """Publish latents and commands at about 25 Hz until a condition holds."""
+        """Publish latents, commands and the arm's poses at about 25 Hz until a condition holds."""
 
         def beat() -> bool:
+            if arm:
+                self.arm()
             if operator:
                 self.command(OPERATOR)
             if latents:

@@ -15,7 +15,7 @@ TRUTH = "/simulated_robot/ground_truth/state"
 
 def truth(*values: str) -> DiagnosticArray:
     """Return the robot's true state with the peg's offset from the hole."""
-    names = (f"offset.{axis} [m]" for axis in "xyz")
+    names = ("offset.x [m]", "offset.y [m]", "offset.z [m]", "offset.yaw [rad]")
     pairs = [KeyValue(key=n, value=v) for n, v in zip(names, values, strict=False)]
     message = DiagnosticArray(status=[DiagnosticStatus(values=pairs)])
     message.header.frame_id = "base_link"
@@ -25,9 +25,9 @@ def truth(*values: str) -> DiagnosticArray:
 USELESS = {
     "no status": DiagnosticArray(),
     "no offset": truth(),
-    "a number short": truth("0.1", "0.1"),
-    "no number": truth("0.1", "here", "0.1"),
-    "not finite": truth("0.1", "nan", "0.1"),
+    "a number short": truth("0.1", "0.1", "0.1"),
+    "no number": truth("0.1", "here", "0.1", "0.0"),
+    "not finite": truth("0.1", "nan", "0.1", "0.0"),
 }
 
 
@@ -47,7 +47,7 @@ def test_a_truth_that_says_nothing_makes_no_command_and_ends_nothing(
         assert not commands
 
         def moved() -> list[TwistStamped]:
-            publisher.publish(truth("0.05", "0.0", "0.05"))
+            publisher.publish(truth("0.05", "0.0", "0.05", "0.0"))
             return commands
 
         listener.until(moved)
@@ -70,4 +70,23 @@ def test_an_error_that_is_no_length_is_refused(domain: int, tmp_path: Path, valu
         assert program.process.wait(60) == 1
         assert "must not be negative" in program.text()
     finally:
+        program.end()
+
+
+def test_an_attempt_that_went_deep_enough_is_counted_as_seated(domain: int, tmp_path: Path) -> None:
+    listener = Listener(domain)
+    publisher = listener.node.create_publisher(DiagnosticArray, TRUTH, RELIABLE)
+    program = Program("smvae_tools.imperfect_operator", domain, tmp_path / "log")
+    try:
+        listener.until(publisher.get_subscription_count)
+
+        def played(*heights: str) -> bool:
+            for height in heights:
+                publisher.publish(truth("0.0", "0.0", height, "0.0"))
+                listener.came_true(lambda: False, 0.1)
+            return "1 of 1 seated" in program.text()
+
+        listener.until(lambda: played("0.01", "-0.03", "0.01", "0.05", "0.07"))
+    finally:
+        listener.close()
         program.end()

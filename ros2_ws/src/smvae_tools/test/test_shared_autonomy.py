@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from autonomy_harness import OPERATOR, Stage
+from autonomy_harness import OPERATOR, TIP, Stage
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from robot_harness import Program
 from smvae_msgs.msg import LatentState
-from smvae_tools.shared_autonomy import Estimate, Limits, blend, weight
 
+from smvae_core.assistance.belief import Fusion, HoleBelief
+from smvae_core.assistance.blending import Blending, blend, weights
+from smvae_core.assistance.sighting import sighting
 from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.readout import LinearMap, Quantity, Readout
 from smvae_core.ros_domain import free_domain
 
 pytestmark = pytest.mark.dds
-LIMITS = Limits()
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +46,18 @@ def assisted(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def expected(bundle: Bundle, variance: float = 1e-4) -> tuple[np.ndarray, float]:
-    """Return the blended command of the played latent, and its weight, by the stated formula."""
+    """Return the command after many of the played latents, and its weight, by the formula."""
     mean = np.zeros(bundle.manifest.latent_dim)
     mean[:4] = [1.0, -0.4, 4.0, -6.0]
     spread = np.full(len(mean), variance)
-    found = Estimate.of(bundle.readout().apply(bundle.manifest.names, mean, spread))
-    share = weight(found, LIMITS)
-    return blend(OPERATOR, found, share, LIMITS), share
+    found = bundle.readout().apply(bundle.manifest.names, mean, spread)
+    tip = np.append(TIP, 0.0)
+    belief = HoleBelief(Fusion())
+    for _ in range(10):
+        belief.add_independent(sighting(found, tip))
+    shares = weights(belief, tip, Blending())
+    motion = blend(OPERATOR[[0, 1, 2, 5]], belief, tip, shares, Blending())
+    return np.insert(motion, 3, [0.0, 0.0]), shares[0]
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +73,11 @@ def stage(assisted: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     program.end()
 
 
-def test_a_known_latent_gives_the_stated_command(stage: Stage, assisted: Bundle) -> None:
+def test_a_known_hole_gives_the_stated_command(stage: Stage, assisted: Bundle) -> None:
     wanted, share = expected(assisted)
-    assert share == pytest.approx(0.6)
+    assert share == pytest.approx(0.889, abs=0.01)
     stage.play(
-        lambda: stage.says("assisting") and stage.near(wanted) and abs(stage.weight - share) < 1e-4
+        lambda: stage.says("assisting") and stage.near(wanted) and abs(stage.weight - share) < 1e-3
     )
     assert stage.commands[-1].header.frame_id == "base_link"
     assert not np.allclose(wanted, OPERATOR)
@@ -80,7 +86,15 @@ def test_a_known_latent_gives_the_stated_command(stage: Stage, assisted: Bundle)
 def test_an_unsure_latent_moves_it_less(stage: Stage, assisted: Bundle) -> None:
     unsure, share = expected(assisted, variance=4.0)
     assert 0.0 < share < 0.3
+    stage.epoch += 1
     stage.play(lambda: stage.says("assisting") and stage.near(unsure), spread=4.0)
+
+
+def test_what_was_seen_counts_on_when_nobody_sees_any_more(stage: Stage, assisted: Bundle) -> None:
+    wanted, _ = expected(assisted)
+    stage.epoch += 1
+    stage.play(lambda: stage.says("assisting") and stage.near(wanted))
+    stage.play(lambda: stage.says("no latent for") and stage.near(wanted), latents=False)
 
 
 FALLBACKS: dict[str, tuple[dict[str, Any], str]] = {
@@ -102,13 +116,13 @@ FALLBACKS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", FALLBACKS)
-def test_what_cannot_be_trusted_leaves_the_operators_own_command(
+def test_who_cannot_be_trusted_leaves_the_operators_own_command(
     stage: Stage, assisted: Bundle, case: str
 ) -> None:
     changes, reason = FALLBACKS[case]
     wanted, _ = expected(assisted)
     stage.epoch += 1
-    stage.play(lambda: stage.near(wanted))
+    stage.latent()  # of another world: what was seen before is forgotten
     stage.play(
         lambda: stage.says(reason) and stage.weight == 0.0 and stage.near(OPERATOR), **changes
     )
@@ -123,9 +137,10 @@ def test_a_new_epoch_has_to_settle(stage: Stage, assisted: Bundle) -> None:
     for _ in range(3):
         stage.command(OPERATOR)
         stage.latent()
+        stage.came_true(lambda: False, 0.04)
         count = len(stage.states)
-        stage.until(lambda count=count: len(stage.states) > count + 1)
-        stage.command(OPERATOR)
+        stage.arm()
+        stage.until(lambda count=count: len(stage.states) > count)
     settling = [s for s in stage.states[seen:] if "a new epoch settles" in s.message]
     assert settling
     assert all(v.value == "0.0000" for s in settling for v in s.values if v.key == "weight")
@@ -138,6 +153,20 @@ def test_another_bundle_on_the_node_is_named(stage: Stage, assisted: Bundle) -> 
     stage.describe(assisted.sha256)
     wanted, _ = expected(assisted)
     stage.play(lambda: stage.near(wanted))
+
+
+def test_an_arm_that_does_not_say_where_it_is_gets_zero(stage: Stage) -> None:
+    said = "the arm does not say where its tip is"
+    stage.play(lambda: stage.says(said) and stage.near(np.zeros(6)), arm=False)
+
+
+def test_a_pose_in_another_frame_is_refused(stage: Stage) -> None:
+    def beat() -> bool:
+        stage.arm(frame_id="world")
+        stage.came_true(lambda: False, 0.04)
+        return "the tip's pose refused" in stage.program.text()  # type: ignore[attr-defined]
+
+    stage.until(beat)
 
 
 def test_a_silent_operator_gets_zero_whatever_the_latent_says(stage: Stage) -> None:
@@ -167,6 +196,7 @@ def test_a_command_of_another_time_moves_nothing(stage: Stage, age_s: float, sai
 
     def beat() -> bool:
         stage.command(OPERATOR, age_s=age_s)
+        stage.arm()
         stage.latent()
         stage.came_true(lambda: False, 0.04)
         return stage.says(said) and stage.near(np.zeros(6))
@@ -187,7 +217,15 @@ def test_sigint_ends_it_cleanly(stage: Stage) -> None:
         ((), "parameter bundle is empty"),
         (("-p", "bundle:={bundle}"), "has no readout; `smvae readout BUNDLE --data EPISODES`"),
         (("-p", "bundle:={assisted}", "-p", "max_weight:=1.5"), "max_weight must be at most 1"),
-        (("-p", "bundle:={assisted}", "-p", "certain_m:=0.1"), "certain_m must be below"),
+        (("-p", "bundle:={assisted}", "-p", "near_m:=0.1"), "near_m must be below far_m"),
+        (
+            ("-p", "bundle:={assisted}", "-p", "area_low_m:=[1.0, 1.0, 1.0]"),
+            "area_low_m must be below area_high_m",
+        ),
+        (
+            ("-p", "bundle:={assisted}", "-p", "tip_timeout_s:=0.0"),
+            "tip_timeout_s must be positive",
+        ),
         (("-p", "bundle:={assisted}", "-p", "max_age_s:=-1.0"), "must be a positive number"),
     ],
 )
@@ -226,11 +264,14 @@ def test_the_perception_node_itself_is_trusted(
     program = Program("smvae_tools.shared_autonomy_demo", domain, tmp_path / "log", *arguments)
     states: list[Any] = client.listen(DiagnosticStatus, "/shared_autonomy_demo/assistance", 10)
     operator = client.node.create_publisher(TwistStamped, "/operator/command", 1)
+    arm = [client.node.create_publisher(PoseStamped, f"/tip_{h}", 5) for h in ("pose", "setpoint")]
 
     def assisting() -> bool:
-        command = TwistStamped()
-        command.header.stamp = client.node.get_clock().now().to_msg()
+        command, pose = TwistStamped(), PoseStamped()
+        command.header.stamp = pose.header.stamp = client.node.get_clock().now().to_msg()
         operator.publish(command)
+        for publisher in arm:
+            publisher.publish(pose)
         return any(s.message == "assisting" for s in states)
 
     try:

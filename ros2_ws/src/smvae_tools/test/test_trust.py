@@ -59,9 +59,9 @@ class World:
 
     @property
     def offset_x(self) -> float:
-        estimate = self.trust.verdict().estimate
-        assert estimate is not None, self.trust.verdict().reason
-        return float(estimate.offset_m[0])
+        found = self.trust.verdict().found
+        assert found is not None, self.trust.verdict().reason
+        return float(found["offset"].value[0])
 
     @property
     def reason(self) -> str:
@@ -81,14 +81,25 @@ def test_the_first_latents_of_an_epoch_are_only_watched(world: World) -> None:
     assert world.offset_x == pytest.approx(0.1)
 
 
-def test_the_estimate_is_a_running_mean_of_one_epoch(world: World) -> None:
+def test_a_new_epoch_or_model_is_another_world_and_a_gap_is_not(world: World) -> None:
     world.latents(0.1)
+    before = world.trust.worlds
+    world.latents(0.2)
+    world.steady_s += 1.0
+    world.now_s += 1.0
     world.latent(0.2)
-    share = 1.0 - np.exp(-0.05 / 0.1)
-    assert world.offset_x == pytest.approx(0.1 + share * 0.1, abs=1e-6)
+    assert world.trust.worlds == before
     world.sequence = -1
     world.latents(0.2, 4, epoch=2)
+    assert world.trust.worlds == before + 1
     assert world.offset_x == pytest.approx(0.2)  # nothing of the epoch before
+    world.trust.model(ModelInfo(generation=2, sha256="abc"))
+    assert world.trust.worlds == before + 2
+
+
+def test_a_verdict_carries_the_stamp_of_its_latent(world: World) -> None:
+    world.latents(0.1)
+    assert world.trust.verdict().stamp_ns == round(world.now_s * 1e9)
 
 
 def test_a_late_message_changes_nothing(world: World) -> None:
