@@ -64,9 +64,8 @@ KINDS = (*OURS, *PEERS)
 AGES_S, BLIND_S = (0.25, 0.5, 1.0, 2.0), 2.0
 #: Reference times begin so late in a trajectory [s], that there is something to remember.
 BEGIN_S = 3.0
-#: Records between reference times of held-out and of training trajectories, and between those whose
-#: coverage is measured, which decodes `DRAWS` latents.
-EVERY, TRAIN_EVERY, COVERAGE_EVERY, DRAWS = 8, 4, 4, 8
+#: Records between reference times of held-out and of training trajectories.
+EVERY, TRAIN_EVERY = 8, 4
 #: Seconds without cameras after which the hole's offset is asked for.
 OFFSET_AGE_S = 1.0
 #: Of a Gaussian's 90 % interval.
@@ -262,23 +261,16 @@ class Embedded:
     ) -> tuple[Tensor, Tensor]:
         """Return how many standard deviations every pixel of `at` is off, and which were measured.
 
-        A pixel is Gaussian with the mean and the variance of the decoded latents' mixture.
+        A pixel is Gaussian with the mean and the noise that the posterior's mean decodes to: noise
+        is learned there, and holds what the latent does not know.
         """
         modality = find(self.run.model_config.modalities, name)
-        draws = torch.Generator().manual_seed(0)
-        scale = self.model.log_scale[name]
         raw = np.asarray(self.data.arrays[name][at])
         truth = torch.from_numpy(normalise(modality, self.run.statistics[name], raw))
-        total = square = noise = torch.zeros(())
-        for _ in range(DRAWS):
-            output = self.model.decode(posterior.rsample(draws), [name])[name]
-            mean = likelihood_mean(modality, output)
-            log_noise = output[:, -1].flatten(1)[:, :1, None, None]
-            total, square = total + mean, square + mean.square()
-            noise = noise + torch.exp(2.0 * (scale + log_noise))
-        mean = total / DRAWS
-        spread = (square / DRAWS - mean.square()).clamp(min=0) * DRAWS / (DRAWS - 1)
-        found = (truth - mean).abs() / (spread + noise / DRAWS).sqrt()
+        parts = [self.model.decode(z, [name])[name] for z in posterior.mean.split(128)]
+        output = torch.cat(parts)
+        noise = (self.model.log_scale[name] + output[:, -1].flatten(1)[:, :1, None, None]).exp()
+        found = (truth - likelihood_mean(modality, output)).abs() / noise
         seen = torch.from_numpy(measured(modality, in_si(modality, raw)))
         return found, seen.expand_as(found)
 
@@ -340,7 +332,6 @@ def scores(run: Run, data: Dataset, *, training: bool = False) -> Iterator[dict[
         for m in cameras
     }
     alive_m = 0.0
-    some = np.arange(0, len(at), COVERAGE_EVERY)
     names = [m.name for m in cameras]
     horizon_s = (memory or MemoryConfig()).horizon_s
     for condition in conditions(every.model.names, names, horizon_s):
@@ -352,8 +343,7 @@ def scores(run: Run, data: Dataset, *, training: bool = False) -> Iterator[dict[
         for m in cameras:
             error = squared_error(m, truth[m.name], every.predicted(m.name, q.mean))[0]
             row["errors"][m.name] = over_mean_image(error, base[m.name], group)
-            inside = every.covered(m.name, Posterior(q.mean[some], q.log_var[some]), at[some])
-            row["coverage"][m.name] = over_trajectories(inside, group[some])
+            row["coverage"][m.name] = over_trajectories(every.covered(m.name, q, at), group)
         if condition.offset and TARGET in data.targets:
             error_m = offset_error(every, condition, fitted_on, at, q.mean)
             alive_m = alive_m or error_m

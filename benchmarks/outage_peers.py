@@ -23,6 +23,7 @@ from smvae_core.model.belief import NOTHING
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.context import Elements
 from smvae_core.model.distributions import Posterior
+from smvae_core.model.evidence import Evidence
 from smvae_core.model.memory import PERIODS_S, Memory, Reading, positive_times
 from smvae_core.model.pooling import PMA, SelfAttention, SetSum
 from smvae_core.model.set_encoder import SetEncoder
@@ -52,6 +53,7 @@ class Seen(NamedTuple):
     """The set feature of each stamp by itself; zeros where it has no element."""
     experts: tuple[Float[Tensor, "B T Z"], Float[Tensor, "B T Z"]]
     """log P of the sensors of each stamp, and their mean; nearly -infinity and 0 of none."""
+    evidence: Evidence
     correction: Float[Tensor, "B T Z"]
     """What the set encoder's head adds to the mean."""
 
@@ -88,6 +90,7 @@ class Seen(NamedTuple):
             elapsed_s=elapsed_s,
             feature=feature,
             experts=(log_precision, mean),
+            evidence=evidence,
             correction=correction,
         )
 
@@ -96,7 +99,7 @@ class Seen(NamedTuple):
         """Mean and log variance of each stamp by itself; the prior's of none."""
         log_precision, told = self.experts
         mean = torch.sigmoid(log_precision) * told + self.correction
-        return mean, -nn.functional.softplus(log_precision)
+        return mean, self.evidence.log_var(log_precision)
 
     @property
     def active(self) -> Bool[Tensor, "B T 1"]:
@@ -115,6 +118,9 @@ class PeerMemory(Memory):
 
     def times(self) -> list[nn.Parameter]:
         return []
+
+    def widen(self, log_spread: Float[Tensor, " Z"]) -> None:
+        """Change nothing: nothing drifts."""
 
     def values(
         self, embedding: Float[Tensor, "N D"], sensor: Int[Tensor, " N"]
@@ -175,7 +181,7 @@ class RSSMMemory(PeerMemory):
         P' = P + 1 / v,  z = (P mu + m / v) / P' + the set encoder's correction + H h
 
     g is the set feature of the stamp before, as an RSSM is told the action (Hafner et al. 2019); P
-    and mu are the experts' of this stamp, z is the mean of the posterior, and 1 / P' its variance.
+    and mu are the experts' of this stamp, z is the mean of the posterior, and s / P' its variance.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -201,7 +207,9 @@ class RSSMMemory(PeerMemory):
             weight = torch.exp(log_p - log_precision)
             mean = weight * mu + (1.0 - weight) * m + correction + self.correction(now)
             hidden, z = torch.where(active, now, hidden), torch.where(active, mean, z)
-        return Posterior(z, -log_precision)
+        spread = seen.evidence.log_spread
+        assert spread is not None
+        return Posterior(z, spread - log_precision)
 
 
 class TransformerMemory(PeerMemory):

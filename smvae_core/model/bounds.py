@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smvae_core.model.context import Embedded
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
@@ -59,24 +58,18 @@ def draw_bound(
     beta: float,
     config: ObjectiveConfig,
     generator: torch.Generator | None,
-    embedded: Embedded | None = None,
 ) -> Bound:
     """Encode what the target asks for and draw its latents; see `objective.elbo`."""
-    elements = None if embedded is None else embedded.elements
-
-    def embed(needed: Tensor) -> Tensor:
-        return model.embed(batch, needed) if embedded is None else embedded.embeddings
-
     if config.target in ("observed", "subset"):
         sets = (present, complement(recorded, present)) if config.complement else (present,)
-        found = model.posteriors(embed(reduce(torch.logical_or, sets)), sets, elements)
+        found = model.posteriors(model.embed(batch, reduce(torch.logical_or, sets)), sets)
         kls = torch.stack([q.kl() for q in found])
         targets = sets if config.target == "subset" else [recorded] * len(sets)
         pairs = zip(targets, found, strict=True)
         parts = tuple(Part(t, q.rsample(generator)) for t, q in pairs)
         return Bound(tuple(found), kls[0], kls.mean(0), parts, len(parts))
-    embeddings = embed(recorded)
-    everything, subset = model.posteriors(embeddings, (recorded, present), elements)
+    embeddings = model.embed(batch, recorded)
+    everything, subset = model.posteriors(embeddings, (recorded, present))
     if config.target == "remaining":
         kl = subset.kl() + everything.kl_to(subset)
         z, z_rest = subset.rsample(generator), everything.rsample(generator)

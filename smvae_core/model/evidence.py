@@ -4,6 +4,7 @@ B batch, M modality, D embedding, Z latent.
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,16 +25,21 @@ class Evidence(nn.Module):
 
     For every observed modality and each latent dimension, from the modality's embedding alone:
 
-        h_m = Swish(FC(Swish(FC(e_m)))),  (l_m, mu_m) = FC(h_m),  log lambda_m = L tanh(l_m / L)
+        h_m = Swish(FC(Swish(FC(e_m)))),  (l_m, mu_m) = FC(h_m)
+        log lambda_m = L tanh(l_m / L) + log s
 
     and over the set, with exponents a > 0 that are learned, one per latent dimension:
 
         P = (sum over S of lambda_m^a)^(1/a)
-        variance = 1 / (1 + P)
+        variance = s / (1 + P)
         mean = P / (1 + P) * sum over S of w_m mu_m,   w_m = lambda_m^a / sum over S of lambda^a
 
+    s is 1 without a memory; with one it is the second moment of the latents over the training
+    records, where that is above 1, per latent dimension, see `widen`. Who knows nothing must be as
+    wide as what there might be; in units of s all is as with the prior N(0, I).
+
     a = 1, the initial value, is the exact product of the experts N(mu_m, 1 / lambda_m) and the
-    prior N(0, I), as in MVAE; towards infinity only the best sensor counts, which is right for
+    prior N(0, s), as in MVAE; towards infinity only the best sensor counts, which is right for
     sensors that repeat each other; below 1 modalities tell more together than one by one. No term
     is negative and none depends on who else is there, so that the variance falls or stays when a
     modality is added, whatever the weights are. All of it is computed in the log domain: P never
@@ -53,6 +59,25 @@ class Evidence(nn.Module):
         self.mean = nn.Linear(dim, latent_dim)
         self.log_exponent = nn.Parameter(torch.zeros(latent_dim))
         nn.init.constant_(self.log_precision.bias, INITIAL_LOG_PRECISION)
+        self.log_spread: Tensor | None
+        spread = None if config.memory is None else torch.zeros(latent_dim)
+        self.register_buffer("log_spread", spread)
+
+    def widen(self, second_moment: Float[Tensor, " Z"]) -> Float[Tensor, " Z"]:
+        """Take s of a model with memory from E[z^2] of its latents, and return log s."""
+        assert self.log_spread is not None
+        return self.log_spread.copy_(second_moment.clamp(min=1.0).log())
+
+    def log_var(self, log_total: Float[Tensor, "B Z"]) -> Float[Tensor, "B Z"]:
+        """Return log s / (1 + P) from log P."""
+        log_var = -nn.functional.softplus(log_total)
+        return log_var if self.log_spread is None else self.log_spread + log_var
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load; s of a memory from before there was one is 1."""
+        if self.log_spread is not None:
+            state.setdefault(f"{prefix}log_spread", torch.zeros_like(self.log_spread))
+        super()._load_from_state_dict(state, prefix, *args)
 
     def exponent(self) -> Float[Tensor, " Z"]:
         """Return a, within EXPONENTS."""
@@ -79,6 +104,8 @@ class Evidence(nn.Module):
         log_precision = self.log_precision(token)
         if self.limit:
             log_precision = self.limit * torch.tanh(log_precision / self.limit)
+        if self.log_spread is not None:
+            log_precision = log_precision + self.log_spread
         return log_precision, self.mean(token)
 
     def combine(
@@ -92,4 +119,4 @@ class Evidence(nn.Module):
         powers = (exponent * log_precision).masked_fill(~present.unsqueeze(-1), float("-inf"))
         log_total = torch.logsumexp(powers, dim=1) / exponent
         mean = (torch.softmax(powers, dim=1) * observed_rows(means, present)).sum(1)
-        return torch.sigmoid(log_total) * mean, -nn.functional.softplus(log_total)
+        return torch.sigmoid(log_total) * mean, self.log_var(log_total)

@@ -114,6 +114,15 @@ class Memory(nn.Module):
         """Return the logarithms of T, c and f, whose way is long as a noise scale's is."""
         return [self.log_drift_s, self.log_repeat_s, self.log_fade_s]
 
+    @torch.no_grad()
+    def widen(self, log_spread: Float[Tensor, " Z"]) -> None:
+        """Let variances grow as fast as before when latents spread by s and not 1, see `Evidence`.
+
+        A variance that is small beside s grows by 2 s tau / T, so T grows with s: else what is
+        remembered would be drowned by fresh samples that say little.
+        """
+        self.log_drift_s.add_(log_spread)
+
     def read(
         self,
         evidence: Evidence,
@@ -227,7 +236,8 @@ class Memory(nn.Module):
         feature = nn.functional.silu(pool.total(terms.sum(1) + self.history(history)))
         weight = 1.0 - (1.0 - fade).prod(1, keepdim=True)
         corrected = told + weight * encoder.head(feature)
-        log_var = -nn.functional.softplus(log_precision)
+        assert encoder.evidence is not None
+        log_var = encoder.evidence.log_var(log_precision)
         shear = None if encoder.shear is None else encoder.shear(feature, weight)
         return Posterior(corrected, log_var, shear)
 

@@ -11,8 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smvae_core.errors import UnknownModality
-from smvae_core.model.bounds import combine, draw_bound
-from smvae_core.model.context import Embedded
+from smvae_core.model.bounds import Bound, combine, draw_bound
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.model.targets import TargetDecoder
@@ -31,8 +30,8 @@ class ElboTerms:
     """Per modality, mean over the samples that have it as a target; then per decoded target."""
 
 
-#: (model, batch, recorded, present, beta, config, generator, observed, embedded, targets) ->
-#: terms, see `elbo`.
+#: (model, batch, recorded, present, beta, config, generator, observed, targets) -> terms, see
+#: `elbo`.
 Objective = Callable[..., ElboTerms]
 
 
@@ -45,7 +44,6 @@ def elbo(
     config: ObjectiveConfig,
     generator: torch.Generator | None = None,
     observed: Mapping[str, Tensor] | None = None,
-    embedded: Embedded | None = None,
     targets: Mapping[str, Tensor] | None = None,
 ) -> ElboTerms:
     """Return the one-sample estimate of Eq. 3 for the subsets that `present` marks.
@@ -79,8 +77,6 @@ def elbo(
         generator: Random numbers of the latent sample.
         observed: What is encoded in place of `batch`, as it might have been measured; `batch` is
             what it is explained by (the denoising bound of Im et al. 2017).
-        embedded: What is encoded in place of it, embedded before, and what is remembered beside;
-            of q_S, its complement and q_X alike.
         targets: Of the model's targets (B, K) by name, in their units; a row with a NaN tells
             nothing, and is not read.
 
@@ -88,11 +84,28 @@ def elbo(
         EmptySubset: If a sample has no observed modality.
         UnknownModality: If a weight names none of the modalities and targets.
     """
+    seen = batch if observed is None else observed
+    bound = draw_bound(model, seen, recorded, present, beta, config, generator)
+    return explain(model, bound, batch, present, beta, config, targets)
+
+
+def explain(
+    model: SMVAE,
+    bound: Bound,
+    batch: Mapping[str, Tensor],
+    present: Bool[Tensor, "B M"],
+    beta: float,
+    config: ObjectiveConfig,
+    targets: Mapping[str, Tensor] | None = None,
+) -> ElboTerms:
+    """Return the terms of a bound whose latents are drawn; arguments as of `elbo`.
+
+    Raises:
+        UnknownModality: As in `elbo`.
+    """
     for name in config.weights:
         if name not in (known := (*model.names, *model.targets)):
             raise UnknownModality(name, known)
-    seen = batch if observed is None else observed
-    bound = draw_bound(model, seen, recorded, present, beta, config, generator, embedded)
     totals = [torch.zeros_like(bound.kl) for _ in bound.parts]
     unweighted = -bound.kl.detach()
     log_likelihood = {}

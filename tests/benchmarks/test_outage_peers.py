@@ -91,7 +91,7 @@ def test_every_weight_of_a_peer_learns(kind: str, episodes: PreparedEpisodes) ->
     embeddings, present, elements = contexts(episodes)
     peer = stirred(kind)
     best = peer.set_encoder.nested(embeddings, (torch.ones_like(present),))[0].detach()
-    matching(best, peer.posterior(embeddings, present, elements)).backward()
+    matching(best, peer.posterior(embeddings, present, elements)).mean().backward()
     assert peer.memory is not None
     behind = dict(peer.memory.named_parameters()) | dict(peer.set_encoder.named_parameters())
     assert not [n for n, w in behind.items() if w.grad is None or not w.grad.any()]

@@ -58,6 +58,8 @@ def drawn_model(seed: int, size: float, **changes: object) -> SMVAE:
         for part in (model.set_encoder, model.memory):
             for parameter in part.parameters():
                 parameter.add_(size * torch.randn_like(parameter))
+    assert model.set_encoder.evidence is not None
+    model.set_encoder.evidence.widen(3.0 * torch.rand(4, dtype=torch.float64))
     return model
 
 
@@ -117,9 +119,12 @@ def test_a_model_without_memory_is_the_model_of_before_and_its_common_weights_ar
     torch.manual_seed(0)
     memory = SMVAE(small_config(pooling="evidence", memory=MemoryConfig()))
     state, further = plain.state_dict(), memory.state_dict()
+    spread = "set_encoder.evidence.log_spread"
+    assert not further.pop(spread).any()
     assert list(further)[: len(state)] == list(state)
     assert all(torch.equal(value, further[key]) for key, value in state.items())
     assert all(key.startswith("memory.") for key in list(further)[len(state) :])
+    memory.load_state_dict(further)  # of a run from before latents had a spread
     data = memory.config.to_json()
     assert ModelConfig.from_json(data) == memory.config
     assert ModelConfig.from_json({k: v for k, v in data.items() if k != "memory"}) == plain.config
@@ -190,9 +195,12 @@ def test_after_a_long_silence_the_posterior_is_the_prior(seed: int, size: float)
         for times in (model.memory.log_drift_s, model.memory.log_fade_s):
             times.clamp_(max=4.0)
         model.set_encoder.evidence.log_exponent.clamp_(max=2.0)
-    found = encode(model, every, later_s=1e5)
+    spread = torch.tensor([0.5, 1.0, 3.0, 30.0], dtype=torch.float64)
     prior = torch.zeros(BATCH, 4, dtype=torch.float64)
-    close(found, Posterior(prior, prior))
+    for widest in (torch.ones_like(spread), spread):
+        model.set_encoder.evidence.widen(widest)
+        found = encode(model, every, later_s=1e5)
+        close(found, Posterior(prior, widest.clamp(min=1.0).log().expand(BATCH, 4)))
 
 
 @pytest.mark.parametrize("training", [False, True])

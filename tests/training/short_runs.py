@@ -13,7 +13,7 @@ from smvae_training.callbacks import read_metrics
 from smvae_training.config import TrainConfig
 from smvae_training.resume import check_folder
 from smvae_training.run import RunPaths
-from smvae_training.trainer import train_on
+from smvae_training.trainer import Build, build_smvae, train_on
 
 WithSteps = Callable[[int], TrainConfig]
 
@@ -25,10 +25,11 @@ def run(
     resume: bool = False,
     stop_after: int | None = None,
     callbacks: list[Callback] | None = None,
+    build: Build = build_smvae,
 ) -> RunPaths:
     paths = RunPaths(folder)
     old = check_folder(paths, config, resume, False)
-    train_on(config, episodes, paths, old, "memory", stop_after, callbacks)
+    train_on(config, episodes, paths, old, "memory", stop_after, callbacks, build)
     return paths
 
 

@@ -17,8 +17,8 @@ from smvae_core.errors import ConfigError
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.context import Embedded
 from smvae_core.model.distributions import Posterior
-from smvae_core.model.matching import matching
-from smvae_core.model.objective import elbo
+from smvae_core.model.matching import matched, matching
+from smvae_core.model.objective import ElboTerms, Objective
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import DataSetError
@@ -34,14 +34,8 @@ from smvae_training.normalise import BatchNormaliser
 from smvae_training.presets import debug
 from smvae_training.run import load_run, training_statistics
 from smvae_training.stages import Stages
+from smvae_training.trainer import build_smvae
 from tests.training.short_runs import rows_without_speed, run
-
-OBJECTIVES = {
-    "observed": ObjectiveConfig(complement=True),
-    "subset": ObjectiveConfig(target="subset"),
-    "remaining": ObjectiveConfig(target="remaining"),
-    "joint": ObjectiveConfig(target="joint", second_bound="subset"),
-}
 
 
 @pytest.fixture
@@ -131,9 +125,52 @@ def references(
         )
 
 
-@pytest.mark.parametrize("target", [*OBJECTIVES, "matching"])
-def test_every_weight_behind_the_embeddings_learns_from_every_target(
-    config: TrainConfig, episodes: PreparedEpisodes, target: str
+def tuned(
+    batch: Batch, model: SMVAE, embedded: Embedded, best: Posterior, weight: float = 100.0
+) -> ElboTerms:
+    sensors = batch.arrays, batch.recorded, batch.present
+    return matched(model, *sensors, ObjectiveConfig(), embedded, best, weight)
+
+
+def test_tuning_decodes_means_and_learns_variances_by_matching_alone(
+    config: TrainConfig, episodes: PreparedEpisodes
+) -> None:
+    for batch, model, embedded, best in references(config, episodes, 1):
+        q = model.posterior(embedded.embeddings, batch.present, embedded.elements)
+        without, half, whole = (tuned(batch, model, embedded, best, w) for w in (0.0, 0.5, 1.0))
+        # nothing is drawn: equal but for the weight
+        assert whole.log_likelihood == half.log_likelihood == without.log_likelihood
+        found = (half.loss - without.loss, whole.loss - without.loss)
+        expected = matching(best, q).mean().item()
+        assert [x.item() for x in found] == pytest.approx([0.5 * expected, expected], rel=1e-2)
+        decoded = {n: model.decode(q.mean, [n])[n] for n in model.names}
+        for name, output in decoded.items():
+            likelihood = model.log_likelihood(name, batch.arrays[name], output).mean()
+            assert float(whole.log_likelihood[name]) == pytest.approx(float(likelihood), rel=1e-4)
+
+
+def test_latents_may_spread_as_widely_as_those_of_the_first_stage(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+) -> None:
+    def build(settings: TrainConfig) -> tuple[SMVAE, Objective]:
+        model, objective = build_smvae(settings)
+        assert model.set_encoder.evidence is not None
+        torch.nn.init.constant_(model.set_encoder.evidence.mean.bias[0], 5.0)
+        return model, objective
+
+    key, root = "set_encoder.evidence.log_spread", tmp_path / "run"
+    run(config, episodes, root, stop_after=4, build=build)
+    assert not load_file(root / "weights.safetensors")[key].any()
+    run(config, episodes, root, resume=True, build=build)
+    spread = load_file(root / "weights.safetensors")[key]
+    assert (spread >= 0).all()
+    assert spread[0] > 1.0
+    assert not spread.all()
+
+
+@pytest.mark.parametrize("stage", ["match", "tune"])
+def test_every_weight_behind_the_embeddings_learns_in_every_later_stage(
+    config: TrainConfig, episodes: PreparedEpisodes, stage: str
 ) -> None:
     behind, optimizer = {}, None
     context = replace(config.context, outage_s=(0.05, 0.2), absent=0.0)
@@ -142,18 +179,11 @@ def test_every_weight_behind_the_embeddings_learns_from_every_target(
         # what begins at zero hides others for two steps
         optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=1e-6)
         optimizer.zero_grad()
-        if target == "matching":
-            loss = matching(best, model.posterior(embedded.embeddings, batch.present, embedded[1]))
+        if stage == "match":
+            found = model.posterior(embedded.embeddings, batch.present, embedded.elements)
+            loss = matching(best, found).mean()
         else:
-            loss = elbo(
-                model,
-                batch.arrays,
-                batch.recorded,
-                batch.present,
-                0.5,
-                OBJECTIVES[target],
-                embedded=embedded,
-            ).loss
+            loss = tuned(batch, model, embedded, best).loss
         assert torch.isfinite(loss)
         loss.backward()
         optimizer.step()
@@ -180,7 +210,8 @@ def test_matching_ends_where_mean_and_variance_are_those_of_what_is_matched() ->
     optimizer = torch.optim.Adam([mean, log_var], lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
-        matching(best, Posterior(mean.expand(4000, 1), log_var.expand(4000, 1))).backward()
+        found = Posterior(mean.expand(4000, 1), log_var.expand(4000, 1))
+        matching(best, found).mean().backward()
         optimizer.step()
     assert mean.item() == pytest.approx(float(best.mean.mean()), abs=1e-3)
     assert log_var.exp().item() == pytest.approx(0.5 + float(best.mean.var()), rel=1e-2)

@@ -119,7 +119,11 @@ class ContextConfig:
     """Further steps, as a share of those before, in which posteriors are drawn towards those of
     the instant with every sensor; nothing is decoded, so they are quick."""
     tune: float = 0.35
-    """Last steps, as the same share: the objective itself, of what is remembered."""
+    """Last steps, as the same share: means of posteriors are decoded, and matching goes on."""
+    matching: float = 100.0
+    """Weight of that drawing in `tune`, beside the log likelihood of what the posterior's mean
+    decodes to. Without it means go where images decode well, however far from what every sensor
+    would say, and no variance tells so; far above, images no longer teach the means."""
     match_batches: int = 3
     """Batches in each step of `match`."""
     tune_lr: float = 0.25
@@ -155,7 +159,7 @@ class ContextConfig:
         for name in ("share", "calm", "images", "alone", "late", "absent", "burst"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"context.{name} must lie in [0, 1], got {value}")
-        for name in ("match", "tune", "tune_lr"):
+        for name in ("match", "tune", "tune_lr", "matching"):
             value = getattr(self, name)
             _require(value >= 0, f"context.{name} must not be negative, got {value}")
             _require(value < math.inf, f"context.{name} must be finite, got {value}")

@@ -115,6 +115,12 @@ class EmbeddedRecords:
         mean, log_var = (part[rows].to(device) for part in self._best)
         return Posterior(mean, log_var)
 
+    def second_moment(self) -> Tensor:
+        """Return E[z^2] (Z,) over the records, each with everything that it holds."""
+        assert self._best is not None
+        mean, log_var = self._best
+        return (mean.square() + log_var.exp()).mean(0)
+
     def _of(self, record: NDArray[np.int64], sensor: int | slice) -> Tensor:
         assert self._embeddings is not None
         return torch.from_numpy(self._embeddings[self._row[record], sensor])

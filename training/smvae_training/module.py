@@ -13,7 +13,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from smvae_core.errors import SMVAEError
-from smvae_core.model.matching import matching
+from smvae_core.model.matching import matched, matching
 from smvae_core.model.objective import ElboTerms, Objective, elbo
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
@@ -96,8 +96,8 @@ class SMVAETraining(LightningModule):
         seed_noise(step_seed(self.config.seed, step, self.global_rank))
         if self.stages.of(step) != "own":
             self._remember(step)
-        matching = self.stages.of(step) == "match"
-        self._loss = self._match(batch) if matching else self._decode(batch, step)
+        stage = self.stages.of(step)
+        self._loss = self._match(batch) if stage == "match" else self._decode(batch, step)
         on_cpu = self._loss.device.type == "cpu"  # reading a number makes a GPU wait
         looked_at = on_cpu or step % self.config.log.every == 0
         if looked_at and (problem := self._loss_problem()):
@@ -110,20 +110,22 @@ class SMVAETraining(LightningModule):
         changed: dict[str, Any] = {}
         if batch.observed:
             changed["observed"] = inputs | self.normaliser(batch.observed)
-        if batch.references is not None and self.records is not None:
-            changed["embedded"] = self.records.embedded(batch.references, self.device)
         if batch.targets:
             changed["targets"] = batch.targets
         self._beta = self.config.beta(step, self.stages.own)
-        self._terms = self._compiled(
-            self.model,
-            inputs,
-            batch.recorded,
-            batch.present,
-            self._beta,
-            self.config.objective,
-            **changed,
-        )
+        every = (self.model, inputs, batch.recorded, batch.present)
+        if batch.references is None:
+            self._terms = self._compiled(*every, self._beta, self.config.objective, **changed)
+        else:
+            assert self.records is not None
+            self._terms = matched(
+                *every,
+                self.config.objective,
+                self.records.embedded(batch.references, self.device),
+                self.records.best(batch.references, self.device),
+                self.config.context.matching,
+                **changed,
+            )
         return self._terms.loss
 
     def _match(self, batch: Batch) -> Tensor:
@@ -133,7 +135,7 @@ class SMVAETraining(LightningModule):
         self._terms = None
         embeddings, elements = self.records.embedded(batch.references, self.device)
         posterior = self.model.posterior(embeddings, batch.present, elements)
-        return matching(self.records.best(batch.references, self.device), posterior)
+        return matching(self.records.best(batch.references, self.device), posterior).mean()
 
     def _remember(self, step: int) -> None:
         """Hold the sensors' networks still, and begin a later stage where it begins."""
@@ -149,6 +151,11 @@ class SMVAETraining(LightningModule):
         if not self.records.made:
             self.model.embeddings.requires_grad_(False).eval()
             self.records.make(self.model, self.best, self.normaliser, self.device)
+        if step == self.stages.own:
+            evidence, memory = self.model.set_encoder.evidence, self.model.memory
+            assert evidence is not None
+            assert memory is not None
+            memory.widen(evidence.widen(self.records.second_moment().to(self.device)))
 
     def _loss_problem(self) -> str:
         """Return what is wrong with the last step's loss, or an empty string."""

@@ -22,7 +22,7 @@ class Stages:
     """Nothing is decoded: posteriors with memory are drawn towards the fixed ones of the instant
     in which everything was there."""
     tune: int = 0
-    """The objective of the first stage, with what is remembered; the sensors' networks stay."""
+    """Means of posteriors with memory are decoded, and matched on; the sensors' networks stay."""
 
     @property
     def total(self) -> int:

@@ -29,8 +29,6 @@ Columns = Mapping[str, NDArray[Any]]
 #: Ends of the bins of the time since a loss [s].
 BINS_S = (0.25, 0.5, 1.0, 2.0, 5.0, math.inf)
 ALIVE = "alive"
-#: Latents drawn from a posterior to know how sure a prediction is.
-DRAWS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +69,15 @@ class Outage:
 def inside_90(runtime: Runtime, modality: Modality, posterior: Posterior, truth: Pair) -> float:
     """Return the share of a sample's measured values inside the 90 % interval of its prediction.
 
-    Normal, around what the mean predicts; its variance is the likelihood's and that of what
-    `DRAWS` latents predict, always the same ones.
+    Normal, around what the mean predicts, with the noise that the mean decodes to: what the latent
+    does not know is part of it, since noise is learned as the error of what is decoded.
     """
-    draws = np.random.default_rng(0).standard_normal((DRAWS, len(posterior.mean)))
-    latents = posterior.mean + np.sqrt(posterior.variance) * draws
-    predicted = np.stack([runtime.decode(modality.name, z.astype(np.float32)) for z in latents])
     noise = runtime.manifest.scale(modality.name, posterior.mean)
-    spread = np.sqrt(predicted.var(axis=0) + noise**2)
     statistics = runtime.manifest.statistics[modality.name]
     x = normalise(modality, statistics, prepare(modality, truth[0]))
     apart = np.abs(x - runtime.decode(modality.name, posterior.mean))
     seen = measured(modality, truth[1])[0]
-    inside = np.broadcast_to(apart <= NORMAL_90 * spread, seen.shape)[seen]
+    inside = np.broadcast_to(apart <= NORMAL_90 * noise, seen.shape)[seen]
     return float(inside.mean()) if inside.size else math.nan
 
 
