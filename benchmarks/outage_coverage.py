@@ -7,18 +7,21 @@ RUN is a finished run of `benchmarks.outage` on EPISODES; NEW was simulated for 
 pixels, and how many of the three numbers of the hole's offset, lie within their 90 % intervals,
 with all alive and by the time since both cameras were lost: the mean over trajectories, and its
 95 % interval. The offset is a ridge probe's on the latent, fitted on training records with all
-alive; its variance is what the probe missed there, and what the latent's variance makes of it.
+alive; its variance is a constant and a share of what the latent's variance makes of it, both fitted
+on training records, alive and after every loss alike: errors of latent dimensions covary, of which
+a variance of each says nothing.
 
-Where it does not hold, why: `factor`, on all standard deviations, would make training records 90 %;
-`with_factor` is what it makes of the new ones. `moved_over_claimed` is the squared way of the
-latent's mean to the one with all alive over the variance that the loss added to the posterior:
-1 where a posterior knows how far it will be off, more where it is too sure.
+`factor`, one on all standard deviations whatever the age, makes training records 90 %;
+`with_factor` is what it makes of the new ones. Of the latent after a loss `moved_over_claimed` is
+the squared way of its mean to the one with all alive, over the variance that the loss added;
+`error_over_claimed` is that way and the variance with all alive over the whole variance. Both are 1
+where a posterior knows how far it is off, and more where it is too sure.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,22 +66,54 @@ class OffsetProbe:
 
     weights: probe.Map
     bias: probe.Map
-    missed: probe.Map
-    """Variance (3,) of what it missed where it was fitted."""
+    constant: probe.Map
+    """Variance (3,) of what it misses, whatever the latent's variance is."""
+    share: probe.Map
+    """Of what the latent's variance makes of it, (3,)."""
 
     @classmethod
-    def fit(cls, every: Embedded, records: NDArray[np.int64], alive: Condition) -> OffsetProbe:
+    def fit(
+        cls, every: Embedded, records: NDArray[np.int64], cases: Sequence[Condition]
+    ) -> OffsetProbe:
+        """Fit it under the first condition, and its variance under all of them."""
         target = every.data.targets[TARGET].take(records)
-        z = every.posterior(records, alive).mean.numpy()
-        linear = probe.fit(TARGET, target, z)
-        missed = np.square(probe.predict(z, *linear) - target.values).mean(0)
-        return cls(*linear, missed)
+        found = [every.posterior(records, case) for case in cases]
+        weights, bias = probe.fit(TARGET, target, found[0].mean.numpy())
+        missed = [probe.predict(q.mean.numpy(), weights, bias) - target.values for q in found]
+        told = [q.variance.numpy() @ np.square(weights).T for q in found]
+        variance = fit_variance(np.square(np.concatenate(missed)), np.concatenate(told))
+        return cls(weights, bias, *variance)
 
     def deviations(self, q: Posterior, truth: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return by how many standard deviations (N, 3) it is off."""
-        variance = self.missed + q.variance.numpy() @ np.square(self.weights).T
+        told = q.variance.numpy() @ np.square(self.weights).T
         missed = probe.predict(q.mean.numpy(), self.weights, self.bias) - truth
-        return np.asarray(np.abs(missed) / np.sqrt(variance))
+        return np.asarray(np.abs(missed) / np.sqrt(self.constant + self.share * told))
+
+
+def fit_variance(
+    squared: NDArray[np.float64], told: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return constant and share (K,) that make squared errors (N, K) likeliest as Gaussian ones.
+
+    Their variances are constant + share told.
+    """
+    unit = torch.from_numpy(squared.mean(0))
+    error, claim = torch.from_numpy(squared) / unit, torch.from_numpy(told) / unit
+    logs = torch.full((2, squared.shape[1]), -1.0, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logs], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        constant, share = logs.exp()
+        variance = constant + share * claim
+        found = (variance.log() + error / variance).mean(0).sum()
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    optimizer.step(loss)
+    constant, share = logs.detach().exp()
+    return (constant * unit).numpy(), share.numpy()
 
 
 def deviations(
@@ -94,6 +129,17 @@ def deviations(
             found += [x[s].numpy() for x, s in zip(off, seen, strict=True)]
         yield camera.name, found
     yield TARGET, list(offset.deviations(q, every.data.targets[TARGET].values[at]))
+
+
+def limits_of(
+    every: Embedded, at: NDArray[np.int64], cases: Sequence[Condition], offset: OffsetProbe
+) -> dict[str, float]:
+    """Return by quantity how many standard deviations hold 90 % of its numbers, of all cases."""
+    found: dict[str, list[NDArray[Any]]] = {}
+    for case in cases:
+        for name, off in deviations(every, at, every.posterior(at, case), offset):
+            found.setdefault(name, []).extend(off)
+    return {name: float(np.quantile(np.concatenate(x), SHARE)) for name, x in found.items()}
 
 
 def judged(values: NDArray[np.float64], group: NDArray[np.int32]) -> dict[str, Any]:
@@ -116,13 +162,13 @@ def scores(every: Embedded, new: Embedded) -> Iterator[dict[str, Any]]:
     assert memory is not None
     found = conditions(every.model.names, cameras, memory.horizon_s)
     alive, lost = found[0], "+".join(cameras)
-    offset = OffsetProbe.fit(every, references(every.data, train, TRAIN_EVERY), alive)
+    cases = [alive, *(c for c in found if c.lost == lost and not c.newest)]
+    offset = OffsetProbe.fit(every, references(every.data, train, TRAIN_EVERY), cases)
     best = new.posterior(at, alive)
-    for case in (alive, *(c for c in found if c.lost == lost and not c.newest)):
+    limits = limits_of(every, fitted_on, cases, offset)
+    for case in cases:
         row: dict[str, Any] = {"condition": case.name, "age_s": case.age_s}
         q = new.posterior(at, case)
-        known = deviations(every, fitted_on, every.posterior(fitted_on, case), offset)
-        limits = {name: float(np.quantile(np.concatenate(x), SHARE)) for name, x in known}
         for name, off in deviations(new, at, q, offset):
             shares = [np.array([(x <= k).mean() for x in off]) for k in (DEVIATIONS, limits[name])]
             row[name] = judged(shares[0], group) | {
@@ -130,8 +176,9 @@ def scores(every: Embedded, new: Embedded) -> Iterator[dict[str, Any]]:
                 "with_factor": judged(shares[1], group),
             }
         if case is not alive:
-            moved = (q.mean - best.mean).square().sum()
-            row["moved_over_claimed"] = float(moved / (q.variance - best.variance).sum())
+            moved, known = (q.mean - best.mean).square().sum(), best.variance.sum()
+            row["moved_over_claimed"] = float(moved / (q.variance.sum() - known))
+            row["error_over_claimed"] = float((moved + known) / q.variance.sum())
         yield row
 
 

@@ -45,8 +45,8 @@ def matched(
         sum over X of lambda_m log p(x_m | mean of q_S) - weight matching(best, q_S)
 
     X is all that was recorded. The expected log likelihood of latents that are drawn is largest
-    where q_S is as narrow as q_X, however far from it: drawn is nothing here, so that the variance
-    is learned from `matching` alone (docs/decisions/training-contexts.md).
+    where q_S is as narrow as q_X, however far from it. Nothing is drawn here, so that no image asks
+    for a narrow posterior (docs/decisions/training-contexts.md); `elbo` of the terms is no bound.
 
     Args:
         model: The model.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.outage import AGES_S, DEVIATIONS, Embedded
-from benchmarks.outage_coverage import OffsetProbe, judged, scores
+from benchmarks.outage_coverage import OffsetProbe, fit_variance, judged, scores
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.distributions import Posterior
 from smvae_training.presets import debug
@@ -27,10 +27,19 @@ def test_an_offset_is_covered_as_far_as_variance_is_claimed(claimed: float) -> N
     z = mean + np.sqrt(variance) * rng.normal(size=mean.shape)
     truth = z @ weights.T + 0.3 + np.sqrt(missed) * rng.normal(size=(4000, 3))
     q = Posterior(torch.from_numpy(mean), torch.from_numpy(np.log(claimed * variance)))
-    offset = OffsetProbe(weights, np.full(3, 0.3), claimed * missed)
+    offset = OffsetProbe(weights, np.full(3, 0.3), claimed * missed, np.ones(3))
     inside = offset.deviations(q, truth) <= DEVIATIONS
     expected = math.erf(DEVIATIONS * math.sqrt(claimed / 2))
     np.testing.assert_allclose(inside.mean(0), expected, atol=0.02)
+
+
+def test_a_variance_is_a_constant_and_a_share_of_what_is_told() -> None:
+    rng = np.random.default_rng(0)
+    told = rng.exponential(1.0, (40_000, 2)) * [1.0, 1e-6]
+    variance = np.array([0.5, 2e-6]) + np.array([2.0, 0.1]) * told
+    constant, share = fit_variance(variance * np.square(rng.normal(size=told.shape)), told)
+    np.testing.assert_allclose(constant, [0.5, 2e-6], rtol=0.1)
+    np.testing.assert_allclose(share, [2.0, 0.1], rtol=0.2, atol=0.03)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +66,12 @@ def test_every_age_is_measured_and_a_factor_mends_the_records_it_is_of(
     rows = list(scores(every, every))
     assert [row["age_s"] for row in rows] == [0.0, *AGES_S]
     for row in rows:
-        assert ("moved_over_claimed" in row) == (row["age_s"] > 0)
+        for name in ("moved_over_claimed", "error_over_claimed"):
+            assert (name in row) == (row["age_s"] > 0)
         for name in ("rgb", "depth", "offset"):
             wider = row[name]["with_factor"]["mean"] - row[name]["mean"]
             assert wider * (row[name]["factor"] - 1.0) >= 0
             assert 0.0 <= row[name]["mean"] <= 1.0
-        assert row["rgb"]["with_factor"]["mean"] == pytest.approx(0.9, abs=0.05)
+    after = [row["rgb"]["with_factor"]["mean"] for row in rows]
+    assert np.mean(after) == pytest.approx(0.9, abs=0.05)
+    assert len({row["rgb"]["factor"] for row in rows}) == 1
