@@ -42,6 +42,8 @@ def remembering_model() -> SMVAE:
         for parameter in (*model.memory.parameters(), *model.set_encoder.parameters()):
             parameter.add_(0.15 * torch.randn_like(parameter))
         model.memory.log_drift_s.sub_(2.0)
+        assert model.set_encoder.evidence is not None
+        model.set_encoder.evidence.widen(torch.linspace(0.5, 4.0, 8))
     return model.eval()
 
 

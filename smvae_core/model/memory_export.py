@@ -69,8 +69,11 @@ class Recalling(nn.Module):
     def __init__(self, memory: Memory, encoder: SetEncoder) -> None:
         super().__init__()
         self.head, self.shear = encoder.head, encoder.shear
-        pool = encoder.pool
+        pool, evidence = encoder.pool, encoder.evidence
         assert isinstance(pool, SetSum)
+        assert evidence is not None
+        self.log_spread: Tensor
+        self.register_buffer("log_spread", evidence.log_spread)
         aged = [layer for n in memory.names if isinstance(layer := memory.aged[n], nn.Sequential)]
         read = [_weight(layer[0]).T for layer in aged]
         told = [_weight(pool.term, layer[2]).T for layer in aged]
@@ -102,7 +105,8 @@ class Recalling(nn.Module):
         weight = 1.0 - (1.0 - fade).prod(1, keepdim=True)
         mean = told + weight * self.head(feature)
         shear = None if self.shear is None else self.shear(feature, weight)
-        return marginals(Posterior(mean, -nn.functional.softplus(log_precision), shear))
+        log_var = self.log_spread - nn.functional.softplus(log_precision)
+        return marginals(Posterior(mean, log_var, shear))
 
 
 def _weight(*layers: nn.Module) -> Tensor:
