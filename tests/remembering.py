@@ -23,6 +23,8 @@ MODALITIES = vision_touch(32)
 NAMES = tuple(m.name for m in MODALITIES)
 AS_IT_IS = Source(converter=Converter("", lambda modality, value, options: value, lambda *_: None))
 T0 = 10**15
+#: Second moments of the model's latents.
+SPREAD = torch.linspace(0.5, 4.0, 8)
 
 
 def remembering_model() -> SMVAE:
@@ -43,7 +45,7 @@ def remembering_model() -> SMVAE:
             parameter.add_(0.15 * torch.randn_like(parameter))
         model.memory.log_drift_s.sub_(2.0)
         assert model.set_encoder.evidence is not None
-        model.set_encoder.evidence.widen(torch.linspace(0.5, 4.0, 8))
+        model.set_encoder.evidence.widen(SPREAD)
     return model.eval()
 
 
