@@ -9,12 +9,15 @@ from pathlib import Path
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an error of the system name the file: on a full disk a write names none."""
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let an error of the system name the file that a user knows.
+
+    On a full disk a write names none, and where the folder is missing it names the temporary one.
+    """
     try:
         yield
     except OSError as err:
-        if err.errno is not None and err.filename is None:
+        if err.errno is not None and err.filename in (None, str(temporary)):
             err.filename = str(path)
         raise
 
@@ -30,7 +33,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with naming(path):
+        with naming(path, temporary):
             temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:

@@ -109,6 +109,27 @@ class Inspection:
         of_fields = [f"{s.field.name}: {w}" for s in self.fields for w in s.warnings]
         return (*of_fields, *map(str, self.findings))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what is printed, for programs."""
+        return {
+            "path": str(self.path),
+            "trajectories": self.trajectories,
+            "files": self.files,
+            "steps": self.steps,
+            "fields": {
+                s.field.name: {
+                    "steps": s.steps,
+                    "shape": list(s.field.shape),
+                    "unit": s.field.unit,
+                    "range": [float(s.minimum), float(s.maximum)] if s.steps else None,
+                }
+                for s in self.fields
+            },
+            "errors": list(self.errors),
+            "warnings": list(self.warnings),
+            "valid": self.valid,
+        }
+
 
 def inspect_path(path: Path) -> Inspection:
     """Read everything under `path`, a file or a folder, and report instead of stopping.

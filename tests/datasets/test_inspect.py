@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import h5py
 import numpy as np
@@ -34,6 +35,9 @@ def test_a_valid_folder_gives_one_line_per_field(make_episodes):
         assert line.startswith(field.name)
         assert f"[{field.unit}]" in line
     assert lines[-1] == "valid, 0 warnings"
+    said = json.loads(json.dumps(inspection.to_json()))
+    assert (said["steps"], said["valid"], said["warnings"]) == (150, True, [])
+    assert set(said["fields"]) == {f.name for f in FIELDS}
 
 
 def test_ranges_and_means_are_those_of_the_arrays(episode, fields):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,11 @@ def test_a_short_recording_is_cut_so_that_an_episode_can_be_held_out(tmp_path: P
     robot = read_robot(file)
     assert robot.episodes.max_s == 2.2
     assert build_episodes([bag], robot, out, progress=False)["episodes"] == 5
-    assert inspect_episodes(out, progress=False).valid
+    found = inspect_episodes(out, progress=False)
+    assert found.valid
+    data = json.loads(json.dumps(found.to_json()))
+    assert (data["episodes"], data["steps"], data["valid"]) == (5, len(found.data), True)
+    assert data["sensors"]["wrench"]["shape"] == [6, 32]
     whole = replace(robot, episodes=replace(robot.episodes, max_s=60.0))
     build_episodes([bag], whole, out, progress=False)
     said = inspect_episodes(out, progress=False)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from smvae_core.files import write_text
 from smvae_datasets import cache
 from smvae_datasets.cache import prepare_once
 from smvae_training import cli
-from smvae_training.cli import BAD_INPUT, main
+from smvae_training.cli import BAD_INPUT, UNREAD, main
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,35 @@ def test_an_error_of_the_system_is_one_line(
     monkeypatch.setattr(cli.Command, "load", lambda self: failing)
     assert main(["train"]) == BAD_INPUT
     assert capsys.readouterr().err == f"smvae train: error: {line}\n"
+
+
+@pytest.mark.parametrize("words", ["--help", "inspect --help"])
+def test_a_reader_that_has_enough_is_no_error(words: str) -> None:
+    program = f"import sys; from smvae_training.cli import main; sys.exit(main({words.split()}))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (UNREAD, b"")
+
+
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    program = "import sys; from smvae_training.cli import main; sys.exit(main(['--help']))"
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == BAD_INPUT
+    assert done.stderr == b"smvae: error: No space left on device\n"
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_file_that_was_wanted(tmp_path: Path) -> None:
+    wanted = tmp_path / "none" / "robot.yaml"
+    with pytest.raises(FileNotFoundError) as raised:
+        write_text(wanted, "robot: a")
+    assert raised.value.filename == str(wanted)
 
 
 def test_a_full_disk_ends_an_episode_file_with_an_error_and_leaves_nothing(

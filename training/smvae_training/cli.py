@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
 from smvae_training.threads import wait_briefly
 
-#: Exit statuses: bad input, and stopped by Ctrl-C as shells report it.
-BAD_INPUT, INTERRUPTED = 2, 130
+#: Exit statuses: bad input; stopped by Ctrl-C, and nobody reads on, as shells report them.
+BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,28 @@ def help_text() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run `smvae` and return its exit status; that nobody reads on (`| head`) is no error."""
+    try:
+        status = _main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_stdout()
+        return UNREAD
+    except OSError as err:  # a full disk behind `>`
+        _leave_stdout()
+        print(f"smvae: error: {_of_the_system(err)}", file=sys.stderr)
+        return BAD_INPUT
+    return status
+
+
+def _leave_stdout() -> None:
+    """Let Python find nothing to write when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _main(argv: list[str] | None) -> int:
     """Run one subcommand and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = bool(arguments) and arguments[0] in ("-v", "--verbose")
@@ -112,6 +134,8 @@ def main(argv: list[str] | None = None) -> int:
     except SMVAEError as err:
         print(f"{prog}: error: {' '.join(str(err).split())}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:
+        raise
     except OSError as err:
         print(f"{prog}: error: {_of_the_system(err)}", file=sys.stderr)
         return BAD_INPUT

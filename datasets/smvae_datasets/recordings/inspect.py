@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from smvae_core.robot import Robot
 from smvae_datasets.checks import USUAL_BATCH, Finding, check_dataset
@@ -50,6 +51,34 @@ class EpisodesInspection:
         fatal = sum(finding.fatal for finding in self.findings)
         verdict = "valid" if self.valid else f"invalid: {fatal} errors"
         return [*told, f"{verdict}, {len(self.findings) - fatal} warnings"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the lines say, for programs."""
+        data = self.data
+        sensors = {
+            m.name: {
+                "kind": m.kind,
+                "shape": list(m.shape),
+                "unit": m.unit,
+                "steps": int(recorded_of(data, m.name).sum()),
+            }
+            for m in data.sensors
+        }
+        targets = {
+            name: {"unit": target.unit, "steps": int(target.known.sum())}
+            for name, target in data.targets.items()
+        }
+        return {
+            "path": str(self.path),
+            "robot": self.robot.name,
+            "episodes": len(data.group_names),
+            "steps": len(data),
+            "rate_hz": self.robot.episodes.rate_hz,
+            "sensors": sensors,
+            "targets": targets,
+            "findings": [asdict(finding) for finding in self.findings],
+            "valid": self.valid,
+        }
 
 
 def inspect_episodes(path: Path, *, progress: bool = True) -> EpisodesInspection:

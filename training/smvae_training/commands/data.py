@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,26 +105,30 @@ def download(arguments: list[str], prog: str) -> int:
     return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class InspectArguments:
+    """What `smvae inspect` takes; the description shown is INSPECT_HELP."""
+
+    path: tyro.conf.Positional[Path]
+    """Episode file or folder."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print what was found as JSON."""
+
+
 def inspect(arguments: list[str], prog: str) -> int:
     """Run `smvae inspect`."""
-
-    def options(path: tyro.conf.Positional[Path]) -> Path:
-        """Collect the arguments.
-
-        Args:
-            path: Episode file or folder.
-        """
-        return path
-
-    path = parse(options, arguments, prog, description=INSPECT_HELP)
+    given = parse(InspectArguments, arguments, prog, description=INSPECT_HELP)
     from smvae_datasets.inspect import inspect_path, print_inspection
     from smvae_datasets.recordings.folder import holds_episodes
     from smvae_datasets.recordings.inspect import inspect_episodes
 
-    if holds_episodes(path):
-        found = inspect_episodes(path)
-        print("\n".join(found.lines))
+    if holds_episodes(given.path):
+        found = inspect_episodes(given.path)
+        print(json.dumps(found.to_json(), indent=1) if given.json else "\n".join(found.lines))
         return 0 if found.valid else 1
-    inspection = inspect_path(path)
-    print_inspection(inspection)
+    inspection = inspect_path(given.path)
+    if given.json:
+        print(json.dumps(inspection.to_json(), indent=1))
+    else:
+        print_inspection(inspection)
     return 0 if inspection.valid else 1
