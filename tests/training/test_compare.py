@@ -75,7 +75,7 @@ def test_a_difference_is_the_mean_ratio_over_groups_with_its_standard_error(
     ratios = np.divide(*(errors_of(r)["rgb+depth"]["rgb"] for r in (second, first)))
     assert rise["mean"] == pytest.approx(ratios.mean() - 1.0)
     assert rise["standard_error"] == pytest.approx(ratios.std(ddof=1) / np.sqrt(3))
-    assert set(found["targets"]) == {"rgb", "depth", "force", "action", "offset", "contact"}
+    assert set(found["targets"]) == {"rgb", "depth", "force", "action", "offset", "contact", "hole"}
     assert len(found["targets"]["rgb"]) == 16  # and their mean
     assert found["left_out"] == {}
     back = compare([second, first])["targets"]["rgb"]["rgb+depth"]["first"]
@@ -84,7 +84,7 @@ def test_a_difference_is_the_mean_ratio_over_groups_with_its_standard_error(
 
 def test_a_run_with_fewer_sensors_is_compared_where_both_can_be(evaluated: Evaluated) -> None:
     found = compare([evaluated("first"), evaluated("no camera", sensors=slice(2, 4))])
-    assert set(found["targets"]) == {"force", "action", "offset", "contact"}
+    assert set(found["targets"]) == {"force", "action", "offset", "contact", "hole"}
     assert set(found["targets"]["force"]) == {MEAN, EACH_ALL, "force", "action", "force+action"}
     assert found["left_out"] == dict.fromkeys(("rgb", "depth"), "no camera does not predict it")
 
