@@ -156,8 +156,6 @@ class ImageRecords(ArrayDataset):
     name: str
     """Data set as it stands in tables, e.g. 'mnist' or 'mnist_binarised': never to be mixed."""
     group_names: tuple[str, ...] = ("train", "test")
-    labels: NDArray[np.int64] | None = None
-    """(N,) class of each image, None where the data set has no classes."""
     origin: str = ""
     """What the images are where the name does not tell, e.g. 'simulated robot frames'."""
     published: bool = True

@@ -261,7 +261,7 @@ class _Session:
         build: Build,
         records: EmbeddedRecords | None,
     ) -> None:
-        self.config, self.paths, self.record, self.order = config, paths, record, order
+        self.config, self.paths, self.record = config, paths, record
         self.hardware = hardware
         self._start_seconds, self._start = record.seconds, time.perf_counter()
         torch.manual_seed(config.seed)

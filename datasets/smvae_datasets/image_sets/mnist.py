@@ -135,7 +135,6 @@ def load_idx_set(
         sensors=chosen,
         arrays={m.name: _prepare_all(m, raw[m.source]) for m in chosen},
         group=np.repeat(np.arange(2, dtype=np.int32), [len(train[1]), len(test[1])]),
-        labels=raw["label"],
         published=published,
         path=place,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,6 @@ class LiveEvaluation:
     replayed: list[Checked]
     images: dict[str, dict[str, ImageErrors]]
     """subset -> modality -> errors."""
-    mean_images: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def start_ns(self) -> int:
@@ -94,9 +93,8 @@ def evaluate_live(
     checked = [replay.check(latent) for latent in made if latent.valid]
     replayed = [c for c in checked if (c.latent.epoch, c.latent.sequence) in wanted]
     means = dict(mean_images or {})
-    found = LiveEvaluation(
-        run=run, fusion=check_fusion(run, pairs), replayed=replayed, images={}, mean_images=means
-    )
+    fusion = check_fusion(run, pairs)
+    found = LiveEvaluation(run=run, fusion=fusion, replayed=replayed, images={})
     for subset in evaluated_subsets(run.names):
         found.images[subset_name(subset)] = {
             m.name: image_errors(run, runtime, m, found.of_fused(subset), means)
