@@ -56,8 +56,6 @@ def take(data: PreparedEpisodes, rows: NDArray[np.int64]) -> PreparedEpisodes:
         recorded=data.recorded[rows],
         stamp_ns=data.stamp_ns[rows],
         targets={name: t.take(rows) for name, t in data.targets.items()},
-        step=data.step[rows],
-        position_m=data.position_m[rows],
     )
 
 

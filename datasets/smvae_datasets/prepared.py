@@ -25,9 +25,9 @@ from smvae_datasets.vision_touch import FIELD, STEP_RATE_HZ, Trajectory, list_tr
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 4
+_FORMAT = 5
 #: What is prepared beside the sensors, by array.
-_LABELS = ("trajectory", "step", "recorded", "contact", "offset_m", "position_m", "hole_pose")
+_LABELS = ("trajectory", "step", "recorded", "contact", "offset_m", "hole_pose")
 #: The robot's base frame, by the name that the simulated robot's messages give it.
 _FRAME = "base_link"
 #: Numbers of the target `hole`; a yaw by its sine and cosine has no jump.
@@ -45,31 +45,6 @@ class PreparedEpisodes(ArrayDataset):
     one number.
     """
 
-    step: NDArray[np.int32]
-    """(N,) step within the trajectory, 20 Hz, from 0."""
-    position_m: NDArray[np.float32]
-    """(N, 3) peg tip (`ee_pos`) in the base frame."""
-    action: ActionPairing = "newest"
-
-    @property
-    def trajectory(self) -> NDArray[np.int32]:
-        """(N,) index into `trajectory_names`."""
-        return self.group
-
-    @property
-    def trajectory_names(self) -> tuple[str, ...]:
-        return self.group_names
-
-    @property
-    def contact(self) -> NDArray[np.bool_]:
-        """(N,) the target of that name."""
-        return np.asarray(self.targets["contact"].values[:, 0] > 0)
-
-    @property
-    def offset_m(self) -> NDArray[np.float32]:
-        """(N, 3) the target `offset`."""
-        return self.targets["offset"].values
-
     @classmethod
     def of(
         cls,
@@ -77,7 +52,6 @@ class PreparedEpisodes(ArrayDataset):
         arrays: dict[str, NDArray[Any]],
         *,
         trajectory_names: tuple[str, ...],
-        action: ActionPairing = "newest",
         path: Path | None = None,
     ) -> PreparedEpisodes:
         """Return the episodes of arrays by name: the sensors', and those of `_LABELS`.
@@ -86,14 +60,13 @@ class PreparedEpisodes(ArrayDataset):
         """
         labels = {name: np.array(arrays[name]) for name in _LABELS if name in arrays}
         contact = labels["contact"][:, None].astype(np.float32)
-        step = labels["step"]
         return cls(
             sensors=sensors,
             arrays={m.name: arrays[m.name] for m in sensors},
             group=labels["trajectory"],
             group_names=trajectory_names,
             recorded=labels.get("recorded"),  # type: ignore[arg-type]
-            stamp_ns=step * np.int64(1e9 / STEP_RATE_HZ),
+            stamp_ns=labels["step"] * np.int64(1e9 / STEP_RATE_HZ),
             targets={
                 "offset": Target(
                     values=labels["offset_m"],
@@ -109,9 +82,6 @@ class PreparedEpisodes(ArrayDataset):
                 ),
                 "contact": Target(values=contact, binary=True, states=("free", "contact")),
             },
-            step=step,
-            position_m=labels["position_m"],
-            action=action,
             path=path,
         )
 
@@ -176,7 +146,6 @@ def prepare_episodes(
         chosen,
         arrays,
         trajectory_names=tuple(t.name for t in trajectories),
-        action=action,
         path=folder,
     )
 

@@ -45,14 +45,12 @@ def prepared_steps(
         prepared = {m.name: _prepare_field(path, m, raw[m.source], count) for m in modalities}
         block = {name: values for name, (values, _) in prepared.items()}
         block["recorded"] = np.stack([held for _, held in prepared.values()], axis=1)
-        position = raw["ee_pos"][:count]
         block["trajectory"] = np.full(count, index, np.int32)
         block["step"] = np.arange(count, dtype=np.int32) + STEPS_PER_FILE * k
         newest = raw["contact"][:count, -CONTACT_READINGS:]
         block["contact"] = newest.max(axis=1) > 0
-        block["position_m"] = position
         hole = _hole_pose(path)
-        block["offset_m"] = position - hole[:3]
+        block["offset_m"] = raw["ee_pos"][:count] - hole[:3]
         block["hole_pose"] = np.broadcast_to(hole, (count, len(hole)))
         yield block
 

@@ -38,14 +38,12 @@ def test_every_sample_is_what_the_live_preprocessing_gives(make_episodes):
     episodes = prepare_episodes(root, VISION_TOUCH, progress=False)
     steps = raw_steps(root)
     assert len(episodes) == len(steps) == 150
-    assert episodes.trajectory_names == ("a", "b")
+    assert episodes.group_names == ("a", "b")
     for n, (trajectory, step, fields) in enumerate(steps):
-        assert (episodes.trajectory[n], episodes.step[n]) == (trajectory, step)
-        assert episodes.contact[n] == fields["contact"][-32:].any()
-        np.testing.assert_array_equal(episodes.position_m[n], fields["ee_pos"])
-        np.testing.assert_allclose(
-            episodes.offset_m[n], fields["ee_pos"] - [0.5, 0.02, 0.1], atol=1e-6
-        )
+        assert (episodes.group[n], episodes.stamp_ns[n]) == (trajectory, step * 50_000_000)
+        assert episodes.targets["contact"].values[n] == fields["contact"][-32:].any()
+        offset_m = episodes.targets["offset"].values[n]
+        np.testing.assert_allclose(offset_m, fields["ee_pos"] - [0.5, 0.02, 0.1], atol=1e-6)
         for modality in VISION_TOUCH:
             live = prepare(modality, fields[modality.source])
             np.testing.assert_array_equal(episodes.arrays[modality.name][n], live)
@@ -61,7 +59,7 @@ def test_contact_counts_only_the_readings_that_the_force_window_holds(tmp_path, 
     fields["contact"][3, 17] = fields["contact"][4, 18] = 1
     write_file(file_path(tmp_path, "a", 0), fields)
     episodes = prepare_episodes(tmp_path, VISION_TOUCH[-1:], progress=False)
-    assert np.flatnonzero(episodes.contact).tolist() == [4]
+    assert np.flatnonzero(episodes.targets["contact"].values).tolist() == [4]
 
 
 def test_the_hole_is_a_target_of_each_record(make_episodes):
@@ -76,9 +74,8 @@ def test_the_hole_is_a_target_of_each_record(make_episodes):
 
 def test_offsets_are_nan_where_the_file_has_no_hole(make_episodes):
     episodes = prepare_episodes(make_episodes(a=1), VISION_TOUCH[-1:], progress=False)
-    assert np.isnan(episodes.offset_m).all()
+    assert np.isnan(episodes.targets["offset"].values).all()
     assert not episodes.targets["hole"].known.any()
-    assert np.isfinite(episodes.position_m).all()
 
 
 def test_next_pairs_each_observation_with_the_following_action(make_episodes):
@@ -90,8 +87,10 @@ def test_next_pairs_each_observation_with_the_following_action(make_episodes):
     for name in ("rgb", "depth", "force"):
         np.testing.assert_array_equal(following.arrays[name], newest.arrays[name][kept])
     np.testing.assert_array_equal(following.arrays["action"], newest.arrays["action"][kept + 1])
-    for name in ("trajectory", "step", "contact", "offset_m", "position_m"):
+    for name in ("group", "stamp_ns"):
         np.testing.assert_array_equal(getattr(following, name), getattr(newest, name)[kept])
+    for name, target in newest.targets.items():
+        np.testing.assert_array_equal(following.targets[name].values, target.values[kept])
     assert newest.path != following.path
 
 
@@ -188,7 +187,7 @@ def test_a_damaged_cache_is_made_again_and_said_in_one_line(make_episodes, caplo
     caplog.clear()
     again = prepare_episodes(root, VISION_TOUCH, progress=False)
     np.testing.assert_array_equal(again.arrays["rgb"], expected)
-    assert again.contact.shape == (50,)
+    assert again.targets["contact"].values.shape == (50, 1)
     (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert re.search(f"^prepared again: .*{said}", line)
     assert [p.name for p in again.path.parent.iterdir()] == [again.path.name]

@@ -40,7 +40,6 @@ def make_episodes(side: int = 32, trajectories: int = 5, steps: int = 12) -> Pre
     """Return deterministic episodes in memory."""
     modalities = vision_touch(side)
     rng = np.random.default_rng(7)
-    count = trajectories * steps
     step = np.tile(np.arange(steps, dtype=np.int32), trajectories)
     start = rng.random(trajectories)
     place = (np.repeat(start, steps) + 0.7 * step / steps) % 1.0
@@ -53,7 +52,6 @@ def make_episodes(side: int = 32, trajectories: int = 5, steps: int = 12) -> Pre
             "step": step,
             "contact": step >= steps // 2,
             "offset_m": offset.astype(np.float32),
-            "position_m": np.zeros((count, 3), np.float32),
             "hole_pose": np.repeat(start, steps)[:, None] * np.float32([[0.1, 0.1, 0.0, 0.5]]),
         },
         trajectory_names=tuple(f"trial{i}" for i in range(trajectories)),

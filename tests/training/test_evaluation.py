@@ -148,8 +148,9 @@ def test_units_of_errors_come_from_the_declaration() -> None:
 
 def test_moments_of_the_picture_are_even_and_include_contact(episodes: PreparedEpisodes) -> None:
     held_out = np.arange(12, 36)
-    assert list(episodes.step[choose_moments(episodes, held_out, 4)]) == [0, 4, 7, 11]
-    late = np.float32(episodes.step == 9)[:, None]
+    step = episodes.stamp_ns // 50_000_000
+    assert list(step[choose_moments(episodes, held_out, 4)]) == [0, 4, 7, 11]
+    late = np.float32(step == 9)[:, None]
     contact = Target(values=late, binary=True, states=("free", "contact"))
     rare = replace(episodes, targets={**episodes.targets, "contact": contact})
-    assert list(episodes.step[choose_moments(rare, held_out, 4)]) == [0, 4, 9, 11]
+    assert list(step[choose_moments(rare, held_out, 4)]) == [0, 4, 9, 11]

@@ -54,11 +54,12 @@ def test_a_readout_predicts_what_it_was_scored_on(run: Path, folder: Path) -> No
     posterior = Predictor(loaded.model, loaded.statistics, records).posterior(("rgb", "force"))
     means, variances = posterior.mean.numpy(), posterior.log_var.exp().numpy()
     found = [readout.apply(("rgb", "force"), z, v) for z, v in zip(means, variances, strict=True)]
-    error = np.array([f["offset"].value for f in found]) - episodes.offset_m[index]
+    error = np.array([f["offset"].value for f in found]) - episodes.targets["offset"].values[index]
     rmse = np.sqrt(np.square(error).mean(axis=0))
     residual_m = readout.subsets["rgb+force"]["offset"].residual
     np.testing.assert_allclose(rmse, residual_m, rtol=1e-3)
-    right = np.mean([f["contact"].value[0] > 0.5 for f in found] == episodes.contact[index])
+    contact = episodes.targets["contact"].values[index, 0]
+    right = np.mean([f["contact"].value[0] > 0.5 for f in found] == contact)
     assert right == pytest.approx(readout.scores["rgb+force"]["contact"]["accuracy"])
     assert all((f["offset"].std >= residual_m).all() for f in found)
 

@@ -41,11 +41,7 @@ class Plan:
 
 
 def prepare_recordings(
-    root: Path,
-    modalities: Sequence[Modality],
-    *,
-    cache: Path | None = None,
-    progress: bool = True,
+    root: Path, modalities: Sequence[Modality], *, progress: bool = True
 ) -> ArrayDataset:
     """Return all steps of the episodes in `root`, prepared, from the cache where it is current.
 
@@ -56,7 +52,6 @@ def prepare_recordings(
     Args:
         root: Folder that `smvae episodes` wrote.
         modalities: Of the robot's sensors, also of another size.
-        cache: Folder of prepared sets; `root/.prepared` by default.
         progress: Show a progress bar on stderr.
 
     Raises:
@@ -74,7 +69,7 @@ def prepare_recordings(
         names = ", ".join(m.name for m in chosen)
         raise DataSetError(root, f"no step holds any of {names}")
     folder, arrays = prepare_once(
-        cache if cache is not None else root / ".prepared",
+        root / ".prepared",
         _manifest(root, episodes, chosen, robot),
         [*(m.name for m in chosen), "recorded"],
         lambda: in_order(job for plan in plans for job in _jobs(plan, chosen, robot)),
