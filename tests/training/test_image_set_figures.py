@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from smvae_core.errors import ConfigError
 from smvae_core.presets import MNIST
+from smvae_datasets.dataset import ArrayDataset
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.commands.figures import data_of, figures, write_figures
 from smvae_training.evaluate.images.evaluate import evaluate_image_run
@@ -49,6 +50,9 @@ def test_figure_7_of_episodes_and_the_grid_of_many_modalities(
     (picture,) = pictures(load_run(tmp_path), episodes, count=2)
     assert picture.name == "figure7"
     assert len(picture.draw().axes) == 2 * (2 + 1 + 2 * 2)  # images, force, images of two subsets
+    shared = {f.name: getattr(episodes, f.name) for f in fields(ArrayDataset)}
+    (picture,) = pictures(load_run(tmp_path), ArrayDataset(**shared), count=2)
+    assert picture.name == "figure7"  # recordings of a robot are such a data set
     (picture,) = pictures(*tasks, count=2)
     assert picture.name == "translations"
     assert len(picture.draw().axes) == 2

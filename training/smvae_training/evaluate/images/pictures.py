@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_datasets.dataset import Dataset
-from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.evaluate.figures import MOMENTS, choose_moments, figure_7
 from smvae_training.evaluate.images import generation
 from smvae_training.evaluate.images.items import read_items, spread
@@ -58,7 +57,7 @@ def pictures(
         RunError: If these are other data.
     """
     held_out = run.split(records).held_out
-    if isinstance(records, PreparedEpisodes):
+    if run.config.data.source == "episodes":
         return [_figure_7(run, records, held_out, count or MOMENTS)]
     modalities = run.model_config.modalities
     limit = points or ImageEvaluateConfig().tsne_items
@@ -148,7 +147,7 @@ def check_names(run: Run, only: Sequence[str]) -> None:
             raise RunError(run.path, f"a run on {source} has no '{name}', it has {found}")
 
 
-def _figure_7(run: Run, episodes: PreparedEpisodes, held_out: np.ndarray, count: int) -> Picture:
+def _figure_7(run: Run, episodes: Dataset, held_out: np.ndarray, count: int) -> Picture:
     modalities, names = run.model_config.modalities, run.model.names
     index = choose_moments(episodes, held_out, count)
     without = blind(modalities)
