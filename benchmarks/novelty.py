@@ -196,18 +196,18 @@ def measure(run: Run, data: Path, test: Path, wide: Path | None, seed: int = 0) 
     return results
 
 
-def markdown(results: Mapping[str, Any], threshold: str = "error") -> str:
-    """Return shares above a threshold as a table: a line per fault, a column per shown subset."""
+def markdown(results: Mapping[str, Any]) -> str:
+    """Return shares above the error threshold as a table: a line per fault, a column per subset."""
     names = list(results["faults"])
     everything = subset_name(tuple(names))
     rows = []
 
     def line(label: str, shares: Mapping[str, Any], alone: str) -> None:
-        pairs = [f"{s}" for s in shares if s.count("+") == 1]
-        best = [shares[p][threshold] for p in pairs]
+        beyond = {subset: share["error"] for subset, share in shares.items()}
+        best = [value for subset, value in beyond.items() if subset.count("+") == 1]
         span = f"{min(best):.3f} to {max(best):.3f}" if best else ""
-        first = f"{shares[alone][threshold]:.3f}" if alone in shares else ""
-        rows.append([label, first, span, f"{shares[everything][threshold]:.3f}"])
+        first = f"{beyond[alone]:.3f}" if alone in beyond else ""
+        rows.append([label, first, span, f"{beyond[everything]:.3f}"])
 
     for name in names:
         line(f"none ({name})", results["false_alarms"], name)
@@ -216,7 +216,7 @@ def markdown(results: Mapping[str, Any], threshold: str = "error") -> str:
             line(f"{name}: {fault}", shares, name)
     if "other_labs" in results:
         line("other labs", results["other_labs"], names[0])
-    return table([f"share above {threshold}", "the sensor alone", "with one other", "all"], rows)
+    return table(["share above error", "the sensor alone", "with one other", "all"], rows)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from benchmarks.subset_scores import score_subsets
 from smvae_core.preprocessing import Statistics
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.splits import Split
-from smvae_training.evaluate.images.items import read_items, spread
+from smvae_training.evaluate.images.items import read_items
 from smvae_training.evaluate.likelihood.calibration import calibrate
 from smvae_training.evaluate.likelihood.checks import sanity_checks
 from smvae_training.evaluate.likelihood.coherence import (
@@ -33,6 +33,7 @@ from smvae_training.evaluate.likelihood.entropy import posterior_entropies
 from smvae_training.evaluate.likelihood.estimate import EstimateConfig, estimate
 from smvae_training.evaluate.likelihood.method import Method
 from smvae_training.evaluate.likelihood.subsets import SubsetConfig, subset_likelihoods
+from smvae_training.evaluate.records import spread
 
 #: Per-item values kept for paired differences.
 KEPT = ("index", "joint", "marginal", "conditional")

@@ -72,7 +72,7 @@ def decode(name: str, data: NDArray[np.uint8], codec: str) -> NDArray[Any]:
 
 def encode_png(image: NDArray[Any]) -> bytes:
     """Return (H, W) or BGR (H, W, 3), 8 or 16 bits, as a PNG."""
-    return bytes(cv2.imencode(".png", image)[1])
+    return bytes(cv2.imencode(".png", np.ascontiguousarray(image))[1])
 
 
 def _broken(name: str, codec: str, got: str) -> ConversionError:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.fusion.rules import FusionState
+from smvae_core.fusion.rules import FusionState, ModalityStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,11 @@ class SensorGlance:
     """Of its newest sample against the reference time; NaN = there is none."""
     reason: str = ""
     """Why it is not fused."""
+
+    @classmethod
+    def of(cls, status: ModalityStatus) -> SensorGlance:
+        """Return what the engine says of a sensor."""
+        return cls(state=status.state, age_s=status.age_s, reason=status.reason)
 
 
 @dataclass(frozen=True, kw_only=True)

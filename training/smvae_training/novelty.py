@@ -166,8 +166,6 @@ def calibrate(
     statistics: Mapping[str, Statistics],
     held_out: Records,
     *,
-    warn: float = WARN,
-    error: float = ERROR,
     data: Mapping[str, Any] | None = None,
 ) -> Novelty:
     """Return the scale of the novelty score for every subset.
@@ -176,8 +174,6 @@ def calibrate(
         model: Trained model.
         statistics: Per modality, from the training data.
         held_out: Records that the model was not trained on.
-        warn: Score from which a sample is unusual.
-        error: Score from which it is out of distribution.
         data: What the records are, for the manifest.
 
     Raises:
@@ -199,8 +195,8 @@ def calibrate(
         components |= _scales_of_inputs(measured, group)
         general = _any_subset(measured, components, group)
     return Novelty(
-        warn=warn,
-        error=error,
+        warn=WARN,
+        error=ERROR,
         components=components,
         subsets=subsets,
         any_subset=general,

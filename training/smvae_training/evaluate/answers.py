@@ -154,12 +154,12 @@ def _rise(ratio: Numbers) -> str:
     return with_error(rise, digits=1, scale=100.0)
 
 
-def _clear(value: Numbers, null: float = 0.0) -> bool:
-    """Return whether a value lies above a number by more than chance."""
+def _clear(value: Numbers) -> bool:
+    """Return whether a value lies above 0 by more than chance."""
     error = value["standard_error"]
     if not _known(value) or error is None or error != error:
         return False
-    return bool(value["mean"] - STANDARD_ERRORS * error > null)
+    return bool(value["mean"] - STANDARD_ERRORS * error > 0.0)
 
 
 def _lose(sensors: Numbers) -> str:

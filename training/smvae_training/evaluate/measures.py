@@ -5,7 +5,9 @@ N records; arrays (N, *shape) in SI units, channels first, colour in [0, 1].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -138,3 +140,9 @@ def squared_error(
         summed = error[:, pixels].sum(axis=1, dtype=np.float64)
         found.append(np.where(total > 0, summed / np.maximum(total, 1), np.nan))
     return found
+
+
+def finite_mean(values: NDArray[Any]) -> float:
+    """Return the mean of the values that are finite; NaN where none is."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan

@@ -109,3 +109,9 @@ def thin(count: int, limit: int) -> tuple[NDArray[np.int64], int]:
     """Return every k-th of `count` rows, k the smallest that leaves at most `limit`, and k."""
     every = max(1, -(-count // limit))
     return np.arange(0, count, every, dtype=np.int64), every
+
+
+def spread(index: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return at most `count` of the records `index`, evenly spaced."""
+    wanted = min(count, len(index))
+    return index[np.arange(wanted, dtype=np.int64) * len(index) // max(wanted, 1)]

@@ -10,10 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import cv2
 import jinja2
 import numpy as np
-from numpy.typing import NDArray
 
 from smvae_core.files import write_text
 
@@ -156,27 +154,16 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
-def figure_html(figure: Figure, *, caption: str = "", dpi: int = 110) -> str:
+def figure_html(figure: Figure, *, caption: str = "") -> str:
     """Return a matplotlib figure as an embedded PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white")
-    return _embedded(buffer.getvalue(), caption)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+    return image_html(buffer.getvalue(), caption=caption)
 
 
-def image_html(image: NDArray[Any], *, caption: str = "", width_px: int | None = None) -> str:
-    """Return an RGB (H, W, 3) or grey (H, W) image, uint8 or float in [0, 1], as embedded PNG."""
-    if image.dtype.kind == "f":
-        image = (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    if image.ndim == 3:
-        image = image[:, :, ::-1]
-    done, png = cv2.imencode(".png", np.ascontiguousarray(image))
-    assert done
-    return _embedded(png.tobytes(), caption, width_px)
-
-
-def _embedded(png: bytes, caption: str, width_px: int | None = None) -> str:
+def image_html(png: bytes, *, caption: str = "") -> str:
+    """Return the content of a PNG file as an embedded image."""
     data = base64.b64encode(png).decode("ascii")
-    width = f' width="{width_px}"' if width_px else ""
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     source = f'src="data:image/png;base64,{data}"'
-    return f'<figure><img {source} alt="{escape(caption)}"{width}>{below}</figure>'
+    return f'<figure><img {source} alt="{escape(caption)}">{below}</figure>'

@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 
 from smvae_core.modality import Modality, subset_name
 from smvae_datasets.dataset import Target
-from smvae_training.evaluate.measures import images, measured, squared_error
+from smvae_training.evaluate.measures import finite_mean, images, measured, squared_error
 from smvae_training.evaluate.probe import Map
 from smvae_training.evaluate.ratios import Ratio, paired_ratio
 from smvae_training.evaluate.records import Array
@@ -120,7 +120,9 @@ class SensorValue:
             "records": [int((self._group == g).sum()) for g in groups],
             "truth": {name: _digest(values) for name, values in truth.items()},
             "errors": {
-                subset: {t: [_mean(e[self._group == g]) for g in groups] for t, e in found.items()}
+                subset: {
+                    t: [finite_mean(e[self._group == g]) for g in groups] for t, e in found.items()
+                }
                 for subset, found in self._errors.items()
             },
         }
@@ -198,11 +200,6 @@ def mean_with_error(values: ArrayLike) -> dict[str, Any]:
     error = found.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
     mean = found.mean() if count else math.nan
     return {"mean": float(mean), "standard_error": float(error), "groups": count}
-
-
-def _mean(values: Errors) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else math.nan
 
 
 def _digest(values: NDArray[Any]) -> str:

@@ -52,9 +52,6 @@ class GlancesOfReplay:
                 kl=posterior.kl,
                 novelty=moment.novelty.score,
             ),
-            sensors={
-                name: SensorGlance(state=s.state, age_s=s.age_s, reason=s.reason)
-                for name, s in observation.status.items()
-            },
+            sensors={n: SensorGlance.of(s) for n, s in observation.status.items()},
             chapter=self._chapter,
         )

@@ -96,9 +96,6 @@ class RawReplay(Conversion):
             return
         self.steps += 1
         observation = taken.observation
-        sensors = {
-            name: SensorGlance(state=s.state, age_s=s.age_s, reason=s.reason)
-            for name, s in observation.status.items()
-        }
+        sensors = {name: SensorGlance.of(s) for name, s in observation.status.items()}
         stamp_ns = observation.reference_ns
         self._following.show(stamp_ns, sensors=sensors, chapter=self._shown.chapter)

@@ -13,6 +13,7 @@ import numpy as np
 from smvae_core.bags import Bag, BagError
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
+from smvae_core.files import write_bytes
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings, check_memory
 from smvae_core.subsets import evaluated_subsets
@@ -35,7 +36,7 @@ from smvae_training.evaluate.bag.outage import (
     since_loss_s,
 )
 from smvae_training.evaluate.bag.parameter_files import read_parameters
-from smvae_training.evaluate.bag.pictures import Video, contact_sheet, save_picture
+from smvae_training.evaluate.bag.pictures import Video, contact_sheet
 from smvae_training.evaluate.bag.replay import BagReplay, Moment
 from smvae_training.evaluate.bag.scores import Pair, Scores, Truth
 from smvae_training.evaluate.bag.sections import bag_sections
@@ -163,7 +164,7 @@ def _evaluate(
     sheet = None
     if pictured:
         sheet = contact_sheet(runtime.modalities, moments.kept, bag.begin_ns)
-        save_picture(out / SHEET, sheet)
+        write_bytes(out / SHEET, sheet)
     render_report(
         out / REPORT,
         title=f"Bag {bag.path.name}",

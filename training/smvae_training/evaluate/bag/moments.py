@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
 from smvae_core.runtime import Posterior, Runtime
@@ -20,7 +19,7 @@ from smvae_training.evaluate.bag.replay import Moment
 from smvae_training.evaluate.bag.scores import Array, Pair
 from smvae_training.evaluate.baselines import mean_and_variance
 from smvae_training.evaluate.live.images import as_network
-from smvae_training.evaluate.measures import errors, images, squared_error
+from smvae_training.evaluate.measures import errors, finite_mean, images, squared_error
 from smvae_training.evaluate.sensor_value import CONSTANT, SensorValue, sensor_errors
 
 #: A bag is cut into so many stretches, over which standard errors are.
@@ -180,14 +179,9 @@ def _scores(modality: Modality, truth: Array, predicted: Array, constant: Array)
     if images([modality]):
         ours = squared_error(modality, truth, predicted)[0]
         best = squared_error(modality, truth, constant)[0]
-        scores["squared_error"] = _mean(ours)
-        scores["ratio"] = _mean(ours) / max(_mean(best), 1e-12)
+        scores["squared_error"] = finite_mean(ours)
+        scores["ratio"] = finite_mean(ours) / max(finite_mean(best), 1e-12)
     return scores
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else float("nan")
 
 
 def mean_sample(modality: Modality, moments: Sequence[Kept]) -> Array:

@@ -22,7 +22,7 @@ from smvae_core.runtime import Posterior, Runtime
 from smvae_training.audit.coverage import Coverage
 from smvae_training.evaluate.bag.moments import Kept, mean_sample
 from smvae_training.evaluate.bag.scores import Pair, error_names
-from smvae_training.evaluate.measures import images, measured, squared_error
+from smvae_training.evaluate.measures import finite_mean, images, measured, squared_error
 from smvae_training.readout import NORMAL_90
 
 Columns = Mapping[str, NDArray[Any]]
@@ -190,10 +190,10 @@ def _row(
     name = modality.name
     found: dict[str, Any] = {"latents": int(rows.sum())}
     if images([modality]):
-        found["ratio"] = _mean(columns[f"{name}_squared_error"][rows]) / worst
+        found["ratio"] = finite_mean(columns[f"{name}_squared_error"][rows]) / worst
     else:
-        found |= {key: _mean(columns[key][rows]) for key in error_names(modality)}
-    return found | {"inside_90": _mean(columns[f"{name}_inside_90"][rows])}
+        found |= {key: finite_mean(columns[key][rows]) for key in error_names(modality)}
+    return found | {"inside_90": finite_mean(columns[f"{name}_inside_90"][rows])}
 
 
 def _mean_image_error(modality: Modality, kept: Sequence[Kept]) -> float:
@@ -202,9 +202,4 @@ def _mean_image_error(modality: Modality, kept: Sequence[Kept]) -> float:
         return math.nan
     constant = mean_sample(modality, kept)
     error = squared_error(modality, np.concatenate(held), constant)[0]
-    return max(_mean(error), 1e-12)
-
-
-def _mean(values: NDArray[Any]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else math.nan
+    return max(finite_mean(error), 1e-12)

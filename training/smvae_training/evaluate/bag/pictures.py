@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.files import write_bytes
+from smvae_core.messages.image_file import encode_png
 from smvae_core.modality import Modality, subset_name
 from smvae_training.evaluate.bag.moments import Kept
 from smvae_training.evaluate.bag.scores import Array
@@ -84,10 +84,8 @@ class Strips:
         )
 
 
-def contact_sheet(
-    modalities: Sequence[Modality], moments: Sequence[Kept], begin_ns: int
-) -> Picture:
-    """Return strips of moments spread evenly over the bag, below each other."""
+def contact_sheet(modalities: Sequence[Modality], moments: Sequence[Kept], begin_ns: int) -> bytes:
+    """Return strips of moments spread evenly over the bag, below each other, as a PNG."""
     rows = np.unique(np.linspace(0, len(moments) - 1, min(SHEET_ROWS, len(moments))).round())
     strips = Strips(modalities)
     for moment in moments:
@@ -96,14 +94,7 @@ def contact_sheet(
         strips.draw((k.stamp_ns - begin_ns) * 1e-9, k.fused, k.truths, k.predicted)
         for k in (moments[int(row)] for row in rows)
     ]
-    return np.concatenate(drawn)
-
-
-def save_picture(path: Path, picture: Picture) -> None:
-    """Write an RGB picture as PNG."""
-    done, png = cv2.imencode(".png", np.ascontiguousarray(picture[:, :, ::-1]))
-    assert done
-    write_bytes(path, png.tobytes())
+    return encode_png(np.concatenate(drawn)[:, :, ::-1])
 
 
 class Video:

@@ -22,7 +22,6 @@ from smvae_training.evaluate.bag.figures import (
     uncertainty_figure,
 )
 from smvae_training.evaluate.bag.moments import STRETCHES
-from smvae_training.evaluate.bag.pictures import Picture
 from smvae_training.evaluate.report import (
     Answer,
     Section,
@@ -46,7 +45,7 @@ def bag_sections(
     summary: Mapping[str, Any],
     columns: Mapping[str, NDArray[Any]],
     modalities: tuple[Modality, ...],
-    sheet: Picture | None,
+    sheet: bytes | None,
 ) -> list[Section]:
     """Return the sections of report.html, in reading order.
 
@@ -54,7 +53,7 @@ def bag_sections(
         summary: What summary.json holds.
         columns: One row per latent, see `Scores.arrays`.
         modalities: Of the model.
-        sheet: Contact sheet; None where the model has no image.
+        sheet: Contact sheet, a PNG; None where the model has no image.
     """
     names = [m.name for m in modalities]
     found = []

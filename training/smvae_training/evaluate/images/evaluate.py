@@ -17,7 +17,7 @@ from torch import Tensor
 from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset
 from smvae_training.evaluate.images.errors import subset_errors
-from smvae_training.evaluate.images.items import Items, read_items, spread
+from smvae_training.evaluate.images.items import Items, read_items
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.likelihood.calibration import Calibration, CalibrationConfig, calibrate
 from smvae_training.evaluate.likelihood.checks import sanity_checks, subset_checks
@@ -33,6 +33,7 @@ from smvae_training.evaluate.likelihood.sampling import SamplingConfig
 from smvae_training.evaluate.likelihood.subsets import SubsetConfig, subset_likelihoods
 from smvae_training.evaluate.measures import in_levels, is_described_image, is_exclusive
 from smvae_training.evaluate.progress import Stages, Watched
+from smvae_training.evaluate.records import spread
 from smvae_training.evaluate.results import REPORT, RESULTS, about_run, write_json
 from smvae_training.run import Run, RunPaths
 

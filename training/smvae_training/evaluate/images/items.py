@@ -18,6 +18,7 @@ from smvae_core.modality import Modality
 from smvae_core.preprocessing import Statistics, normalise
 from smvae_datasets.dataset import Dataset
 from smvae_training.evaluate.measures import descriptions, is_exclusive
+from smvae_training.evaluate.records import spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +88,6 @@ def described_by(modalities: tuple[Modality, ...]) -> Modality:
 def field_names(modality: Modality) -> tuple[str, ...]:
     """Return the names of classes or attributes; numbers where none are declared."""
     return modality.fields or tuple(map(str, range(modality.shape[0])))
-
-
-def spread(index: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return at most `count` of the records `index`, evenly spaced."""
-    wanted = min(count, len(index))
-    return index[np.arange(wanted, dtype=np.int64) * len(index) // max(wanted, 1)]
 
 
 def read_items(

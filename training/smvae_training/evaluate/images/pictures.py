@@ -12,12 +12,12 @@ from smvae_core.errors import ConfigError, did_you_mean
 from smvae_datasets.dataset import Dataset
 from smvae_training.evaluate.figures import MOMENTS, choose_moments, figure_7
 from smvae_training.evaluate.images import generation
-from smvae_training.evaluate.images.items import read_items, spread
+from smvae_training.evaluate.images.items import read_items
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.images.tsne import tsne_figure
 from smvae_training.evaluate.measures import blind, is_described_image, is_exclusive
 from smvae_training.evaluate.predict import Predictor
-from smvae_training.evaluate.records import Records
+from smvae_training.evaluate.records import Records, spread
 from smvae_training.run import Run, RunError
 
 #: Families of figures, as `smvae figures --only` names them.

@@ -19,6 +19,7 @@ from smvae_core.errors import ConfigError
 from smvae_core.modality import subset_name
 from smvae_training.evaluate.likelihood.method import CannotEncode, Method
 from smvae_training.evaluate.likelihood.mixture import Mixture
+from smvae_training.evaluate.records import spread
 from smvae_training.subsets import generator
 
 #: Streams of random numbers (see `subsets.generator`), apart from those of a training run.
@@ -101,7 +102,8 @@ def measure(
         ConfigError: If the inputs lack a modality or differ in length.
     """
     started = time.perf_counter()
-    index = chosen_items(count_items(method, inputs), config)
+    count = count_items(method, inputs)
+    index = spread(np.arange(count), config.items or count)
     parts: dict[tuple[str, ...], list[dict[str, Tensor]]] = {}
     refused: dict[str, str] = {}
     for items, batch in blocks(method, inputs, index, device):
@@ -121,12 +123,6 @@ def measure(
         for subset, found in parts.items()
     }
     return about | {"seconds": time.perf_counter() - started}, joined
-
-
-def chosen_items(count: int, config: SamplingConfig) -> NDArray[np.int64]:
-    """Return the items that are scored, evenly spaced over `count`."""
-    wanted = count if config.items is None else min(config.items, count)
-    return np.arange(wanted, dtype=np.int64) * count // max(wanted, 1)
 
 
 def count_items(method: Method, inputs: Mapping[str, Tensor]) -> int:
