@@ -75,7 +75,7 @@ class Collector:
         for channel in self._channels.values():
             channel.late_s = late_s
             if not late_s:
-                channel.forget_unheard()
+                channel.untold.forget()
 
     def channel(self, name: str) -> Channel:
         """Return what is known of one modality."""
@@ -101,31 +101,31 @@ class Collector:
         they are given; see `Channel.add`.
         """
         channel = self._channels[name]
-        measured = channel.lead_taken_s
+        measured = channel.delivery.lead_taken_s
         taken = channel.add(stamp_ns, value, now_s, moment_ns, clock_ns)
-        if channel.lead_taken_s != measured:
+        if channel.delivery.lead_taken_s != measured:
             self._compare_clocks(now_s)
         return taken
 
     def _compare_clocks(self, now_s: float) -> None:
         """Judge whose stamps can be right, and what may lag how far."""
         channels = self._channels.values()
-        ahead = any(c.lead_s is not None and c.lead_s > 0.0 for c in channels)
-        if not ahead and not any(c.doubt for c in channels):
+        ahead = any(c.delivery.lead_s is not None and c.delivery.lead_s > 0.0 for c in channels)
+        if not ahead and not any(c.delivery.doubt for c in channels):
             return
         leads_s = {
-            c.modality.name: c.lead_s
+            c.modality.name: c.delivery.lead_s
             for c in channels
-            if c.lead_s is not None and c.rule.enabled and c.live(now_s)
+            if c.delivery.lead_s is not None and c.rule.enabled and c.live(now_s)
         }
         found = doubts(leads_s, self.trusted)
         granted_s = max((abs(d.offset_s) for d in found.values() if not d.left_out), default=0.0)
-        before = [c.left_out for c in channels]
+        before = [c.delivery.left_out for c in channels]
         for name, channel in self._channels.items():
-            channel.doubt, channel.granted_s = found.get(name), granted_s
-        if before != [c.left_out for c in channels]:
+            channel.delivery.doubt, channel.delivery.granted_s = found.get(name), granted_s
+        if before != [c.delivery.left_out for c in channels]:
             for channel in channels:
-                channel.forget_lag()
+                channel.delivery.forget_lag()
 
     def reject(self, name: str, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
         """Count a sample that failed validation."""
@@ -144,7 +144,7 @@ class Collector:
         stamps = [
             c.corrected_ns(c.samples[-1].stamp_ns)
             for c in channels
-            if c.samples and c.rule.enabled and not c.left_out
+            if c.samples and c.rule.enabled and not c.delivery.left_out
         ]
         return max(stamps, default=None)
 
@@ -173,7 +173,7 @@ class Collector:
             name
             for name, channel in self._channels.items()
             if channel.rule.enabled
-            and not channel.left_out
+            and not channel.delivery.left_out
             and channel.live(now_s)
             and not channel.has_moment(reference_ns)
             and (within_s is None or channel.due(now_s, within_s))
@@ -190,7 +190,7 @@ class Collector:
             fused = name in observation.samples
             stamp_ns = observation.status[name].stamp_ns if fused else None
             told = channel.tell(observation.reference_ns, stamp_ns, busy=busy)
-            if told and channel.rule.enabled and not channel.left_out:
+            if told and channel.rule.enabled and not channel.delivery.left_out:
                 observation.further[name] = told
 
     def observe(
@@ -225,7 +225,7 @@ def _judge(
     channel: Channel, now_s: float, reference_ns: int, enabled: bool
 ) -> tuple[ModalityStatus, Any]:
     """Return one modality's status and, if fused, its sample."""
-    rule, doubt = channel.rule, channel.doubt
+    rule, doubt = channel.rule, channel.delivery.doubt
     index = channel.pick(reference_ns) if enabled else None
     stamp = channel.samples[index].stamp_ns if index is not None else 0
     behind_s = (reference_ns - channel.corrected_ns(stamp)) * 1e-9 if stamp else float("nan")
@@ -237,13 +237,13 @@ def _judge(
         received=channel.received,
         rejected=channel.rejected,
         reject_reasons=dict(channel.reasons),
-        period_s=channel.period_s,
+        period_s=channel.rhythm.period_s,
         max_skew_s=max_skew_s,
         max_age_s=max_age_s,
-        lag_s=channel.lag_s,
+        lag_s=channel.delivery.lag_s,
         live=enabled and channel.live(now_s),
         first_rejection=channel.first_rejection,
-        left_out=channel.spacing.left_out,
+        left_out=channel.untold.left_out,
     )
     if not enabled:
         status.reason = "switched off (enabled)"
@@ -251,7 +251,7 @@ def _judge(
     if doubt is not None:
         status.reason, status.suggested_offset_s = doubt.text, doubt.offset_s
     sample = None
-    if index is not None and not channel.left_out:
+    if index is not None and not channel.delivery.left_out:
         fresh = status.live and abs(behind_s) <= max_skew_s
         quiet_s = now_s - (channel.last_arrival_s or 0.0)
         held = (

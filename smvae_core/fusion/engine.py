@@ -229,7 +229,7 @@ class Engine:
     def _asks(self, channel: Channel) -> bool:
         if not self._by_any:
             return channel.modality.name == self.pace.trigger and channel.rule.enabled
-        return channel.rule.enabled and not channel.left_out
+        return channel.rule.enabled and not channel.delivery.left_out
 
     def _ask(self, channel: Channel, stamps: Stamps) -> bool:
         """Note that a sample asks for a latent; return whether none was asked for before."""
