@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smvae_core.bag_types import DEFAULT_TYPESTORE
 from smvae_core.bags import Bag
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.engine import Engine, Taken
@@ -18,13 +25,14 @@ from smvae_core.fusion.playback import Playback
 from smvae_core.modality import Modality
 from smvae_core.robot import Robot, read_robot
 from smvae_datasets.dataset import DataSetError
-from smvae_datasets.recordings.build import build_episodes, foresee
+from smvae_datasets.recordings.build import Told, _attempt, build_episodes, foresee, plan
 from smvae_datasets.recordings.coding import decode, encode
 from smvae_datasets.recordings.declared import Declared
 from smvae_datasets.recordings.episode_files import EpisodeFiles
 from smvae_datasets.recordings.folder import list_episodes
 from smvae_datasets.recordings.prepared import prepare_recordings
 from smvae_datasets.recordings.steps import play_steps
+from smvae_training.cli import INTERRUPTED
 from tests.datasets.recorded import (
     LATENCY_NS,
     MS,
@@ -249,6 +257,44 @@ def test_several_recordings_resume_and_one_that_fails_spoils_no_other(
     }
     assert not list(out.glob(".*part"))
     assert json.loads((out / "summary.json").read_text())["episodes"] == 2
+
+
+def test_a_conversion_that_shall_stop_ends_at_its_next_message(
+    tmp_path: Path, robot: Robot
+) -> None:
+    bags = [write_bag(tmp_path / n / "bag", two_parts()) for n in "ab"]
+    out, told = tmp_path / "out", Told(multiprocessing.get_context("spawn"))
+    out.mkdir()
+    first, second = plan(bags, robot, out, DEFAULT_TYPESTORE)
+    assert _attempt(first, told, told.stop) == {}  # while its first messages are told
+    assert 0 < told.done.value < told.total.value
+    assert _attempt(second, told) == {}
+    assert not list(out.iterdir())
+
+
+def test_ctrl_c_leaves_what_is_finished_and_no_part(tmp_path: Path, robot: Robot) -> None:
+    bags = [write_bag(tmp_path / f"bag{n}", two_parts()) for n in range(6)]
+    out, file = tmp_path / "out", tmp_path / "robot.yaml"
+    words = ["episodes", *map(str, bags), "--robot", str(file), "--out", str(out), "--jobs", "2"]
+    program = (
+        "import signal, sys; from smvae_training.cli import main;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main(sys.argv[1:]))"
+    )
+    begun = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while begun.poll() is None and not list(out.glob("*bag*")):
+        time.sleep(0.01)
+    os.killpg(begun.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
+    said = begun.communicate()[1]
+    assert begun.returncode == INTERRUPTED, said
+    assert "Traceback" not in said
+    assert not list(out.glob(".*part"))
+    assert build_episodes(bags, robot, out, jobs=1, progress=False)["episodes"] == 12
 
 
 def test_a_part_ends_at_its_size_and_reads_as_one(

@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -81,10 +82,23 @@ class Job:
 
 
 class Told:
-    """How far conversions are, shared by processes."""
+    """How far conversions are, and whether they shall stop, shared by processes."""
 
     def __init__(self, context: Any) -> None:
         self.done, self.total = context.Value("q", 0), context.Value("q", 0)
+        self._stopped = context.Value("b", 0, lock=False)
+
+    def stop(self) -> None:
+        """Let each conversion end at its next message."""
+        self._stopped.value = 1
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self._stopped.value)
+
+
+class _Stopped(Exception):
+    """Raised inside a conversion that shall stop."""
 
 
 def build_episodes(
@@ -229,18 +243,30 @@ def _convert_all(jobs: Sequence[Job], workers: int, progress: bool) -> dict[str,
         with ProcessPoolExecutor(
             min(workers, len(jobs)), context, initializer=_remember, initargs=(told,)
         ) as pool:
-            futures: list[Future[dict[str, str]]] = [pool.submit(_attempt, job) for job in jobs]
+            with _deaf_to_ctrl_c():
+                futures: list[Future[dict[str, str]]] = [pool.submit(_attempt, job) for job in jobs]
             open_ = set(futures)
             try:
                 while open_:
                     _, open_ = wait(open_, timeout=0.2)
                     show()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+            except BaseException:  # Ctrl-C; else what is queued would be converted first
+                told.stop()
+                pool.shutdown(cancel_futures=True)
                 raise
             for future in futures:
                 failed |= future.result()
     return failed
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes that begin meanwhile never hear Ctrl-C: this one tells them, see `Told`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _TOLD: list[Told] = []
@@ -253,8 +279,13 @@ def _remember(told: Told) -> None:
 def _attempt(
     job: Job, told: Told | None = None, show: Callable[[], None] = lambda: None
 ) -> dict[str, str]:
+    told = told or _TOLD[0]
+    if told.stopped:
+        return {}
     try:
-        convert(job, told or _TOLD[0], show)
+        convert(job, told, show)
+    except _Stopped:
+        return {}
     except SMVAEError as err:
         return {job.folder.name: str(err)}
     return {}
@@ -282,6 +313,8 @@ def convert(job: Job, told: Told, show: Callable[[], None]) -> None:
 
             def advance(amount: int) -> None:
                 nonlocal waiting
+                if told.stopped:
+                    raise _Stopped
                 waiting += amount
                 if waiting >= _TOLD_EVERY:
                     tell(waiting)
