@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,6 @@ from smvae_core.preprocessing import Statistics
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Qos, Robot
 from smvae_core.target import DecodedTarget
-
-if TYPE_CHECKING:
-    from smvae_core.estimates import Estimates
 
 logger = logging.getLogger(__name__)
 
@@ -242,16 +239,6 @@ class Bundle:
             return Readout.parse(content, self.path / self.manifest.readout.file)
         except ConfigError as err:
             raise BundleError(self.path, str(err)) from err
-
-    def estimates(self) -> Estimates:
-        """Return what says of a latent where its model's targets are, with a session of its own.
-
-        Raises:
-            BundleError: If the model decodes no targets, or they were not calibrated.
-        """
-        from smvae_core.estimates import Estimates  # needs onnxruntime
-
-        return Estimates.of_bundle(self)
 
     def estimate_calibration(self) -> EstimateCalibration:
         """Return how the estimates of the model's targets are calibrated.

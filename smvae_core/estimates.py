@@ -64,7 +64,7 @@ class Estimates:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, sessions: Sessions | None = None) -> Estimates:
-        """Return the estimates of a bundle; its graph runs in one of `sessions`, or on the CPU.
+        """Return those of a bundle; its graph runs in one of `sessions`, or on the CPU.
 
         Raises:
             BundleError: If its model decodes no targets, or they were not calibrated.

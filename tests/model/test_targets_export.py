@@ -77,7 +77,7 @@ def test_an_estimate_is_the_mean_over_the_posterior_with_its_whole_covariance(
 ) -> None:
     """Against many independent draws of the same posterior."""
     mean, variance = np.linspace(-1, 1, 8), np.full(8, 0.05)
-    found = bundle.estimates().apply(("rgb", "force"), mean, variance)
+    found = Estimates.of_bundle(bundle).apply(("rgb", "force"), mean, variance)
     z = torch.from_numpy(np.random.default_rng(3).normal(mean, np.sqrt(variance), (20000, 8)))
     with torch.no_grad():
         m, log_var = exported[0].targets["offset"](z.float())
@@ -100,17 +100,17 @@ def test_a_runtime_has_them_in_its_own_sessions(bundle: Bundle) -> None:
     runtime = Runtime(bundle)
     runtime.warm_up()
     found = runtime.estimates.apply(("rgb", "force"), *latent)
-    expected = bundle.estimates().apply(("rgb", "force"), *latent)
+    expected = Estimates.of_bundle(bundle).apply(("rgb", "force"), *latent)
     np.testing.assert_array_equal(found["offset"].covariance, expected["offset"].covariance)
 
 
 def test_equal_latents_give_equal_estimates(bundle: Bundle) -> None:
-    pair = [bundle.estimates().apply(("rgb",), np.ones(8), np.ones(8)) for _ in range(2)]
+    pair = [Estimates.of_bundle(bundle).apply(("rgb",), np.ones(8), np.ones(8)) for _ in range(2)]
     np.testing.assert_array_equal(pair[0]["offset"].covariance, pair[1]["offset"].covariance)
 
 
 def test_what_a_subset_cannot_tell_is_nan_and_says_why(bundle: Bundle) -> None:
-    found = bundle.estimates().apply(("force",), np.zeros(8), np.full(8, 1e-4))
+    found = Estimates.of_bundle(bundle).apply(("force",), np.zeros(8), np.full(8, 1e-4))
     offset = found["offset"]
     assert np.isnan(offset.value).tolist() == [True, False]
     assert np.isnan(offset.covariance).tolist() == [[True, True], [True, False]]
@@ -198,7 +198,7 @@ def test_without_targets_or_calibration_the_bundle_says_so(exported, tmp_path: P
     model, _ = exported
     plain = export_bundle(model, example_statistics(model), tmp_path / "plain")
     with pytest.raises(BundleError, match=r"not calibrated: `smvae export RUN BUNDLE --data"):
-        Bundle.load(plain).estimates()
+        Estimates.of_bundle(Bundle.load(plain))
     other = SMVAE(small_config())
     bare = Bundle.load(export_bundle(other, example_statistics(other), tmp_path / "bare"))
     assert not {"targets", "estimates"} & set(json.loads((bare.path / MANIFEST).read_text()))
@@ -208,7 +208,7 @@ def test_without_targets_or_calibration_the_bundle_says_so(exported, tmp_path: P
 
 def test_latents_of_another_form_are_refused(bundle: Bundle) -> None:
     with pytest.raises(ConfigError, match=r"expected mean and variance \(Z,\)"):
-        bundle.estimates().apply(("rgb",), np.zeros((1, 8)), np.ones((1, 8)))
+        Estimates.of_bundle(bundle).apply(("rgb",), np.zeros((1, 8)), np.ones((1, 8)))
 
 
 def test_a_damaged_calibration_is_named() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from smvae_core.bundle import Bundle
-from smvae_core.estimates import Decoded
+from smvae_core.estimates import Decoded, Estimates
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
 from smvae_training.cli import main
@@ -71,7 +71,7 @@ def test_export_calibrates_what_the_command_line_asked_to_decode(
     assert [t.name for t in bundle.manifest.targets] == ["offset", "hole", "contact"]
     fitted = bundle.estimate_calibration().fitted
     assert (fitted["records"], fitted["groups"]) == (150, 3)
-    found = bundle.estimates().apply(("rgb", "action"), np.zeros(8), np.ones(8))
+    found = Estimates.of_bundle(bundle).apply(("rgb", "action"), np.zeros(8), np.ones(8))
     assert found["hole"].value.shape == (5,)
     folder.rename(tmp_path / "moved")
     try:

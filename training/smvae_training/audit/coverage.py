@@ -38,7 +38,9 @@ def teller(bundle: Bundle) -> Teller:
     Raises:
         BundleError: If it has neither.
     """
-    return bundle.estimates() if bundle.manifest.estimates is not None else bundle.readout()
+    return (
+        Estimates.of_bundle(bundle) if bundle.manifest.estimates is not None else bundle.readout()
+    )
 
 
 def quantities(told: Teller) -> Mapping[str, DecodedTarget | Quantity]:

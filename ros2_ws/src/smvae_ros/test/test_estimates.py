@@ -19,6 +19,7 @@ from node_harness import LATCHED, Client, ModelInfo, fused
 from numpy.typing import NDArray
 from smvae_msgs.msg import Estimates, LatentState
 
+from smvae_core import estimates
 from smvae_core.bundle import Bundle, write_bundle
 from smvae_core.modality import all_subsets, find, subset_name
 from smvae_core.model.config import ModelConfig
@@ -143,7 +144,7 @@ def test_live_estimates_are_those_of_the_bundle_and_pair_with_their_latent(
     heard = robot.listen(Estimates, TOPIC)
     infos = robot.listen(ModelInfo, "/smvae/model_info", LATCHED)
     robot.activate()
-    offline = Bundle.load(trained).estimates()
+    offline = estimates.Estimates.of_bundle(Bundle.load(trained))
     for place in (-0.7, 0.1, 0.8):
         latent, said = play(robot, heard, place)
         assert said.header == latent.header
@@ -259,14 +260,14 @@ def test_out_of_distribution_nothing_is_known(
 def test_nothing_is_decoded_while_nobody_listens(robot: Client, domain: int, trained: Path) -> None:
     with InProcess(domain, **strict_of(trained)) as node:
         robot.activate()
-        estimates, asked = node.session.runtime.estimates, list[tuple[str, ...]]()
-        apply = estimates.apply
+        told, asked = node.session.runtime.estimates, list[tuple[str, ...]]()
+        apply = told.apply
 
         def counted(subset: Any, *latent: Any) -> Any:
             asked.append(subset)
             return apply(subset, *latent)
 
-        estimates.apply = counted
+        told.apply = counted
         robot.latents.clear()
         robot.play_until(("action",), lambda: len([m for m in robot.latents if m.valid]) > 5)
         assert not asked
