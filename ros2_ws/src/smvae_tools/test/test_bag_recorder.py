@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from geometry_msgs.msg import WrenchStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_harness import Listener, Program
-from smvae_msgs.msg import LatentState
+from smvae_msgs.msg import Estimate, Estimates, LatentState
 from smvae_tools.bag_recorder import DEFAULT_TOPICS, matching_qos
 from smvae_tools.bag_writer import BagWriter, RecordingError
 from std_msgs.msg import String
@@ -78,37 +79,44 @@ def settle(listener: Listener, seconds: float = 2.0) -> None:
 def test_every_reliable_message_is_recorded_in_order(
     tmp_path: Path, domain: int, listener: Listener
 ) -> None:
-    """A burst of 2000 readings, a latched text of before, our own message type; ended by SIGINT."""
+    """A burst of 2000 readings, a latched text of before, our own types; ended by SIGINT."""
     wrench = listener.node.create_publisher(WrenchStamped, "/wrench", RELIABLE)
     latent = listener.node.create_publisher(LatentState, "/smvae/latent", RELIABLE)
+    estimates = listener.node.create_publisher(Estimates, "/smvae/estimates", RELIABLE)
     marks = listener.node.create_publisher(String, "/demo/schedule", LATCHED)
     other = listener.node.create_publisher(String, "/not/recorded", RELIABLE)
     marks.publish(String(data="before the recorder came"))
     recorder = Program("smvae_tools.bag_recorder", domain, tmp_path / "log", str(tmp_path / "bag"))
     try:
-        listener.until(lambda: all(p.get_subscription_count() for p in (wrench, latent, marks)))
+        recorded = (wrench, latent, estimates, marks)
+        listener.until(lambda: all(p.get_subscription_count() for p in recorded))
         settle(listener)  # we see the recorder; it may see us a moment later
         for number in range(2000):
             message = WrenchStamped()
             message.wrench.force.x = float(number)
             wrench.publish(message)
         latent.publish(LatentState(mean=[1.0, 2.0], sequence=7))
+        hole = Estimate(name="hole", mean=[0.5, math.nan], reason="y: not told")
+        estimates.publish(Estimates(sequence=7, targets=[hole]))
         other.publish(String(data="no"))
         settle(listener)  # what is on its way when SIGINT comes is not promised
         assert recorder.interrupt() == 0, recorder.text()
     finally:
         recorder.end()
     found = read(tmp_path / "bag")
-    assert set(found) == {"/wrench", "/smvae/latent", "/demo/schedule"}
+    assert set(found) == {"/wrench", "/smvae/latent", "/smvae/estimates", "/demo/schedule"}
     values = [m.wrench.force.x for _, m in found["/wrench"]]
     assert values == list(map(float, range(2000)))
     times = np.array([t for t, _ in found["/wrench"]])
     assert (np.diff(times) >= 0).all()
     ((_, state),) = found["/smvae/latent"]
     assert (state.sequence, list(state.mean)) == (7, [1.0, 2.0])
+    ((_, said),) = found["/smvae/estimates"]
+    assert (said.sequence, said.targets[0].name, said.targets[0].reason) == (7, "hole", hole.reason)
+    np.testing.assert_array_equal(said.targets[0].mean, [0.5, math.nan])
     assert found["/demo/schedule"][0][1].data == "before the recorder came"
     assert "2000  /wrench\n" in recorder.text()
-    assert "2002  messages in" in recorder.text()
+    assert "2003  messages in" in recorder.text()
 
 
 @pytest.mark.dds
