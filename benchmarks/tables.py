@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.ablation_toy import toy_section
+from benchmarks.closed_loop.report import section as closed_loop_section
 from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.job import RESULTS
 from benchmarks.markdown import table
@@ -126,7 +127,7 @@ def render(folder: Path = RESULTS) -> str:
         )
         section = SECTIONS[experiment.kind](experiment, results)
         sections.append(f"{title}\n\n{about}\n\n{section}")
-    sections += [toy_section(folder), published_section()]
+    sections += [closed_loop_section(folder), toy_section(folder), published_section()]
     return "\n\n".join(s.strip() for s in sections) + "\n"
 
 

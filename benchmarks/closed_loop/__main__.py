@@ -21,17 +21,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.closed_loop.attempt import Outcome, attempt
+from benchmarks.closed_loop.attempt import attempt
 from benchmarks.closed_loop.failures import DECIDING, FAILURES
 from benchmarks.closed_loop.methods import Method, make
-from benchmarks.closed_loop.report import (
-    ALIVE,
-    difference_table,
-    draw,
-    operator_table,
-    seated_table,
-    sensing_table,
-)
+from benchmarks.closed_loop.outcome import Outcome
+from benchmarks.closed_loop.report import ALIVE, WITHOUT_SENSORS, draw, read_stores, section
 from benchmarks.closed_loop.store import Cell, Store
 from smvae_core.assistance.controller import Settings
 from smvae_core.bundle import Bundle
@@ -42,8 +36,6 @@ from smvae_training.hardware import source_version, versions
 
 RESULTS = Path(__file__).parents[1] / "results"
 PICTURE = Path(__file__).parents[2] / "docs" / "closed_loop.png"
-#: Methods that perceive nothing, in the order of the tables.
-WITHOUT_SENSORS = ("alone", "blind", "ceiling")
 #: Seconds between writings of the results.
 WRITE_EVERY_S = 20.0
 
@@ -142,21 +134,6 @@ def _settings() -> dict[str, object]:
     }
 
 
-def report(out: Path, picture: Path | None) -> str:
-    """Return the tables of all results in a folder, and draw the picture."""
-    paths = {p.stem.removeprefix("closed-loop-"): p for p in out.glob("closed-loop-*.json")}
-    order = [m for m in WITHOUT_SENSORS if m in paths]
-    order += sorted(paths.keys() - set(order))
-    stores = {name: Store(paths[name], {}) for name in order}
-    parts = [seated_table(stores), operator_table(stores)]
-    for name in order:
-        if name not in WITHOUT_SENSORS:
-            parts += [difference_table(stores, name), sensing_table(stores[name])]
-    if picture is not None:
-        draw(stores, picture)
-    return "\n".join(parts)
-
-
 def main() -> int:
     """Run what is asked for, then report."""
     parser = argparse.ArgumentParser(
@@ -180,7 +157,8 @@ def main() -> int:
                 parser.error(f"method '{method}' perceives by a bundle: give --bundle")
             run(method, given, given.failures, given.operators)
         if given.report:
-            print(report(given.out, given.picture))
+            print(section(given.out))
+            draw(read_stores(given.out), given.picture)
     except SMVAEError as err:
         print(f"closed_loop: {err}", file=sys.stderr)
         return 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from benchmarks.closed_loop.failures import FailingSensors, Failure, Samples
 from benchmarks.closed_loop.methods import Method
+from benchmarks.closed_loop.outcome import Outcome
 from smvae_core.assistance.controller import Assistance, Phase, Settings
 from smvae_core.assistance.limits import Limits, limited
 from smvae_core.assistance.pose import Motion, Pose, difference
@@ -25,29 +24,6 @@ WINDOW = 32
 CONTRADICTED = 0.5
 #: Numbers may exceed a limit by this much, of rounding.
 ROUNDING = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of an attempt."""
-
-    seated: bool
-    time_s: float
-    """When the peg was seated, or `ATTEMPT_S`."""
-    peak_n: float
-    """Largest contact force on tool and peg, by physics every millisecond [N]."""
-    hand_overs: int
-    failed_s: float
-    """When a sensor began to fail, NaN if none did before the touch."""
-    flagged_s: float
-    """When the latents first said after that, and before the touch, that something is wrong: out of
-    distribution, or against the belief; NaN if never. Without a failure: at any time before."""
-    missed_mm: float
-    """How far the belief was off sideways at the touch, NaN without a touch or a belief [mm]."""
-    missed_rad: float
-    """Likewise of its yaw."""
-    breaches: int
-    """Commands beyond a limit; 0, or the controller is wrong."""
 
 
 def attempt(

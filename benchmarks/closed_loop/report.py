@@ -8,24 +8,53 @@ numbers. Methods that perceive nothing have one cell per operator, which stands 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.closed_loop.attempt import Outcome
 from benchmarks.closed_loop.failures import DECIDING, FAILURES
-from benchmarks.closed_loop.store import Cell, Store
+from benchmarks.closed_loop.outcome import Outcome
+from benchmarks.closed_loop.store import Store
 from benchmarks.markdown import table
 from smvae_datasets.simulation.stick_operator import OPERATORS
 
 #: Deviations of a 95 % interval.
 NORMAL_95 = 1.959964
+#: Methods that perceive nothing, in the order of the tables.
+WITHOUT_SENSORS = ("alone", "blind", "ceiling")
 #: The cell of methods that perceive nothing.
 ALIVE = "all alive"
 COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860")
-Cells = Mapping[Cell, Mapping[int, Outcome]]
+
+
+def read_stores(folder: Path) -> dict[str, Store]:
+    """Return the results of every method in a folder; those without sensors come first."""
+    paths = {p.stem.removeprefix("closed-loop-"): p for p in folder.glob("closed-loop-*.json")}
+    order = [m for m in WITHOUT_SENSORS if m in paths]
+    order += sorted(paths.keys() - set(order))
+    return {name: Store(paths[name], {}) for name in order}
+
+
+def section(folder: Path) -> str:
+    """Return the part of RESULTS.md: all tables, or that nothing was run yet."""
+    stores = read_stores(folder)
+    title = "## Closed loop: pegs seated in the simulated cell"
+    if not stores:
+        return f"{title}\n\nNot run yet."
+    about = (
+        "`python -m benchmarks.closed_loop METHODS`. Seated: the tip 28 mm below the edge within "
+        "20 s. Shares with Wilson's 95 % interval, all operators together; differences in points "
+        "with a 95 % interval over attempts of one number, whose count stands behind. alone: the "
+        "operator within the limits; blind: the controller without estimates; ceiling: with the "
+        "truth. [What the operators are, and how the controller works](../docs/shared_autonomy.md)."
+    )
+    parts = [title, about, seated_table(stores), operator_table(stores)]
+    for name, store in stores.items():
+        if name not in WITHOUT_SENSORS:
+            parts += [f"`{name}`, in points:", difference_table(stores, name), sensing_table(store)]
+    return "\n\n".join(parts)
 
 
 def wilson(seated: int, count: int) -> tuple[float, float]:
@@ -37,21 +66,25 @@ def wilson(seated: int, count: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def outcomes_of(cells: Cells, failure: str, operator: str) -> Mapping[int, Outcome]:
+def outcomes_of(store: Store, failure: str, operator: str) -> Mapping[int, Outcome]:
     """Return the attempts of a cell, of the one that stands for it where nothing is perceived."""
-    found = cells.get((failure, operator))
-    if found is None and {f for f, _ in cells} == {ALIVE}:
-        found = cells.get((ALIVE, operator))
-    return found or {}
+    own = failure if store.perceives else ALIVE
+    return store.cells.get((own, operator), {})
 
 
-def pooled(cells: Cells, failure: str) -> list[Outcome]:
+def pooled(store: Store, failure: str) -> list[Outcome]:
     """Return the attempts of all operators under a failure."""
-    return [o for operator in OPERATORS for o in outcomes_of(cells, failure, operator).values()]
+    return [o for operator in OPERATORS for o in outcomes_of(store, failure, operator).values()]
+
+
+def failures_of(stores: Iterable[Store]) -> list[str]:
+    """Return the failures that somebody who perceives met, and that nothing failed."""
+    met = {failure for store in stores for failure, _ in store.cells} | {ALIVE}
+    return [failure for failure in FAILURES if failure in met]
 
 
 def paired_difference(
-    ours: Cells, theirs: Cells, failure: str, other: str
+    ours: Store, theirs: Store, failure: str, other: str
 ) -> tuple[float, float, int]:
     """Return how much more we seat, the half width of its 95 % interval, and over how many numbers.
 
@@ -75,14 +108,10 @@ def paired_difference(
 
 def seated_table(stores: Mapping[str, Store]) -> str:
     """Return the share seated by method and failure, all operators together, with intervals."""
-    rows = []
-    for failure in FAILURES:
-        row = [failure]
-        for store in stores.values():
-            found = pooled(store.cells, failure)
-            row.append(_share(found))
-        if any(cell != "" for cell in row[1:]):
-            rows.append(row)
+    rows = [
+        [failure, *(_share(pooled(store, failure)) for store in stores.values())]
+        for failure in failures_of(stores.values())
+    ]
     return table(["failure", *stores], rows)
 
 
@@ -91,7 +120,7 @@ def operator_table(stores: Mapping[str, Store]) -> str:
     rows = []
     for name, store in stores.items():
         for operator in OPERATORS:
-            found = list(outcomes_of(store.cells, ALIVE, operator).values())
+            found = list(outcomes_of(store, ALIVE, operator).values())
             if not found:
                 continue
             times = [o.time_s for o in found if o.seated]
@@ -112,12 +141,12 @@ def operator_table(stores: Mapping[str, Store]) -> str:
 
 def difference_table(stores: Mapping[str, Store], method: str) -> str:
     """Return by failure how much more a method seats than each other, and than with all alive."""
-    ours, rows = stores[method].cells, []
+    ours, rows = stores[method], []
     others = [name for name in stores if name != method]
     for failure in FAILURES:
         if not pooled(ours, failure):
             continue
-        cells = [paired_difference(ours, stores[o].cells, failure, failure) for o in others]
+        cells = [paired_difference(ours, stores[o], failure, failure) for o in others]
         cells.append(paired_difference(ours, ours, failure, ALIVE))
         rows.append([failure, *(_points(c) for c in cells)])
     return table(["failure", *(f"minus {o}" for o in others), "minus all alive"], rows)
@@ -127,7 +156,7 @@ def sensing_table(store: Store) -> str:
     """Return by failure what a method that perceives knew and said: errors, flags, hand-overs."""
     rows = []
     for failure in FAILURES:
-        found = pooled(store.cells, failure)
+        found = pooled(store, failure)
         if not found:
             continue
         failing = [o for o in found if not math.isnan(o.failed_s)] if failure != ALIVE else found
@@ -163,12 +192,12 @@ def draw(stores: Mapping[str, Store], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9.0, 3.2), constrained_layout=True)
-    names = [f for f in DECIDING if any(pooled(s.cells, f) for s in stores.values())]
+    names = [f for f in failures_of(stores.values()) if f in DECIDING]
     width = 0.8 / len(stores)
     for at, (method, store) in enumerate(stores.items()):
         x, shares, errors = [], [], []
         for position, failure in enumerate(names):
-            found = pooled(store.cells, failure)
+            found = pooled(store, failure)
             if not found:
                 continue
             seated = sum(o.seated for o in found)

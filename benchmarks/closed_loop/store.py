@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.closed_loop.attempt import Outcome
+from benchmarks.closed_loop.outcome import Outcome
 from benchmarks.paired import ResultsError
 from smvae_core.files import write_text
 
@@ -34,7 +34,7 @@ class Store:
         self.cells: dict[Cell, dict[int, Outcome]] = {}
         if not path.is_file():
             return
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         for name, value in self._about.items():
             if found["about"].get(name) != value:
                 raise ResultsError(
@@ -44,6 +44,11 @@ class Store:
         self._about = found["about"] | self._about
         for row in found["cells"]:
             self.cells[row["failure"], row["operator"]] = _outcomes(row)
+
+    @property
+    def perceives(self) -> bool:
+        """Whether these are attempts of a method that perceives, so that failures matter."""
+        return "bundle" in self._about
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Write these beside the outcomes; others do not make them something else."""

@@ -7,6 +7,7 @@ latent and no independent witnesses: of each axis the surer one is taken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -64,8 +65,14 @@ def sighting(found: Mapping[str, Estimate], tip: Pose) -> Sighting:
 def _yaw(
     direction: NDArray[np.float64], std: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return yaw and deviation (1,) of a sine and a cosine that need not be of length one."""
+    """Return yaw and deviation (1,) of a sine and a cosine that need not be of length one.
+
+    Holes that turn little have nearly the same cosine, of which a latent may tell nothing: without
+    one the hole is taken to be turned by less than a right angle.
+    """
     sine, cosine = direction
+    if not np.isfinite(cosine) and abs(sine) < 1.0:
+        cosine, std = math.sqrt(1.0 - sine**2), np.array([std[0], 0.0])
     square = sine**2 + cosine**2
     if not square > 0.0:
         return np.array([np.nan]), np.array([np.nan])

@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("smvae_datasets.simulation.engine", exc_type=ImportError)
 
 from benchmarks.closed_loop.__main__ import Task, Worker, played
-from benchmarks.closed_loop.attempt import Outcome, attempt
+from benchmarks.closed_loop.attempt import attempt
 from benchmarks.closed_loop.failures import FAILURES, LATE_STEPS, FailingSensors, Failure
 from benchmarks.closed_loop.methods import Nobody, Truth
+from benchmarks.closed_loop.outcome import Outcome
 from benchmarks.closed_loop.report import (
     ALIVE,
     operator_table,
@@ -147,10 +148,13 @@ def test_results_go_on_where_they_ended(tmp_path: Path) -> None:
         Store(path, {"method": "ours", "seed": 2})
 
 
-def test_a_difference_is_of_attempts_with_one_number() -> None:
-    def cells(*seated: bool) -> dict:
-        row = {n: replace(OUTCOME, seated=s) for n, s in enumerate(seated)}
-        return {(ALIVE, "noisy"): row, (ALIVE, "late"): row}
+def test_a_difference_is_of_attempts_with_one_number(tmp_path: Path) -> None:
+    def cells(*seated: bool) -> Store:
+        store = Store(tmp_path / "none.json", {})
+        for number, value in enumerate(seated):
+            for operator in ("noisy", "late"):
+                store.add((ALIVE, operator), number, replace(OUTCOME, seated=value))
+        return store
 
     ours, theirs = cells(True, True, True, False), cells(True, False, False, False)
     mean, half, count = paired_difference(ours, theirs, ALIVE, ALIVE)
@@ -165,11 +169,12 @@ def test_wilsons_interval_is_the_published_one() -> None:
 
 def test_a_method_without_sensors_stands_in_the_table_for_every_failure(tmp_path: Path) -> None:
     alone = Store(tmp_path / "alone.json", {})
-    ours = Store(tmp_path / "ours.json", {})
+    ours = Store(tmp_path / "ours.json", {"bundle": "abc"})
     alone.add((ALIVE, "noisy"), 0, replace(OUTCOME, seated=False))
     for failure in (ALIVE, "rgb lost"):
         ours.add((failure, "noisy"), 0, OUTCOME)
     text = seated_table({"alone": alone, "ours": ours})
+    assert "depth lost" not in text
     assert "| rgb lost | 0 % (0 to 79) of 1 | 100 % (21 to 100) of 1 |" in text
     assert "| ours | noisy | 100 % (21 to 100) of 1 | 4.0 | 20 | 0 % | 0 |" in operator_table(
         {"ours": ours}

@@ -90,6 +90,15 @@ def test_the_surer_of_two_targets_gives_the_place_and_the_hole_alone_the_yaw() -
     np.testing.assert_allclose(found.std, [0.001, 0.004, 0.001, 0.05])
 
 
+def test_a_yaw_is_told_by_its_sine_where_the_cosine_says_nothing() -> None:
+    hole = estimate(*HOLE[:3], math.sin(-0.2), math.nan, std=(0.01, 0.01, 0.01, 0.05, math.nan))
+    found = sighting({"hole": hole}, HOLE)
+    assert found.pose[3] == pytest.approx(-0.2)
+    assert found.std[3] == pytest.approx(0.05 / math.cos(0.2))
+    blind = estimate(*HOLE[:3], math.nan, 1.0)
+    assert np.isinf(sighting({"hole": blind}, HOLE).std[3])
+
+
 def test_an_estimate_that_knows_nothing_is_no_sighting_of_that_axis() -> None:
     found = sighting({"offset": estimate(np.nan, 0.01, 0.02)}, HOLE)
     assert np.isinf(found.std[0])
