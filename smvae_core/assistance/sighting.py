@@ -72,7 +72,8 @@ def _yaw(
     """
     sine, cosine = direction
     if not np.isfinite(cosine) and abs(sine) < 1.0:
-        cosine, std = math.sqrt(1.0 - sine**2), np.array([std[0], 0.0])
+        yaw = math.asin(sine)
+        return np.array([yaw]), np.array([std[0] / math.cos(yaw)])
     square = sine**2 + cosine**2
     if not square > 0.0:
         return np.array([np.nan]), np.array([np.nan])
