@@ -108,7 +108,7 @@ def fit_variance(
         constant, share = logs.exp()
         variance = constant + share * claim
         found = (variance.log() + error / variance).mean(0).sum()
-        found.backward()  # type: ignore[no-untyped-call]
+        found.backward()
         return found
 
     optimizer.step(loss)
