@@ -14,23 +14,19 @@ Writes benchmarks/results/closed-loop-METHOD.json; the report is of all of them.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.closed_loop.attempt import attempt
 from benchmarks.closed_loop.failures import DECIDING, FAILURES
-from benchmarks.closed_loop.methods import Method, make
-from benchmarks.closed_loop.outcome import Outcome
 from benchmarks.closed_loop.report import ALIVE, WITHOUT_SENSORS, draw, read_stores, section
 from benchmarks.closed_loop.store import Cell, Store
+from benchmarks.closed_loop.workers import Task, played
 from smvae_core.assistance.controller import Settings
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
-from smvae_datasets.simulation.robot import SimulatedRobot
 from smvae_datasets.simulation.stick_operator import OPERATORS
 from smvae_training.hardware import source_version, versions
 
@@ -38,58 +34,6 @@ RESULTS = Path(__file__).parents[1] / "results"
 PICTURE = Path(__file__).parents[2] / "docs" / "closed_loop.png"
 #: Seconds between writings of the results.
 WRITE_EVERY_S = 20.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One attempt to make."""
-
-    failure: str
-    operator: str
-    number: int
-
-
-class Worker:
-    """Plays attempts of one method in one process."""
-
-    def __init__(self, method: str, bundle: Path | None, seed: int) -> None:
-        self._method: Method = make(method, bundle)
-        self._seed = seed
-        self._robot = SimulatedRobot(seed=seed, render=self._method.perceives)
-
-    def play(self, task: Task) -> Outcome:
-        """Play one attempt."""
-        kind, failure = OPERATORS[task.operator], FAILURES[task.failure]
-        return attempt(
-            self._robot, self._method, kind, failure, task.number, self._seed, Settings()
-        )
-
-
-_worker: Worker | None = None
-
-
-def _begin(method: str, bundle: Path | None, seed: int) -> None:
-    global _worker
-    _worker = Worker(method, bundle, seed)
-
-
-def _play(task: Task) -> tuple[Task, Outcome]:
-    assert _worker is not None
-    return task, _worker.play(task)
-
-
-def played(
-    tasks: Sequence[Task], method: str, bundle: Path | None, seed: int, workers: int
-) -> Iterator[tuple[Task, Outcome]]:
-    """Yield the outcome of each attempt, as it comes."""
-    if workers == 1:
-        worker = Worker(method, bundle, seed)
-        for task in tasks:
-            yield task, worker.play(task)
-        return
-    context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
-    with context.Pool(workers, _begin, (method, bundle, seed)) as pool:
-        yield from pool.imap_unordered(_play, tasks)
 
 
 def run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,6 @@ import pytest
 
 pytest.importorskip("smvae_datasets.simulation.engine", exc_type=ImportError)
 
-from benchmarks.closed_loop.__main__ import Task, Worker, played
 from benchmarks.closed_loop.attempt import attempt
 from benchmarks.closed_loop.failures import FAILURES, LATE_STEPS, FailingSensors, Failure
 from benchmarks.closed_loop.methods import Nobody, Truth
@@ -24,6 +25,7 @@ from benchmarks.closed_loop.report import (
     wilson,
 )
 from benchmarks.closed_loop.store import Store
+from benchmarks.closed_loop.workers import Task, Worker, played
 from benchmarks.paired import ResultsError
 from smvae_core.assistance.controller import Settings
 from smvae_core.assistance.sighting import Sighting
@@ -188,3 +190,14 @@ def test_workers_change_nothing() -> None:
     assert {t.number: str(o) for t, o in found.items()} == {
         t.number: str(one.play(t)) for t in tasks
     }
+
+
+def test_the_command_runs_workers_and_reports(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.closed_loop", "ceiling", "--attempts", "1"]
+    where = ["--out", str(tmp_path), "--picture", str(tmp_path / "picture.png")]
+    more = ["--operators", "aims_wrong", "--workers", "2", "--report", *where]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "ceiling: 1 of 1 attempts, 0.00 h left" in done.stdout
+    assert "| ceiling | aims_wrong | 100 %" in done.stdout
+    assert (tmp_path / "picture.png").is_file()

@@ -1,0 +1,68 @@
+"""Attempts of one method, in this process or in some of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.closed_loop.attempt import attempt
+from benchmarks.closed_loop.failures import FAILURES
+from benchmarks.closed_loop.methods import Method, make
+from benchmarks.closed_loop.outcome import Outcome
+from smvae_core.assistance.controller import Settings
+from smvae_datasets.simulation.robot import SimulatedRobot
+from smvae_datasets.simulation.stick_operator import OPERATORS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One attempt to make."""
+
+    failure: str
+    operator: str
+    number: int
+
+
+class Worker:
+    """Plays attempts of one method in one process."""
+
+    def __init__(self, method: str, bundle: Path | None, seed: int) -> None:
+        self._method: Method = make(method, bundle)
+        self._seed = seed
+        self._robot = SimulatedRobot(seed=seed, render=self._method.perceives)
+
+    def play(self, task: Task) -> Outcome:
+        """Play one attempt."""
+        kind, failure = OPERATORS[task.operator], FAILURES[task.failure]
+        return attempt(
+            self._robot, self._method, kind, failure, task.number, self._seed, Settings()
+        )
+
+
+_worker: Worker | None = None
+
+
+def _begin(method: str, bundle: Path | None, seed: int) -> None:
+    global _worker
+    _worker = Worker(method, bundle, seed)
+
+
+def _play(task: Task) -> tuple[Task, Outcome]:
+    assert _worker is not None
+    return task, _worker.play(task)
+
+
+def played(
+    tasks: Sequence[Task], method: str, bundle: Path | None, seed: int, workers: int
+) -> Iterator[tuple[Task, Outcome]]:
+    """Yield the outcome of each attempt, as it comes."""
+    if workers == 1:
+        worker = Worker(method, bundle, seed)
+        for task in tasks:
+            yield task, worker.play(task)
+        return
+    context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
+    with context.Pool(workers, _begin, (method, bundle, seed)) as pool:
+        yield from pool.imap_unordered(_play, tasks)
