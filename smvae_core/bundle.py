@@ -34,6 +34,7 @@ from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Qos, Robot
+from smvae_core.suspicion import Suspicion
 from smvae_core.target import DecodedTarget
 
 logger = logging.getLogger(__name__)
@@ -53,8 +54,8 @@ RECALL = "recall"
 #: Role of the graph that a model with targets holds beside the others: z (N, Z) -> mean and log
 #: variance (N, V) of all numbers of its targets, see `estimates.Decode`.
 TARGETS = "targets"
-#: Where `training` holds the robot's declaration.
-_ROBOT = "robot"
+#: Where `training` holds the robot's declaration, and the scales of suspicion.
+_ROBOT, _SUSPICION = "robot", "suspicion"
 #: Forms of a posterior's covariance; manifests of before say nothing, and mean the first.
 DIAGONAL, FULL = "diagonal", "full"
 
@@ -106,6 +107,9 @@ class Manifest:
     robot: Robot | None = None
     """Declaration of the robot that its sensors are of; None where nobody declared one. In the
     file it is `training.robot`, where runtimes of before it read past it."""
+    suspicion: Suspicion | None = None
+    """Scales and limits of `suspects`; None where they were not calibrated. In the file it is
+    `training.suspicion`, for the same reason."""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -139,10 +143,12 @@ class Manifest:
         data["statistics"] = {k: s.to_json() for k, s in self.statistics.items()}
         data["graphs"] = {k: vars(g) for k, g in self.graphs.items()}
         # absent, not null: a bundle without them reads as it always did
-        for name in ("novelty", "readout", "memory", "robot", "targets", "estimates"):
+        for name in ("novelty", "readout", "memory", "robot", "suspicion", "targets", "estimates"):
             data.pop(name)
         if self.robot is not None:
-            data["training"] = {**self.training, _ROBOT: self.robot.to_json()}
+            data["training"] = {**data["training"], _ROBOT: self.robot.to_json()}
+        if self.suspicion is not None:
+            data["training"] = {**data["training"], _SUSPICION: self.suspicion.to_json()}
         if not self.decoded_noise:
             data.pop("decoded_noise")
         if self.covariance == DIAGONAL:
@@ -185,6 +191,8 @@ class Manifest:
             if values.get(name) is not None:
                 values[name] = Graph(**values[name])
         training = dict(values.get("training", {}))
+        if (scales := training.pop(_SUSPICION, None)) is not None:
+            values["suspicion"], values["training"] = Suspicion.from_json(scales), training
         if (declared := training.pop(_ROBOT, None)) is not None:
             robot = values["robot"] = Robot.from_json(declared)
             values["modalities"] = robot.channels_of(values["modalities"])

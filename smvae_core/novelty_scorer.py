@@ -77,6 +77,10 @@ class NoveltyScorer:
         self.forget(name)
         self._inputs[name] = x
 
+    def seen(self, name: str) -> NDArray[np.float32]:
+        """Return the network input (1, *shape) of the newest sample of a modality."""
+        return self._inputs[name]
+
     def forget(self, name: str) -> None:
         """Drop one modality's sample."""
         for kept in (self._inputs, self._texture, self._alone):

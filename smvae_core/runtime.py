@@ -190,6 +190,10 @@ class Runtime:
         self._keys.pop(name, None)
         self._scorer.forget(name)
 
+    def seen(self, name: str) -> NDArray[np.float32]:
+        """Return the network input (1, *shape) of what was observed of a modality."""
+        return self._scorer.seen(name)
+
     def reading(self, name: str) -> Reading:
         """Return what a memory takes of the newest sample of a modality that was observed."""
         return self._set.evidence(self._index[name])

@@ -38,6 +38,7 @@ from smvae_core.readout import Readout
 from smvae_core.robot import Robot
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
+from smvae_core.suspicion import Suspicion
 
 #: Largest accepted |torch - onnxruntime| / (1 + |torch|), over posteriors and decoders.
 PARITY_TOLERANCE = 1e-4
@@ -54,6 +55,7 @@ def export_bundle(
     readout: Readout | None = None,
     robot: Robot | None = None,
     estimates: EstimateCalibration | None = None,
+    suspicion: Suspicion | None = None,
 ) -> Path:
     """Write the bundle of a model, after checking that onnxruntime gives torch's numbers.
 
@@ -67,6 +69,7 @@ def export_bundle(
         readout: Linear readout of the latent.
         robot: Declaration of the robot whose sensors they are; a node starts by it.
         estimates: Calibration of what the model says of its targets.
+        suspicion: Calibrated scales and limits of suspects.
 
     Raises:
         BundleError: If the graphs differ from torch by more than the tolerance.
@@ -93,6 +96,7 @@ def export_bundle(
         novelty=novelty,
         robot=robot,
         targets=model.config.targets,
+        suspicion=suspicion,
     )
     with tempfile.TemporaryDirectory() as scratch:
         graphs = _write_graphs(model, Path(scratch))

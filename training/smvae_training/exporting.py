@@ -10,6 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smvae_core.bundle import sha256_of
 from smvae_core.errors import SMVAEError
 from smvae_core.estimate_calibration import EstimateCalibration
@@ -17,6 +20,8 @@ from smvae_core.model.export import export_bundle
 from smvae_core.novelty import Novelty
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Robot
+from smvae_core.suspicion import Suspicion
+from smvae_datasets.dataset import Dataset
 from smvae_datasets.recordings.folder import holds_episodes, read_declaration
 from smvae_datasets.sources import prepare_source
 from smvae_training.estimates import MAX_RECORDS as MAX_ESTIMATED
@@ -25,6 +30,7 @@ from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
 from smvae_training.novelty import MAX_RECORDS, NotCalibrated, calibrate
 from smvae_training.run import Run, RunError, RunPaths, load_run
+from smvae_training.suspicion import NoSequences, Sequences, calibrate_suspicion
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +46,8 @@ def export_run(
 ) -> Path:
     """Write the bundle of a run and return its folder.
 
-    The novelty score, and what the model says of its targets, are calibrated on the run's held-out
-    records. Where they cannot be found one line of the log says so, and the bundle has neither.
+    The novelty score, suspicion, and what the model says of its targets are calibrated on the run's
+    held-out records. Where they cannot be found a line of the log says so, and the bundle has none.
 
     Args:
         run: Folder of `smvae train`.
@@ -78,6 +84,7 @@ def export_run(
         name=name,
         training=training,
         novelty=_unless_gone(loaded, data, "novelty is", calibrate_run),
+        suspicion=_unless_gone(loaded, data, "suspicion is", calibrate_suspects),
         readout=_readout(loaded, training["weights"]),
         robot=robot or _declared(loaded, data),
         estimates=_unless_gone(loaded, data, "estimates are", calibrate_targets)
@@ -107,12 +114,11 @@ def _unless_gone(
     try:
         return calibrate(run, data)
     except NotCalibrated as err:
-        if data is not None:
+        sequences = not isinstance(err, NoSequences)
+        if data is not None and sequences:
             raise
-        logger.warning(
-            "%s not calibrated: %s; `smvae export %s BUNDLE --data DIR` does it", what, err,
-            shlex.quote(str(run.path)),
-        )  # fmt: skip
+        again = f"; `smvae export {shlex.quote(str(run.path))} BUNDLE --data DIR` does it"
+        logger.warning("%s not calibrated: %s%s", what, err, again if sequences else "")
         return None
 
 
@@ -127,11 +133,11 @@ def calibrate_run(run: Run, data: Path | None = None) -> Novelty:
         NotCalibrated: If they cannot be found, or hold too few records.
         RunError: If `data` are other data.
     """
-    held_out, about = _held_out(run, data, MAX_RECORDS)
+    records, held_out, about = _held_out(run, data)
     return calibrate(
         copy.deepcopy(run.model),  # evaluation lays weights out anew
         run.statistics,
-        held_out,
+        Records.of(records, held_out, MAX_RECORDS),
         data=about,
     )
 
@@ -147,13 +153,30 @@ def calibrate_targets(run: Run, data: Path | None = None) -> EstimateCalibration
         NotCalibrated: If they cannot be found.
         RunError: If `data` are other data.
     """
-    held_out, about = _held_out(run, data, MAX_ESTIMATED)
+    records, index, about = _held_out(run, data)
+    held_out = Records.of(records, index, MAX_ESTIMATED)
     predictor = Predictor(copy.deepcopy(run.model), run.statistics, held_out)
     return calibrate_estimates(predictor, held_out, about)
 
 
-def _held_out(run: Run, data: Path | None, limit: int) -> tuple[Records, dict[str, Any]]:
-    """Return at most `limit` held-out records of a run, and what they are.
+def calibrate_suspects(run: Run, data: Path | None = None) -> Suspicion:
+    """Calibrate on the held-out sequences of a run which of its sensors are suspect.
+
+    Args:
+        run: A trained run.
+        data: As of `calibrate_run`.
+
+    Raises:
+        NotCalibrated: If they cannot be found, or are no sequences (`NoSequences`).
+        RunError: If `data` are other data.
+    """
+    records, held_out, _ = _held_out(run, data)
+    sequences = Sequences.of(records, held_out)
+    return calibrate_suspicion(copy.deepcopy(run.model), run.statistics, sequences)
+
+
+def _held_out(run: Run, data: Path | None) -> tuple[Dataset, NDArray[np.int64], dict[str, Any]]:
+    """Return the data of a run, the index of its held-out records, and what they are.
 
     Raises:
         NotCalibrated: If they cannot be found.
@@ -179,7 +202,7 @@ def _held_out(run: Run, data: Path | None, limit: int) -> tuple[Records, dict[st
             raise
         raise NotCalibrated(str(err)) from err
     about = {"data": folder.name, "fingerprint": run.record.data_fingerprint}
-    return Records.of(records, held_out, limit), about
+    return records, held_out, about
 
 
 def _readout(run: Run, weights: object) -> Readout | None:

@@ -188,7 +188,7 @@ def calibrate(
         if (held := measured.holding(subset)).sum() < LEAST_RECORDS:
             continue
         found = {k: v[held] for k, v in measured.of_subset(subset).items()}
-        components |= {k: _scale(v, group[held]) for k, v in found.items() if k not in components}
+        components |= {k: scale(v, group[held]) for k, v in found.items() if k not in components}
         subsets[subset_name(subset)] = Tail.fit(largest(components, found))
     general = None
     if len(subsets) < 2 ** len(model.names) - 1:
@@ -204,7 +204,7 @@ def calibrate(
             **(data or {}),
             "records": len(held_out),
             "groups": len(np.unique(group)),
-            "folds": int(_folds(group).max()) + 1,
+            "folds": int(folds(group).max()) + 1,
             "shares": list(SHARES),
         },
     )
@@ -216,7 +216,7 @@ def _scales_of_inputs(measured: _Statistics, group: NDArray[np.int32]) -> dict[s
     for name in measured.names:
         if (held := measured.holding([name])).sum() >= LEAST_RECORDS:
             values = measured.of_input(name)
-            found |= {key: _scale(v[held], group[held]) for key, v in values.items()}
+            found |= {key: scale(v[held], group[held]) for key, v in values.items()}
     return found
 
 
@@ -241,12 +241,12 @@ def _any_subset(
             known = known & (present.sum(axis=1) > 1)
         if known.sum() < LEAST_RECORDS:
             continue
-        components[key] = _moved(described[known], values[known], group[record[known]])
+        components[key] = moved_tail(described[known], values[known], group[record[known]])
         found = np.zeros(len(values))
         for number in range(FOLDS):  # of subsets that this fold's scale has not seen
             inside = known & (part == number)
             others = known & (part != number)
-            moved = _moved(described[others], values[others], group[record[others]])
+            moved = moved_tail(described[others], values[others], group[record[others]])
             found[inside] = moved.surprise(described[inside], values[inside])
         surprises.append(found)
     for column, name in enumerate(measured.names):
@@ -259,7 +259,7 @@ def _any_subset(
     return AnySubset(names=measured.names, components=components, sizes=sizes)
 
 
-def _moved(known: Values, values: Values, group: NDArray[np.int32]) -> MovedTail:
+def moved_tail(known: Values, values: Values, group: NDArray[np.int32]) -> MovedTail:
     """Return the tail of a statistic (R,), from the features (R, F) of its subsets."""
     place = fit_linear(known, values, PENALTY)
     log_error = np.log(1e-3 + np.abs(values - known @ place))
@@ -267,7 +267,7 @@ def _moved(known: Values, values: Values, group: NDArray[np.int32]) -> MovedTail
     moved = MovedTail(
         place=tuple(place.tolist()), log_width=tuple(log_width.tolist()), tail=Tail.fit(values)
     )
-    return replace(moved, tail=_scale(moved.standard(known, values), group))
+    return replace(moved, tail=scale(moved.standard(known, values), group))
 
 
 def _near(values: Values, count: NDArray[np.int64], size: int) -> Tail:
@@ -277,7 +277,7 @@ def _near(values: Values, count: NDArray[np.int64], size: int) -> Tail:
     return Tail.fit(values[distance <= reach], DEEP_SHARES)
 
 
-def _folds(group: NDArray[np.int32]) -> NDArray[np.int64]:
+def folds(group: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the fold (N,) of each record: whole groups, or blocks of the only one."""
     names, index = np.unique(group, return_inverse=True)
     if len(names) > 1:
@@ -285,9 +285,9 @@ def _folds(group: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.arange(len(group)) * FOLDS // len(group)
 
 
-def _scale(sample: Values, group: NDArray[np.int32]) -> Tail:
+def scale(sample: Values, group: NDArray[np.int32]) -> Tail:
     """Return the scale of a statistic (N,), widened to what each fold scores by the others'."""
-    fold = _folds(group)
+    fold = folds(group)
     scores = np.zeros(len(fold))
     for number in range(int(fold.max()) + 1):
         inside = fold == number
