@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import refusing
-from smvae_core.fusion.rules import Further, FusionState, Observation
+from smvae_core.fusion.rules import Further, FusionState, Observation, SuspicionRule
 from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.recall import Recall
 from smvae_core.runtime import Posterior, Runtime
+from smvae_core.suspects import Suspects
 
 #: Takes modality, stamp [ns], reason and text of a stored message that is bad.
 Refuse = Callable[[str, int, str, str], None]
@@ -78,9 +79,16 @@ class Perceiver:
         self._sources: dict[str, Source] = {}
         self._memory_s = self._ahead_s = 0.0
         self._embedded: dict[str, Any] = {}
+        self._suspicion = SuspicionRule()
+        self._suspects = Suspects(runtime)
+        self._judge_next: tuple[float, dict[str, int]] | None = None
 
     def configure(
-        self, sources: Mapping[str, Source], memory_s: float = 0.0, ahead_s: float = 0.0
+        self,
+        sources: Mapping[str, Source],
+        memory_s: float = 0.0,
+        ahead_s: float = 0.0,
+        suspicion: SuspicionRule | None = None,
     ) -> None:
         """Say how the messages of each modality are read, also while another thread perceives.
 
@@ -88,12 +96,15 @@ class Perceiver:
             sources: By modality; others than before make memory forget.
             memory_s: How far back samples count, where the bundle has a memory; 0 = none does.
             ahead_s: How long after a moment its posterior answers for; needs a memory.
+            suspicion: Who is judged how often, and what becomes of suspects; None = nobody is.
         """
         self._sources, self._memory_s, self._ahead_s = dict(sources), memory_s, ahead_s
+        self._suspicion = suspicion or SuspicionRule()
 
     def forget(self) -> None:
-        """Embed everything anew, and remember nothing."""
+        """Embed everything anew, remember nothing and suspect nobody."""
         self._embedded.clear()
+        self._suspects.forget()
         if self._runtime.recall is not None:
             self._runtime.recall.forget()
 
@@ -123,6 +134,8 @@ class Perceiver:
             for name, (reason, text) in bad.items():
                 refuse(name, observation.status[name].stamp_ns, reason, text)
             observation = observe(observation.reference_ns)
+        left_out = self._hear_suspicion(epoch, observation)
+        further = {n: each for n, each in further.items() if n not in left_out}
         recall, memory_s, ahead_s = self._runtime.recall, self._memory_s, self._ahead_s
         if recall is not None and memory_s:
             recall.begin((epoch, tuple(self._sources.items())))
@@ -138,6 +151,41 @@ class Perceiver:
         return Perceived(
             observation=observation, posterior=posterior, memory_s=memory_s, ahead_s=ahead_s
         )
+
+    def judge(self) -> None:
+        """Judge the sensors whose turn it is by the moment perceived last.
+
+        What comes of it stands in the next one: no latent waits for it.
+        """
+        if self._judge_next is not None:
+            at_s, stamps_ns = self._judge_next
+            self._judge_next = None
+            self._suspects.renew(at_s, stamps_ns, self._suspicion.rate_hz)
+
+    def _hear_suspicion(self, epoch: int, observation: Observation) -> list[str]:
+        """Write what is held of each sensor into a moment; return the suspects left out of it.
+
+        One is left out only beside others that are not suspect.
+        """
+        rule, suspects, self._judge_next = self._suspicion, self._suspects, None
+        if not rule.rate_hz or suspects.calibrated is None:
+            return []
+        suspects.begin((epoch, tuple(self._sources.items())))
+        stamps_ns = {n: observation.status[n].stamp_ns for n in observation.samples}
+        self._judge_next = observation.reference_ns * 1e-9, stamps_ns
+        for name, status in observation.status.items():
+            verdict = suspects.verdict(name)
+            status.suspect, status.suspicion = verdict.suspect, verdict.suspicion
+            if name in stamps_ns and verdict.reason:
+                status.reason = "; ".join(filter(None, (verdict.reason, status.reason)))
+        named = [n for n in suspects.named if n in stamps_ns]
+        if not rule.leave_out or len(named) == len(stamps_ns):
+            return []
+        for name in named:
+            del observation.samples[name]
+            observation.status[name].state = FusionState.REJECTED
+            observation.status[name].reason += "; left out (leave_out_suspects)"
+        return named
 
     def sample(self, name: str, value: Any) -> NDArray[Any]:
         """Return what the collector holds of a modality as a raw sample in SI units.

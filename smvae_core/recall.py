@@ -143,7 +143,12 @@ class Recall:
             ahead_s: See `Memory.at`; statuses are of the moment.
         """
         reference_ns = observation.reference_ns
-        off = [n for n, s in observation.status.items() if s.state is FusionState.DISABLED]
+        # of suspects that were left out, what they said before is doubted too
+        off = [
+            n
+            for n, s in observation.status.items()
+            if s.state is FusionState.DISABLED or (s.suspect and s.state is FusionState.REJECTED)
+        ]
         self.memory.drop(self._index[name] for name in off)
         fused = {self._index[name] for name in observation.samples}
         found = self.at(reference_ns, memory_s, fused, ahead_s)

@@ -9,11 +9,11 @@ evaluate-bag` reads them from the same file; `Settings` is what they mean to bot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smvae_core.errors import ConfigError, nearest
-from smvae_core.fusion.rules import TRIGGERS, FusionRule, Pace
+from smvae_core.fusion.rules import TRIGGERS, FusionRule, Pace, SuspicionRule
 from smvae_core.fusion.source import Source
 from smvae_core.kinds import Converter, Kind
 from smvae_core.messages import ConversionOptions
@@ -132,6 +132,22 @@ PARAMETERS: tuple[Parameter, ...] = (
         live=True,
         description="Latents and predictions answer for so much after the reference time, as if "
         "nothing new came until then; needs a bundle with a memory, and memory_s above 0.",
+    ),
+    Parameter(
+        name="suspicion_rate_hz",
+        default=20.0,
+        low=0.0,
+        high=1000.0,
+        live=True,
+        description="Sensors judged per second by what the others foretell of them, in turns, "
+        "once a latent is out; 0 = none. No effect where the bundle is not calibrated for it.",
+    ),
+    Parameter(
+        name="leave_out_suspects",
+        default=False,
+        live=True,
+        description="Leave a suspect sensor out of the set, shown as REJECTED, as long as others "
+        "are in it; needs suspicion_rate_hz above 0.",
     ),
     Parameter(
         name="publish_predicted",
@@ -293,6 +309,8 @@ def check(
     ahead_s = values["predict_ahead_s"]
     if ahead_s and not values["memory_s"]:
         return f"predict_ahead_s {ahead_s:g} needs memory_s above 0"
+    if values["leave_out_suspects"] and not values["suspicion_rate_hz"]:
+        return "leave_out_suspects needs suspicion_rate_hz above 0: nobody is judged"
     names = [n.split(".")[1] for n in parameters if n.endswith(".enabled")]
     if not names:
         return ""
@@ -389,6 +407,8 @@ class Settings:
     """How far back samples count, where the bundle has a memory; 0 = none does."""
     predict_ahead_s: float = 0.0
     """How far behind the reference time latents answer for, where the bundle has a memory."""
+    suspicion: SuspicionRule = field(default_factory=SuspicionRule)
+    """How sensors are judged by the others."""
     asked: frozenset[str] = frozenset()
     """Modalities whose topic somebody gave for this one bag, so that it must exist."""
 
@@ -417,6 +437,9 @@ class Settings:
             topics={m.name: values[f"modalities.{m.name}.topic"] for m in modalities},
             memory_s=values["memory_s"],
             predict_ahead_s=values["predict_ahead_s"],
+            suspicion=SuspicionRule(
+                rate_hz=values["suspicion_rate_hz"], leave_out=values["leave_out_suspects"]
+            ),
         )
 
     @property

@@ -84,6 +84,16 @@ class Pace:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SuspicionRule:
+    """How sensors are judged by the others, where the bundle is calibrated for it."""
+
+    rate_hz: float = 0.0
+    """Sensors judged per second, all together; 0 = none is."""
+    leave_out: bool = False
+    """Whether a suspect is left out of the set, as long as others are in it."""
+
+
 @dataclass(kw_only=True)
 class ModalityStatus:
     """What the collector knows of one modality at the reference time."""
@@ -121,6 +131,10 @@ class ModalityStatus:
     """Samples since activation that were fused into no moment and are too many to count."""
     further_ns: tuple[int, ...] = ()
     """Stamps of samples that were fused into no moment and count from this one on."""
+    suspect: bool = False
+    """Its samples contradict the others, see `smvae_core.suspects`."""
+    suspicion: float = math.nan
+    """Score behind it, from 1 on; NaN = not computed."""
     suggested_offset_s: float = 0.0
     """What its `stamp_offset_s` seems to lack, see `clocks`; 0 = nothing."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from smvae_msgs.msg import LatentState
+from smvae_msgs.msg import ModalityStatus as Told
 
 from smvae_core.fusion.rules import FusionState, ModalityStatus, none_used
 from smvae_ros import messages, resources
@@ -82,10 +83,23 @@ def model(
     )
 
 
-def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) -> DiagnosticStatus:
+def modality(
+    name: str,
+    status: ModalityStatus,
+    inputs: Inputs,
+    active: bool,
+    told: Told | None = None,
+) -> DiagnosticStatus:
     """Describe one modality: state and why, rate, delay, limits in force, rejections, QoS.
 
     Of an inactive node nothing is wrong with it: nobody subscribes.
+
+    Args:
+        name: Of the modality.
+        status: What the collector knows of it now.
+        inputs: Of the session.
+        active: Whether the node is.
+        told: What the newest latent said of it; None = there is none.
     """
     statistics = inputs.statistics[name]
     level, text = OK, "not active"
@@ -96,6 +110,8 @@ def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) ->
             text += f": {status.reason}"
         if fused and (status.reason or statistics.implausible):
             level, text = WARN, status.reason or statistics.implausible
+        if told is not None and told.reason and fused and not status.reason:
+            level, text = ERROR if told.suspect else WARN, told.reason
         if lost := none_used(status, statistics.used):
             level, text = ERROR, lost
     mismatch = inputs.mismatch(name)
@@ -124,6 +140,8 @@ def modality(name: str, status: ModalityStatus, inputs: Inputs, active: bool) ->
         rejected=status.rejected,
         left_out_of_memory=status.left_out,
         implausible=statistics.implausible_samples,
+        suspect=told is not None and told.suspect,
+        suspicion=told.suspicion if told is not None else math.nan,
         **{f"rejected: {k}": v for k, v in status.reject_reasons.items()},
     )
 

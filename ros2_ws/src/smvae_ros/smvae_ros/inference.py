@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from smvae_core.fusion.engine import Taken
+from smvae_core.fusion.rules import SuspicionRule
 from smvae_core.fusion.source import Source
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
@@ -68,6 +69,7 @@ class Inference:
         max_rate_hz: float,
         memory_s: float = 0.0,
         ahead_s: float = 0.0,
+        suspicion: SuspicionRule | None = None,
     ) -> None:
         """Apply parameters, also while running.
 
@@ -76,8 +78,9 @@ class Inference:
             max_rate_hz: At most so many latents per second; a run may last as long as ten of them.
             memory_s: How far back samples count, where the bundle has a memory; 0 = none does.
             ahead_s: How long after a moment its latent answers for.
+            suspicion: How sensors are judged, see `Perceiver.configure`.
         """
-        self.perceiver.configure(sources, memory_s, ahead_s)
+        self.perceiver.configure(sources, memory_s, ahead_s, suspicion)
         self.max_rate_hz = max_rate_hz
 
     @property
@@ -152,3 +155,4 @@ class Inference:
             return
         spent_s = time.monotonic() - started_s
         self._deliver(Result(taken=taken, perceived=perceived, inference_s=spent_s))
+        self.perceiver.judge()  # no latent waits for it

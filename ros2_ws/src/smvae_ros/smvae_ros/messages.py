@@ -65,7 +65,8 @@ def statuses(
             oldest=to_time(
                 status.oldest_ns or (status.stamp_ns if status.state == FusionState.FUSED else 0)
             ),
-            suspicion=math.nan,
+            suspect=status.suspect,
+            suspicion=status.suspicion,
             reason=status.reason,
             further_ns=status.further_ns,
         )

@@ -100,5 +100,9 @@ class Session:
         self.outputs.predicted.mode = values["publish_predicted"]
         self.outputs.predicted.sources = settings.sources
         self.inference.configure(
-            settings.sources, pace.max_rate_hz, settings.memory_s, settings.predict_ahead_s
+            settings.sources,
+            pace.max_rate_hz,
+            settings.memory_s,
+            settings.predict_ahead_s,
+            settings.suspicion,
         )

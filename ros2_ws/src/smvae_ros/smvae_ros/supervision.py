@@ -107,9 +107,11 @@ class Supervision:
         wanted = tuple(node.get_parameter(name).value for name in ("bundle", "provider"))
         entries = [diagnostics.model(session, phase, self._supervised.failure, wanted)]
         if session is not None:
-            active = phase == "active"
+            active, last = phase == "active", session.outputs.last
+            said = {s.name: s for s in last.modalities} if last is not None else {}
             for name, status in session.mailbox.statuses(clock_ns).items():
-                entries.append(diagnostics.modality(name, status, session.inputs, active))
+                told = said.get(name)
+                entries.append(diagnostics.modality(name, status, session.inputs, active, told))
             entries += [
                 diagnostics.inference(session, active),
                 diagnostics.latent(session),
