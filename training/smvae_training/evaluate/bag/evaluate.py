@@ -148,6 +148,9 @@ def _evaluate(
         "settings": _settings(settings, options),
         "subsets": table,
         "sensors": sensors,
+        "suspects": numbers.suspect_numbers(
+            columns, runtime.manifest.names, scores.charges, bag.begin_ns
+        ),
         "targets": _targets(runtime, columns, recorded),
         "targets_left_out": left_out,
         "outages": _outages(bag, runtime, settings, outages, columns, moments.kept, recorded),

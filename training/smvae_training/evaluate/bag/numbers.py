@@ -118,6 +118,31 @@ def error_numbers(columns: Columns, modalities: Sequence[Modality]) -> dict[str,
     return {name: spread(columns[name]) for name in names}
 
 
+def suspect_numbers(
+    columns: Columns, names: Sequence[str], charges: Mapping[str, Mapping[str, int]], begin_ns: int
+) -> dict[str, dict[str, Any]]:
+    """Return of each sensor in how many latents it is suspect, since when, why, and how nearly.
+
+    Nothing where the bundle is not calibrated for it. See `smvae_core.suspects`.
+    """
+    if "suspect" not in columns:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for number, name in enumerate(names):
+        suspect, suspicion = columns["suspect"][:, number], columns["suspicion"][:, number]
+        rows = np.flatnonzero(suspect)
+        known = suspicion[np.isfinite(suspicion)]
+        found[name] = {
+            "latents": len(rows),
+            "first_s": float((columns["received_ns"][rows[0]] - begin_ns) * 1e-9)
+            if len(rows)
+            else None,
+            "most_suspicion": float(known.max()) if len(known) else None,
+            "reasons": dict(charges.get(name, {})),
+        }
+    return found
+
+
 def uncertainty_numbers(columns: Columns) -> dict[str, dict[str, Any]]:
     """Return the same of the posterior's standard deviation, its KL and the novelty score."""
     return {

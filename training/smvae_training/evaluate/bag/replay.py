@@ -101,7 +101,9 @@ class BagReplay:
                 runtime.modalities, settings.rules, settings.pace, sources, late_s=late_s
             )
         self.perceiver = Perceiver(runtime)
-        self.perceiver.configure(sources, settings.memory_s, settings.predict_ahead_s)
+        self.perceiver.configure(
+            sources, settings.memory_s, settings.predict_ahead_s, settings.suspicion
+        )
         self._made: deque[_Made] = deque()
         self.messages = 0
         self.late = 0
@@ -172,6 +174,7 @@ class BagReplay:
             perceived=perceived,
             novelty=novelty_of(self.runtime, perceived),
         )
+        self.perceiver.judge()
         self._made.append(made)
         if not perceived.ahead_s:
             self._tell(listener, at_s)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import SampleError
+from smvae_core.fusion.rules import ModalityStatus
 from smvae_core.kinds.base import field_groups
 from smvae_core.messages import ConversionError
 from smvae_core.modality import Modality
@@ -107,6 +108,8 @@ class Scores:
         self._rows: list[dict[str, Any]] = []
         self._waiting: dict[str, list[_Waiting]] = {m.name: [] for m in self.modalities}
         self._epoch = 0
+        self.charges: dict[str, dict[str, int]] = {}
+        """What each suspect was suspected for, and in how many latents."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -171,6 +174,10 @@ class Scores:
             "kl": posterior.kl,
             "novelty": moment.novelty.score,
         }
+        if self._runtime.manifest.suspicion is not None:
+            row["suspect"] = [s.suspect for s in status]
+            row["suspicion"] = [s.suspicion for s in status]
+            self._charge(observation.status)
         for modality in self.modalities:
             row |= dict.fromkeys(error_names(modality), np.nan)
             truth = truths[modality.name][1] if modality.name in truths else None
@@ -185,6 +192,13 @@ class Scores:
                 found = errors(modality, truth, predicted[modality.name])
                 row |= {f"{modality.name}_{kind}": value for kind, value in found.items()}
         self._rows.append(row | dict(further or {}))
+
+    def _charge(self, status: Mapping[str, ModalityStatus]) -> None:
+        """Count what suspects are suspected for."""
+        for name, each in status.items():
+            if each.suspect and each.reason:
+                counts = self.charges.setdefault(name, {})
+                counts[each.reason] = counts.get(each.reason, 0) + 1
 
     def _wait(self, name: str, moment: Moment, present: Array | None) -> None:
         """Remember a latent until the next image comes, at most as long as one stays fresh."""

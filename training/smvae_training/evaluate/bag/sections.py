@@ -154,7 +154,18 @@ def _fused(summary: Mapping[str, Any]) -> str:
         for name, m in summary["modalities"].items()
     ]
     header = ["modality", "messages", "rejected", "reasons", *states]
-    return "".join(parts) + table_html(header, rows, caption="share of latents by state")
+    parts.append(table_html(header, rows, caption="share of latents by state"))
+    return "".join(parts) + _suspects(summary["suspects"])
+
+
+def _suspects(found: Mapping[str, Any]) -> str:
+    """Return which sensors the others spoke against; nothing where nobody was judged."""
+    rows = [
+        [name, s["latents"], s["first_s"], s["most_suspicion"], _counted(s["reasons"])]
+        for name, s in found.items()
+    ]
+    header = ["modality", "latents as suspect", "since [s]", "most suspicion (1 = suspect)", "why"]
+    return table_html(header, rows) if rows else ""
 
 
 def _outages(summary: Mapping[str, Any]) -> str:
