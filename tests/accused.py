@@ -34,6 +34,6 @@ def _sets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def accusing_bundle(plain: Path, out: Path, *accused: str) -> Path:
     """Write a copy of a bundle with such scales."""
     loaded = Bundle.load(plain)
-    graphs = {role: loaded.graph_path(role) for role in loaded.manifest.graphs}
+    graphs = {role: loaded.read_graph(role) for role in loaded.manifest.graphs}
     manifest = replace(loaded.manifest, suspicion=accusing(loaded.manifest.names, *accused))
     return write_bundle(out, manifest, graphs, memory=loaded.memory()).path
