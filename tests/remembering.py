@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from smvae_core.estimate_calibration import EstimateCalibration
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionRule
 from smvae_core.fusion.source import Source
@@ -18,16 +19,18 @@ from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
+from smvae_core.target import DecodedTarget
 
 MODALITIES = vision_touch(32)
 NAMES = tuple(m.name for m in MODALITIES)
 AS_IT_IS = Source(converter=Converter("", lambda modality, value, options: value, lambda *_: None))
 T0 = 10**15
+SPOT = DecodedTarget(name="spot", mean=(0.0, 1.0), deviation=(1.0, 2.0), unit="m")
 #: Second moments of the model's latents.
 SPREAD = torch.linspace(0.5, 4.0, 8)
 
 
-def remembering_model() -> SMVAE:
+def remembering_model(targets: tuple[DecodedTarget, ...] = ()) -> SMVAE:
     """Return the model; what starts at zero does not, and a second matters."""
     torch.manual_seed(0)
     config = ModelConfig(
@@ -37,6 +40,7 @@ def remembering_model() -> SMVAE:
         base_channels=4,
         pooling="evidence",
         memory=MemoryConfig(width=4),
+        targets=targets,
     )
     model = SMVAE(config)
     assert model.memory is not None
@@ -49,13 +53,18 @@ def remembering_model() -> SMVAE:
     return model.eval()
 
 
-def remembering_bundle(out: Path, novelty: Novelty | None = None) -> Path:
-    """Export it."""
+def remembering_bundle(
+    out: Path, novelty: Novelty | None = None, estimates: EstimateCalibration | None = None
+) -> Path:
+    """Export it; with a calibration its latent tells the target `SPOT`."""
     statistics = {
         m.name: measure_statistics(m, np.stack([prepare(m, m.example_sample(s)) for s in range(4)]))
         for m in MODALITIES
     }
-    return export_bundle(remembering_model(), statistics, out, name="remembers", novelty=novelty)
+    model = remembering_model((SPOT,) if estimates is not None else ())
+    return export_bundle(
+        model, statistics, out, name="remembers", novelty=novelty, estimates=estimates
+    )
 
 
 class Desk:

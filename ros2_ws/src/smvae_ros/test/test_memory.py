@@ -11,9 +11,13 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from node_harness import Client, active_node, fused, nanoseconds, status_of
 from sensor_msgs.msg import Image
-from smvae_msgs.msg import LatentState, ModalityStatus
+from smvae_msgs.msg import Estimates, LatentState, ModalityStatus
 from std_srvs.srv import Trigger
 
+import smvae_core.estimates
+from smvae_core.bundle import Bundle
+from smvae_core.estimate_calibration import EstimateCalibration
+from smvae_core.modality import all_subsets, subset_name
 from smvae_core.runtime import Runtime
 from tests.remembering import MODALITIES, NAMES, remembering_bundle
 
@@ -23,7 +27,13 @@ ALIVE = ("force", "action")
 
 @pytest.fixture(scope="module")
 def remembering(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return remembering_bundle(tmp_path_factory.mktemp("memory") / "bundle")
+    """Return a bundle that is surer of a target where there is a camera."""
+    factors = {
+        subset_name(s): {"spot": np.full(2, 0.1 if "rgb" in s else 0.3)} for s in all_subsets(NAMES)
+    }
+    calibration = EstimateCalibration(subsets=factors, names=NAMES)
+    out = tmp_path_factory.mktemp("memory") / "bundle"
+    return remembering_bundle(out, estimates=calibration)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +71,28 @@ def test_a_lost_camera_is_remembered_and_never_shown_as_fused(active: Client) ->
     age_ns = nanoseconds(latent.header.stamp) - nanoseconds(rgb.stamp)
     assert nanoseconds(rgb.age) == pytest.approx(age_ns, abs=1000)
     assert rgb.reason
+
+
+def test_estimates_rest_on_what_is_remembered_too(active: Client, remembering: Path) -> None:
+    heard = active.listen(Estimates, "/smvae/estimates")
+    lose_the_camera(active)
+
+    def pairs() -> list[tuple[LatentState, Any]]:
+        said = {(e.epoch, e.sequence): e.targets[0] for e in heard}
+        lost = [m for m in active.latents if m.valid and status_of(m, "rgb").elements]
+        lost = [m for m in lost if status_of(m, "rgb").state == ModalityStatus.REMEMBERED]
+        return [(m, said[m.epoch, m.sequence]) for m in lost if (m.epoch, m.sequence) in said]
+
+    latent, spot = active.play_until(ALIVE, pairs, 30.0)[-1]
+    counted = (ModalityStatus.FUSED, ModalityStatus.REMEMBERED)
+    rests_on = tuple(s.name for s in latent.modalities if s.state in counted)
+    told = smvae_core.estimates.Estimates.of_bundle(Bundle.load(remembering))
+    expected = told.apply(rests_on, latent.mean, latent.variance)["spot"]
+    assert spot.known
+    np.testing.assert_allclose(spot.mean, expected.value, rtol=1e-5)
+    np.testing.assert_allclose(spot.covariance, expected.covariance.ravel(), rtol=1e-5)
+    alone = told.apply(fused(latent), latent.mean, latent.variance)["spot"]
+    np.testing.assert_allclose(alone.std, 3.0 * expected.std, rtol=1e-5)
 
 
 def test_diagnostics_name_who_is_remembered(active: Client) -> None:
