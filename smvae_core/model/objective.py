@@ -65,7 +65,8 @@ def elbo(
     second bound, that of 'subset' or 'observed', is added to 'joint' on request.
 
     The model's own targets y count in each bound as further modalities of X that are never in S:
-    lambda_y log p(y|z) in the records that tell them, whatever S is.
+    lambda_y log p(y|z) in the records that tell them, whatever S is (and as
+    `TargetDecoder.log_likelihood` says, errors of noisy ones count for more).
 
     Args:
         model: The model.
@@ -133,10 +134,11 @@ def explain(
         assert isinstance(decoder, TargetDecoder)
         z = torch.cat([_take(part.z, told) for part in bound.parts])
         values = torch.cat([_take(y, told).float()] * len(bound.parts))
-        likelihoods = decoder.log_likelihood(values, z).chunk(len(bound.parts))
-        log_likelihood[name] = likelihoods[0].detach().mean()
+        likelihood, learned = decoder.log_likelihood(values, z)
+        log_likelihood[name] = likelihood[: len(told)].detach().mean()
         weight = config.target_weight(decoder.target, model.config.modalities)
-        padded = [_put(values, told, len(present)) for values in likelihoods]
+        parts = learned.chunk(len(bound.parts))
+        padded = [_put(values, told, len(present)) for values in parts]
         totals = [total + weight * values for total, values in zip(totals, padded, strict=True)]
     objective = combine(bound, totals, beta)
     if config.regulariser:

@@ -47,15 +47,16 @@ class ObjectiveConfig:
 
     def weight(self, modality: Modality, modalities: tuple[Modality, ...]) -> float:
         """Return lambda of Eq. 2 for one modality among those of the model."""
-        return self._weight(modality.name, modality.size, modalities)
+        largest = max(m.size for m in modalities)
+        return self.weights.get(modality.name, 1.0) * (largest / modality.size) ** self.balance
 
     def target_weight(self, target: DecodedTarget, modalities: tuple[Modality, ...]) -> float:
-        """Return the weight of a target: that of a sensor of as many numbers."""
-        return self._weight(target.name, target.size, modalities)
+        """Return the weight of a target: as a whole it counts like the largest sensor.
 
-    def _weight(self, name: str, size: int, modalities: tuple[Modality, ...]) -> float:
+        D_max / K, whatever `balance` is: with less, its gradient is lost in that of the images.
+        """
         largest = max(m.size for m in modalities)
-        return self.weights.get(name, 1.0) * (largest / size) ** self.balance
+        return self.weights.get(target.name, 1.0) * largest / target.size
 
     def __post_init__(self) -> None:
         if self.target not in get_args(Target):

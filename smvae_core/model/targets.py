@@ -20,6 +20,8 @@ from smvae_core.target import DecodedTarget
 HIDDEN = 256
 #: Standard deviation where nothing is learned yet, in those of the training records.
 INITIAL_DEVIATION = 0.3
+#: See `TargetDecoder.log_likelihood`.
+NOISE_POWER = 1.0
 
 
 class TargetDecoder(nn.Module):
@@ -56,14 +58,22 @@ class TargetDecoder(nn.Module):
 
     def log_likelihood(
         self, y: Float[Tensor, "B K"], z: Float[Tensor, "B Z"]
-    ) -> Float[Tensor, " B"]:
-        """Return log p(y given z) in nats, y in the target's unit, its density in deviations."""
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """Return log p(y given z) in nats, and what is trained in its place.
+
+        y is in the target's unit, its density in deviations. What is trained weighs each number by
+        s to the power `NOISE_POWER` (the beta of Seitzer et al. 2022 is half of it), with no
+        gradient: a likelihood alone explains by noise what is hard to learn, and then no longer
+        learns it, since errors count over s^2.
+        """
         mean, log_var = self(z)
         if self.target.binary:
-            return (y * mean - nn.functional.softplus(mean)).sum(-1)
+            found = (y * mean - nn.functional.softplus(mean)).sum(-1)
+            return found, found
         distance = (y - self.mean) / self.deviation - mean
         terms = distance.square() * torch.exp(-log_var) + log_var + math.log(2.0 * math.pi)
-        return -0.5 * terms.sum(-1)
+        weight = torch.exp(0.5 * NOISE_POWER * log_var).detach()
+        return -0.5 * terms.sum(-1), -0.5 * (weight * terms).sum(-1)
 
 
 class EveryTarget(nn.Module):

@@ -9,7 +9,7 @@ import torch
 
 from smvae_core.errors import ConfigError
 from smvae_core.model import SMVAE, ModelConfig, ObjectiveConfig, elbo
-from smvae_core.model.targets import TargetDecoder
+from smvae_core.model.targets import NOISE_POWER, TargetDecoder
 from smvae_core.target import DecodedTarget
 from tests.model.conftest import example_batch, presence, small_config
 
@@ -51,12 +51,15 @@ def test_likelihoods_equal_those_of_torch() -> None:
     mean, log_var = decoder(z)
     normal = torch.distributions.Normal(mean, (0.5 * log_var).exp())
     numbers = (y - torch.tensor(OFFSET.mean)) / torch.tensor(OFFSET.deviation)
-    torch.testing.assert_close(decoder.log_likelihood(y, z), normal.log_prob(numbers).sum(-1))
+    likelihood, learned = decoder.log_likelihood(y, z)
+    torch.testing.assert_close(likelihood, normal.log_prob(numbers).sum(-1))
+    weighted = normal.scale.detach() ** NOISE_POWER * normal.log_prob(numbers)
+    torch.testing.assert_close(learned, weighted.sum(-1))
     yes = TargetDecoder(CONTACT, 8)
     answer = torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0]])
     bernoulli = torch.distributions.Bernoulli(logits=yes(z)[0])
     expected = bernoulli.log_prob(answer).sum(-1)
-    torch.testing.assert_close(yes.log_likelihood(answer, z), expected)
+    torch.testing.assert_close(yes.log_likelihood(answer, z)[0], expected)
 
 
 def test_a_row_without_a_label_has_exactly_zero_gradient(told: SMVAE) -> None:
@@ -87,12 +90,12 @@ def test_a_label_reaches_the_networks_of_what_is_observed_and_of_nothing_else(to
     assert all(p.grad is None or not p.grad.any() for p in told.embeddings["rgb"].parameters())
 
 
-def test_a_target_weighs_what_a_sensor_of_its_size_would(told: SMVAE) -> None:
+def test_a_target_weighs_what_the_largest_sensor_does(told: SMVAE) -> None:
     config = ObjectiveConfig(balance=0.5, weights={"contact": 3.0})
     largest = max(m.size for m in told.config.modalities)
     sensors = told.config.modalities
-    assert config.target_weight(OFFSET, sensors) == pytest.approx(math.sqrt(largest / 2))
-    assert config.target_weight(CONTACT, sensors) == pytest.approx(3.0 * math.sqrt(largest))
+    assert config.target_weight(OFFSET, sensors) == largest / 2
+    assert config.target_weight(CONTACT, sensors) == 3.0 * largest
     assert loss(told, labels(4), weights={"offset": 0.0, "contact": 0.0}) == loss(told, None)
 
 
