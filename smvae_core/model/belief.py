@@ -1,6 +1,7 @@
 """Evidence over time: a filter of precisions whose drift leads back to the prior N(0, 1).
 
-B batch, T stamp, M modality, Z latent.
+B batch, T stamp, M modality, Z latent. Precisions and variances are in units of the spread s of
+each latent dimension, see `Evidence`.
 
 State per latent dimension: L, the a-th power of the pooled precision P (a as in `Evidence`);
 Q = L m, m being the mean that L speaks of; per sensor r, the part of L that its next sample would
