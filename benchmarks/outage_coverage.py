@@ -11,11 +11,11 @@ alive; its variance is a constant and a share of what the latent's variance make
 on training records, alive and after every loss alike: errors of latent dimensions covary, of which
 a variance of each says nothing.
 
-`factor`, one on all standard deviations whatever the age, makes training records 90 %;
-`with_factor` is what it makes of the new ones. Of the latent after a loss `moved_over_claimed` is
-the squared way of its mean to the one with all alive, over the variance that the loss added;
-`error_over_claimed` is that way and the variance with all alive over the whole variance. Both are 1
-where a posterior knows how far it is off, and more where it is too sure.
+`factor`, one on all standard deviations whatever the age, makes the held-out records of EPISODES
+90 %; `with_factor` is what it makes of the new ones. Of the latent after a loss
+`moved_over_claimed` is the squared way of its mean to the one with all alive, over the variance
+that the loss added; `error_over_claimed` is that way and the variance with all alive over the whole
+variance. Both are 1 where a posterior knows how far it is off, and more where it is too sure.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from smvae_training.hardware import source_version, versions
 from smvae_training.run import split_episodes
 from smvae_training.trainer import prepare_data
 
-#: Records between reference times of new trajectories (12 in each), and of training trajectories.
-EVERY, FACTOR_EVERY, CHUNK = 16, 24, 64
+#: Records between reference times of new trajectories (12 in each), and of held-out trajectories.
+EVERY, FACTOR_EVERY, CHUNK = 16, 4, 64
 SHARE = 0.9
 #: What the mean, and what its 95 % interval must lie within.
 MEAN, INTERVAL = (0.88, 0.92), (0.85, 0.95)
@@ -154,8 +154,8 @@ def judged(values: NDArray[np.float64], group: NDArray[np.int32]) -> dict[str, A
 
 def scores(every: Embedded, new: Embedded) -> Iterator[dict[str, Any]]:
     """Yield a row per age."""
-    train = split_episodes(every.run.config, every.data).train
-    fitted_on = references(every.data, train, FACTOR_EVERY)
+    parts = split_episodes(every.run.config, every.data)
+    fitted_on = references(every.data, parts.held_out, FACTOR_EVERY)
     at = references(new.data, np.arange(len(new.data)), EVERY)
     group, cameras = new.data.group[at], [m.name for m in images(new.data.sensors)]
     memory = every.run.model_config.memory
@@ -163,7 +163,7 @@ def scores(every: Embedded, new: Embedded) -> Iterator[dict[str, Any]]:
     found = conditions(every.model.names, cameras, memory.horizon_s)
     alive, lost = found[0], "+".join(cameras)
     cases = [alive, *(c for c in found if c.lost == lost and not c.newest)]
-    offset = OffsetProbe.fit(every, references(every.data, train, TRAIN_EVERY), cases)
+    offset = OffsetProbe.fit(every, references(every.data, parts.train, TRAIN_EVERY), cases)
     best = new.posterior(at, alive)
     limits = limits_of(every, fitted_on, cases, offset)
     for case in cases:
