@@ -14,7 +14,9 @@ from smvae_training.cli import main
 from tests.datasets.lerobot_folders import write_v21
 from tests.datasets.recorded import MS, START_NS, motion, write_bag
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/own_robot.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = (REPOSITORY / "docs/own_robot.md").read_text(encoding="utf-8")
+MOBILE = REPOSITORY.parent / "shared/data/bags/robot_localization_test1.bag"
 #: What makes a training take seconds.
 SMALL = ("--max-steps", "2", "--no-report", "--log.no-tensorboard", "--data.held-out", "0.34")
 
@@ -39,6 +41,22 @@ def test_a_lerobot_folder_becomes_a_bundle(tmp_path: Path, monkeypatch: pytest.M
     robot = Bundle.load("bundle").manifest.robot
     assert robot is not None
     assert {s.modality.kind for s in robot.sensors} >= {"color_image", "joint_state"}
+
+
+def test_a_real_mobile_robot_becomes_a_bundle_without_a_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not MOBILE.exists():
+        pytest.skip(f"no real recording {MOBILE}")
+    monkeypatch.chdir(tmp_path)
+    Path(MOBILE.name).symlink_to(MOBILE)
+    run("A mobile robot", 4)
+    modalities = Bundle.load("mobile_bundle").manifest.modalities
+    assert {m.name: m.kind for m in modalities} == {
+        "fix": "vector",
+        "odom": "vector",
+        "imu": "signal",
+    }
 
 
 def test_a_bag_becomes_a_bundle_that_reads_it(

@@ -192,12 +192,7 @@ def test_a_real_bag_goes_from_scaffold_to_scores_without_a_camera(
     assert main(["episodes", str(bag), "--robot", str(file), "--out", str(out)]) == 0
     small = debug()
     modalities = read_robot(file).modalities
-    config = replace(
-        small,
-        model=replace(small.model, modalities=modalities),
-        data=replace(small.data, split_by="sample"),
-        max_steps=2,
-    )
+    config = replace(small, model=replace(small.model, modalities=modalities), max_steps=2)
     run = tmp_path / "run"
     assert load_run(train(config, out, run)).record.step == 2
     few = ["--max-records", "20", "--likelihood-records", "2", "--train-records", "20"]
