@@ -18,6 +18,7 @@ from smvae_datasets.image_sets.places import IDX_FILES
 from smvae_datasets.vision_touch import FIELDS, file_path, write_file
 from smvae_training.cli import COMMANDS, main
 from smvae_training.commands.arguments import parse_modalities, peek, spell_modalities
+from smvae_training.commands.evaluate import _print_scores
 from smvae_training.presets import PRESETS
 from tests.idx_files import write_idx
 
@@ -225,3 +226,13 @@ def test_flags_are_seen_before_everything_is_parsed() -> None:
     words = ["--out", "a", "--preset=demo", "--out=b"]
     assert (peek(words, "--out"), peek(words, "--preset")) == ("b", "demo")
     assert peek(words, "--data") is None
+
+
+def test_a_robot_without_a_camera_gets_a_table_of_its_sensors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scores = {"imu": {"log_likelihood_per_dim": 1.0, "rmse_rad/s": 0.0269}}
+    _print_scores({"ratios": {"imu": {}}, "subsets": {"imu": scores}, "checks": []})
+    said = capsys.readouterr().out
+    assert "imu rad/s" in said
+    assert "0.0269" in said

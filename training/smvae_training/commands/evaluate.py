@@ -70,17 +70,36 @@ def evaluate(arguments: list[str], prog: str) -> int:
 
 
 def _print_scores(results: dict[str, Any]) -> None:
-    """Print the ratio to the mean image of every subset, and which requirements hold."""
+    """Print the errors of every subset, of images as ratio to the mean's, and which checks hold."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="squared error over the training mean image's (all held-out steps)")
     targets = list(next(iter(results["ratios"].values())))
-    for column in ("observed", *targets):
+    if targets:
+        table = Table(title="squared error over the training mean image's (all held-out steps)")
+        rows = {
+            subset: {
+                t: f"{found[t]['all']['whole']['mean']:.3f} ± "
+                f"{found[t]['all']['whole']['standard_error']:.3f}"
+                for t in targets
+            }
+            for subset, found in results["ratios"].items()
+        }
+    else:
+        table = Table(title="root mean squared error (all held-out steps)")
+        rows = {
+            subset: {
+                f"{sensor} {name.removeprefix('rmse_')}": f"{value:.4g}"
+                for sensor, scores in found.items()
+                for name, value in scores.items()
+                if name.startswith("rmse_")
+            }
+            for subset, found in results["subsets"].items()
+        }
+    for column in ("observed", *next(iter(rows.values()))):
         table.add_column(column)
-    for subset, found in results["ratios"].items():
-        cells = (found[t]["all"]["whole"] for t in targets)
-        table.add_row(subset, *(f"{c['mean']:.3f} ± {c['standard_error']:.3f}" for c in cells))
+    for subset, cells in rows.items():
+        table.add_row(subset, *cells.values())
     Console().print(table)
     passed = sum(check["passed"] for check in results["checks"])
     print(f"requirements that hold: {passed} of {len(results['checks'])}")
