@@ -2,7 +2,8 @@
 
 An operator's attempts with one number have the same cell, start and aim whatever the method and the
 failure. So a difference is taken of each number, averaged over operators, and its interval is over
-numbers. Methods that perceive nothing have one cell per operator, which stands for every failure.
+numbers, by Student's t. Methods that perceive nothing have one cell per operator, which stands for
+every failure.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from benchmarks.closed_loop.failures import DECIDING, FAILURES
 from benchmarks.closed_loop.outcome import Outcome
@@ -103,7 +105,8 @@ def paired_difference(
     each: NDArray[np.float64] = np.array([np.mean(d) for d in by_number.values()])
     if len(each) < 2:
         return math.nan, math.nan, len(each)
-    return float(each.mean()), NORMAL_95 * float(each.std(ddof=1)) / math.sqrt(len(each)), len(each)
+    error = float(each.std(ddof=1)) / math.sqrt(len(each))
+    return float(each.mean()), float(student.ppf(0.975, len(each) - 1)) * error, len(each)
 
 
 def seated_table(stores: Mapping[str, Store]) -> str:

@@ -161,7 +161,7 @@ def test_a_difference_is_of_attempts_with_one_number(tmp_path: Path) -> None:
     ours, theirs = cells(True, True, True, False), cells(True, False, False, False)
     mean, half, count = paired_difference(ours, theirs, ALIVE, ALIVE)
     assert (mean, count) == (0.5, 4)
-    assert half == pytest.approx(1.96 * np.std([0, 1, 1, 0], ddof=1) / 2.0, rel=1e-3)
+    assert half == pytest.approx(3.182 * np.std([0, 1, 1, 0], ddof=1) / 2.0, rel=1e-3)
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
