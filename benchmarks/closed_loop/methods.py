@@ -13,7 +13,7 @@ from benchmarks.closed_loop.failures import Samples
 from smvae_core.assistance.pose import Pose
 from smvae_core.assistance.sighting import Sighting, sighting
 from smvae_core.bundle import Bundle
-from smvae_core.errors import EmptySubset
+from smvae_core.errors import EmptySubset, SampleError
 from smvae_core.estimates import Estimates
 from smvae_core.readout import Estimate
 from smvae_core.runtime import Runtime
@@ -85,9 +85,9 @@ class Latents:
 
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
         runtime = self._runtime
-        names = tuple(n for n in runtime.manifest.names if n in samples)
-        for name in names:
-            runtime.observe(name, samples[name])
+        names = tuple(
+            n for n in runtime.manifest.names if n in samples and self._usable(n, samples)
+        )
         self.flagged = False
         try:
             posterior = runtime.posterior(names)
@@ -100,6 +100,14 @@ class Latents:
             if self.flagged:
                 return None
         return sighting(self._found(names, posterior.mean, posterior.variance), tip)
+
+    def _usable(self, name: str, samples: Samples) -> bool:
+        """Embed a sample; return whether it is one, as the node refuses what is not."""
+        try:
+            self._runtime.observe(name, samples[name])
+        except SampleError:
+            return False
+        return True
 
     def _found(
         self, names: tuple[str, ...], mean: np.ndarray, variance: np.ndarray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ pytest.importorskip("smvae_datasets.simulation.engine", exc_type=ImportError)
 
 from benchmarks.closed_loop.attempt import attempt
 from benchmarks.closed_loop.failures import FAILURES, LATE_STEPS, FailingSensors, Failure
-from benchmarks.closed_loop.methods import Nobody, Truth
+from benchmarks.closed_loop.methods import Latents, Nobody, Truth
 from benchmarks.closed_loop.outcome import Outcome
 from benchmarks.closed_loop.report import (
     ALIVE,
@@ -29,6 +30,9 @@ from benchmarks.closed_loop.workers import Task, Worker, played
 from benchmarks.paired import ResultsError
 from smvae_core.assistance.controller import Settings
 from smvae_core.assistance.sighting import Sighting
+from smvae_core.bundle import Bundle, add_readout
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.readout import LinearMap, Quantity, Readout
 from smvae_datasets.simulation.robot import SimulatedRobot
 from smvae_datasets.simulation.stick_operator import OPERATORS
 
@@ -43,6 +47,7 @@ OUTCOME = Outcome(
     missed_rad=float("nan"),
     breaches=0,
 )
+FROZEN = Path(__file__).parents[1] / "frozen" / "bundle"
 SENSORS = ("rgb", "depth", "force", "action")
 
 
@@ -201,3 +206,38 @@ def test_the_command_runs_workers_and_reports(tmp_path: Path) -> None:
     assert "ceiling: 1 of 1 attempts, 0.00 h left" in done.stdout
     assert "| ceiling | aims_wrong | 100 %" in done.stdout
     assert (tmp_path / "picture.png").is_file()
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The frozen bundle with a readout that always puts the tip 1 cm beside the hole."""
+    copy = Path(shutil.copytree(FROZEN, tmp_path_factory.mktemp("told") / "bundle"))
+    bundle = Bundle.load(copy)
+    nothing = np.zeros((3, bundle.manifest.latent_dim))
+    beside = LinearMap(weights=nothing, bias=np.array([0.01, 0, 0]), residual=np.full(3, 0.002))
+    subsets = {subset_name(s): {"offset": beside} for s in all_subsets(bundle.manifest.names)}
+    return add_readout(bundle, Readout(targets={"offset": Quantity(unit="m")}, subsets=subsets))
+
+
+def test_latents_are_of_what_is_delivered_and_put_the_hole_beside_the_tip(told: Bundle) -> None:
+    latents = Latents(told)
+    tip = np.array([0.5, 0.0, 0.1, 0.0])
+    samples = {m.name: m.example_sample() for m in told.manifest.modalities}
+    for subset in all_subsets(told.manifest.names):
+        seen = latents.see({name: samples[name] for name in subset}, tip, tip)
+        assert latents.flagged is (seen is None)
+        if seen is not None:
+            np.testing.assert_allclose(seen.pose[:3], [0.49, 0.0, 0.1])
+            assert np.isinf(seen.std[3])
+    assert latents.see({}, tip, tip) is None
+    assert not latents.flagged
+
+
+def test_a_frozen_camera_is_told_to_the_latents_again_and_again(
+    robot: SimulatedRobot, told: Bundle
+) -> None:
+    frozen = FAILURES["rgb frozen midway"]
+    outcome = attempt(robot, Latents(told), OPERATORS["noisy"], frozen, 0, 500, Settings())
+    assert 0.0 < outcome.failed_s < 10.0
+    assert outcome.breaches == 0
+    assert outcome.peak_n < 60.0
