@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smvae_core.estimates import calibrated
-from smvae_core.files import write_text
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.networks import embedding
 from smvae_core.target import DecodedTarget
@@ -40,6 +39,7 @@ from smvae_training.evaluate.baselines import TrainingMean, training_mean
 from smvae_training.evaluate.measures import images, squared_error
 from smvae_training.evaluate.predict import CHUNK, Predictor
 from smvae_training.evaluate.records import Records
+from smvae_training.evaluate.results import write_json
 from smvae_training.evaluate.targets import score
 from smvae_training.hardware import source_version, versions
 from smvae_training.normalise import BatchNormaliser
@@ -247,7 +247,7 @@ def main() -> None:
         )
         mine[name] = value
         mine["made by"] = {"source": source_version(), "versions": versions()}
-        write_text(given.out, json.dumps(results, indent=1) + "\n")
+        write_json(given.out, results)
 
     run = trained(config, labelled, folder / "targets")
     keep("targets", of_model(run, labelled, test))

@@ -1,0 +1,59 @@
+"""The comparison with supervised networks: the same records, labels and files that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.targets import (
+    OFFSET,
+    cameras,
+    image_errors,
+    of_model,
+    predicted,
+    supervised,
+    trained,
+    with_labels,
+)
+from smvae_core.modality import all_subsets, subset_name
+from smvae_training.evaluate.baselines import training_mean
+from smvae_training.evaluate.measures import images
+from smvae_training.evaluate.records import Records
+from smvae_training.presets import debug
+from tests.training.conftest import make_episodes
+
+
+def test_a_share_of_the_records_tells_its_targets() -> None:
+    data = make_episodes(trajectories=20, steps=50)
+    few = with_labels(data, 0.1, seed=0)
+    told = few.targets["hole"].known
+    assert 0.05 < told.mean() < 0.15
+    np.testing.assert_array_equal(told, few.targets[OFFSET].known)
+    np.testing.assert_array_equal(
+        few.targets[OFFSET].values[told], data.targets[OFFSET].values[told]
+    )
+
+
+def test_both_are_trained_on_the_same_labels_and_scored_alike(tmp_path: Path) -> None:
+    data, unseen = make_episodes(), make_episodes(trajectories=2, steps=8)
+    config = replace(debug(), data=replace(debug().data, targets=("all",)))
+    run = trained(config, data, tmp_path / "run")
+    assert trained(config, data, tmp_path / "run").record.step == run.record.step
+    test = Records.of(unseen, np.arange(len(unseen)), 100)
+    found = of_model(run, data, test)
+    assert set(found) == {subset_name(s) for s in all_subsets(run.model.names)}
+    assert found["rgb"]["offset"]["always"]["unknown"] == {"x": 0.0, "y": 0.0, "z": 0.0}
+    sensors = config.model.modalities
+    means = {m.name: training_mean(m, data, np.arange(len(data)), 100) for m in images(sensors)}
+    assert set(image_errors(run, test, means)["force"]) == {"rgb", "depth"}
+    assert len(cameras(config)) == 12
+    file = tmp_path / "supervised" / "rgb.pt"
+    first = predicted(*supervised(config, data, run, ("rgb",), file), test)
+    assert file.is_file()
+    torch.manual_seed(5)
+    again = predicted(*supervised(config, data, run, ("rgb",), file), test)
+    assert first.shape == (16, 3)
+    np.testing.assert_array_equal(first, again)
