@@ -3,9 +3,10 @@
     python -m benchmarks.suspects BUNDLE --cells FOLDER --count 360 --seed 9000
 
 Cells of the simulated robot that no training saw are played through a bundle's runtime at 5 Hz, as
-a node does that judges 20 sensors per second. Each healthy cell counts alarms. From some moments
-on which the arm moves, a copy of what is known until then meets each fault. A cell that was played
-is not played again: results are kept beside the cells, and the table is made of what there is.
+a node does that judges 20 sensors per second. Each healthy cell counts alarms. In the first cells
+a copy of what is known until then meets each fault, at moments from which on the arm moves. A cell
+that was played is not played again: results are kept beside the cells, and the table is made of
+what there is.
 """
 
 from __future__ import annotations
@@ -94,13 +95,19 @@ class Player:
         self._names = tuple(n for n in runtime.manifest.names if n not in absent)
         self.judging_s, self.moments = 0.0, 0
 
-    def play(self, cell: Cell, seed: int) -> dict[str, Any]:
-        """Return the alarms of a healthy cell, and what was named of each fault when."""
+    def play(self, cell: Cell, seed: int, *, faults: bool = True) -> dict[str, Any]:
+        """Return the alarms of a healthy cell, and what was named of each fault when.
+
+        Args:
+            cell: See `suspect_cells`.
+            seed: Of the faults.
+            faults: Whether it meets them, or alarms alone are counted.
+        """
         suspects = Suspects(self._runtime)
         alarms: list[dict[str, Any]] = []
         most: dict[str, float] = dict.fromkeys(self._names, 0.0)
         trials: dict[str, list[dict[str, Any]]] = {}
-        starts = self.starts(cell[TIP])
+        starts = self.starts(cell[TIP]) if faults else []
         for row in range(len(cell[TIP])):
             if row in starts:
                 for number, (fault, (name, change, limit_s)) in enumerate(FAULTS.items()):
@@ -174,14 +181,14 @@ class Bench:
         self._runtime, self._folder, self._seed, self._absent = runtime, folder, seed, absent
         self._player = Player(runtime, absent)
 
-    def play(self, number: int) -> None:
-        """Play a cell unless it was played by this bundle."""
+    def play(self, number: int, *, faults: bool) -> None:
+        """Play a cell unless it was played by this bundle; see `Player.play`."""
         kept = self._kept(number)
         if kept.exists():
             return
         (cell,) = cells(self._folder, [number], self._seed, self._runtime.modalities)
         before = self._player.judging_s, self._player.moments
-        found = self._player.play(cell, self._seed + number)
+        found = self._player.play(cell, self._seed + number, faults=faults)
         found["judging_s"] = self._player.judging_s - before[0]
         found["moments"] = self._player.moments - before[1]
         write_text(kept, json.dumps(found) + "\n")
@@ -286,6 +293,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=9000)
     parser.add_argument("--absent", default="", help="sensors lost from the start, e.g. rgb")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--faulty", type=int, default=36, help="so many of them meet the faults")
     parser.add_argument("--part", default="0/1", help="play every N-th cell from K on, K/N, only")
     given = parser.parse_args(arguments)
     runtime = Runtime(given.bundle)
@@ -293,7 +301,7 @@ def main(arguments: list[str] | None = None) -> None:
     first, every = map(int, given.part.split("/"))
     bench = Bench(runtime, given.cells, given.seed, absent)
     for number in range(first, given.count, every):
-        bench.play(number)
+        bench.play(number, faults=number < given.faulty)
     results = bench.results(given.count)
     write_text(given.out, json.dumps(results, indent=1) + "\n")
     print(markdown(results))
