@@ -18,8 +18,9 @@ predictions jump. With one other sensor nothing is left, and nobody is named.
 
 One moment proves nothing, so surprises, each cut at a cap, are averaged over a span: `FAST` asks
 for what is very rare and waits a second, `SLOW` for what is no more than unusual, without a
-break, `MIDDLE` for what lies between. Their limits lie halfway between the most that held-out data
-reached and certainty, and at `LEAST_LIMIT` at least. Measured: docs/decisions/suspects.md.
+break, `MIDDLE` for what lies between; an image is not judged by `SLOW`. Their limits lie halfway
+between the most that held-out data reached and certainty, and at `LEAST_LIMIT` at least. Measured:
+docs/decisions/suspects.md.
 
 N samples.
 """

@@ -74,6 +74,8 @@ def test_live_evidence_is_that_of_the_calibration(
     limits = found.limits[given(sensor, others)]
     assert set(limits) == {"misfit/fast", "misfit/middle", "misfit/slow", "stillness/fast"}
     assert all(LEAST_LIMIT <= each <= 1.0 for each in limits.values())
+    pictures = found.limits[given("rgb", ("depth", "force", "action"))]
+    assert set(pictures) == set(limits) - {"misfit/slow"}
     assert scale_key(STILLNESS, "action", ("rgb",)) not in found.scales, "a command may repeat"
     assert scale_key(MISFIT, "action", ("rgb",)) in found.scales
 

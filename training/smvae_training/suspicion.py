@@ -151,6 +151,10 @@ class _Statistics:
         self.before = sequences.before
         self.given = cache(self._given)
 
+    def is_image(self, name: str) -> bool:
+        """Return whether a sensor's samples are pictures."""
+        return self._predictor.model.modality(name).is_image
+
     def _moves(self, name: str) -> bool:
         """Return whether a sensor's live samples are never quite the same."""
         modality = self._predictor.model.modality(name)
@@ -265,14 +269,19 @@ def _most(measured: _Statistics, scales: Suspicion) -> tuple[dict[str, dict[str,
 def _evidence(
     measured: _Statistics, scales: Suspicion, name: str, others: tuple[str, ...]
 ) -> tuple[dict[str, float], float]:
-    """Return the most evidence against a sensor given others, by name, and contradiction."""
+    """Return the most evidence against a sensor given others, by name, and contradiction.
+
+    Of an image not the slow one: where colours or light are unusual they are so for a whole scene.
+    """
     surprises = _surprises(measured, scales, name, others)
     fewer = [_surprises(measured, scales, name, each) for each in excusing(others)]
+    slow = f"{MISFIT}/slow" if measured.is_image(name) else ""
+    asked = [key for key in EVIDENCE if key != slow]
     spans: dict[str, Span] = {}
     most: dict[str, float] = {}
     for row in range(len(measured.at_s)):
         if row == 0 or measured.group[row] != measured.group[row - 1]:
-            spans = {key: Span(pace) for key, (_, pace) in EVIDENCE.items()} | {"": Span(FAST)}
+            spans = {key: Span(EVIDENCE[key][1]) for key in asked} | {"": Span(FAST)}
         for key, span in spans.items():
             statistic = EVIDENCE[key][0] if key else MISFIT
             values = surprises.get(statistic)
