@@ -18,7 +18,7 @@ from typing import Any
 from demo_stages import StageFailed
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from smvae_core.ros_domain import free_domain
+from smvae_datasets.simulation.ros_domain import free_domain
 
 STATES = 16
 WARM_UP_S = 3.0

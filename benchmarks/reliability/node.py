@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from smvae_core.ros_domain import free_domain
+from smvae_datasets.simulation.ros_domain import free_domain
 
 #: The node's process cannot import torch.
 _CODE = (

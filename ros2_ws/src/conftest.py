@@ -155,7 +155,7 @@ def modalities(runtime: Any) -> Any:
 
 @pytest.fixture
 def domain() -> int:
-    from smvae_core.ros_domain import free_domain
+    from smvae_datasets.simulation.ros_domain import free_domain
 
     return free_domain()
 

@@ -68,7 +68,7 @@ class Evidence(nn.Module):
         assert self.log_spread is not None
         return self.log_spread.copy_(second_moment.clamp(min=1.0).log())
 
-    def log_var(self, log_total: Float[Tensor, "B Z"]) -> Float[Tensor, "B Z"]:
+    def log_var(self, log_total: Float[Tensor, "*B Z"]) -> Float[Tensor, "*B Z"]:
         """Return log s / (1 + P) from log P."""
         log_var = -nn.functional.softplus(log_total)
         return log_var if self.log_spread is None else self.log_spread + log_var

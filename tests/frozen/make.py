@@ -167,8 +167,8 @@ def make_bag() -> None:
     from smvae_msgs.msg import Timing
     from std_msgs.msg import String
 
-    from smvae_core.ros_domain import free_domain
     from smvae_core.runtime import Runtime
+    from smvae_datasets.simulation.ros_domain import free_domain
 
     bag, bundle = FOLDER / "bag", FOLDER / "bundle"
     shutil.rmtree(bag, ignore_errors=True)

@@ -25,8 +25,8 @@ from smvae_core.fusion.rules import FusionState
 from smvae_core.kinds.window import resample_window
 from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
-from smvae_core.ros_domain import free_domain
 from smvae_core.runtime import Runtime
+from smvae_datasets.simulation.ros_domain import free_domain
 
 #: The node's process cannot import torch.
 WITHOUT_TORCH = (

@@ -21,7 +21,7 @@ from smvae_core.assistance.sighting import sighting
 from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.readout import LinearMap, Quantity, Readout
-from smvae_core.ros_domain import free_domain
+from smvae_datasets.simulation.ros_domain import free_domain
 
 pytestmark = pytest.mark.dds
 

@@ -16,7 +16,7 @@ from robot_harness import Listener, Program, stamp
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_tools.pacing import MAX_LAG_NS, DeadlineClock
 
-from smvae_core.ros_domain import free_domain
+from smvae_datasets.simulation.ros_domain import free_domain
 
 pytest.importorskip("mujoco")
 MS = 1_000_000

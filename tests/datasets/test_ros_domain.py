@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from smvae_core import ros_domain
-from smvae_core.ros_domain import KEPT, LAST_DOMAIN, free_domain
+from smvae_datasets.simulation import ros_domain
+from smvae_datasets.simulation.ros_domain import KEPT, LAST_DOMAIN, free_domain
 
 #: Takes a domain of those given, says which, and waits to be ended.
 OTHER = (
-    "import itertools, sys; from smvae_core import ros_domain; "
+    "import itertools, sys; from smvae_datasets.simulation import ros_domain; "
     "ros_domain._order = itertools.cycle(map(int, sys.argv[1:])); "
     "print(ros_domain.free_domain(), flush=True); sys.stdin.read()"
 )
