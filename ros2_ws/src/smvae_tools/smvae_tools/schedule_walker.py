@@ -24,10 +24,11 @@ from smvae_core.errors import SMVAEError
 
 MARKS_TOPIC = "/demo/schedule"
 #: Regular expression of what a recorder need not hear: ROS's own topics, what only people look at,
-#: what is predicted of sensors without images, and camera_info and events, which may never come.
+#: what is predicted of sensors without images, camera_info and events, which may never come, and
+#: the arm's own pose, which a controller hears.
 _UNRECORDED = re.compile(
     r"/rosout|/parameter_events|.*/(camera_info|[^/]*_event|color/image|debug/.*)"
-    r"|.*/predicted/[^/]+"
+    r"|.*/predicted/[^/]+|.*/tip_(pose|setpoint)"
 )
 Lookup = Callable[[str, str], list[tuple[str, list[str]]]]
 

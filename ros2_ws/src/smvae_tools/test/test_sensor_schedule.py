@@ -10,12 +10,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot_harness import RELIABLE, Listener, Process, Program
 from smvae_msgs.msg import LatentState
 from smvae_ros import topics
 from smvae_tools.bag_recorder import DEFAULT_TOPICS
+from smvae_tools.robot_publishers import RobotPublishers
 from smvae_tools.schedule_walker import MARKS_TOPIC, awaits_recording
 from smvae_tools.sensor_schedule import parse, schedule
 from std_msgs.msg import String
@@ -65,6 +70,19 @@ def test_it_waits_for_nothing_that_the_recorder_leaves_out() -> None:
     names = [topics.resolve(t.name, "", "smvae") for t in published if t.direction == "publish"]
     awaited = {name for name in names if awaits_recording(name)}
     assert awaited >= {"/smvae/latent", "/smvae/predicted/rgb/image", "/diagnostics"}
+    assert not [n for n in awaited if not any(re.fullmatch(p, n) for p in DEFAULT_TOPICS)]
+
+
+def test_it_waits_for_no_topic_of_the_robot_that_the_recorder_leaves_out(domain: int) -> None:
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = Node("simulated_robot", context=context, start_parameter_services=False)
+    RobotPublishers(node, np.eye(3))
+    names = [t for t, _ in node.get_publisher_names_and_types_by_node("simulated_robot", "/")]
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+    awaited = {name for name in names if awaits_recording(name)}
+    assert awaited >= {"/rgb/image", "/wrench", "/simulated_robot/ground_truth/state"}
     assert not [n for n in awaited if not any(re.fullmatch(p, n) for p in DEFAULT_TOPICS)]
 
 
