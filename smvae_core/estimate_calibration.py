@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import subset_name
-from smvae_core.presence import features
+from smvae_core.presence import features, present_of
 
 #: Name of the file in a bundle.
 ESTIMATES = "estimates.json"
@@ -46,14 +46,11 @@ class EstimateCalibration:
         Raises:
             ConfigError: If there are none of that subset.
         """
-        label = subset_name(tuple(subset))
-        if label in self.subsets:
-            return self.subsets[label][target]
-        if self.any_subset and subset and set(subset) <= set(self.names):
-            present = np.array([name in subset for name in self.names])
-            return np.asarray(np.exp(features(present) @ self.any_subset[target]))
-        have = ", ".join(self.subsets) or f"any of {', '.join(self.names)}"
-        raise ConfigError(f"estimates: no calibration of '{label}', have {have}")
+        names = self.names if self.any_subset else ()
+        present = present_of(subset, self.subsets, names, "estimates: no calibration of")
+        if present is None:
+            return self.subsets[subset_name(tuple(subset))][target]
+        return np.asarray(np.exp(features(present) @ self.any_subset[target]))
 
     def to_bytes(self) -> bytes:
         """Return the content of the JSON file."""

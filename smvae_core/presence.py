@@ -6,10 +6,14 @@ and 16 sensors: docs/decisions/many-sensors.md.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from smvae_core.errors import ConfigError
+from smvae_core.modality import subset_name
 
 #: Features that know how many sensors are present, and not which.
 COUNTS = 3
@@ -23,6 +27,29 @@ def features(present: NDArray[np.bool_]) -> NDArray[np.float64]:
     p = np.asarray(present, np.float64)
     count = p.sum(axis=-1, keepdims=True)
     return np.concatenate([np.ones_like(count), 1.0 / count, np.log(count), p / count], axis=-1)
+
+
+def present_of(
+    subset: Sequence[str], fitted: Collection[str], names: Sequence[str], none: str
+) -> NDArray[np.bool_] | None:
+    """Return the presence vector (M,) of a subset, None of one that was fitted by itself.
+
+    Args:
+        subset: Names in the model's order.
+        fitted: Subsets that were fitted by themselves, e.g. 'rgb+force'.
+        names: Of all sensors, where any subset of them has a function; else empty.
+        none: How the error begins, e.g. 'readout: none for'.
+
+    Raises:
+        ConfigError: If there is nothing of that subset.
+    """
+    label = subset_name(tuple(subset))
+    if label in fitted:
+        return None
+    if not subset or not set(subset) <= set(names):
+        have = ", ".join(fitted) or f"any of {', '.join(names)}"
+        raise ConfigError(f"{none} '{label}', have {have}")
+    return np.array([name in subset for name in names])
 
 
 def fit_linear(

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from smvae_core.errors import ConfigError
 from smvae_core.files import write_bytes
 from smvae_core.modality import subset_name
-from smvae_core.presence import features
+from smvae_core.presence import features, present_of
 
 #: Name of the file in a run and in a bundle.
 READOUT = "readout.json"
@@ -201,15 +201,13 @@ class Readout:
         Raises:
             ConfigError: If there is no readout of that subset, or the latent has another size.
         """
-        label, found = subset_name(tuple(subset)), dict[str, LinearMap]()
-        if label in self.subsets:
-            found = dict(self.subsets[label])
-        elif self.any_subset and subset and set(subset) <= set(self.names):
-            present = np.array([name in subset for name in self.names])
-            found = {name: general.of(present) for name, general in self.any_subset.items()}
-        else:
-            have = ", ".join(self.subsets) or f"any of {', '.join(self.names)}"
-            raise ConfigError(f"readout: none for '{label}', have {have}")
+        names = self.names if self.any_subset else ()
+        present = present_of(subset, self.subsets, names, "readout: none for")
+        found = (
+            self.subsets[subset_name(tuple(subset))]
+            if present is None
+            else {name: general.of(present) for name, general in self.any_subset.items()}
+        )
         return {
             name: linear.apply(mean, variance, binary=self.targets[name].binary)
             for name, linear in found.items()

@@ -122,19 +122,18 @@ def _recording(path: Path, options: ViewOptions) -> Opened:
     declared = Declared.of(robot)
 
     def play(show: Show) -> None:
-        following, steps = Following(show), 0
-        for name, recording in _recordings(path):
-            if steps >= options.max_records and name:
-                logger.info("%s: shown up to here; --max-records asks for more", name)
-                return
-            with recording:
-                replay = RawReplay(recording, declared, following, name)
-                total = sum(recording.topics[t].messages for t in replay.topics)
-                with Stages().stage(f"view {name}".strip(), total) as advance:
-                    replay.run(advance)
-            steps += replay.steps
+        following = Following(show)
+
+        def play_one(name: str, recording: Recording) -> int:
+            replay = RawReplay(recording, declared, following, name)
+            total = sum(recording.topics[t].messages for t in replay.topics)
+            with Stages().stage(f"view {name}".strip(), total) as advance:
+                replay.run(advance)
             for fault in replay.faults:
                 logger.warning("%s: %s", name or path, fault)
+            return replay.steps
+
+        _play_each(path, options.max_records, play_one)
 
     with next(_recordings(path))[1] as recording:
         targets = RawReplay(recording, declared, Following(lambda glance: None)).target_names()
@@ -168,6 +167,17 @@ def _recordings(path: Path) -> Iterator[tuple[str, Recording]]:
     folder = LeRobotFolder(path)
     for entry in folder.present:
         yield entry.name, LeRobotEpisode(folder, entry, partial(_said, path))
+
+
+def _play_each(path: Path, most: int, play: Callable[[str, Recording], int]) -> None:
+    """Play recording after recording until `most` moments were shown; each play returns its own."""
+    shown = 0
+    for name, recording in _recordings(path):
+        if shown >= most and name:
+            logger.info("%s: shown up to here; --max-records asks for more", name)
+            return
+        with recording:
+            shown += play(name, recording)
 
 
 def _open_bag(path: Path) -> Bag:
@@ -261,21 +271,20 @@ def _replayed(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
 
     def play(show: Show) -> None:
         given = read_parameters(options.params_file)[1] if options.params_file else {}
-        following, moments = Following(show), 0
-        for name, recording in _recordings(path):
-            if moments >= options.max_records and name:
-                logger.info("%s: shown up to here; --max-records asks for more", name)
-                return
-            with recording:
-                settings = _settings(recording, runtime, given, options)
-                inputs = find_inputs(recording, runtime.modalities, settings)
-                replay = BagReplay(recording, runtime, settings, inputs)
-                following.begin(recording.begin_ns)
-                seen = GlancesOfReplay(replay, following, name)
-                total = sum(i.messages for i in inputs)
-                with Stages().stage(f"view {name}".strip(), total) as advance:
-                    replay.run(seen, advance)
-            moments += seen.moments
+        following = Following(show)
+
+        def play_one(name: str, recording: Recording) -> int:
+            settings = _settings(recording, runtime, given, options)
+            inputs = find_inputs(recording, runtime.modalities, settings)
+            replay = BagReplay(recording, runtime, settings, inputs)
+            following.begin(recording.begin_ns)
+            seen = GlancesOfReplay(replay, following, name)
+            total = sum(i.messages for i in inputs)
+            with Stages().stage(f"view {name}".strip(), total) as advance:
+                replay.run(seen, advance)
+            return seen.moments
+
+        _play_each(path, options.max_records, play_one)
 
     return Opened(
         name=path.name,
