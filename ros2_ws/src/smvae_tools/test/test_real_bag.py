@@ -26,7 +26,6 @@ def test_a_wrench_at_643_hz_goes_from_scaffold_to_live_latents(
         pytest.skip(f"no real recordings in {BAG.parent}")
     file, episodes, run, bundle = (tmp_path / n for n in ("r.yaml", "episodes", "run", "bundle"))
     assert main(["robot", "scaffold", str(BAG), "-o", str(file)]) == 0
-    file.write_text(f"{file.read_text()}episodes: {{max_s: 2.0}}\n")
     assert main(["episodes", str(BAG), "--robot", str(file), "--out", str(episodes)]) == 0
     train = ["train", "--preset", "robot", "--data", str(episodes), "--out", str(run)]
     assert main([*train, "--max-steps", "2", "--no-report", "--log.no-tensorboard"]) == 0
