@@ -34,6 +34,8 @@ if [[ -z "${ROS_DISTRO:-}" ]]; then
     export AMENT_PREFIX_PATH="$root/.venv" CMAKE_PREFIX_PATH="$root/.venv"
     "$python" "$root/scripts/patch_ros_wheels.py"
 fi
+# colcon's own flags end with -l, a limit of load at which a build beside other work stands still.
+export MAKEFLAGS="${MAKEFLAGS:--j$(nproc)}"
 cd "$workspace"
 # A build made without --symlink-install leaves folders where links must go.
 [[ -f "$stamp" ]] || rm -rf build install

@@ -177,6 +177,16 @@ def test_an_export_without_its_data_says_so_and_has_no_novelty(
     assert Bundle.load(out).manifest.novelty is not None
 
 
+def test_an_export_with_too_few_records_does_not_send_for_other_data(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smvae_training.novelty.LEAST_RECORDS", 10**6)
+    assert main(["export", str(run), str(tmp_path / "bundle")]) == 0
+    assert "novelty is not calibrated: " in caplog.text
+    assert "held-out records, 1000000 are needed" in caplog.text
+    assert "--data DIR" not in caplog.text
+
+
 def test_other_data_by_hand_are_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,10 @@ def _declared(run: Run, data: Path | None) -> Robot | None:
     return replace(robot, sensors=tuple(sensors))
 
 
+class DataGone(NotCalibrated):
+    """The run's data are not where training found them, or no longer what they were."""
+
+
 def _unless_gone(
     run: Run, data: Path | None, what: str, calibrate: Callable[[Run, Path | None], T]
 ) -> T | None:
@@ -114,11 +118,12 @@ def _unless_gone(
     try:
         return calibrate(run, data)
     except NotCalibrated as err:
-        sequences = not isinstance(err, NoSequences)
-        if data is not None and sequences:
+        if data is not None and not isinstance(err, NoSequences):
             raise
-        again = f"; `smvae export {shlex.quote(str(run.path))} BUNDLE --data DIR` does it"
-        logger.warning("%s not calibrated: %s%s", what, err, again if sequences else "")
+        again = ""
+        if isinstance(err, DataGone):
+            again = f"; `smvae export {shlex.quote(str(run.path))} BUNDLE --data DIR` does it"
+        logger.warning("%s not calibrated: %s%s", what, err, again)
         return None
 
 
@@ -179,14 +184,14 @@ def _held_out(run: Run, data: Path | None) -> tuple[Dataset, NDArray[np.int64], 
     """Return the data of a run, the index of its held-out records, and what they are.
 
     Raises:
-        NotCalibrated: If they cannot be found.
+        DataGone: If they cannot be found.
         RunError: If `data` are other data.
     """
     config, recorded = run.config, Path(run.record.data_path)
     if data is None and config.data.source != "episodes":
-        raise NotCalibrated(f"image sets ({config.data.source}) are not looked for")
+        raise DataGone(f"image sets ({config.data.source}) are not looked for")
     if data is None and not recorded.is_dir():
-        raise NotCalibrated(f"the run's data are no longer at {recorded}")
+        raise DataGone(f"the run's data are no longer at {recorded}")
     folder = data or recorded
     try:
         records = prepare_source(
@@ -200,7 +205,7 @@ def _held_out(run: Run, data: Path | None) -> tuple[Dataset, NDArray[np.int64], 
     except SMVAEError as err:
         if data is not None:
             raise
-        raise NotCalibrated(str(err)) from err
+        raise DataGone(str(err)) from err
     about = {"data": folder.name, "fingerprint": run.record.data_fingerprint}
     return records, held_out, about
 
