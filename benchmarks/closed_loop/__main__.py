@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.closed_loop.failures import DECIDING, FAILURES
 from benchmarks.closed_loop.report import ALIVE, WITHOUT_SENSORS, draw, read_stores, section
 from benchmarks.closed_loop.store import Cell, Store
-from benchmarks.closed_loop.workers import Task, played
 from smvae_core.assistance.controller import Settings
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
+from smvae_datasets.simulation.closed_loop.failures import DECIDING, FAILURES
+from smvae_datasets.simulation.closed_loop.workers import Task, played
 from smvae_datasets.simulation.stick_operator import OPERATORS
 from smvae_training.hardware import source_version, versions
 

@@ -9,9 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.closed_loop.outcome import Outcome
 from benchmarks.paired import ResultsError
 from smvae_core.files import write_text
+from smvae_datasets.simulation.closed_loop.outcome import Outcome
 
 Cell = tuple[str, str]
 """Failure and operator, by name."""

@@ -14,10 +14,6 @@ import pytest
 
 pytest.importorskip("smvae_datasets.simulation.engine", exc_type=ImportError)
 
-from benchmarks.closed_loop.attempt import attempt
-from benchmarks.closed_loop.failures import FAILURES, LATE_STEPS, FailingSensors, Failure
-from benchmarks.closed_loop.methods import Latents, Nobody, Truth
-from benchmarks.closed_loop.outcome import Outcome
 from benchmarks.closed_loop.report import (
     ALIVE,
     operator_table,
@@ -26,13 +22,22 @@ from benchmarks.closed_loop.report import (
     wilson,
 )
 from benchmarks.closed_loop.store import Store
-from benchmarks.closed_loop.workers import Task, Worker, played
 from benchmarks.paired import ResultsError
 from smvae_core.assistance.controller import Settings
 from smvae_core.assistance.sighting import Sighting
 from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.readout import LinearMap, Quantity, Readout
+from smvae_datasets.simulation.closed_loop.attempt import attempt
+from smvae_datasets.simulation.closed_loop.failures import (
+    FAILURES,
+    LATE_STEPS,
+    FailingSensors,
+    Failure,
+)
+from smvae_datasets.simulation.closed_loop.methods import Latents, Nobody, Truth
+from smvae_datasets.simulation.closed_loop.outcome import Outcome
+from smvae_datasets.simulation.closed_loop.workers import Task, Worker, played
 from smvae_datasets.simulation.robot import SimulatedRobot
 from smvae_datasets.simulation.stick_operator import OPERATORS
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.closed_loop.failures import FailingSensors, Failure, Samples
-from benchmarks.closed_loop.methods import Method
-from benchmarks.closed_loop.outcome import Outcome
 from smvae_core.assistance.controller import Assistance, Phase, Settings
 from smvae_core.assistance.limits import Limits, limited
 from smvae_core.assistance.pose import Motion, Pose, difference
+from smvae_datasets.simulation.closed_loop.failures import FailingSensors, Failure, Samples
+from smvae_datasets.simulation.closed_loop.methods import Method
+from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.robot import STEP_MS, SimulatedRobot
 from smvae_datasets.simulation.stick_operator import HOVER_M, OperatorKind, StickOperator
 

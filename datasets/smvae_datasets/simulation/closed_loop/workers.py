@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.closed_loop.attempt import attempt
-from benchmarks.closed_loop.failures import FAILURES
-from benchmarks.closed_loop.methods import Method, make
-from benchmarks.closed_loop.outcome import Outcome
 from smvae_core.assistance.controller import Settings
+from smvae_datasets.simulation.closed_loop.attempt import attempt
+from smvae_datasets.simulation.closed_loop.failures import FAILURES
+from smvae_datasets.simulation.closed_loop.methods import Method, make
+from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.robot import SimulatedRobot
 from smvae_datasets.simulation.stick_operator import OPERATORS
 

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.closed_loop.failures import Samples
 from smvae_core.assistance.pose import Pose
 from smvae_core.assistance.sighting import Sighting, sighting
 from smvae_core.bundle import Bundle
@@ -17,6 +16,7 @@ from smvae_core.errors import EmptySubset, SampleError
 from smvae_core.estimates import Estimates
 from smvae_core.readout import Estimate
 from smvae_core.runtime import Runtime
+from smvae_datasets.simulation.closed_loop.failures import Samples
 
 #: Deviations that the truth is given with [m], [rad].
 TRUTH_M, TRUTH_RAD = 0.001, 0.02

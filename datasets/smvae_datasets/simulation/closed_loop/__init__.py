@@ -1,0 +1,1 @@
+"""Attempts in simulated time: operator, controller, failing sensors, who sees the hole."""
