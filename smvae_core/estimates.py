@@ -158,12 +158,12 @@ def decode_targets(
     found, first = {}, 0
     for target in targets:
         numbers = slice(first, first := first + target.size)
-        found[target.name] = _gather(target, means[..., numbers], log_vars[..., numbers])
+        found[target.name] = over_draws(target, means[..., numbers], log_vars[..., numbers])
     return found
 
 
-def _gather(target: DecodedTarget, means: Array, log_vars: Array) -> Decoded:
-    """Return what the draws (J, N, K) say together."""
+def over_draws(target: DecodedTarget, means: Array, log_vars: Array) -> Decoded:
+    """Return what J draws (J, N, K) of means and log variances, as of `Decode`, say together."""
     if target.binary:
         probability = (0.5 * (1.0 + np.tanh(0.5 * means))).mean(axis=0)
         return Decoded(probability, np.zeros((*probability.shape, target.size)))

@@ -2,13 +2,15 @@
 
     python -m benchmarks.closed_loop alone blind ceiling --attempts 200
     python -m benchmarks.closed_loop ours --bundle BUNDLE --attempts 200 --workers 2
+    python -m benchmarks.closed_loop concat --bundle RUNS/concat   # of benchmarks.closed_loop.train
     python -m benchmarks.closed_loop --report
 
 Methods: `alone`, the operator's command within the same limits; `blind`, the controller with its
 estimates withheld; `ceiling`, the controller fed with the truth; any other name, the controller fed
-by the latents of --bundle. In simulated time, faster than real time. Attempts with one number are
-the same for every method and failure: cell, start, aim and tremor. What is there is not run again.
-Writes benchmarks/results/closed-loop-METHOD.json; the report is of all of them.
+by the latents of --bundle, or by the learned baseline there. In simulated time, faster than real
+time. Attempts with one number are the same for every method and failure: cell, start, aim and
+tremor. What is there is not run again. Writes benchmarks/results/closed-loop-METHOD.json; the
+report is of all of them.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.closed_loop.methods import identity, make
 from benchmarks.closed_loop.report import ALIVE, WITHOUT_SENSORS, draw, read_stores, section
 from benchmarks.closed_loop.store import Cell, Store
 from smvae_core.assistance.controller import Settings
-from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
 from smvae_datasets.simulation.closed_loop.failures import DECIDING, FAILURES
 from smvae_datasets.simulation.closed_loop.workers import Task, played
@@ -43,7 +45,7 @@ def run(
     bundle = None if method in WITHOUT_SENSORS else given.bundle
     about: dict[str, object] = {"method": method, "seed": given.seed, "settings": _settings()}
     if bundle is not None:
-        about["bundle"] = Bundle.load(bundle).sha256
+        about["bundle"] = identity(bundle)
     store = Store(given.out / f"closed-loop-{method}.json", about)
     store.note({"code": source_version(), "versions": versions()})
     chosen = failures if bundle is not None else [ALIVE]
@@ -57,7 +59,7 @@ def run(
     print(f"{method}: {len(tasks)} attempts to make, the hours after one of each cell", flush=True)
     begin = written = time.monotonic()
     for done, (task, outcome) in enumerate(
-        played(tasks, method, bundle, given.seed, given.workers), 1
+        played(tasks, method, bundle, given.seed, given.workers, make), 1
     ):
         store.add((task.failure, task.operator), task.number, outcome)
         now = time.monotonic()
@@ -84,7 +86,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("methods", nargs="*", help="alone, blind, ceiling, or a name for --bundle")
-    parser.add_argument("--bundle", type=Path, help="of a method that perceives")
+    parser.add_argument(
+        "--bundle", type=Path, help="of a method that perceives, or its folder of .train"
+    )
     parser.add_argument("--attempts", type=int, default=20, help="of each cell")
     parser.add_argument("--failures", nargs="*", choices=[*FAILURES], default=[*DECIDING])
     parser.add_argument("--operators", nargs="*", choices=[*OPERATORS], default=[*OPERATORS])

@@ -66,7 +66,12 @@ class TargetDecoder(nn.Module):
         gradient: a likelihood alone explains by noise what is hard to learn, and then no longer
         learns it, since errors count over s^2.
         """
-        mean, log_var = self(z)
+        return self.score(y, *self(z))
+
+    def score(
+        self, y: Float[Tensor, "B K"], mean: Float[Tensor, "B K"], log_var: Float[Tensor, "B K"]
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """Return `log_likelihood` of a mean and log variance as `forward` gives them."""
         if self.target.binary:
             found = (y * mean - nn.functional.softplus(mean)).sum(-1)
             return found, found

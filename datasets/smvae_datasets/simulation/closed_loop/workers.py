@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from smvae_datasets.simulation.closed_loop.methods import Method, make
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.robot import SimulatedRobot
 from smvae_datasets.simulation.stick_operator import OPERATORS
+
+#: Name and folder of a method -> the method; `methods.make`, or what knows others too.
+Make = Callable[[str, Path | None], Method]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class Task:
 class Worker:
     """Plays attempts of one method in one process."""
 
-    def __init__(self, method: str, bundle: Path | None, seed: int) -> None:
+    def __init__(self, method: str, bundle: Path | None, seed: int, make: Make = make) -> None:
         self._method: Method = make(method, bundle)
         self._seed = seed
         self._robot = SimulatedRobot(seed=seed, render=self._method.perceives)
@@ -44,9 +47,9 @@ class Worker:
 _worker: Worker | None = None
 
 
-def _begin(method: str, bundle: Path | None, seed: int) -> None:
+def _begin(method: str, bundle: Path | None, seed: int, make: Make) -> None:
     global _worker
-    _worker = Worker(method, bundle, seed)
+    _worker = Worker(method, bundle, seed, make)
 
 
 def _play(task: Task) -> tuple[Task, Outcome]:
@@ -55,14 +58,19 @@ def _play(task: Task) -> tuple[Task, Outcome]:
 
 
 def played(
-    tasks: Sequence[Task], method: str, bundle: Path | None, seed: int, workers: int
+    tasks: Sequence[Task],
+    method: str,
+    bundle: Path | None,
+    seed: int,
+    workers: int,
+    make: Make = make,
 ) -> Iterator[tuple[Task, Outcome]]:
     """Yield the outcome of each attempt, as it comes."""
     if workers == 1:
-        worker = Worker(method, bundle, seed)
+        worker = Worker(method, bundle, seed, make)
         for task in tasks:
             yield task, worker.play(task)
         return
     context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
-    with context.Pool(workers, _begin, (method, bundle, seed)) as pool:
+    with context.Pool(workers, _begin, (method, bundle, seed, make)) as pool:
         yield from pool.imap_unordered(_play, tasks)

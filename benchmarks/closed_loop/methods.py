@@ -1,0 +1,29 @@
+"""Methods by name: those of the simulation, and learned baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.closed_loop.baselines.trained import Supervision, identity_of_runs
+from smvae_core.bundle import MANIFEST, Bundle
+from smvae_datasets.simulation.closed_loop import methods
+from smvae_datasets.simulation.closed_loop.methods import Method
+
+
+def make(name: str, folder: Path | None) -> Method:
+    """Return the method called `name`: alone, blind, ceiling, or any other of a folder.
+
+    Args:
+        name: Of the method.
+        folder: A bundle, or what `benchmarks.closed_loop.train` made of a baseline.
+    """
+    if folder is None or (folder / MANIFEST).is_file():
+        return methods.make(name, folder)
+    return Supervision(folder)
+
+
+def identity(folder: Path) -> str:
+    """Return the hash of what a method perceives by, see `make`."""
+    if (folder / MANIFEST).is_file():
+        return Bundle.load(folder).sha256
+    return identity_of_runs(folder)

@@ -1,0 +1,125 @@
+"""Train the learned baselines of the closed loop.
+
+    smvae simulate EPISODES --preset demo --episodes 150
+    python -m benchmarks.closed_loop.train EPISODES RUNS
+    python -m benchmarks.closed_loop concat --bundle RUNS/concat --attempts 100
+
+Methods: concat, router, oracle (six networks) and poe; what they are stands in
+`benchmarks/closed_loop/baselines`. Each network takes as long as ours at most, about 3 minutes of a
+core. What RUNS holds is not trained again, and what was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.closed_loop.baselines.networks import Supervised, objective
+from benchmarks.closed_loop.baselines.product import mvae, of_product, product_of_experts
+from benchmarks.closed_loop.baselines.trained import NETWORKS, calibrate
+from smvae_core.bundle import MANIFEST
+from smvae_core.errors import SMVAEError
+from smvae_core.estimate_calibration import ESTIMATES
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.presets import vision_touch
+from smvae_training.cli import configure_logging, quiet_lightning
+from smvae_training.config import TrainConfig
+from smvae_training.estimates import MAX_RECORDS
+from smvae_training.evaluate.records import Records
+from smvae_training.exporting import export_run
+from smvae_training.presets import demo
+from smvae_training.run import RunPaths, RunRecord, split_episodes
+from smvae_training.trainer import prepare_data, train
+
+METHODS = (*NETWORKS, "poe")
+SENSORS = ("rgb", "depth", "force", "action")
+#: What the deciding cells leave alive, each the subset of an oracle.
+ALIVE: tuple[tuple[str, ...], ...] = (
+    SENSORS,
+    *(tuple(n for n in SENSORS if n != lost) for lost in SENSORS),
+    ("force", "action"),
+)
+
+
+def settings(steps: int, seed: int) -> TrainConfig:
+    """Return the settings of ours, as docs/shared_autonomy.md trains it."""
+    config = demo()
+    small = replace(config.model, modalities=vision_touch(32), base_channels=8, embedding_dim=128)
+    return replace(
+        config,
+        model=small,
+        data=replace(config.data, targets=("all",)),
+        log=replace(config.log, tensorboard=False),
+        max_steps=steps,
+        seed=seed,
+    )
+
+
+def trained(
+    config: TrainConfig, data: Path, run: Path, build: Callable[[TrainConfig], Any]
+) -> None:
+    """Train a run, or the rest of it."""
+    paths = RunPaths(run)
+    if paths.config.is_file() and RunRecord.read(paths.config).finished:
+        return
+    print(f"training {run}", flush=True)
+    train(config, data, run, resume=paths.begun, build=build)
+
+
+def _built(network: type[Supervised], loss: Any, config: TrainConfig) -> Any:
+    return network(config.model), loss
+
+
+def make(method: str, config: TrainConfig, data: Path, out: Path) -> None:
+    """Train, calibrate, and for `poe` export, what is missing of one method."""
+    if method == "poe":
+        product = replace(config, model=of_product(config.model))
+        run = out.with_name(f"{out.name}-run")
+        trained(product, data, run, lambda c: (product_of_experts(c.model), mvae))
+        if not (out / MANIFEST).is_file():
+            export_run(run, out, name="poe", data=data)
+        return
+    network = NETWORKS[method]
+    asked = [(s,) for s in ALIVE] if method == "oracle" else [tuple(all_subsets(SENSORS))]
+    for subsets in asked:
+        only = subsets[0] if method == "oracle" else None
+        run = out / (subset_name(only) if only else "any")
+        loss = partial(objective, only=only)
+        trained(config, data, run, partial(_built, network, loss))
+        if not (run / ESTIMATES).is_file():
+            records = prepare_data(config, data)
+            held_out = split_episodes(config, records).held_out
+            calibrate(run, method, Records.of(records, held_out, MAX_RECORDS), subsets)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train what is asked for, and say how to play it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("episodes", type=Path)
+    parser.add_argument("runs", type=Path, help="folder of what is trained")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=[*METHODS])
+    parser.add_argument("--steps", type=int, default=5000, help="of each training")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(argv)
+    configure_logging(verbose=False)
+    quiet_lightning()
+    config = settings(given.steps, given.seed)
+    try:
+        for method in given.methods:
+            make(method, config, given.episodes, given.runs / method)
+            print(f"python -m benchmarks.closed_loop {method} --bundle {given.runs / method}")
+    except SMVAEError as err:
+        print(f"closed_loop.train: {err}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
