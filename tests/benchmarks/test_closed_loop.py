@@ -19,6 +19,7 @@ from benchmarks.closed_loop.report import (
     operator_table,
     paired_difference,
     seated_table,
+    verdicts,
     wilson,
 )
 from benchmarks.closed_loop.store import Store
@@ -172,6 +173,25 @@ def test_a_difference_is_of_attempts_with_one_number(tmp_path: Path) -> None:
     mean, half, count = paired_difference(ours, theirs, ALIVE, ALIVE)
     assert (mean, count) == (0.5, 4)
     assert half == pytest.approx(3.182 * np.std([0, 1, 1, 0], ddof=1) / 2.0, rel=1e-3)
+
+
+def test_a_loss_to_a_learned_baseline_is_printed_as_one(tmp_path: Path) -> None:
+    def cells(failure: str, *seated: bool) -> Store:
+        store = Store(tmp_path / "none.json", {"bundle": "abc"})
+        for number, value in enumerate(seated):
+            store.add((failure, "noisy"), number, replace(OUTCOME, seated=value))
+        return store
+
+    ours = cells("rgb lost", *([True] * 4 + [False] * 16))
+    assert verdicts({"ours": ours}, "ours") == ""
+    better = cells("rgb lost", *([True] * 20))
+    stores = {"ours": ours, "concat": better, "oracle": better}
+    said = verdicts(stores, "ours")
+    assert "best or tied in 0 of 1:" in said
+    assert "- **Loss**, rgb lost: -80 ± 19 (20) to concat" in said
+    assert "oracle" not in said
+    assert "in 1 of 1." in verdicts({"ours": better, "concat": ours}, "ours")
+    assert "in 1 of 1." in verdicts({"ours": ours, "concat": ours}, "ours")
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
