@@ -1,4 +1,4 @@
-"""The main job, end to end: simulate, train, evaluate, export, perceive live over ROS 2, report.
+"""The main job, end to end: simulate, train, export, perceive live over ROS 2, seat pegs, report.
 
 Called by `make demo`, which sets up and builds the workspace first. A second run reuses every stage
 whose settings are the same; an interrupted stage goes on where it can, else it is redone.
@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from demo_assist import AssistOptions, run_assist
 from demo_live import LiveOptions, run_live
 from demo_stages import Stage, StageFailed, StageRunner, command
 from rich.console import Console
@@ -40,6 +41,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--steps", type=int, default=250, help="steps of 50 ms per episode, a multiple of 50")
     add("--preset", default="demo", help="preset of `smvae train`")
     add("--dwell", type=float, default=8.0, help="seconds per state of the sensors")
+    add("--attempts", type=int, default=20, help="pairs of attempts to seat a peg, simulated")
+    add("--live-attempts", type=int, default=2, help="attempts to seat a peg over ROS 2")
     add("--seed", type=int, default=0, help="of the episodes and of training")
     add("--viewer-python", default="", help="Python that has rerun (default: see docs/viewing.md)")
     add("--setup-seconds", type=float, default=None, help="what the set-up took, for the summary")
@@ -52,6 +55,8 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
     trained = {"preset": options.preset, "seed": options.seed}
     # another world than any training episode's
     live = LiveOptions(dwell_s=options.dwell, robot_seed=options.seed + 1000, schedule_seed=0)
+    pegs = {"attempts": options.attempts, "seed": options.seed + 2000, "workers": 2}
+    assist = AssistOptions(attempts=options.live_attempts, robot_seed=options.seed + 3000)
 
     def simulate(resume: bool) -> None:
         if not resume:
@@ -81,6 +86,14 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
         command("view", SMVAE, "view", *words)
 
     drawn = Stage(name="view", title="draw it in rerun", settings={}, output=paths.view, work=view)
+
+    def insert(_: bool) -> None:
+        words = [word for key, value in pegs.items() for word in (f"--{key}", value)]
+        module = "smvae_training.evaluate.insertions.pairs"
+        command("insert", sys.executable, "-m", module, paths.bundle, paths.root, *words)
+
+    def help_live(_: bool) -> None:
+        run_assist(ROOT, paths.root, paths.bundle, assist)
 
     def report(_: bool) -> None:
         command(
@@ -124,6 +137,20 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
             work=perceive,
         ),
         *([drawn] if viewer else []),
+        Stage(
+            name="insert",
+            title="seat pegs, with its latents and without",
+            settings=pegs,
+            output=paths.insertions,
+            work=insert,
+        ),
+        Stage(
+            name="assist",
+            title="help an operator live over ROS 2",
+            settings=vars(assist),
+            output=paths.assisted,
+            work=help_live,
+        ),
         Stage(name="report", title="report", settings={}, output=paths.summary, work=report),
     ]
 

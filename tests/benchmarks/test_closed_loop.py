@@ -24,12 +24,12 @@ from benchmarks.closed_loop.report import (
 )
 from benchmarks.closed_loop.store import Store
 from benchmarks.paired import ResultsError
-from smvae_core.assistance.controller import Settings
+from smvae_core.assistance.controller import Phase, Settings
 from smvae_core.assistance.sighting import Sighting
 from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.readout import LinearMap, Quantity, Readout
-from smvae_datasets.simulation.closed_loop.attempt import attempt
+from smvae_datasets.simulation.closed_loop.attempt import STEP_S, Moment, attempt
 from smvae_datasets.simulation.closed_loop.failures import (
     FAILURES,
     LATE_STEPS,
@@ -80,6 +80,20 @@ def test_an_attempt_is_the_same_whatever_ran_before(robot: SimulatedRobot) -> No
         for k in (1, 2, 1)
     )
     assert str(first) == str(again)  # NaN equals no NaN, but spells like one
+
+
+def test_who_watches_an_attempt_sees_every_step_and_changes_nothing(robot: SimulatedRobot) -> None:
+    moments: list[Moment] = []
+    given = (OPERATORS["noisy"], FAILURES["rgb lost midway"], 1, 500, Settings())
+    watched = attempt(robot, Truth(), *given, moments.append)
+    assert str(attempt(robot, Truth(), *given)) == str(watched)
+    assert len(moments) == round(watched.time_s / STEP_S)
+    assert [m.time_s for m in moments] == pytest.approx(np.arange(len(moments)) * STEP_S)
+    first, last = moments[0], moments[-1]
+    assert first.phase is Phase.APPROACH
+    assert last.phase in (Phase.INSERT, Phase.SEATED)
+    assert 0.005 <= np.linalg.norm(first.aim[:2] - first.hole[:2]) <= 0.01
+    np.testing.assert_allclose(last.believed[:2], last.hole[:2], atol=1e-3)
 
 
 class Off:
