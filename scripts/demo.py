@@ -1,7 +1,10 @@
-"""The main job, end to end: simulate, train, export, perceive live over ROS 2, seat pegs, report.
+"""The main job, end to end: simulate, train, evaluate, export, perceive live over ROS 2, report.
 
 Called by `make demo`, which sets up and builds the workspace first. A second run reuses every stage
 whose settings are the same; an interrupted stage goes on where it can, else it is redone.
+
+Before the report, operators put pegs into holes with the help of the latents and without, in
+simulated time and live.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, default=DEFAULT, help="folder of the demo (default: runs/demo)")
     add("--fresh", action="store_true", help="redo everything")
-    add("--episodes", type=int, default=60, help="episodes to simulate")
+    add("--episodes", type=int, default=150, help="episodes to simulate")
     add("--steps", type=int, default=250, help="steps of 50 ms per episode, a multiple of 50")
     add("--preset", default="demo", help="preset of `smvae train`")
     add("--dwell", type=float, default=8.0, help="seconds per state of the sensors")
@@ -69,6 +72,7 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
         flag = ["--resume"] if can_resume else ["--overwrite"]
         words = ["--preset", options.preset, "--seed", options.seed]
         words += ["--data", paths.episodes, "--out", paths.run, "--no-report"]
+        words += ["--data.targets", "all"]  # whatever the preset: pegs are seated by them
         command("train", SMVAE, "train", *words, *flag)
 
     def evaluate(_: bool) -> None:
@@ -194,12 +198,22 @@ def show(console: Console, summary: dict[str, Any], paths: DemoPaths, missing: s
     console.print(
         f"none: {none['messages']} messages, {none['no_input']} NO_INPUT, {none['valid']} valid"
     )
+    pegs = summary["insertions"]
+    live = pegs["live"]
+    console.print(
+        f"pegs seated: {pegs['seated_helped']} of {pegs['pairs']} with help, "
+        f"{pegs['seated_alone']} without; live over ROS 2 {live['seated']} of {live['attempts']}",
+        highlight=False,
+    )
     for check in summary["checks"]:
         sign = "[green]holds[/green]" if check["passed"] else "[red]FAILS[/red]"
         console.print(f"{sign}  {check['name']} ({check['required']})", highlight=False)
         if not check["passed"]:
             console.print(f"       got {check['got']}", highlight=False, markup=False)
     console.print(f"\nreport:  {paths.report}\nsummary: {paths.summary}", highlight=False)
+    console.print(
+        f"video:   {paths.video if paths.video.is_file() else paths.sheet}", highlight=False
+    )
     if missing:
         console.print(f"no view.rrd: {missing}", highlight=False, style="dim")
     else:

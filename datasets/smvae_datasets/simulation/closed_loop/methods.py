@@ -15,6 +15,7 @@ from smvae_core.assistance.sighting import TARGETS, Sighting, sighting
 from smvae_core.bundle import Bundle
 from smvae_core.errors import BundleError, EmptySubset, SampleError
 from smvae_core.estimates import Estimates
+from smvae_core.modality import Modality
 from smvae_core.readout import Estimate
 from smvae_core.runtime import Posterior, Runtime
 from smvae_datasets.simulation.closed_loop.failures import Samples
@@ -93,6 +94,11 @@ class Latents:
             )
         self.flagged = False
         self._posterior: Posterior | None = None
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Sensors of the model."""
+        return self._runtime.modalities
 
     def imagined(self, name: str) -> NDArray[Any] | None:
         """Return a sensor's sample, raw in SI units, by the latent of what was delivered last.

@@ -16,6 +16,7 @@ from smvae_datasets.simulation.closed_loop.attempt import STEP_S, Moment
 from smvae_datasets.simulation.closed_loop.methods import Latents
 from smvae_datasets.simulation.closed_loop.workers import Task, Worker
 from smvae_training.evaluate.bag.pictures import Video
+from smvae_training.evaluate.measures import images, in_levels
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -52,16 +53,18 @@ class Film:
         """
         assert isinstance(worker.method, Latents)
         self._robot, self._latents, self._task = worker.robot, worker.method, task
+        colour = [m.name for m in images(self._latents.modalities) if in_levels(m)]
+        self._camera = colour[0] if colour else ""
         self.frames: list[Picture] = []
 
     def __call__(self, moment: Moment) -> None:
         """Draw a moment."""
         image, _ = self._robot.render()
         camera = _panel(image)
-        if "rgb" in moment.failing:
+        if self._camera in moment.failing:
             camera = np.asarray(camera // 3 + 150, np.uint8)
             _write(camera, "lost", SIDE // 2 - 26, SIDE // 2, LOST, 0.9)
-        imagined = self._latents.imagined("rgb")
+        imagined = self._latents.imagined(self._camera) if self._camera else None
         panels = [
             ("camera", camera),
             ("imagined by the latent", _panel(imagined)),

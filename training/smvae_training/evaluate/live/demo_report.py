@@ -59,7 +59,10 @@ class DemoPaths:
     view = _below("view.rrd")
     """The bag in rerun, where that was there."""
     insertions = _below(insertion_pairs.RESULTS)
-    """Pegs seated in simulated time; a video and a contact sheet lie beside it."""
+    """Pegs seated in simulated time."""
+    video = _below(insertion_pairs.VIDEO)
+    """Of some of these, where OpenCV can write one."""
+    sheet = _below(insertion_pairs.SHEET)
     assisted = _below("assisted.json")
     """Pegs seated over DDS."""
     stages = _below(".stages")
