@@ -23,6 +23,7 @@ ENVIRONMENTS = {
     ".venv-lerobot",
     ".venv-pythons",
     ".venv-view",
+    ".venv-door",
 }
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 PACKAGES = ("smvae_core", "smvae_datasets", "smvae_training")

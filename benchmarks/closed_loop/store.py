@@ -20,6 +20,9 @@ Cell = tuple[str, str]
 class Store:
     """Outcomes by cell and attempt."""
 
+    outcome: type[Any] = Outcome
+    """The dataclass of an outcome; another task has another."""
+
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         """Take up what is there.
 
@@ -31,7 +34,7 @@ class Store:
             ResultsError: If the file holds outcomes of something else.
         """
         self._path, self._about = path, dict(about)
-        self.cells: dict[Cell, dict[int, Outcome]] = {}
+        self.cells: dict[Cell, dict[int, Any]] = {}
         if not path.is_file():
             return
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -43,7 +46,7 @@ class Store:
                 )
         self._about = found["about"] | self._about
         for row in found["cells"]:
-            self.cells[row["failure"], row["operator"]] = _outcomes(row)
+            self.cells[row["failure"], row["operator"]] = _outcomes(row, self.outcome)
 
     @property
     def perceives(self) -> bool:
@@ -54,7 +57,7 @@ class Store:
         """Write these beside the outcomes; others do not make them something else."""
         self._about |= facts
 
-    def add(self, cell: Cell, number: int, outcome: Outcome) -> None:
+    def add(self, cell: Cell, number: int, outcome: Any) -> None:
         """Take in an attempt."""
         self.cells.setdefault(cell, {})[number] = outcome
 
@@ -65,11 +68,10 @@ class Store:
         write_text(self._path, f'{{"about": {json.dumps(self._about)},\n"cells": [\n{text}\n]}}\n')
 
 
-def _row(cell: Cell, outcomes: Mapping[int, Outcome]) -> dict[str, Any]:
+def _row(cell: Cell, outcomes: Mapping[int, Any]) -> dict[str, Any]:
     numbers = sorted(outcomes)
-    columns = {
-        f.name: [_rounded(getattr(outcomes[n], f.name)) for n in numbers] for f in fields(Outcome)
-    }
+    names = [f.name for f in fields(outcomes[numbers[0]])]
+    columns = {name: [_rounded(getattr(outcomes[n], name)) for n in numbers] for name in names}
     return {"failure": cell[0], "operator": cell[1], "attempts": numbers, **columns}
 
 
@@ -79,10 +81,11 @@ def _rounded(value: bool | float) -> int | float | None:
     return round(float(value), 3) if math.isfinite(value) else None  # JSON has no NaN
 
 
-def _outcomes(row: Mapping[str, Any]) -> dict[int, Outcome]:
+def _outcomes(row: Mapping[str, Any], outcome: type[Any]) -> dict[int, Any]:
     found = {}
     for at, number in enumerate(row["attempts"]):
-        values = {f.name: row[f.name][at] for f in fields(Outcome)}
+        values = {f.name: row[f.name][at] for f in fields(outcome)}
         values = {k: math.nan if v is None else v for k, v in values.items()}
-        found[number] = Outcome(**values | {"seated": bool(values["seated"])})
+        flags = {f.name: bool(values[f.name]) for f in fields(outcome) if f.type == "bool"}
+        found[number] = outcome(**values | flags)
     return found
