@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from benchmarks.full_networks import full_networks
 from benchmarks.outage_peers import PEERS
 from benchmarks.outage_picture import draw
 from benchmarks.outage_start import LaterStages, begin, check_start, load
@@ -53,7 +54,6 @@ from smvae_training.evaluate.measures import images, measured, squared_error
 from smvae_training.evaluate.ratios import paired_ratio
 from smvae_training.hardware import source_version, versions
 from smvae_training.normalise import BatchNormaliser
-from smvae_training.presets import demo
 from smvae_training.run import Run, RunPaths, RunRecord, load_run, split_episodes
 from smvae_training.trainer import prepare_data, train
 
@@ -92,8 +92,8 @@ class Condition:
 
 
 def settings(kind: str, steps: int, seed: int, target: str = "observed") -> TrainConfig:
-    """Return the demo's settings with pooling by evidence and decoded noise, with memory or not."""
-    config = demo()
+    """Return settings with pooling by evidence and decoded noise, with memory or not."""
+    config = full_networks()
     memory = None if kind == "instant" else MemoryConfig()
     model = replace(config.model, pooling="evidence", decoded_noise=True, memory=memory)
     objective = config.objective

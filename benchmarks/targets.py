@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.full_networks import full_networks
 from smvae_core.estimates import calibrated
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.networks import embedding
@@ -43,7 +44,6 @@ from smvae_training.evaluate.results import write_json
 from smvae_training.evaluate.targets import score
 from smvae_training.hardware import source_version, versions
 from smvae_training.normalise import BatchNormaliser
-from smvae_training.presets import demo
 from smvae_training.run import Run, RunPaths, load_run, split_episodes
 from smvae_training.subsets import generator
 from smvae_training.targets import declare
@@ -59,8 +59,8 @@ LABEL_STREAM = 90
 
 
 def settings(steps: int, seed: int, *, targets: bool) -> TrainConfig:
-    """Return preset `demo`, with every target of the data or none."""
-    config = demo()
+    """Return settings with networks of full size, with every target of the data or none."""
+    config = full_networks()
     return replace(
         config,
         data=replace(config.data, targets=("all",) if targets else ()),

@@ -2,6 +2,9 @@
 
 Called by `make demo`, which sets up and builds the workspace first. A second run reuses every stage
 whose settings are the same; an interrupted stage goes on where it can, else it is redone.
+
+Before the report, operators put pegs into holes with the help of the latents and without, in
+simulated time and live.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from demo_assist import AssistOptions, run_assist
 from demo_live import LiveOptions, run_live
 from demo_stages import Stage, StageFailed, StageRunner, command
 from rich.console import Console
@@ -36,10 +40,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, default=DEFAULT, help="folder of the demo (default: runs/demo)")
     add("--fresh", action="store_true", help="redo everything")
-    add("--episodes", type=int, default=60, help="episodes to simulate")
+    add("--episodes", type=int, default=150, help="episodes to simulate")
     add("--steps", type=int, default=250, help="steps of 50 ms per episode, a multiple of 50")
     add("--preset", default="demo", help="preset of `smvae train`")
     add("--dwell", type=float, default=8.0, help="seconds per state of the sensors")
+    add("--attempts", type=int, default=20, help="pairs of attempts to seat a peg, simulated")
+    add("--live-attempts", type=int, default=2, help="attempts to seat a peg over ROS 2")
     add("--seed", type=int, default=0, help="of the episodes and of training")
     add("--viewer-python", default="", help="Python that has rerun (default: see docs/viewing.md)")
     add("--setup-seconds", type=float, default=None, help="what the set-up took, for the summary")
@@ -52,6 +58,8 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
     trained = {"preset": options.preset, "seed": options.seed}
     # another world than any training episode's
     live = LiveOptions(dwell_s=options.dwell, robot_seed=options.seed + 1000, schedule_seed=0)
+    pegs = {"attempts": options.attempts, "seed": options.seed + 2000, "workers": 2}
+    assist = AssistOptions(attempts=options.live_attempts, robot_seed=options.seed + 3000)
 
     def simulate(resume: bool) -> None:
         if not resume:
@@ -64,6 +72,7 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
         flag = ["--resume"] if can_resume else ["--overwrite"]
         words = ["--preset", options.preset, "--seed", options.seed]
         words += ["--data", paths.episodes, "--out", paths.run, "--no-report"]
+        words += ["--data.targets", "all"]  # whatever the preset: pegs are seated by them
         command("train", SMVAE, "train", *words, *flag)
 
     def evaluate(_: bool) -> None:
@@ -81,6 +90,14 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
         command("view", SMVAE, "view", *words)
 
     drawn = Stage(name="view", title="draw it in rerun", settings={}, output=paths.view, work=view)
+
+    def insert(_: bool) -> None:
+        words = [word for key, value in pegs.items() for word in (f"--{key}", value)]
+        module = "smvae_training.evaluate.insertions.pairs"
+        command("insert", sys.executable, "-m", module, paths.bundle, paths.root, *words)
+
+    def help_live(_: bool) -> None:
+        run_assist(ROOT, paths.root, paths.bundle, assist)
 
     def report(_: bool) -> None:
         command(
@@ -124,6 +141,20 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
             work=perceive,
         ),
         *([drawn] if viewer else []),
+        Stage(
+            name="insert",
+            title="seat pegs, with its latents and without",
+            settings=pegs,
+            output=paths.insertions,
+            work=insert,
+        ),
+        Stage(
+            name="assist",
+            title="help an operator live over ROS 2",
+            settings=vars(assist),
+            output=paths.assisted,
+            work=help_live,
+        ),
         Stage(name="report", title="report", settings={}, output=paths.summary, work=report),
     ]
 
@@ -167,12 +198,22 @@ def show(console: Console, summary: dict[str, Any], paths: DemoPaths, missing: s
     console.print(
         f"none: {none['messages']} messages, {none['no_input']} NO_INPUT, {none['valid']} valid"
     )
+    pegs = summary["insertions"]
+    live = pegs["live"]
+    console.print(
+        f"pegs seated: {pegs['seated_helped']} of {pegs['pairs']} with help, "
+        f"{pegs['seated_alone']} without; live over ROS 2 {live['seated']} of {live['attempts']}",
+        highlight=False,
+    )
     for check in summary["checks"]:
         sign = "[green]holds[/green]" if check["passed"] else "[red]FAILS[/red]"
         console.print(f"{sign}  {check['name']} ({check['required']})", highlight=False)
         if not check["passed"]:
             console.print(f"       got {check['got']}", highlight=False, markup=False)
     console.print(f"\nreport:  {paths.report}\nsummary: {paths.summary}", highlight=False)
+    console.print(
+        f"video:   {paths.video if paths.video.is_file() else paths.sheet}", highlight=False
+    )
     if missing:
         console.print(f"no view.rrd: {missing}", highlight=False, style="dim")
     else:

@@ -37,6 +37,15 @@ def ros_environment(root: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
+def isolated(environment: dict[str, str]) -> dict[str, str]:
+    """Return an environment on a domain of its own, which talks to this machine alone."""
+    return environment | {
+        "ROS_DOMAIN_ID": str(free_domain()),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 @dataclass
 class Processes:
     """Processes that end with this block, in the reverse order unless told otherwise."""
@@ -75,17 +84,20 @@ class Processes:
         self._started[name] = time.monotonic()
         return process.pid
 
-    def watch(self, but: str) -> None:
+    def watch(self, stage: str, but: str = "") -> None:
         """Raise if a process other than `but` ended by itself."""
         for name, process in self.running.items():
             code = process.poll()
             if code is not None and name != but:
-                raise StageFailed("live", f"{name} ended with {code}: {self.last_words(name)}")
+                raise StageFailed(stage, f"{name} ended with {code}: {self.last_words(name)}")
+
+    def said(self, name: str) -> str:
+        """Return what a process has written so far."""
+        return (self.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def last_words(self, name: str) -> str:
-        path = self.logs / f"{name}.log"
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return f"{' | '.join(lines[-3:])} ({path})"
+        lines = self.said(name).strip().splitlines()
+        return f"{' | '.join(lines[-3:])} ({self.logs / f'{name}.log'})"
 
     def end(self, name: str, timeout_s: float = 20.0) -> None:
         """Ask a process to end, insist if it must be, and note how it went."""
@@ -166,12 +178,7 @@ def run_live(root: Path, out: Path, bundle: Path, options: LiveOptions) -> None:
     bag, notes = out / "bag", out / "live.json"
     shutil.rmtree(bag, ignore_errors=True)
     notes.unlink(missing_ok=True)
-    domain = free_domain()
-    environment = ros_environment(root) | {
-        "ROS_DOMAIN_ID": str(domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "PYTHONUNBUFFERED": "1",
-    }
+    environment = isolated(ros_environment(root))
     blocked = without_torch(environment, out / "no_torch")
     install = root / "ros2_ws/install"
     node_programs = install / "smvae_ros/lib/smvae_ros"
@@ -192,7 +199,7 @@ def run_live(root: Path, out: Path, bundle: Path, options: LiveOptions) -> None:
             processes.end(name, timeout_s=60.0 if name == "bag_recorder" else 20.0)
     left = [n for n, f in processes.facts.items() if f["exit_code"] is None]
     data = {
-        "domain": domain,
+        "domain": int(environment["ROS_DOMAIN_ID"]),
         "processes": processes.facts,
         "forced": processes.forced,
         "left_over": left,
@@ -213,7 +220,7 @@ def _follow(processes: Processes, options: LiveOptions) -> None:
         task = progress.add_task("switching sensors", total=expected_s)
         start = time.monotonic()
         while walker.poll() is None:
-            processes.watch(but=name)
+            processes.watch("live", but=name)
             progress.update(task, completed=min(time.monotonic() - start, expected_s))
             time.sleep(0.2)
     if walker.returncode:

@@ -26,19 +26,25 @@ from smvae_datasets.simulation.stick_operator import OPERATORS
 NORMAL_95 = 1.959964
 #: Methods that perceive nothing, in the order of the tables.
 WITHOUT_SENSORS = ("alone", "blind", "ceiling")
+#: Learned baselines; the oracles know which subset is alive, and nobody else does.
+LEARNED, ORACLE = ("concat", "router", "poe"), "oracle"
+BASELINES = (*LEARNED, ORACLE)
 #: Files of this beginning are of the other simulator, see `benchmarks.door`.
 ELSEWHERE = "door-"
 #: The cell of methods that perceive nothing.
 ALIVE = "all alive"
-COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860")
+COLOURS = (
+    *("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3"),
+    *("#937860", "#da8bc3", "#8c8c8c", "#ccb974", "#64b5cd"),
+)
 
 
 def read_stores(folder: Path) -> dict[str, Store]:
-    """Return the results of every method in a folder; those without sensors come first."""
+    """Return the results of every method: without sensors, ours and others, baselines."""
     paths = {p.stem.removeprefix("closed-loop-"): p for p in folder.glob("closed-loop-*.json")}
     paths = {name: p for name, p in paths.items() if not name.startswith(ELSEWHERE)}
-    order = [m for m in WITHOUT_SENSORS if m in paths]
-    order += sorted(paths.keys() - set(order))
+    others = sorted(paths.keys() - {*WITHOUT_SENSORS, *BASELINES})
+    order = [m for m in (*WITHOUT_SENSORS, *others, *BASELINES) if m in paths]
     return {name: Store(paths[name], {}) for name in order}
 
 
@@ -53,12 +59,18 @@ def section(folder: Path) -> str:
         "20 s. Shares with Wilson's 95 % interval, all operators together; differences in points "
         "with a 95 % interval over attempts of one number, whose count stands behind. alone: the "
         "operator within the limits; blind: the controller without estimates; ceiling: with the "
-        "truth. [What the operators are, and how the controller works](../docs/shared_autonomy.md)."
+        "truth. concat, router, poe: learned baselines, see "
+        "[what they are](../docs/decisions/assistance.md); oracle: a network for each subset. "
+        "[What the operators are, and how the controller works](../docs/shared_autonomy.md)."
     )
     parts = [title, about, seated_table(stores), operator_table(stores)]
+    if len(stores.keys() - {*WITHOUT_SENSORS}) > 1:
+        parts += ["Belief off sideways at the touch, median / 90 % [mm]:", belief_table(stores)]
     for name, store in stores.items():
-        if name not in WITHOUT_SENSORS:
+        if name not in (*WITHOUT_SENSORS, *BASELINES):
             parts += [f"`{name}`, in points:", difference_table(stores, name), sensing_table(store)]
+            if compared := verdicts(stores, name):
+                parts.append(compared)
     return "\n\n".join(parts)
 
 
@@ -156,6 +168,42 @@ def difference_table(stores: Mapping[str, Store], method: str) -> str:
         cells.append(paired_difference(ours, ours, failure, ALIVE))
         rows.append([failure, *(_points(c) for c in cells)])
     return table(["failure", *(f"minus {o}" for o in others), "minus all alive"], rows)
+
+
+def verdicts(stores: Mapping[str, Store], method: str) -> str:
+    """Return in how many deciding cells a method is best or tied, and each loss in a line.
+
+    Tied: the 95 % interval of the paired difference holds 0. Where no learned baseline was played,
+    the text is empty.
+    """
+    cells, losses = 0, []
+    for failure in DECIDING:
+        for other in LEARNED:
+            if other not in stores:
+                continue
+            mean, half, count = paired_difference(stores[method], stores[other], failure, failure)
+            if math.isnan(mean):
+                continue
+            cells += 1
+            if mean + half < 0.0:
+                losses.append(f"- **Loss**, {failure}: {_points((mean, half, count))} to {other}")
+    if not cells:
+        return ""
+    head = (
+        f"`{method}` against learned baselines in deciding cells: best or tied in "
+        f"{cells - len(losses)} of {cells}"
+    )
+    return "\n".join([f"{head}{':' if losses else '.'}", *(["", *losses] if losses else [])])
+
+
+def belief_table(stores: Mapping[str, Store]) -> str:
+    """Return by failure and method that perceives how far the belief was off at the touch."""
+    perceiving = {name: s for name, s in stores.items() if s.perceives}
+    rows = [
+        [f, *(_quantiles([o.missed_mm for o in pooled(s, f)], 1) for s in perceiving.values())]
+        for f in failures_of(perceiving.values())
+    ]
+    return table(["failure", *perceiving], rows)
 
 
 def sensing_table(store: Store) -> str:

@@ -19,16 +19,17 @@ from benchmarks.closed_loop.report import (
     operator_table,
     paired_difference,
     seated_table,
+    verdicts,
     wilson,
 )
 from benchmarks.closed_loop.store import Store
 from benchmarks.paired import ResultsError
-from smvae_core.assistance.controller import Settings
+from smvae_core.assistance.controller import Phase, Settings
 from smvae_core.assistance.sighting import Sighting
 from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.readout import LinearMap, Quantity, Readout
-from smvae_datasets.simulation.closed_loop.attempt import attempt
+from smvae_datasets.simulation.closed_loop.attempt import STEP_S, Moment, attempt
 from smvae_datasets.simulation.closed_loop.failures import (
     FAILURES,
     LATE_STEPS,
@@ -79,6 +80,20 @@ def test_an_attempt_is_the_same_whatever_ran_before(robot: SimulatedRobot) -> No
         for k in (1, 2, 1)
     )
     assert str(first) == str(again)  # NaN equals no NaN, but spells like one
+
+
+def test_who_watches_an_attempt_sees_every_step_and_changes_nothing(robot: SimulatedRobot) -> None:
+    moments: list[Moment] = []
+    given = (OPERATORS["noisy"], FAILURES["rgb lost midway"], 1, 500, Settings())
+    watched = attempt(robot, Truth(), *given, moments.append)
+    assert str(attempt(robot, Truth(), *given)) == str(watched)
+    assert len(moments) == round(watched.time_s / STEP_S)
+    assert [m.time_s for m in moments] == pytest.approx(np.arange(len(moments)) * STEP_S)
+    first, last = moments[0], moments[-1]
+    assert first.phase is Phase.APPROACH
+    assert last.phase in (Phase.INSERT, Phase.SEATED)
+    assert 0.005 <= np.linalg.norm(first.aim[:2] - first.hole[:2]) <= 0.01
+    np.testing.assert_allclose(last.believed[:2], last.hole[:2], atol=1e-3)
 
 
 class Off:
@@ -172,6 +187,25 @@ def test_a_difference_is_of_attempts_with_one_number(tmp_path: Path) -> None:
     mean, half, count = paired_difference(ours, theirs, ALIVE, ALIVE)
     assert (mean, count) == (0.5, 4)
     assert half == pytest.approx(3.182 * np.std([0, 1, 1, 0], ddof=1) / 2.0, rel=1e-3)
+
+
+def test_a_loss_to_a_learned_baseline_is_printed_as_one(tmp_path: Path) -> None:
+    def cells(failure: str, *seated: bool) -> Store:
+        store = Store(tmp_path / "none.json", {"bundle": "abc"})
+        for number, value in enumerate(seated):
+            store.add((failure, "noisy"), number, replace(OUTCOME, seated=value))
+        return store
+
+    ours = cells("rgb lost", *([True] * 4 + [False] * 16))
+    assert verdicts({"ours": ours}, "ours") == ""
+    better = cells("rgb lost", *([True] * 20))
+    stores = {"ours": ours, "concat": better, "oracle": better}
+    said = verdicts(stores, "ours")
+    assert "best or tied in 0 of 1:" in said
+    assert "- **Loss**, rgb lost: -80 ± 19 (20) to concat" in said
+    assert "oracle" not in said
+    assert "in 1 of 1." in verdicts({"ours": better, "concat": ours}, "ours")
+    assert "in 1 of 1." in verdicts({"ours": ours, "concat": ours}, "ours")
 
 
 def test_wilsons_interval_is_the_published_one() -> None:

@@ -116,6 +116,12 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
         ),
     },
     "help.txt": {
+        "smvae train | demo the demo: a fixed number of steps, 8 minutes on two CPU cores with "
+        "bf16.": (
+            "smvae train | demo the demo: small networks, a fixed number of steps, 4 minutes on "
+            "two CPU cores in bf16.",
+            "the demo seats pegs: it decodes targets, and small networks make more steps",
+        ),
         f"{_FOLDER} metrics.jsonl and tensorboard/. {_RESUME}".replace(
             "safetensors,", "safetensors, checkpoints/last.ckpt,"
         ): (

@@ -17,6 +17,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 import demo
+from demo_assist import attempts_ended
 from demo_live import Processes, torch_facts, without_torch
 from demo_stages import Stage, StageFailed, StageRunner, command
 
@@ -143,7 +144,7 @@ def gone(pid: int) -> bool:
 def test_processes_end_when_asked_and_say_how(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         pids = [started(processes, "polite", POLITE), started(processes, "stubborn", STUBBORN)]
-        processes.watch(but="")
+        processes.watch("live")
         processes.end("polite")
         processes.end("stubborn", timeout_s=0.1)
     assert all(map(gone, pids))
@@ -171,9 +172,9 @@ def test_a_process_that_dies_is_named_with_its_last_words(tmp_path: Path) -> Non
             "node", [sys.executable, "-c", "raise SystemExit('no bundle')"], dict(os.environ)
         )
         processes.running["node"].wait(30)
-        processes.watch(but="node")
-        with pytest.raises(StageFailed, match="node ended with 1: no bundle"):
-            processes.watch(but="")
+        processes.watch("assist", but="node")
+        with pytest.raises(StageFailed, match="stage 'assist': node ended with 1: no bundle"):
+            processes.watch("assist")
 
 
 def test_torch_cannot_be_imported_where_it_is_blocked(tmp_path: Path) -> None:
@@ -205,8 +206,16 @@ def facts(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_process_checks(changes: dict[str, Any], failing: list[str]) -> None:
-    checks = process_checks(facts(**changes))
+    checks = process_checks(facts(**changes), facts())
     assert [c["name"] for c in checks if not c["passed"]] == failing
+
+
+@pytest.mark.parametrize("code", [1, None])
+def test_processes_that_help_must_end_as_well(code: int | None) -> None:
+    helping = facts(processes={"operator": {"exit_code": code, "cpu_cores": 0.1}})
+    checks = process_checks(facts(), helping)
+    assert [c["name"] for c in checks if not c["passed"]] == ["every process ended when asked"]
+    assert checks[1]["got"]["operator, helping"] == code
 
 
 def test_held_out_requirements_become_one_check_per_rule() -> None:
@@ -237,10 +246,23 @@ def test_the_bag_is_drawn_before_the_report_where_there_is_a_viewer(
 ) -> None:
     paths = DemoPaths(tmp_path)
     names = [s.name for s in demo.stages(demo.parse([]), paths, viewer=viewer)]
-    assert names[-3:] == (["live", "view", "report"] if viewer else ["export", "live", "report"])
+    shown = ["live", "view"] if viewer else ["live"]
+    assert names[4:] == [*shown, "insert", "assist", "report"]
     assert "href" not in viewing_section(paths).html
     paths.view.touch()
     assert f'href="{paths.view.name}"' in viewing_section(paths).html
+
+
+def test_attempts_are_read_from_what_the_operator_logs() -> None:
+    log = """[INFO] [1.2] [operator]: attempt 1: seated in 8.4 s and out again; 1 of 1 seated
+[WARN] [1.3] [operator]: truth refused
+[INFO] [9.2] [operator]: attempt 2: not seated in 20.1 s and out again; 1 of 2 seated
+"""
+    assert attempts_ended(log) == [
+        {"seated": True, "seconds": 8.4},
+        {"seated": False, "seconds": 20.1},
+    ]
+    assert attempts_ended("") == []
 
 
 def test_why_there_is_no_viewer_is_one_line(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from smvae_training.config import AugmentConfig, LogConfig, OptimizerConfig, Tra
 
 #: What training is planned to take [s].
 BUDGET_S = 600.0
-#: Of two cores with bf16, from the demo's 2,500 steps in 8 minutes: operations of a forward pass
-#: per second of training, and what a step costs beside them [s] (docs/decisions/robot-preset.md).
+#: Of two cores with bf16, from 2,500 steps of networks of full size in 8 minutes: operations of a
+#: forward pass per second of training, and what a step costs beside them [s]
+#: (docs/decisions/robot-preset.md).
 OPERATIONS_PER_S, OVERHEAD_S = 5.0e10, 0.03
 #: Fewest and most steps that are planned.
 STEPS = (1000, 12_000)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +23,7 @@ from rich.progress import (
 
 from smvae_datasets.simulation.errors import SimulationStopped
 from smvae_datasets.simulation.options import SimulateOptions, claim_folder
+from smvae_datasets.simulation.worker_process import follow_the_parent
 
 if TYPE_CHECKING:
     from smvae_datasets.simulation.robot import SimulatedRobot
@@ -155,17 +152,8 @@ _worker: _Worker | None = None
 def _start_worker(options: SimulateOptions, stop: Any) -> None:
     """Runs once in each worker process."""
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which sets `stop`
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    follow_the_parent()  # which sets `stop` on Ctrl-C
     _worker = _Worker(options, stop)
-
-
-def _end_with_parent() -> None:
-    """A killed parent must not leave its workers behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _run_in_worker(episode: int) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from smvae_core.assistance.controller import Assistance, Phase, Settings
@@ -26,6 +29,27 @@ CONTRADICTED = 0.5
 ROUNDING = 1e-9
 
 
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One step of an attempt, before the robot moves on; for who watches, and changes nothing."""
+
+    time_s: float
+    tip: Pose
+    hole: Pose
+    aim: Pose
+    """Where the operator thinks that the hole is."""
+    phase: Phase
+    believed: Pose
+    """Where the controller thinks so; of use where `unsure` is finite."""
+    unsure: Pose
+    """Deviations of that."""
+    failing: tuple[str, ...]
+    """Sensors that something is wrong with by now."""
+
+
+Watch = Callable[[Moment], None]
+
+
 def attempt(
     robot: SimulatedRobot,
     method: Method,
@@ -34,6 +58,7 @@ def attempt(
     episode: int,
     seed: int,
     settings: Settings,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Play one attempt, which `seed`, `episode` and the operator's kind fix but for the method.
 
@@ -45,6 +70,7 @@ def attempt(
         episode: Number of the cell and of the start.
         seed: Of the operator's and the failure's random numbers.
         settings: Of the controller; its limits hold without it as well.
+        watch: Is shown every step.
     """
     robot.reset(episode)
     streams = [np.random.default_rng([seed, episode, stream]) for stream in range(2)]
@@ -88,6 +114,20 @@ def attempt(
             if np.isfinite(assistance.belief.std[3]):
                 missed_rad = abs(float(difference(assistance.belief.pose, hole)[3]))
         breaches += _breaks(motion, tip, lead, limits)
+        if watch is not None:
+            belief = assistance.belief
+            watch(
+                Moment(
+                    time_s=step * STEP_S,
+                    tip=tip,
+                    hole=hole,
+                    aim=hole + operator.aim_error,
+                    phase=assistance.phase,
+                    believed=belief.pose,
+                    unsure=belief.std,
+                    failing=failure.sensors if sensors.begun else (),
+                )
+            )
         robot.command(motion * STEP_S)
         force, last = robot.advance(STEP_MS), motion
         peak_n = max(peak_n, robot.peak_contact_force_n)

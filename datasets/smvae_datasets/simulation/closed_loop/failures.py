@@ -67,6 +67,8 @@ DECIDING: Mapping[str, Failure] = {
     "rgb frozen midway": Failure(sensors=("rgb",), frozen=True, midway=True),
 }
 OTHERS: Mapping[str, Failure] = {
+    "rgb lost midway": Failure(sensors=("rgb",), absent=True, midway=True),
+    "depth lost midway": Failure(sensors=("depth",), absent=True, midway=True),
     "cameras lost": Failure(sensors=("rgb", "depth"), absent=True),
     "rgb late 200 ms": Failure(sensors=("rgb",), late=True),
     "rgb noisy": Failure(sensors=("rgb",), change=_noisy),

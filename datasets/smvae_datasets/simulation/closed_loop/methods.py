@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smvae_core.assistance.pose import Pose
-from smvae_core.assistance.sighting import Sighting, sighting
+from smvae_core.assistance.sighting import TARGETS, Sighting, sighting
 from smvae_core.bundle import Bundle
-from smvae_core.errors import EmptySubset, SampleError
+from smvae_core.errors import BundleError, EmptySubset, SampleError
 from smvae_core.estimates import Estimates
+from smvae_core.modality import Modality
 from smvae_core.readout import Estimate
-from smvae_core.runtime import Runtime
+from smvae_core.runtime import Posterior, Runtime
 from smvae_datasets.simulation.closed_loop.failures import Samples
 
 #: Deviations that the truth is given with [m], [rad].
@@ -81,16 +83,40 @@ class Latents:
         self._runtime = Runtime(bundle)
         self._estimates = Estimates.of_bundle(bundle) if bundle.manifest.targets else None
         self._readout = None if self._estimates else bundle.readout()
+        told = {t.name for t in bundle.manifest.targets}
+        if self._readout is not None:
+            told = set(self._readout.targets)
+        if not told & set(TARGETS):
+            raise BundleError(
+                bundle.path,
+                f"tells {', '.join(sorted(told))}, and not where the hole is: "
+                f"{' or '.join(map(repr, TARGETS))}",
+            )
         self.flagged = False
+        self._posterior: Posterior | None = None
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Sensors of the model."""
+        return self._runtime.modalities
+
+    def imagined(self, name: str) -> NDArray[Any] | None:
+        """Return a sensor's sample, raw in SI units, by the latent of what was delivered last.
+
+        None where nothing was delivered.
+        """
+        if self._posterior is None:
+            return None
+        return self._runtime.reconstruct(name, self._posterior.mean)
 
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
         runtime = self._runtime
         names = tuple(
             n for n in runtime.manifest.names if n in samples and self._usable(n, samples)
         )
-        self.flagged = False
+        self.flagged, self._posterior = False, None
         try:
-            posterior = runtime.posterior(names)
+            posterior = self._posterior = runtime.posterior(names)
         except EmptySubset:
             return None
         novelty = runtime.manifest.novelty

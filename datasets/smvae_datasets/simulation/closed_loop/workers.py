@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smvae_core.assistance.controller import Settings
-from smvae_datasets.simulation.closed_loop.attempt import attempt
+from smvae_datasets.simulation.closed_loop.attempt import Watch, attempt
 from smvae_datasets.simulation.closed_loop.failures import FAILURES
 from smvae_datasets.simulation.closed_loop.methods import Method, make
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.robot import SimulatedRobot
 from smvae_datasets.simulation.stick_operator import OPERATORS
+from smvae_datasets.simulation.worker_process import follow_the_parent
 
 #: Name and folder of a method -> the method; `methods.make`, or what knows others too.
 Make = Callable[[str, Path | None], Method]
@@ -32,16 +33,20 @@ class Worker:
     """Plays attempts of one method in one process."""
 
     def __init__(self, method: str, bundle: Path | None, seed: int, make: Make = make) -> None:
-        self._method: Method = make(method, bundle)
+        self.method: Method = make(method, bundle)
         self._seed = seed
-        self._robot = SimulatedRobot(seed=seed, render=self._method.perceives)
+        self.robot = SimulatedRobot(seed=seed, render=self.method.perceives)
 
-    def play(self, task: Task) -> Outcome:
-        """Play one attempt."""
+    def play(self, task: Task, watch: Watch | None = None) -> Outcome:
+        """Play one attempt, while somebody may watch."""
         kind, failure = OPERATORS[task.operator], FAILURES[task.failure]
         return attempt(
-            self._robot, self._method, kind, failure, task.number, self._seed, Settings()
+            self.robot, self.method, kind, failure, task.number, self._seed, Settings(), watch
         )
+
+    def close(self) -> None:
+        """Free the robot's OpenGL context."""
+        self.robot.close()
 
 
 _worker: Worker | None = None
@@ -49,6 +54,7 @@ _worker: Worker | None = None
 
 def _begin(method: str, bundle: Path | None, seed: int, make: Make) -> None:
     global _worker
+    follow_the_parent()
     _worker = Worker(method, bundle, seed, make)
 
 
@@ -70,6 +76,7 @@ def played(
         worker = Worker(method, bundle, seed, make)
         for task in tasks:
             yield task, worker.play(task)
+        worker.close()
         return
     context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
     with context.Pool(workers, _begin, (method, bundle, seed, make)) as pool:

@@ -20,6 +20,12 @@ from numpy.typing import NDArray
 from smvae_core.errors import SMVAEError
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.episodes import Evaluation
+from smvae_training.evaluate.insertions import pairs as insertion_pairs
+from smvae_training.evaluate.insertions.section import (
+    insertion_checks,
+    insertion_numbers,
+    insertion_section,
+)
 from smvae_training.evaluate.live.bag import LiveRunError
 from smvae_training.evaluate.live.checks import check, live_checks
 from smvae_training.evaluate.live.evaluate import LiveEvaluation, evaluate_live, numbers
@@ -52,6 +58,13 @@ class DemoPaths:
     """What the live stage notes of its processes."""
     view = _below("view.rrd")
     """The bag in rerun, where that was there."""
+    insertions = _below(insertion_pairs.RESULTS)
+    """Pegs seated in simulated time."""
+    video = _below(insertion_pairs.VIDEO)
+    """Of some of these, where OpenCV can write one."""
+    sheet = _below(insertion_pairs.SHEET)
+    assisted = _below("assisted.json")
+    """Pegs seated over DDS."""
     stages = _below(".stages")
     report = _below("report.html")
     summary = _below("summary.json")
@@ -75,11 +88,19 @@ def write_demo_report(paths: DemoPaths) -> dict[str, Any]:
     found = evaluate_live(paths.bag, paths.bundle, means)
     live = numbers(found)
     processes = read_json(paths.live)
-    checks = [*live_checks(live), *process_checks(processes), *held_out_checks(results)]
-    summary = make_summary(paths, results, live, processes, checks)
+    played, assisted = read_json(paths.insertions), read_json(paths.assisted)
+    pegs = insertion_numbers(played, assisted)
+    checks = [
+        *live_checks(live),
+        *process_checks(processes, assisted),
+        *held_out_checks(results),
+        *insertion_checks(pegs),
+    ]
+    summary = make_summary(paths, results, live, processes, checks) | {"insertions": pegs}
     write_json(paths.summary, summary)
     sections = [
         *demo_sections(found, evaluation, results, live, summary),
+        insertion_section(paths.root, played, pegs),
         viewing_section(paths),
     ]
     subtitle = "simulated, trained, exported, and seen live over ROS 2: " + (
@@ -156,12 +177,16 @@ def stage_seconds(paths: DemoPaths) -> dict[str, float]:
     return {p.stem: read_json(p)["seconds"] for p in stamps}
 
 
-def process_checks(processes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what must hold of the live stage's processes."""
+def process_checks(
+    processes: Mapping[str, Any], assisted: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return what must hold of the processes of both live stages."""
     torch = processes["torch_on_the_robot"]
     clean = torch["import_fails"] and not torch["libraries_mapped"]
     codes = {name: p["exit_code"] for name, p in processes["processes"].items()}
-    ended = not any(codes.values()) and not processes["forced"] and not processes["left_over"]
+    codes |= {f"{name}, helping": p["exit_code"] for name, p in assisted["processes"].items()}
+    asked = not processes["forced"] and not assisted["forced"]
+    ended = asked and all(code == 0 for code in codes.values())
     return [
         check("no torch on the robot", clean, "torch unimportable, no libtorch mapped", torch),
         check("every process ended when asked", ended, "exit code 0 on SIGINT", codes),

@@ -1,0 +1,1 @@
+"""Pegs seated by operators with and without help: what the demo shows of a bundle in the loop."""

@@ -1,0 +1,141 @@
+"""Pairs of attempts, with help and without, and what came of them.
+
+    python -m smvae_training.evaluate.insertions.pairs BUNDLE OUT --attempts 20
+
+Both attempts of a pair have the same cell, start, operator and aim. In simulated time, faster than
+real time. Writes OUT/insertions.json, a video and a contact sheet of some attempts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from smvae_core.bundle import Bundle
+from smvae_core.errors import SMVAEError
+from smvae_datasets.simulation.closed_loop.outcome import Outcome
+from smvae_datasets.simulation.closed_loop.workers import Task, played
+from smvae_datasets.simulation.stick_operator import OPERATORS
+from smvae_training.evaluate.insertions.film import film
+from smvae_training.evaluate.results import write_json
+
+RESULTS, VIDEO, SHEET = "insertions.json", "insertions.mp4", "insertions.png"
+ALIVE = "all alive"
+#: In every third attempt, in turn: what is lost half-way to the hole.
+LOST = ("rgb lost midway", "cameras lost midway", "depth lost midway")
+#: Names of the methods, with help and without.
+HELPED, ALONE = "helped", "alone"
+
+
+def plan(attempts: int, seed: int) -> list[Task]:
+    """Return the attempts: operators in turn, and by `seed` which ones lose a camera half-way.
+
+    About a third of them do.
+    """
+    lost = [LOST[turn % len(LOST)] for turn in range(attempts // 3)]
+    failures = np.array([*lost, *[ALIVE] * (attempts - len(lost))])
+    drawn = np.random.default_rng(seed).permutation(failures)
+    operators = [*OPERATORS]
+    return [
+        Task(failure=str(failure), operator=operators[number % len(operators)], number=number)
+        for number, failure in enumerate(drawn)
+    ]
+
+
+def play(bundle: Path, attempts: int, seed: int, workers: int) -> list[dict[str, Any]]:
+    """Play all pairs, with a bar, and return a row of each.
+
+    Raises:
+        BundleError: If the bundle cannot be used, or tells nothing of the hole.
+    """
+    tasks = plan(attempts, seed)
+    found: dict[str, dict[int, Outcome]] = {HELPED: {}, ALONE: {}}
+    columns = (TextColumn("    {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), transient=True) as progress:
+        for method, outcomes in found.items():
+            bar = progress.add_task(f"pegs, {method}", total=attempts)
+            given = bundle if method == HELPED else None
+            for task, outcome in played(tasks, method, given, seed, workers):
+                outcomes[task.number] = outcome
+                progress.advance(bar)
+    return [
+        asdict(task) | {method: asdict(outcomes[task.number]) for method, outcomes in found.items()}
+        for task in tasks
+    ]
+
+
+def shown(tasks: Sequence[Task]) -> list[Task]:
+    """Return what the video shows, chosen before anything is played: the first of two failures."""
+    firsts = [next((t for t in tasks if t.failure == f), None) for f in (ALIVE, LOST[1])]
+    return [task for task in firsts if task is not None]
+
+
+def insertions(bundle: Path, out: Path, attempts: int, seed: int, workers: int) -> dict[str, Any]:
+    """Play, film and write everything; return the results.
+
+    Raises:
+        SMVAEError: If the bundle cannot be used, or a simulator is missing.
+    """
+    sha256 = Bundle.load(bundle).sha256
+    pairs = play(bundle, attempts, seed, workers)
+    filmed = shown(plan(attempts, seed))
+    found = {
+        "bundle": sha256,
+        "seed": seed,
+        "pairs": pairs,
+        "shown": [asdict(task) for task in filmed],
+        "no_video": film(bundle, filmed, seed, out / VIDEO, out / SHEET),
+    }
+    write_json(out / RESULTS, found)
+    return found
+
+
+def seated(pairs: Sequence[Mapping[str, Any]], method: str) -> int:
+    """Return how many attempts of a method seated their peg."""
+    return sum(pair[method]["seated"] for pair in pairs)
+
+
+def least_seated(attempts: int, share: float = 0.9, confidence: float = 0.99) -> int:
+    """Return the count that `share` of successes reaches with at least that probability."""
+    above = 0.0
+    for count in range(attempts, -1, -1):
+        above += math.comb(attempts, count) * share**count * (1 - share) ** (attempts - count)
+        if above >= confidence - 1e-12:
+            return count
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Play what is asked for; 2 with a line when that cannot be done, 130 on Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path, help="exported model that tells where the hole is")
+    parser.add_argument("out", type=Path, help="folder of the results")
+    parser.add_argument("--attempts", type=int, default=20, help="pairs of attempts")
+    parser.add_argument("--seed", type=int, default=1000, help="cells, starts and operators")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    given = parser.parse_args(arguments)
+    if min(given.attempts, given.workers) < 1:
+        parser.error("--attempts and --workers must be at least 1")
+    given.out.mkdir(parents=True, exist_ok=True)
+    try:
+        insertions(given.bundle, given.out, given.attempts, given.seed, given.workers)
+    except KeyboardInterrupt:
+        return 130
+    except SMVAEError as err:
+        print(f"insertions: {err}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
