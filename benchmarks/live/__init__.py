@@ -1,0 +1,1 @@
+"""How fast the node answers, beside an rclpy node that only answers; see `__main__`."""

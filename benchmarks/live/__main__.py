@@ -1,0 +1,199 @@
+"""Measure the node beside an echo: `python -m benchmarks.live [CASE...]`, in the ROS environment.
+
+Per case the sensors stream without a break, and an rclpy node that answers with a filled message
+(the echo) and the perception node take turns. The time from stamp to receipt in a third process is
+told as the ratio of node to echo, per turn, and the median over turns. With novelty, ages and
+diagnostics on, as they are by default. Raw samples go to `benchmarks/results/live-CASE.csv.gz`,
+figures to `live-CASE.json`. The exit status is 1 if a limit is exceeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lifecycle_msgs.msg import Transition
+
+from benchmarks.live.bundle import calibrated
+from benchmarks.live.cases import CASES, Case
+from benchmarks.live.turn import Answers, EchoProcess, Turn, bare_ms, of_echo, of_node
+from benchmarks.markdown import table
+from benchmarks.reliability import conditions
+from benchmarks.reliability.node import NodeProcess, random_domain
+from benchmarks.reliability.observer import Observer
+from benchmarks.reliability.record import RESULTS
+from benchmarks.reliability.sensors import Sensors
+from smvae_core.files import write_text
+from smvae_core.runtime import Runtime
+
+SIZE = (640, 480)
+
+
+def measure(case: Case, bundle: Path, log: Path, turns: int, seconds: float) -> dict[str, Any]:
+    """Return the turns of the echo and of the node, and the bare runs of each [ms]."""
+    domain, runtime = random_domain(), Runtime(bundle)
+    runtime.warm_up()
+    found: dict[str, list[Any]] = {"echo": [], "node": [], "bare_ms": []}
+    with (
+        NodeProcess(domain, log, {"bundle": bundle, **case.parameters}) as node,
+        EchoProcess(domain) as echo,
+        Observer(domain, keep=10**6) as observer,
+        Sensors(domain, size=SIZE, multiple=case.multiple) as sensors,
+    ):
+        answers = Answers(observer)
+        observer.change(Transition.TRANSITION_CONFIGURE)
+        sensors.only(case.sensors)
+        for _ in range(turns):
+            found["echo"].append(of_echo(echo, answers, observer, seconds))
+            found["bare_ms"].append(bare_ms(runtime))
+            found["node"].append(of_node(node, observer, case.sensors, seconds))
+    return found
+
+
+def ratios(echo: Turn, node: Turn, bare: float, sensors: tuple[str, ...]) -> dict[str, float]:
+    """Return what one turn of the node took, in those of the echo just before."""
+    mine, its = node.figures(), echo.figures()
+    found = {}
+    if "force" in sensors:
+        for q in (50, 99):
+            found[f"p{q}_ratio"] = mine[f"force_p{q}_ms"] / its.get(f"force_p{q}_ms", math.nan)
+    if "rgb" in sensors:
+        found["rgb_ratio"] = mine["rgb_p50_ms"] / (its.get("rgb_p50_ms", math.nan) + bare)
+    return found
+
+
+def summary(case: Case, found: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Return medians over turns of what each did, and of the ratios, with their extremes."""
+    pairs = zip(found["echo"], found["node"], found["bare_ms"], strict=True)
+    per_turn = [ratios(echo, node, bare, case.sensors) for echo, node, bare in pairs]
+    told = {who: _medians([turn.figures() for turn in found[who]]) for who in ("echo", "node")}
+    extremes = {
+        k: [min(each[k] for each in per_turn), max(each[k] for each in per_turn)]
+        for k in per_turn[0]
+    }
+    middle = _medians(per_turn)
+    return {
+        "ratios": middle,
+        "ratios_least_most": extremes,
+        **told,
+        "bare_ms": float(np.median(found["bare_ms"])),
+        "limits": {
+            x.figure: {"most": x.most, "kept": middle[x.figure] <= x.most} for x in case.limits
+        },
+    }
+
+
+def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    keys = {key for row in rows for key in row}
+    return {k: float(np.nanmedian([row.get(k, math.nan) for row in rows])) for k in sorted(keys)}
+
+
+def spelled(name: str, told: Mapping[str, Any]) -> list[str]:
+    """Return the row of a case in the table that is printed."""
+    echo, node = told["echo"], told["node"]
+
+    def both(figures: Mapping[str, float], sensor: str) -> str:
+        found = [figures.get(f"{sensor}_p{q}_ms", math.nan) for q in (50, 99)]
+        return " / ".join(f"{v:.2f}" for v in found)
+
+    ratios = ", ".join(
+        f"{k.removesuffix('_ratio')} {v:.2f}"
+        + (
+            f" (at most {limit['most']:g}: {'kept' if limit['kept'] else 'MISSED'})"
+            if limit
+            else ""
+        )
+        for k, v in told["ratios"].items()
+        for limit in [told["limits"].get(k)]
+    )
+    return [
+        name,
+        both(echo, "force"),
+        both(node, "force"),
+        both(echo, "rgb"),
+        both(node, "rgb"),
+        f"{node['latents_per_s']:.0f}",
+        f"{node['cpu_per_latent_ms']:.2f}",
+        ratios,
+    ]
+
+
+def write(name: str, record: Mapping[str, Any], found: Mapping[str, list[Any]], out: Path) -> Path:
+    """Write the figures, and beside them every latency; return the first file."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = ["who,turn,sensor,latency_ms"]
+    for who in ("echo", "node"):
+        for number, turn in enumerate(found[who]):
+            for sensor, values in turn.latencies_ms.items():
+                rows += [f"{who},{number},{sensor},{value:.3f}" for value in values]
+    raw = gzip.compress("\n".join(rows).encode("ascii"), mtime=0)
+    (out / f"live-{name}.csv.gz").write_bytes(raw)
+    file = out / f"live-{name}.json"
+    write_text(file, json.dumps(_finite(record), indent=1) + "\n")
+    return file
+
+
+def _finite(value: Any) -> Any:
+    """Return a value for JSON, which knows no NaN: None instead."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
+
+
+def main() -> int:
+    """Run the named cases one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
+    parser.add_argument(
+        "--bundle", type=Path, help="default: hardly trained, calibrated, made here"
+    )
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one turn")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    options = parser.parse_args()
+    if unknown := [name for name in options.cases if name not in CASES]:
+        parser.error(f"unknown case '{unknown[0]}', there are {', '.join(CASES)}")
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    rows, kept = [], True
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = (options.bundle or calibrated(Path(folder))).resolve()
+        for name in options.cases or CASES:
+            print(f"{name} ...", flush=True)
+            case, before = CASES[name], conditions.before()
+            log = Path(folder) / f"{name}.log"
+            found = measure(case, bundle, log, options.turns, options.seconds)
+            told = summary(case, found)
+            record = {
+                "case": asdict(case),
+                "turns": options.turns,
+                "seconds": options.seconds,
+                "image_size": SIZE,
+                **told,
+                **before,
+                **conditions.after(),
+                "per_turn": {who: [t.figures() for t in found[who]] for who in ("echo", "node")},
+            }
+            print(f"written to {write(name, record, found, options.out)}", flush=True)
+            rows.append(spelled(name, told))
+            kept &= all(limit["kept"] for limit in told["limits"].values())
+    header = ("case", "echo force p50 / p99 [ms]", "node", "echo RGB", "node", "latents/s")
+    print(table((*header, "CPU per latent [ms]", "node / echo"), rows))
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
