@@ -1,4 +1,4 @@
-"""Subscriptions: callbacks leave each message in the mailbox, and return."""
+"""Subscriptions: each message goes into the mailbox, in the thread that listens."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from smvae_core.messages import has_stamp
 from smvae_core.modality import Modality
 from smvae_core.robot import Qos
 from smvae_ros import qos
+from smvae_ros.listening import Listener
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.matching import mismatch
 from smvae_ros.message_types import message_class
@@ -36,6 +37,7 @@ class Inputs:
         node: Any,
         modalities: tuple[Modality, ...],
         mailbox: Mailbox,
+        listener: Listener,
         on_restart: Callable[[str], None],
         declared: Mapping[str, Qos] | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class Inputs:
             node: The rclpy node.
             modalities: What the bundle knows.
             mailbox: Where messages go.
+            listener: Whose thread takes them.
             on_restart: Called with a reason when the stamps of a topic began again.
             declared: Quality of service that a sensor is declared with.
         """
@@ -52,9 +55,9 @@ class Inputs:
         self._node = node
         self._modalities = modalities
         self._mailbox = mailbox
+        self._listener = listener
         self._on_restart = on_restart
         self._subscriptions: list[tuple[str, Any]] = []
-        self._readings: dict[str, Any] = {}
         self._sources: dict[str, Source] = {}
         self.topics: dict[str, str] = {}
         self.frame_ids: dict[str, str] = {}
@@ -76,14 +79,11 @@ class Inputs:
         for modality in self._modalities:
             name, topic = modality.name, topics[modality.name]
             profile = partial(qos.sensor, modality.family.queue_depth, self._declared.get(name))
-            store = self._store_burst if modality.family.is_window else self._store
             self.statistics[name] = TopicStatistics()
             cls = message_class(self._sources[name].converter.message_type)
             matched = partial(self._matched, name)
-            subscription = self._subscribe(
-                name, cls, topic, partial(store, modality), profile(), matched
-            )
-            self._readings[name] = subscription
+            store = partial(self._store, modality)
+            subscription = self._subscribe(name, cls, topic, store, profile(), matched)
             self.topics[name] = subscription.topic_name
             if modality.is_image:
                 keep = partial(self._keep_camera_info, name)
@@ -98,10 +98,10 @@ class Inputs:
 
     def close(self) -> None:
         """Unsubscribe; remembered frames and camera infos stay."""
+        self._listener.clear()
         for _, subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
-        self._readings.clear()
         self.qos_mismatches.clear()
 
     def publishers(self, name: str) -> int:
@@ -142,6 +142,7 @@ class Inputs:
     ) -> Any:
         # for complaints alone: a name that is remapped already would be remapped again
         resolved = self._node.resolve_topic_name(topic)
+        guarded = self._guarded(callback)
 
         def subscribe(on_matched: Callable[[Any], None] | None) -> Any:
             events = SubscriptionEventCallbacks(
@@ -152,8 +153,9 @@ class Inputs:
             return self._node.create_subscription(
                 cls,
                 topic,
-                self._guarded(callback),
+                guarded,
                 profile,
+                callback_group=None if matched is None else self._listener.group,
                 event_callbacks=events,
                 qos_overriding_options=qos.overridable(),
             )
@@ -167,6 +169,8 @@ class Inputs:
             except UnsupportedEventTypeError:  # then it is not known whether anybody publishes
                 subscription = subscribe(None)
         self._subscriptions.append((name, subscription))
+        if matched is not None:  # a sensor's own topic
+            self._listener.add(subscription, guarded)
         return subscription
 
     def _incompatible(self, name: str, topic: str, info: Any) -> None:
@@ -224,21 +228,6 @@ class Inputs:
             self.rejected(name, verdict.text or f"{name}: {verdict.reason}")
         elif has_stamp(message):
             self.frame_ids[name] = message.header.frame_id
-
-    def _store_burst(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
-        """Store a reading, and at once those that wait behind it, at most a queue of them.
-
-        The executor takes one message of each topic per turn: after a pause, the newest image would
-        overtake a queue of readings of the time before it, and force would count as stale.
-        """
-        self._store(modality, message, info)
-        subscription = self._readings[modality.name]
-        with subscription.handle:
-            for _ in range(subscription.qos_profile.depth):
-                taken = subscription.handle.take_message(subscription.msg_type, False)
-                if taken is None:
-                    return
-                self._store(modality, *taken)
 
     def _warn(self, name: str, what: str, text: str) -> None:
         if self.statistics[name].may_warn(what, time.monotonic()):

@@ -14,6 +14,7 @@ from smvae_core.settings import Settings, table
 from smvae_ros import setting_sources
 from smvae_ros.inference import Inference
 from smvae_ros.inputs import Inputs
+from smvae_ros.listening import Listener
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.outputs import Outputs
 from smvae_ros.readers import Readers, find_readers
@@ -64,8 +65,11 @@ class Session:
         """
         modalities = runtime.modalities
         settings = Settings.of(values, modalities)
-        mailbox = Mailbox(modalities, settings.rules, settings.pace, settings.sources, epoch=epoch)
-        inputs = Inputs(node, modalities, mailbox, restarted, runtime.manifest.qos())
+        rules, pace, sources = settings.rules, settings.pace, settings.sources
+        listener = Listener(node)
+        mailbox = Mailbox(modalities, rules, pace, sources, epoch=epoch, bell=listener)
+        declared = runtime.manifest.qos()
+        inputs = Inputs(node, modalities, mailbox, listener, restarted, declared)
         readers = find_readers([source.converter for source in settings.sources.values()])
         known = table(modalities, runtime.manifest.parameters())
         given = setting_sources.given(node)
