@@ -37,6 +37,8 @@ class Networks(Protocol):
 
     def modality(self, name: str) -> Modality: ...
 
+    def seen(self, name: str) -> NDArray[np.float32]: ...
+
     def posteriors(self, subsets: Sequence[Sequence[str]]) -> Sequence[Gaussian]: ...
 
     def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]: ...
@@ -64,43 +66,40 @@ class NoveltyReport:
 
 
 class NoveltyScorer:
-    """Keeps what belongs to each modality's newest sample."""
+    """Keeps what depends on each modality's newest sample alone."""
 
-    def __init__(self, networks: Networks) -> None:
-        self._networks = networks
-        self._inputs: dict[str, NDArray[np.float32]] = {}
+    def __init__(self) -> None:
+        self._seen: dict[str, NDArray[np.float32]] = {}
         self._texture: dict[str, float] = {}
         self._alone: dict[str, Gaussian] = {}
 
-    def observe(self, name: str, x: NDArray[np.float32]) -> None:
-        """Take the network input (1, *shape) of a new sample."""
-        self.forget(name)
-        self._inputs[name] = x
-
-    def seen(self, name: str) -> NDArray[np.float32]:
-        """Return the network input (1, *shape) of the newest sample of a modality."""
-        return self._inputs[name]
-
-    def forget(self, name: str) -> None:
-        """Drop one modality's sample."""
-        for kept in (self._inputs, self._texture, self._alone):
-            kept.pop(name, None)
-
-    def report(self, subset: Sequence[str], posterior: Gaussian) -> NoveltyReport:
-        """Return the score of the posterior of `subset`, made from the newest samples."""
-        calibrated = self._networks.manifest.novelty
+    def report(
+        self, networks: Networks, subset: Sequence[str], posterior: Gaussian
+    ) -> NoveltyReport:
+        """Return the score of the posterior of `subset`, made from the samples that are seen."""
+        calibrated = networks.manifest.novelty
         if calibrated is None:
             return NoveltyReport(score=math.nan, surprises={}, nll={})
-        ordered = tuple(n for n in self._networks.manifest.names if n in subset)
-        decoded = {n: self._networks.decode(n, posterior.mean) for n in ordered}
-        statistics, nll = self._statistics(ordered, posterior.mean, decoded)
+        ordered = tuple(n for n in networks.manifest.names if n in subset)
+        for name in ordered:
+            self._notice(name, networks.seen(name))
+        decoded = {n: networks.decode(n, posterior.mean) for n in ordered}
+        statistics, nll = self._statistics(networks, ordered, posterior.mean, decoded)
         found = calibrated.surprises(ordered, statistics)
         score = float(calibrated.score_of(ordered, found))
         surprises = {key: float(value) for key, value in found.items()}
         return NoveltyReport(score=score, surprises=surprises, nll=nll, decoded=decoded)
 
+    def _notice(self, name: str, x: NDArray[np.float32]) -> None:
+        """Forget what was kept of another sample."""
+        if self._seen.get(name) is not x:
+            self._seen[name] = x
+            self._texture.pop(name, None)
+            self._alone.pop(name, None)
+
     def _statistics(
         self,
+        networks: Networks,
         subset: tuple[str, ...],
         z: NDArray[np.float32],
         decoded: Mapping[str, NDArray[np.float32]],
@@ -112,11 +111,11 @@ class NoveltyScorer:
         found: dict[str, float] = {}
         nll: dict[str, float] = {}
         for name in subset:
-            modality, x = self._networks.modality(name), self._inputs[name]
+            modality, x = networks.modality(name), self._seen[name]
             error = float(reconstruction(modality, x, decoded[name][None])[0])
             found[component(subset, "reconstruction", name)] = error
             if modality.likelihood == "gaussian":
-                scale = self._networks.manifest.scale(name, z)
+                scale = networks.manifest.scale(name, z)
                 nll[name] = 0.5 * math.exp(error) / scale**2 + math.log(
                     scale * math.sqrt(2 * math.pi)
                 )
@@ -125,7 +124,7 @@ class NoveltyScorer:
                 found[component(subset, "texture", name)] = energy
                 found[component(subset, "smooth", name)] = -energy
         if len(subset) > 1:
-            for name, value in zip(subset, self._conflicts(subset), strict=True):
+            for name, value in zip(subset, self._conflicts(networks, subset), strict=True):
                 found[component(subset, "conflict", name)] = float(value)
         return found, nll
 
@@ -135,11 +134,11 @@ class NoveltyScorer:
             self._texture[modality.name] = math.nan if energy is None else float(energy[0])
         return self._texture[modality.name]
 
-    def _conflicts(self, subset: tuple[str, ...]) -> Values:
+    def _conflicts(self, networks: Networks, subset: tuple[str, ...]) -> Values:
         """Return how far each modality by itself is from the others of a subset."""
         new = [name for name in subset if name not in self._alone]
         others = [[n for n in subset if n != name] for name in subset]
-        found = self._networks.posteriors([*others, *([name] for name in new)])
+        found = networks.posteriors([*others, *([name] for name in new)])
         self._alone |= dict(zip(new, found[len(others) :], strict=True))
         alone, rest = [self._alone[name] for name in subset], found[: len(others)]
         return conflict(*(np.stack(p) for side in (alone, rest) for p in _parameters(side)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from smvae_core.fusion.rules import Further, FusionState, Observation, Suspicion
 from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.recall import Recall
-from smvae_core.runtime import Posterior, Runtime
+from smvae_core.runtime import Posterior, Runtime, Snapshot
 from smvae_core.suspects import Suspects
 
 #: Takes modality, stamp [ns], reason and text of a stored message that is bad.
@@ -56,6 +56,23 @@ class Perceived:
         return bool(np.isfinite(self.posterior.mean).all() and np.isfinite(variance).all())
 
 
+class _Ahead(NamedTuple):
+    """A message that was embedded before a moment asked for it."""
+
+    message: Any
+    source: Source
+    odd: str
+    """What is odd about it, '' = nothing."""
+    x: NDArray[np.float32]
+    """What its network took (*shape)."""
+    embedding: NDArray[np.float32]
+    """(D,)"""
+
+
+#: So many newest messages of a modality stay embedded ahead: a moment may ask for one before.
+_KEPT_AHEAD = 3
+
+
 class Perceiver:
     """Runs a model on what a collector holds, and keeps what was embedded."""
 
@@ -79,6 +96,7 @@ class Perceiver:
         self._sources: dict[str, Source] = {}
         self._memory_s = self._ahead_s = 0.0
         self._embedded: dict[str, Any] = {}
+        self._ahead: dict[str, tuple[_Ahead, ...]] = {}
         self._suspicion = SuspicionRule()
         self._suspects = Suspects(runtime)
         self._judge_next: tuple[float, dict[str, int]] | None = None
@@ -104,6 +122,7 @@ class Perceiver:
     def forget(self) -> None:
         """Embed everything anew, remember nothing and suspect nobody."""
         self._embedded.clear()
+        self._ahead.clear()
         self._suspects.forget()
         if self._runtime.recall is not None:
             self._runtime.recall.forget()
@@ -151,6 +170,21 @@ class Perceiver:
         return Perceived(
             observation=observation, posterior=posterior, memory_s=memory_s, ahead_s=ahead_s
         )
+
+    def embed_ahead(self, name: str, message: Any) -> None:
+        """Embed a message before a moment asks for it, also while another thread perceives.
+
+        Whatever is wrong with it, or with the network, is left to the moment, which tells.
+        """
+        source = self._sources[name]
+        try:
+            sample = self.sample(name, message)
+            odd = self._odd(name, sample)
+            x = self._runtime.network_input(name, sample)
+            ahead = _Ahead(message, source, odd, x, self._runtime.embed(name, x))
+        except Exception:  # met again, and told, when a moment asks for it
+            return
+        self._ahead[name] = (*self._ahead.get(name, ())[1 - _KEPT_AHEAD :], ahead)
 
     def judge(self) -> None:
         """Judge the sensors whose turn it is by the moment perceived last.
@@ -249,9 +283,13 @@ class Perceiver:
             self._embedded.pop(name, None)
             odd = ""
             try:
-                sample = self.sample(name, value)
-                odd = self._odd(name, sample)
-                self._runtime.observe(name, sample)
+                if (ahead := self._made_ahead(name, value)) is not None:
+                    odd = ahead.odd
+                    self._runtime.put(name, ahead.x, ahead.embedding)
+                else:
+                    sample = self.sample(name, value)
+                    odd = self._odd(name, sample)
+                    self._runtime.observe(name, sample)
             except REFUSALS as err:
                 bad[name] = err.reason, f"{err}; {odd}" if odd else str(err)
             else:
@@ -259,6 +297,14 @@ class Perceiver:
                 if self._judged is not None:
                     self._judged(name, odd)
         return bad
+
+    def _made_ahead(self, name: str, message: Any) -> _Ahead | None:
+        """Return what was made ahead of this very message, read as now; None = nothing."""
+        source = self._sources.get(name)
+        for ahead in reversed(self._ahead.get(name, ())):
+            if ahead.message is message and ahead.source is source:
+                return ahead
+        return None
 
     def _odd(self, name: str, sample: NDArray[Any]) -> str:
         """Return what is odd about a sample, '' = nothing, or nobody asks."""
@@ -268,13 +314,17 @@ class Perceiver:
             return self._runtime.modality(name).plausibility(sample)
 
 
-def novelty_of(runtime: Runtime, perceived: Perceived) -> NoveltyReport:
-    """Return how unusual the evidence of a moment is; call it before anything else is observed.
+def novelty_of(judged: Runtime | Snapshot, perceived: Perceived) -> NoveltyReport:
+    """Return how unusual the evidence of a moment is.
 
     What is remembered is no part of it: the score was calibrated on moments by themselves.
+
+    Args:
+        judged: The runtime before it observes anything else, or a snapshot of it.
+        perceived: The moment.
     """
     subset = perceived.observation.subset
-    if not perceived.memory_s or runtime.manifest.novelty is None:
-        return runtime.novelty_report(subset, perceived.posterior)
-    report = runtime.novelty_report(subset, runtime.posterior(subset))
+    if not perceived.memory_s or judged.manifest.novelty is None:
+        return judged.novelty_report(subset, perceived.posterior)
+    report = judged.novelty_report(subset, judged.posteriors((subset,))[0])
     return replace(report, decoded={})  # not of the latent that is published

@@ -5,6 +5,8 @@ M modality, D embedding, R subsets, Z latent.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,18 @@ class PooledSet:
             self._reading["embeddings"] = self.embeddings
         #: Bundles of before format 3 take one subset at a time.
         self._together = sessions.is_dynamic("set_encoder", "present")
+
+    def copy(self) -> PooledSet:
+        """Return one with the same embeddings, which does not follow this one."""
+        if self._unread:
+            self._read(sorted(self._unread))
+        other = copy(self)
+        other.embeddings = self.embeddings.copy()
+        other._unread = set()
+        other._reading = {name: part.copy() for name, part in self._reading.items()}
+        if not self._reads:
+            other._reading["embeddings"] = other.embeddings
+        return other
 
     def put(self, index: int, embedding: NDArray[np.float32]) -> None:
         """Take the embedding (D,) of a modality's new sample."""

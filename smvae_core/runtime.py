@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,28 @@ class Posterior:
     def kl(self) -> float:
         """KL(q || N(0, I)) in nats, summed over dimensions; a lower bound where they covary."""
         return float(0.5 * np.sum(self.mean**2 + self.variance - 1.0 - self.log_var))
+
+
+def pooled(
+    embedded: PooledSet, index: Mapping[str, int], subsets: Sequence[Sequence[str]]
+) -> list[Posterior]:
+    """Return the posteriors of subsets of what is embedded.
+
+    Args:
+        embedded: The embeddings.
+        index: Of each modality, by name.
+        subsets: Of observed modalities.
+
+    Raises:
+        EmptySubset: If a subset is empty.
+    """
+    present = np.zeros((len(subsets), len(index)), np.bool_)
+    for row, subset in zip(present, subsets, strict=True):
+        if not subset:
+            raise EmptySubset("publish the prior's absence instead of a posterior")
+        for name in subset:
+            row[index[name]] = True
+    return [Posterior(*pair) for pair in zip(*embedded.posteriors(present), strict=True)]
 
 
 class Runtime:
@@ -91,7 +113,8 @@ class Runtime:
         self._index = {name: i for i, name in enumerate(manifest.names)}
         self._keys: dict[str, Hashable] = {}
         self._observed: set[str] = set()
-        self._scorer = NoveltyScorer(self)
+        self._seen: dict[str, NDArray[np.float32]] = {}
+        self._scorer = NoveltyScorer()
         for name in manifest.names:
             self._sessions.open(f"embed/{name}")
         self._set = PooledSet(self._sessions, manifest)
@@ -162,12 +185,22 @@ class Runtime:
         if key is not None and self._keys.get(name) == key:
             return
         self.forget(name)
-        x = self.network_input(name, sample, prepared=prepared)[None]
-        self._set.put(self._index[name], self._sessions.run(f"embed/{name}", x=x)[0][0])
-        self._observed.add(name)
-        self._scorer.observe(name, x)
+        x = self.network_input(name, sample, prepared=prepared)
+        self.put(name, x, self.embed(name, x))
         if key is not None:
             self._keys[name] = key
+
+    def embed(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the embedding (D,) of a `network_input`; also while another thread observes."""
+        embedding: NDArray[np.float32] = self._sessions.run(f"embed/{name}", x=x[None])[0][0]
+        return embedding
+
+    def put(self, name: str, x: NDArray[np.float32], embedding: NDArray[np.float32]) -> None:
+        """Take a new sample whose `embed` is known; as `observe`."""
+        self.forget(name)
+        self._set.put(self._index[name], embedding)
+        self._observed.add(name)
+        self._seen[name] = x[None]
 
     def network_input(
         self, name: str, sample: NDArray[Any], *, prepared: bool = False
@@ -188,11 +221,11 @@ class Runtime:
         """Drop the cached embedding of one modality."""
         self._observed.discard(name)
         self._keys.pop(name, None)
-        self._scorer.forget(name)
+        self._seen.pop(name, None)
 
     def seen(self, name: str) -> NDArray[np.float32]:
         """Return the network input (1, *shape) of what was observed of a modality."""
-        return self._scorer.seen(name)
+        return self._seen[name]
 
     def reading(self, name: str) -> Reading:
         """Return what a memory takes of the newest sample of a modality that was observed."""
@@ -228,10 +261,7 @@ class Runtime:
             EmptySubset: If the subset is empty.
             ConfigError: If a modality of it was never observed.
         """
-        present = np.zeros((1, len(self._index)), np.bool_)
-        self._mark(subset, present[0])
-        mean, log_var = self._set.posteriors(present)
-        return Posterior(mean[0], log_var[0])
+        return self.posteriors((subset,))[0]
 
     def posteriors(self, subsets: Sequence[Sequence[str]]) -> list[Posterior]:
         """Return `posterior` of several subsets, in one run where the bundle's graph allows it.
@@ -240,22 +270,21 @@ class Runtime:
             EmptySubset: If a subset is empty.
             ConfigError: If a modality of one was never observed.
         """
-        present = np.zeros((len(subsets), len(self._index)), np.bool_)
-        for row, subset in zip(present, subsets, strict=True):
-            self._mark(subset, row)
-        return [Posterior(*pair) for pair in zip(*self._set.posteriors(present), strict=True)]
-
-    def _mark(self, subset: Sequence[str], present: NDArray[np.bool_]) -> None:
-        """Set what is present (M,) in a subset, after checking that it was observed."""
-        if not subset:
-            raise EmptySubset("publish the prior's absence instead of a posterior")
-        for name in subset:
+        for name in chain.from_iterable(subsets):
             if name not in self._observed:
                 self.modality(name)
                 raise ConfigError(
                     f"'{name}' was not observed: call observe('{name}', sample) first"
                 )
-            present[self._index[name]] = True
+        return pooled(self._set, self._index, subsets)
+
+    def snapshot(self, scorer: NoveltyScorer) -> Snapshot:
+        """Return what was observed so far, for another thread: what comes later is not in it.
+
+        Args:
+            scorer: That thread's, which keeps from one snapshot to the next what stays the same.
+        """
+        return Snapshot(self, scorer, dict(self._seen), self._set.copy(), self._index)
 
     def infer(self, samples: Mapping[str, NDArray[Any]]) -> Posterior:
         """Return the posterior of raw samples in SI units: `observe` each, then `posterior`."""
@@ -278,7 +307,7 @@ class Runtime:
 
     def novelty_report(self, subset: Sequence[str], posterior: Posterior) -> NoveltyReport:
         """Return the novelty with what it is made from, as `novelty`."""
-        return self._scorer.report(subset, posterior)
+        return self._scorer.report(self, subset, posterior)
 
     def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a decoder's raw output (*shape), in normalised units, for a latent (Z,)."""
@@ -341,3 +370,43 @@ class Runtime:
         for modality in self.modalities:
             self.reconstruct(modality.name, posterior.mean)
             self.forget(modality.name)
+
+
+class Snapshot:
+    """What a runtime had observed at a time, to be judged in another thread than observes."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        scorer: NoveltyScorer,
+        seen: Mapping[str, NDArray[np.float32]],
+        embedded: PooledSet,
+        index: Mapping[str, int],
+    ) -> None:
+        """See `Runtime.snapshot`."""
+        self._runtime, self._scorer = runtime, scorer
+        self._seen, self._set, self._index = seen, embedded, index
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._runtime.manifest
+
+    def modality(self, name: str) -> Modality:
+        """As the runtime's."""
+        return self._runtime.modality(name)
+
+    def seen(self, name: str) -> NDArray[np.float32]:
+        """As the runtime's was."""
+        return self._seen[name]
+
+    def posteriors(self, subsets: Sequence[Sequence[str]]) -> list[Posterior]:
+        """As the runtime's were; of modalities that had been observed."""
+        return pooled(self._set, self._index, subsets)
+
+    def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As the runtime's."""
+        return self._runtime.decode(name, mean)
+
+    def novelty_report(self, subset: Sequence[str], posterior: Posterior) -> NoveltyReport:
+        """As the runtime's."""
+        return self._scorer.report(self, subset, posterior)

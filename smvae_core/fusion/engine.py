@@ -38,6 +38,8 @@ class Stamps(NamedTuple):
     """When its publisher sent it, system clock of that host; 0 = the middleware does not say."""
     received_ns: int = 0
     """When the middleware received it, system clock; 0 = it does not say."""
+    came_s: float | None = None
+    """Steady clock; None = now. Earlier where its embedding was made before it was stored."""
 
 
 class Verdict(NamedTuple):
@@ -235,7 +237,7 @@ class Engine:
         """Note that a sample asks for a latent; return whether none was asked for before."""
         name = channel.modality.name
         if self._deadline_s is None:
-            self.arrival_s = stamps.now_s
+            self.arrival_s = stamps.now_s if stamps.came_s is None else stamps.came_s
             self._sent = (name, stamps.source_ns, stamps.received_ns)
             if not channel.is_window:
                 self.missed += name in self._asked
@@ -324,6 +326,20 @@ class Engine:
                 yield self.take(now_s)
             else:
                 now_s = due_s
+
+    def each_counts(self, name: str) -> bool:
+        """Return whether each sample of a modality is likely to be fused into a latent.
+
+        So that it may be embedded before anything asks: it is enabled, and latents are made about
+        as often as its samples come.
+        """
+        channel = self.collector.channel(name)
+        period_s = 1.0 / self.pace.max_rate_hz
+        if not self._by_any:
+            asks = self.collector.channel(self.pace.trigger)
+            period_s = max(period_s, asks.rhythm.period_s or 0.0)
+        own_s = channel.rhythm.period_s
+        return channel.rule.enabled and (own_s is None or period_s <= 1.25 * own_s)
 
     # --- what is known ---------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from smvae_core.fusion.rules import FusionState
 from smvae_core.fusion.source import Source
 from smvae_core.kinds import Converter
 from smvae_core.modality import Modality
+from smvae_core.novelty_scorer import NoveltyScorer
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
@@ -177,3 +178,46 @@ def test_a_refusal_that_says_why_passes_as_it_is() -> None:
     with pytest.raises(Unforeseen, match=r"rgb: message: .*KeyError") as caught, refusing("rgb"):
         raise KeyError("x")
     assert caught.value.reason == "unforeseen KeyError"
+
+
+def test_what_was_embedded_ahead_is_used_and_gives_the_same_latent(runtime, monkeypatch) -> None:
+    image = MODALITIES[0].example_sample(3)
+    at_once = Desk(runtime).see(rgb=image)
+    told: list[tuple[str, str]] = []
+    desk = Desk(runtime, judged=lambda name, odd: told.append((name, odd)))
+    desk.perceiver.embed_ahead("rgb", image)
+
+    def embed_no_more(*_: Any) -> Any:
+        raise AssertionError("it was embedded ahead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runtime, "embed", embed_no_more)
+        ahead = desk.see(rgb=image)
+    assert np.array_equal(ahead.posterior.mean, at_once.posterior.mean)
+    assert np.array_equal(ahead.posterior.log_var, at_once.posterior.log_var)
+    assert told == [("rgb", "")]
+    other = desk.see(rgb=MODALITIES[0].example_sample(4))
+    assert not np.array_equal(other.posterior.mean, ahead.posterior.mean)
+
+
+def test_what_cannot_be_embedded_ahead_is_refused_by_its_moment(runtime) -> None:
+    desk = Desk(runtime)
+    bad = np.zeros((2, 2), np.float32)
+    desk.perceiver.embed_ahead("rgb", bad)
+    assert desk.see(rgb=bad) is None
+    assert sum(desk.reasons("rgb").values()) == 1
+
+
+def test_a_snapshot_judges_what_was_observed_then(runtime) -> None:
+    samples = {m.name: m.example_sample(1) for m in MODALITIES}
+    names = tuple(samples)
+    runtime.infer(samples)
+    subsets = [names, names[:2], names[2:]]
+    before = runtime.posteriors(subsets)
+    snapshot = runtime.snapshot(NoveltyScorer())
+    for m in MODALITIES:
+        runtime.observe(m.name, m.example_sample(2))
+    assert not np.array_equal(runtime.posterior(names).mean, before[0].mean)
+    for seen, was in zip(snapshot.posteriors(subsets), before, strict=True):
+        assert np.array_equal(seen.mean, was.mean)
+        assert np.array_equal(seen.log_var, was.log_var)

@@ -1,18 +1,19 @@
-"""The one thread that turns what the mailbox holds into latents."""
+"""The threads that turn what sensors say into latents."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from smvae_core.fusion.engine import Taken
 from smvae_core.fusion.rules import SuspicionRule
 from smvae_core.fusion.source import Source
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
-from smvae_ros.mailbox import Mailbox
+from smvae_ros.mailbox import Bell, Mailbox
+from smvae_ros.steps import Steps
 
 #: One run may last so long [s], and not less than LONGEST_RUNS runs at the highest rate.
 LONGEST_RUN_S = 2.0
@@ -30,7 +31,11 @@ class Result:
 
 
 class Inference:
-    """Waits for triggers, embeds what changed, pools, and hands each result on."""
+    """Waits for triggers, embeds what changed, pools, and hands each result on.
+
+    One thread listens to the sensors that cost little and makes latents, another one listens to
+    images and embeds each before a latent asks for it, so that no reading waits for an image.
+    """
 
     def __init__(
         self,
@@ -39,28 +44,30 @@ class Inference:
         deliver: Callable[[Result], None],
         reject: Callable[[str, str], None],
         *,
+        images: Bell | None = None,
+        beside: Sequence[Steps] = (),
         implausible: Callable[[str, str], None] | None = None,
     ) -> None:
-        """Prepare; `start` runs the thread.
+        """Prepare; `start` runs the threads.
 
         Args:
-            runtime: Used by this thread alone once started.
+            runtime: Used by these threads alone once started.
             mailbox: Where triggers and samples come from.
-            deliver: Called with every result, in the thread.
+            deliver: Called with every result, in the thread that makes latents.
             reject: Called with modality and text when a message turns out to be bad.
+            images: Its waiting is what the second thread does; None = there is none.
+            beside: Other threads that belong to these: started, watched and stopped with them.
             implausible: Called with modality and what is odd about each new sample, '' = nothing.
         """
-        self._runtime = runtime
         self._mailbox = mailbox
         self._deliver = deliver
         self.perceiver = Perceiver(runtime, rejected=reject, judged=implausible)
-        self._stop = threading.Event()
-        self._began_s: float | None = None
-        self._overdue_s: float | None = None
-        self._hangs = False
-        self.thread: threading.Thread | None = None
-        self.failure = ""
-        """Why it ended, or was given up; '' = neither."""
+        self.latents = Steps("inference", self._make_latent, wake=mailbox.close)
+        self._all = (self.latents, *beside)
+        self.embeddings: Steps | None = None
+        if images is not None:
+            self.embeddings = Steps("embedding", lambda: images.wait(0.5), wake=images.ring)
+            self._all = (*self._all, self.embeddings)
         self.max_rate_hz = 30.0
 
     def configure(
@@ -85,7 +92,13 @@ class Inference:
 
     @property
     def alive(self) -> bool:
-        return self.thread is not None and self.thread.is_alive()
+        """Whether one of the threads runs."""
+        return any(steps.alive for steps in self._all)
+
+    @property
+    def failure(self) -> str:
+        """Why no more latents will come, as last found by `check`; '' = they will."""
+        return next((steps.failure for steps in self._all if steps.failure), "")
 
     @property
     def longest_run_s(self) -> float:
@@ -93,64 +106,43 @@ class Inference:
         return max(LONGEST_RUN_S, LONGEST_RUNS / self.max_rate_hz)
 
     def check(self) -> str:
-        """Return why no more latents will come, '' = they will; called again and again.
-
-        A run counts as hung when it is found too long twice: a process that was stopped as a whole
-        finds its run too long only once.
-        """
-        if self.failure or not self.alive:
-            return self.failure or "the inference thread does not run"
-        began_s = self._began_s
-        late = began_s is not None and time.monotonic() - began_s > self.longest_run_s
-        self._hangs = late and began_s == self._overdue_s
-        self._overdue_s = began_s if late else None
-        if self._hangs:
-            self.failure = f"hangs: one run lasts longer than {self.longest_run_s:.3g} s"
-        return self.failure
+        """Return why no more latents will come, '' = they will; called again and again."""
+        return next(filter(None, [steps.check(self.longest_run_s) for steps in self._all]), "")
 
     def start(self) -> None:
-        """Start the thread with an empty cache."""
+        """Start the threads with an empty cache."""
         self.perceiver.forget()
-        self._stop.clear()
-        self._began_s = self._overdue_s = None
-        self._hangs, self.failure = False, ""
         self._mailbox.open()
-        self.thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self.thread.start()
+        for steps in self._all:
+            steps.start()
 
     def stop(self, timeout_s: float = 2.0) -> bool:
-        """Stop and join, at once where it hangs; return whether the thread ended in time.
+        """Stop and join, at once where one hangs; return whether they ended in time.
 
         One that ends later publishes nothing any more.
         """
-        if self.thread is None:
-            return True
-        self._stop.set()
-        self._mailbox.close()
-        self.thread.join(0.0 if self._hangs else timeout_s)
-        ended = not self.thread.is_alive()
-        if ended:
-            self.thread = None
-        return ended
+        for steps in self._all:
+            steps.tell_to_stop()
+        ended = [steps.join(timeout_s) for steps in self._all]  # each is joined
+        return all(ended)
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                taken = self._mailbox.take(0.5)
-                if taken is None or self._stop.is_set():
-                    continue
-                self._began_s = time.monotonic()
-                self._once(taken, self._began_s)
-                self._began_s = None
-        except BaseException as err:  # noted here, shown and acted on by the node's watchdog
-            if not self.failure:
-                self.failure = f"stopped: {type(err).__name__}: {err}"
+    def embed_ahead(self, name: str, message: Any) -> None:
+        """Embed a message that a latent will ask for; in the thread of images."""
+        if self.embeddings is not None and self._mailbox.each_counts(name):
+            with self.embeddings.work():
+                self.perceiver.embed_ahead(name, message)
 
-    def _once(self, taken: Taken, started_s: float) -> None:
+    def _make_latent(self) -> None:
+        taken = self._mailbox.take(0.5)
+        if taken is not None and not self.latents.stopping:
+            with self.latents.work() as began_s:
+                self._infer(taken, began_s)
+
+    def _infer(self, taken: Taken, started_s: float) -> None:
         perceived = self.perceiver.perceive(
             taken.epoch, taken.observation, self._mailbox.drop, self._mailbox.observe
         )
-        late = self._stop.is_set() or taken.epoch != self._mailbox.epoch
+        late = self.latents.stopping or taken.epoch != self._mailbox.epoch
         if perceived is None or late:
             return
         spent_s = time.monotonic() - started_s

@@ -38,8 +38,10 @@ class Inputs:
         modalities: tuple[Modality, ...],
         mailbox: Mailbox,
         listener: Listener,
+        images: Listener,
         on_restart: Callable[[str], None],
         declared: Mapping[str, Qos] | None = None,
+        embed_ahead: Callable[[str, Any], None] = lambda name, message: None,
     ) -> None:
         """Prepare; `configure` tells how to read messages, `open` subscribes.
 
@@ -48,14 +50,17 @@ class Inputs:
             modalities: What the bundle knows.
             mailbox: Where messages go.
             listener: Whose thread takes them.
+            images: The same of images, which cost more.
             on_restart: Called with a reason when the stamps of a topic began again.
             declared: Quality of service that a sensor is declared with.
+            embed_ahead: Called with modality and message of each image before it is stored.
         """
         self._declared = declared or {}
         self._node = node
         self._modalities = modalities
         self._mailbox = mailbox
-        self._listener = listener
+        self._listener, self._images = listener, images
+        self._embed_ahead = embed_ahead
         self._on_restart = on_restart
         self._subscriptions: list[tuple[str, Any]] = []
         self._sources: dict[str, Source] = {}
@@ -82,8 +87,9 @@ class Inputs:
             self.statistics[name] = TopicStatistics()
             cls = message_class(self._sources[name].converter.message_type)
             matched = partial(self._matched, name)
-            store = partial(self._store, modality)
-            subscription = self._subscribe(name, cls, topic, store, profile(), matched)
+            listener = self._images if modality.is_image else self._listener
+            store = partial(self._store_image if modality.is_image else self._store, modality)
+            subscription = self._subscribe(name, cls, topic, store, profile(), matched, listener)
             self.topics[name] = subscription.topic_name
             if modality.is_image:
                 keep = partial(self._keep_camera_info, name)
@@ -99,6 +105,7 @@ class Inputs:
     def close(self) -> None:
         """Unsubscribe; remembered frames and camera infos stay."""
         self._listener.clear()
+        self._images.clear()
         for _, subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
@@ -139,6 +146,7 @@ class Inputs:
         callback: Callable[[Any, Mapping[str, Any]], None],
         profile: Any,
         matched: Callable[[Any], None] | None = None,
+        listener: Listener | None = None,
     ) -> Any:
         # for complaints alone: a name that is remapped already would be remapped again
         resolved = self._node.resolve_topic_name(topic)
@@ -155,7 +163,7 @@ class Inputs:
                 topic,
                 guarded,
                 profile,
-                callback_group=None if matched is None else self._listener.group,
+                callback_group=None if listener is None else listener.group,
                 event_callbacks=events,
                 qos_overriding_options=qos.overridable(),
             )
@@ -169,8 +177,8 @@ class Inputs:
             except UnsupportedEventTypeError:  # then it is not known whether anybody publishes
                 subscription = subscribe(None)
         self._subscriptions.append((name, subscription))
-        if matched is not None:  # a sensor's own topic
-            self._listener.add(subscription, guarded)
+        if listener is not None:
+            listener.add(subscription, guarded)
         return subscription
 
     def _incompatible(self, name: str, topic: str, info: Any) -> None:
@@ -218,10 +226,27 @@ class Inputs:
 
     def _store(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
         """Leave a message in the mailbox, whose engine says what becomes of it."""
-        name = modality.name
-        self.statistics[name].arrived(time.monotonic(), info)
-        now_ns = self._node.get_clock().now().nanoseconds
-        verdict = self._mailbox.receive(name, message, now_ns, info)
+        self.statistics[modality.name].arrived(time.monotonic(), info)
+        self._receive(modality.name, message, self._node.get_clock().now().nanoseconds, info)
+
+    def _store_image(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
+        """Do so once it is embedded, unless everything was forgotten meanwhile."""
+        name, arrived_s = modality.name, time.monotonic()
+        self.statistics[name].arrived(arrived_s, info)
+        now_ns, epoch = self._node.get_clock().now().nanoseconds, self._mailbox.epoch
+        self._embed_ahead(name, message)
+        if self._mailbox.epoch == epoch:
+            self._receive(name, message, now_ns, info, arrived_s)
+
+    def _receive(
+        self,
+        name: str,
+        message: Any,
+        clock_ns: int,
+        info: Mapping[str, Any],
+        arrived_s: float | None = None,
+    ) -> None:
+        verdict = self._mailbox.receive(name, message, clock_ns, info, arrived_s)
         if verdict.restarted:
             self._on_restart(f"stamps of {name} jumped back")
         if verdict.reason:

@@ -38,6 +38,8 @@ class _Heard(NamedTuple):
     subscription: Subscription
     pointer: int
     callback: Callback
+    events: tuple[Any, ...]
+    """Handlers of its events."""
 
 
 class Listener:
@@ -61,7 +63,8 @@ class Listener:
 
     def add(self, subscription: Subscription, callback: Callback) -> None:
         """Listen to a subscription of `group`; its callback runs in the thread that waits."""
-        heard = _Heard(subscription, subscription.handle.pointer, callback)
+        events: Any = subscription.event_handlers
+        heard = _Heard(subscription, subscription.handle.pointer, callback, tuple(events))
         self._heard = (*self._heard, heard)
         self.ring()
 
@@ -98,7 +101,7 @@ class Listener:
                     _take(each)
 
     def _make_wait_sets(self, heard: tuple[_Heard, ...]) -> None:
-        events = sum(len(each.subscription.event_handlers) for each in heard)
+        events = sum(len(each.events) for each in heard)
         with self._context.handle:
             of = self._context.handle
             self._wait_set = _rclpy.WaitSet(len(heard), 1, 0, 0, 0, 0, of)
@@ -107,7 +110,7 @@ class Listener:
 
     def _serve_events(self, heard: tuple[_Heard, ...]) -> None:
         """Call back for the events of subscriptions that came since it was done last."""
-        handlers = [handler for each in heard for handler in each.subscription.event_handlers]
+        handlers = [handler for each in heard for handler in each.events]
         if not handlers:
             return
         with _held(handlers) as kept:

@@ -99,7 +99,12 @@ class Mailbox:
             self._engine.collector.set_publishers(name, count)
 
     def receive(
-        self, name: str, message: Any, clock_ns: int, info: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        message: Any,
+        clock_ns: int,
+        info: Mapping[str, Any] | None = None,
+        arrived_s: float | None = None,
     ) -> Verdict:
         """Check and store one message, or count why not; wake the thread if it waits for it.
 
@@ -108,15 +113,23 @@ class Mailbox:
             message: As it came.
             clock_ns: The node's clock; 0 = simulated time has not started.
             info: What the middleware tells beside it, see `TopicStatistics.arrived`.
+            arrived_s: When it came, where it was embedded since; None = now.
         """
         info = info or {}
         sent, received = info.get("source_timestamp", 0), info.get("received_timestamp", 0)
         with self._lock:
-            stamps = Stamps(self._clock(), clock_ns, sent, received)
+            now_s = self._clock()
+            came_s = now_s if arrived_s is None else arrived_s
+            stamps = Stamps(now_s, clock_ns, sent, received, came_s)
             verdict = self._engine.receive(name, message, stamps)
             if verdict.wakes:
                 self._bell.ring()
         return verdict
+
+    def each_counts(self, name: str) -> bool:
+        """Return whether each sample of a modality is likely to be fused, see the engine's."""
+        with self._lock:
+            return self._engine.each_counts(name)
 
     def drop(self, name: str, stamp_ns: int, reason: str, text: str = "") -> None:
         """Take back a stored message that turned out to be bad."""

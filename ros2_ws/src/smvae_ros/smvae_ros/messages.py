@@ -24,8 +24,8 @@ from smvae_core.fusion.engine import Taken
 from smvae_core.fusion.rules import FusionState, Observation
 from smvae_core.fusion.rules import ModalityStatus as Status
 from smvae_core.modality import Modality
-from smvae_core.novelty_scorer import NoveltyReport
 from smvae_core.readout import Estimate as TargetEstimate
+from smvae_core.renewed_novelty import Score
 from smvae_core.runtime import Posterior, Runtime
 from smvae_core.target import DecodedTarget
 
@@ -79,7 +79,7 @@ def latent(
     posterior: Posterior,
     kinds: Mapping[str, str],
     *,
-    novelty: NoveltyReport | None = None,
+    score: Score | None = None,
     novelty_error: float = math.nan,
     covariance: int = LatentState.DIAGONAL,
 ) -> LatentState:
@@ -89,15 +89,16 @@ def latent(
         observation: What it was made from.
         posterior: Finite.
         kinds: Kind of each modality.
-        novelty: See `Runtime.novelty_report`; None = not available.
+        score: Its novelty; None = not available.
         novelty_error: Above it the status is OUT_OF_DISTRIBUTION; NaN = never.
         covariance: See `covariance_form`.
     """
     enabled = [s for s in observation.status.values() if s.state != FusionState.DISABLED]
     complete = all(s.state == FusionState.FUSED for s in enabled)
     status = LatentState.OK if complete else LatentState.DEGRADED
-    score = novelty.score if novelty is not None else math.nan
-    if score > novelty_error:  # never with NaN
+    novelty = score.report.score if score is not None else math.nan
+    nll = score.report.nll if score is not None else {}
+    if novelty > novelty_error:  # never with NaN
         status = LatentState.OUT_OF_DISTRIBUTION
     message = LatentState(
         valid=True,
@@ -105,11 +106,13 @@ def latent(
         mean=array("f", posterior.mean.tobytes()),
         variance=array("f", posterior.variance.tobytes()),
         kl=posterior.kl,
-        novelty=score,
-        modalities=statuses(observation.status, kinds, novelty.nll if novelty is not None else {}),
+        novelty=novelty,
+        modalities=statuses(observation.status, kinds, nll),
         covariance=covariance,
     )
     message.header.stamp = to_time(observation.reference_ns)
+    if score is not None and not math.isnan(novelty):
+        message.novelty_stamp = to_time(score.stamp_ns)
     return message
 
 

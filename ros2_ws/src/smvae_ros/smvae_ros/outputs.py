@@ -11,7 +11,6 @@ from typing import Any
 from smvae_msgs.msg import LatentState, ModelInfo, Setting, Timing
 
 from smvae_core.fusion.rules import ModalityStatus
-from smvae_core.perceiver import novelty_of
 from smvae_core.runtime import Runtime
 from smvae_ros import messages, qos
 from smvae_ros.estimated import Estimated
@@ -19,6 +18,7 @@ from smvae_ros.inference import Result
 from smvae_ros.inputs import Inputs
 from smvae_ros.latencies import Latencies
 from smvae_ros.predicted import Predicted
+from smvae_ros.scoring import Scoring
 
 #: Publishing takes microseconds; longer than this [s] nobody waits for another thread that does it.
 _LONGEST_WAIT_S = 1.0
@@ -34,6 +34,7 @@ class Outputs:
         generation: int,
         epoch: int,
         settings: Sequence[Setting] = (),
+        scoring: Scoring | None = None,
     ) -> None:
         """Create the publishers and latch the description of the model.
 
@@ -43,12 +44,14 @@ class Outputs:
             generation: Number of this model within the process.
             epoch: To begin with; what was made in an earlier one is not published.
             settings: Of the node, for the model's description.
+            scoring: Who gives latents their novelty; None = each is scored at once.
 
         Raises:
             Exception: What rclpy raises where a publisher cannot be had; then none is left behind.
         """
         self._node = node
         self._runtime = runtime
+        self._scoring = scoring or Scoring(runtime)
         self._covariance = messages.covariance_form(runtime)
         self.generation = generation
         self._lock = threading.Lock()
@@ -128,12 +131,13 @@ class Outputs:
             log.error("the model's output is not finite", throttle_duration_sec=5.0)
             self.publish_blind(LatentState.ERROR, taken.epoch, found)
             return
-        novelty = novelty_of(self._runtime, perceived)
+        score = self._scoring.of(taken.epoch, perceived)
+        novelty = score.report
         message = messages.latent(
             observation,
             posterior,
             self.kinds,
-            novelty=novelty,
+            score=score,
             novelty_error=messages.novelty_thresholds(self._runtime)[1],
             covariance=self._covariance,
         )
@@ -142,6 +146,7 @@ class Outputs:
         message.inference_time = messages.to_duration(result.inference_s)
         if not self._send(message, taken.epoch, taken.arrival_s):
             return
+        self._scoring.go_on(taken.epoch, perceived)
         self.most_unusual = novelty.worst
         published_s, published_ns = time.monotonic(), time.time_ns()
         self.latencies.add(result.inference_s, published_s - taken.arrival_s)

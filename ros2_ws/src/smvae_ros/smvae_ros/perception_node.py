@@ -7,7 +7,6 @@ goes wrong is noticed in supervision.py. This file is the lifecycle: what exists
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from smvae_core.errors import ConfigError
+from smvae_ros.inference import Inference
 from smvae_ros.lifecycle_guards import guarded, refuse_impossible, surviving
 from smvae_ros.node_parameters import NodeParameters, Phase, Prepared
 from smvae_ros.resources import give_back_memory
@@ -48,7 +48,7 @@ class PerceptionNode(LifecycleNode):
         self._active = False
         self._generation = 0
         self._epoch = 0
-        self._left_running: threading.Thread | None = None
+        self._left_running: Inference | None = None
         self._settings = NodeParameters(self, self)
         self._supervision = Supervision(self, self)
         reset = surviving(self, self._on_reset, _not_done)
@@ -85,10 +85,10 @@ class PerceptionNode(LifecycleNode):
     @property
     def stuck(self) -> str:
         """Why no model can be taken into use: a thread of before that did not end; '' = one can."""
-        threads = [self._left_running]
+        left = [self._left_running]
         if self._session is not None and not self._active:
-            threads.append(self._session.inference.thread)
-        if any(thread is not None and thread.is_alive() for thread in threads):
+            left.append(self._session.inference)
+        if any(inference is not None and inference.alive for inference in left):
             return (
                 "the inference thread of the last activation still runs: wait until its run ends, "
                 "or start this process anew"
@@ -160,7 +160,7 @@ class PerceptionNode(LifecycleNode):
     def _drop(self, session: Session) -> None:
         """Remove what a stopped session has in the node; its thread may still run, and is noted."""
         self._epoch = session.mailbox.epoch
-        self._left_running = session.inference.thread
+        self._left_running = session.inference
         session.outputs.destroy()
 
     def _refuse_while_stuck(self) -> None:

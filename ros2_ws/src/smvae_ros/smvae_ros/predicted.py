@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
@@ -20,6 +22,8 @@ from smvae_ros.inputs import Inputs
 from smvae_ros.message_types import message_class
 from smvae_ros.topics import predicted_name
 
+#: Who listens is looked for so often [s]: a dozen topics per latent would cost as much as pooling.
+LOOK_S = 0.05
 #: What filling a message raises where the declared fields do not fit its type.
 _UNFIT = (SMVAEError, AttributeError, AssertionError, LookupError, TypeError, ValueError)
 
@@ -35,6 +39,8 @@ class Predicted:
         self.sources: Mapping[str, Source] = {}
         """How the messages of each modality are read, so also how they are written."""
         self._publishers: list[tuple[Modality, list[tuple[PredictedTopic, Any]]]] = []
+        self._wanted: list[tuple[Modality, list[tuple[PredictedTopic, Any]]]] = []
+        self._looked_s = -math.inf
 
     def create(self) -> None:
         """Create the publishers; what fails half way is removed by `destroy`."""
@@ -57,6 +63,7 @@ class Predicted:
             for _, publisher in created:
                 self._node.destroy_lifecycle_publisher(publisher)
         self._publishers.clear()
+        self._wanted.clear()
 
     def publish(
         self, perceived: Perceived, decoded: Mapping[str, NDArray[np.float32]], inputs: Inputs
@@ -70,11 +77,12 @@ class Predicted:
             decoded: What decoders gave for its mean already, by modality; see `NoveltyReport`.
             inputs: Frames and camera_infos.
         """
-        mean = perceived.posterior.mean
-        for modality, created in self._publishers:
-            wanted = [each for each in created if self._wanted(each[1])]
-            if not wanted:
-                continue
+        if self.mode == "never":
+            return
+        mean, now_s = perceived.posterior.mean, time.monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s, self._wanted = now_s, self._find_wanted()
+        for modality, wanted in self._wanted:
             name = modality.name
             prediction = Prediction(
                 decode=cache(partial(self._runtime.reconstruct, name, mean, decoded.get(name))),
@@ -86,7 +94,15 @@ class Predicted:
             for topic, publisher in wanted:
                 self._publish(modality, topic, publisher, prediction)
 
-    def _wanted(self, publisher: Any) -> bool:
+    def _find_wanted(self) -> list[tuple[Modality, list[tuple[PredictedTopic, Any]]]]:
+        """Return of each modality what somebody listens to."""
+        found = []
+        for modality, created in self._publishers:
+            if wanted := [each for each in created if self._is_wanted(each[1])]:
+                found.append((modality, wanted))
+        return found
+
+    def _is_wanted(self, publisher: Any) -> bool:
         if self.mode == "auto":
             return bool(publisher.get_subscription_count() > 0)
         return self.mode == "always"

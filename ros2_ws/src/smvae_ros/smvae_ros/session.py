@@ -18,6 +18,7 @@ from smvae_ros.listening import Listener
 from smvae_ros.mailbox import Mailbox
 from smvae_ros.outputs import Outputs
 from smvae_ros.readers import Readers, find_readers
+from smvae_ros.scoring import Scoring
 
 
 @dataclass(frozen=True)
@@ -66,20 +67,32 @@ class Session:
         modalities = runtime.modalities
         settings = Settings.of(values, modalities)
         rules, pace, sources = settings.rules, settings.pace, settings.sources
-        listener = Listener(node)
+        listener, images = Listener(node), Listener(node)
         mailbox = Mailbox(modalities, rules, pace, sources, epoch=epoch, bell=listener)
         declared = runtime.manifest.qos()
-        inputs = Inputs(node, modalities, mailbox, listener, restarted, declared)
+        inputs = Inputs(
+            node,
+            modalities,
+            mailbox,
+            listener,
+            images,
+            restarted,
+            declared,
+            lambda name, message: inference.embed_ahead(name, message),
+        )
         readers = find_readers([source.converter for source in settings.sources.values()])
         known = table(modalities, runtime.manifest.parameters())
         given = setting_sources.given(node)
         told = partial(setting_sources.settings, known, given=given)
-        outputs = Outputs(node, runtime, generation, epoch, told(values))
+        scoring = Scoring(runtime)
+        outputs = Outputs(node, runtime, generation, epoch, told(values), scoring)
         inference = Inference(
             runtime,
             mailbox,
             lambda result: outputs.publish(result, inputs, mailbox.statuses),
             inputs.rejected,
+            images=images,
+            beside=(scoring.steps,),
             implausible=inputs.implausible,
         )
         session = cls(generation, runtime, mailbox, inputs, outputs, inference, readers, told)

@@ -63,7 +63,7 @@ def test_a_hung_thread_shows_as_error_leaves_active_and_is_not_configured_over(
         assert not any(fused(m) for m in client.latents), "of no posterior"
         client.until(lambda: client.state() == "inactive")
         assert node.failure == "inference hangs: one run lasts longer than 2 s"
-        thread = node.session.inference.thread
+        thread = node.session.inference.latents.thread
         assert thread.is_alive(), "nobody can end it"
 
         def shown() -> bool:
@@ -142,23 +142,24 @@ def test_the_watchdog_looks_often_however_rare_heartbeats_are(bundle, domain) ->
 def test_a_run_counts_as_hung_when_it_is_found_late_twice(runtime, monkeypatch) -> None:
     """A process that was stopped as a whole and goes on finds its run late once."""
     now_s = [0.0]
-    monkeypatch.setattr("smvae_ros.inference.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("smvae_ros.steps.time.monotonic", lambda: now_s[0])
     rules = {m.name: FusionRule() for m in runtime.modalities}
     mailbox = Mailbox(runtime.modalities, rules, Pace())
     inference = Inference(runtime, mailbox, lambda result: None, lambda name, text: None)
     assert inference.check() == "the inference thread does not run"
     inference.max_rate_hz = 2.0
     assert inference.longest_run_s == 5.0
-    inference.thread = threading.current_thread()
+    steps = inference.latents
+    steps.thread = threading.current_thread()
     assert inference.check() == "", "idle"
-    inference._began_s = 0.0
+    steps._began_s = 0.0
     now_s[0] = 4.9
     assert inference.check() == ""
     now_s[0] = 60.0
     assert inference.check() == "", "late for the first time"
-    inference._began_s = 60.0
+    steps._began_s = 60.0
     now_s[0] = 120.0
     assert inference.check() == "", "another run"
     assert inference.check() == "hangs: one run lasts longer than 5 s"
-    inference._began_s = None
+    steps._began_s = None
     assert inference.check(), "once hung it is not trusted again before the next start"
