@@ -496,12 +496,41 @@ def add_readout(bundle: Bundle, readout: Readout) -> Bundle:
     Raises:
         BundleError: If a graph was changed since the bundle was loaded.
     """
-    graphs = {role: bundle.read_graph(role) for role in bundle.manifest.graphs}
+    return _rewritten(bundle, bundle.path, bundle.manifest, {}, readout)
+
+
+def with_graphs(
+    bundle: Bundle, out: Path, graphs: Mapping[str, bytes], parity: Mapping[str, Any]
+) -> Bundle:
+    """Write a bundle with some other graphs to `out`, and return it.
+
+    Args:
+        bundle: What all else is taken from.
+        out: Folder to write, that of `bundle` too.
+        graphs: By role.
+        parity: What is known of them, beside what the manifest says.
+
+    Raises:
+        BundleError: If a graph was changed since the bundle was loaded.
+    """
+    manifest = replace(bundle.manifest, parity={**bundle.manifest.parity, **parity})
+    readout = bundle.readout() if bundle.manifest.readout is not None else None
+    return _rewritten(bundle, out, manifest, graphs, readout)
+
+
+def _rewritten(
+    bundle: Bundle,
+    out: Path,
+    manifest: Manifest,
+    graphs: Mapping[str, bytes],
+    readout: Readout | None,
+) -> Bundle:
+    before = {role: bundle.read_graph(role) for role in bundle.manifest.graphs}
     calibrated = bundle.manifest.estimates is not None
     return write_bundle(
-        bundle.path,
-        bundle.manifest,
-        graphs,
+        out,
+        manifest,
+        {**before, **graphs},
         readout=readout,
         memory=bundle.memory(),
         estimates=bundle.estimate_calibration() if calibrated else None,

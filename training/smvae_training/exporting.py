@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.bundle import sha256_of
+from smvae_core.bundle import Bundle, sha256_of
 from smvae_core.errors import SMVAEError
 from smvae_core.estimate_calibration import EstimateCalibration
 from smvae_core.model.export import export_bundle
@@ -24,6 +24,7 @@ from smvae_core.suspicion import Suspicion
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.recordings.folder import holds_episodes, read_declaration
 from smvae_datasets.sources import prepare_source
+from smvae_training.eight_bits import in_eight_bits
 from smvae_training.estimates import MAX_RECORDS as MAX_ESTIMATED
 from smvae_training.estimates import calibrate_estimates
 from smvae_training.evaluate.predict import Predictor
@@ -43,6 +44,8 @@ def export_run(
     name: str = "smvae",
     data: Path | None = None,
     robot: Robot | None = None,
+    *,
+    int8: bool = False,
 ) -> Path:
     """Write the bundle of a run and return its folder.
 
@@ -56,10 +59,13 @@ def export_run(
         data: Where the data of the run are; where training found them by default.
         robot: Whose sensors they are; the bundle carries it, and a node starts by it. None = that
             of the folder of episodes that the run was trained on, where there is one.
+        int8: Compute linear layers of image embeddings in 8 bits, held to held-out records.
 
     Raises:
+        NotCalibrated: If `int8` is asked for and the run's data cannot be found.
         RunError: If `run` holds no trained model, or `data` are not its data.
-        ConfigError: If the robot has other sensors than the model.
+        ConfigError: If the robot has other sensors than the model, or `int8` changes too much:
+            the bundle is then in float32.
         BundleError: If onnxruntime does not give torch's numbers.
     """
     loaded = load_run(run)
@@ -77,7 +83,8 @@ def export_run(
         "weights": sha256_of(RunPaths(run).weights),
         "versions": record.versions,
     }
-    return export_bundle(
+    records = _held_out(loaded, data)[0] if int8 else None  # before anything is written
+    written = export_bundle(
         loaded.model,
         loaded.statistics,
         out,
@@ -91,6 +98,9 @@ def export_run(
         if loaded.model_config.targets
         else None,
     )
+    if records is not None:
+        in_eight_bits(loaded, Bundle.load(written), records)
+    return written
 
 
 def _declared(run: Run, data: Path | None) -> Robot | None:
