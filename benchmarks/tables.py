@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.ablation_toy import toy_section
 from benchmarks.closed_loop.report import section as closed_loop_section
+from benchmarks.data_speed.report import section as data_section
 from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.job import RESULTS
 from benchmarks.markdown import table
@@ -16,6 +17,7 @@ from benchmarks.paired import Results, name_seeds, read_results
 from benchmarks.published import TABLE_1, contradictions
 from benchmarks.robot_figure import draw_errors
 from benchmarks.robot_tables import in_order, picture, robot_section
+from benchmarks.runtime_speed.report import section as runtime_section
 from benchmarks.view_tables import view_section
 from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
@@ -127,7 +129,13 @@ def render(folder: Path = RESULTS) -> str:
         )
         section = SECTIONS[experiment.kind](experiment, results)
         sections.append(f"{title}\n\n{about}\n\n{section}")
-    sections += [closed_loop_section(folder), toy_section(folder), published_section()]
+    sections += [
+        closed_loop_section(folder),
+        data_section(folder),
+        runtime_section(folder),
+        toy_section(folder),
+        published_section(),
+    ]
     return "\n\n".join(s.strip() for s in sections) + "\n"
 
 

@@ -1,0 +1,1 @@
+"""How fast records are read, and made, beside what a user would pick instead."""

@@ -1,0 +1,1 @@
+"""What embedding, pooling and decoding cost a robot, beside torch and one fused graph."""
