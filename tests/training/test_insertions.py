@@ -155,9 +155,11 @@ def test_the_film_shows_each_step_and_what_is_lost(told: Path, tmp_path: Path) -
     ("targets", "said"),
     [({}, "has no readout; `smvae readout"), ({"contact": Quantity(unit="")}, "tells contact")],
 )
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_bundle_that_tells_nothing_of_the_hole_is_refused_in_a_line(
     targets: dict[str, Quantity],
     said: str,
+    workers: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -170,7 +172,7 @@ def test_a_bundle_that_tells_nothing_of_the_hole_is_refused_in_a_line(
         linear = LinearMap(weights=nothing, bias=np.zeros(1), residual=np.ones(1))
         subsets = {subset_name(s): {"contact": linear} for s in all_subsets(bundle.manifest.names)}
         add_readout(bundle, Readout(targets=targets, subsets=subsets))
-    assert main([str(folder), str(tmp_path), "--attempts", "1", "--workers", "1"]) == 2
+    assert main([str(folder), str(tmp_path), "--attempts", "1", "--workers", workers]) == 2
     err = capsys.readouterr().err
     assert err.startswith("insertions: ")
     assert said in err

@@ -78,6 +78,7 @@ def played(
             yield task, worker.play(task)
         worker.close()
         return
+    make(method, bundle)  # a pool would start workers that cannot begin again and again
     context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
     with context.Pool(workers, _begin, (method, bundle, seed, make)) as pool:
         yield from pool.imap_unordered(_play, tasks)
