@@ -202,6 +202,7 @@ class BagMaker:
             covariance=0,
             memory=duration,
             predict_ahead=duration,
+            novelty_stamp=self.stamp(0),
         )
         self.sequence += 1
         self.write(LATENT, "smvae_msgs/msg/LatentState", message, reference + LATENCY_NS)
