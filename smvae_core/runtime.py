@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class Posterior:
     log_var: NDArray[np.float32]
     """(Z,), natural logarithm of the variance."""
 
-    @property
+    @cached_property
     def variance(self) -> NDArray[np.float32]:
         return np.exp(self.log_var)
 

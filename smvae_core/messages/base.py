@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,6 +211,9 @@ def finite(
     Raises:
         ConversionError: If one is not finite in 32 bits or beyond LARGEST; `labels` name them.
     """
+    if np.abs(values).max(initial=0.0) * abs(scale) <= LARGEST:  # also not where one is NaN
+        good: NDArray[np.float32] = (values * scale).astype(np.float32)
+        return good
     with np.errstate(over="ignore", invalid="ignore"):
         small = (values * scale).astype(np.float32)
     if not np.isfinite(small).all():
@@ -244,6 +250,14 @@ def _step(value: Any, part: str) -> Any:
     return value[int(index.rstrip("]"))] if bracket else value
 
 
+@lru_cache
+def _getter(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]] | None:
+    """Return what reads all of these at once; None where it takes more than attributes."""
+    if len(fields) < 2 or any("[" in field for field in fields):
+        return None
+    return attrgetter(*fields)
+
+
 def read_fields(modality: Modality, root: Any, fields: Sequence[str]) -> NDArray[np.float64]:
     """Return the named numbers below `root`, e.g. fields ('force.x', ...) of a Wrench, as (C,).
 
@@ -254,7 +268,10 @@ def read_fields(modality: Modality, root: Any, fields: Sequence[str]) -> NDArray
         raise ConversionError(
             modality.name, "field", expected="a modality that names its fields", got="none"
         )
-    values = np.empty(len(fields))
+    if (quick := _getter(tuple(fields))) is not None:
+        with suppress(AttributeError, TypeError, ValueError, OverflowError):
+            return np.fromiter(map(float, quick(root)), np.float64, len(fields))
+    values = np.empty(len(fields))  # one by one, to say which of them is wrong
     for index, field in enumerate(fields):
         value = root
         try:

@@ -44,40 +44,61 @@ def to_duration(seconds: float) -> Duration:
     return Duration(sec=whole, nanosec=nanoseconds)
 
 
-def statuses(
-    found: Mapping[str, Status], kinds: Mapping[str, str], nll: Mapping[str, float] | None = None
-) -> list[ModalityStatus]:
-    """Return one status per modality, in the model's order; `nll` where it is known [nats]."""
-    nll = nll or {}
-    return [
-        ModalityStatus(
-            name=name,
-            kind=kinds[name],
-            state=int(status.state),
-            held=status.held,
-            stamp=to_time(status.stamp_ns),
-            age=to_duration(status.age_s),
-            received=status.received,
-            rejected=status.rejected,
-            nll=nll.get(name, math.nan),
-            elements=status.elements or int(status.state == FusionState.FUSED),
-            folded=status.folded,
-            oldest=to_time(
-                status.oldest_ns or (status.stamp_ns if status.state == FusionState.FUSED else 0)
-            ),
-            suspect=status.suspect,
-            suspicion=status.suspicion,
-            reason=status.reason,
-            further_ns=status.further_ns,
-        )
-        for name, status in found.items()
-    ]
+class Statuses:
+    """One status message per modality, made once and filled again for every latent.
+
+    A new one of each would take longer than reading the message that asked.
+    """
+
+    def __init__(self, kinds: Mapping[str, str]) -> None:
+        """Prepare.
+
+        Args:
+            kinds: Kind of each modality, in the model's order.
+        """
+        self._of = {name: ModalityStatus(name=name, kind=kind) for name, kind in kinds.items()}
+
+    def fill(self, found: Mapping[str, Status], nll: Mapping[str, float]) -> list[ModalityStatus]:
+        """Return the statuses, in the model's order.
+
+        Args:
+            found: What is known of each modality.
+            nll: Where it is known [nats].
+        """
+        for name, status in found.items():
+            message, fused = self._of[name], status.state == FusionState.FUSED
+            message.state = int(status.state)
+            message.held = status.held
+            _set_time(message.stamp, status.stamp_ns)
+            _set_duration(message.age, status.age_s)
+            message.received = status.received
+            message.rejected = status.rejected
+            message.nll = nll.get(name, math.nan)
+            message.elements = status.elements or int(fused)
+            message.folded = status.folded
+            _set_time(message.oldest, status.oldest_ns or (status.stamp_ns if fused else 0))
+            message.suspect = status.suspect
+            message.suspicion = status.suspicion
+            message.reason = status.reason
+            if status.further_ns or message.further_ns:
+                message.further_ns = status.further_ns
+        return list(self._of.values())
+
+
+def _set_time(message: Time, stamp_ns: int) -> None:
+    message.sec, message.nanosec = divmod(int(stamp_ns), 1_000_000_000)
+
+
+def _set_duration(message: Duration, seconds: float) -> None:
+    """Write a duration; NaN becomes zero."""
+    nanoseconds = round(seconds * 1e9) if math.isfinite(seconds) else 0
+    message.sec, message.nanosec = divmod(nanoseconds, 1_000_000_000)
 
 
 def latent(
     observation: Observation,
     posterior: Posterior,
-    kinds: Mapping[str, str],
+    statuses: Statuses,
     *,
     score: Score | None = None,
     novelty_error: float = math.nan,
@@ -88,7 +109,7 @@ def latent(
     Args:
         observation: What it was made from.
         posterior: Finite.
-        kinds: Kind of each modality.
+        statuses: Of the model's modalities; they are the next latent's too.
         score: Its novelty; None = not available.
         novelty_error: Above it the status is OUT_OF_DISTRIBUTION; NaN = never.
         covariance: See `covariance_form`.
@@ -107,12 +128,12 @@ def latent(
         variance=array("f", posterior.variance.tobytes()),
         kl=posterior.kl,
         novelty=novelty,
-        modalities=statuses(observation.status, kinds, nll),
+        modalities=statuses.fill(observation.status, nll),
         covariance=covariance,
     )
-    message.header.stamp = to_time(observation.reference_ns)
+    _set_time(message.header.stamp, observation.reference_ns)
     if score is not None and not math.isnan(novelty):
-        message.novelty_stamp = to_time(score.stamp_ns)
+        _set_time(message.novelty_stamp, score.stamp_ns)
     return message
 
 
@@ -222,7 +243,7 @@ def blind(
         status=status,
         kl=math.nan,
         novelty=math.nan,
-        modalities=statuses(unfused, kinds),
+        modalities=Statuses(kinds).fill(unfused, {}),
     )
     message.header.stamp = to_time(stamp_ns)
     return message

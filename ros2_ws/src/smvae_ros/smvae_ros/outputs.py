@@ -58,6 +58,7 @@ class Outputs:
         self._epoch = epoch
         self._sequence = 0
         self.kinds = {m.name: m.kind for m in runtime.modalities}
+        self._statuses = messages.Statuses(self.kinds)
         self.last_published_s = 0.0
         self.last: LatentState | None = None
         """Newest latent published, also one without a mean."""
@@ -136,7 +137,7 @@ class Outputs:
         message = messages.latent(
             observation,
             posterior,
-            self.kinds,
+            self._statuses,
             score=score,
             novelty_error=messages.novelty_thresholds(self._runtime)[1],
             covariance=self._covariance,

@@ -19,7 +19,7 @@ from smvae_core.errors import ConfigError
 from smvae_ros.inference import Inference
 from smvae_ros.lifecycle_guards import guarded, refuse_impossible, surviving
 from smvae_ros.node_parameters import NodeParameters, Phase, Prepared
-from smvae_ros.resources import give_back_memory
+from smvae_ros.resources import give_back_memory, keep_memory
 from smvae_ros.session import Session
 from smvae_ros.supervision import Supervision
 
@@ -174,6 +174,7 @@ class PerceptionNode(LifecycleNode):
         super().on_activate(state)
         session.inference.start()
         names = [m.name for m in session.runtime.modalities]
+        keep_memory()
         session.inputs.open({n: values[f"modalities.{n}.topic"] for n in names})
         self._supervision.start()
         self._active = True
