@@ -85,7 +85,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         name="max_rate_hz",
-        default=30.0,
+        default=100.0,
         low=0.1,
         high=1000.0,
         live=True,

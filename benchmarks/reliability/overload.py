@@ -136,7 +136,7 @@ def result(
         settings={
             "image_size": SIZE,
             "wanted_hz": {k: v * MULTIPLE for k, v in RATES_HZ.items()},
-            "parameters": "defaults (max_rate_hz 30)",
+            "parameters": "defaults (max_rate_hz 100)",
         },
         raw={
             "latencies": figures,

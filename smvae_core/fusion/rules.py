@@ -69,7 +69,7 @@ class Pace:
 
     trigger: str = "any"
     """any (every message), timer, or a modality's name."""
-    max_rate_hz: float = 30.0
+    max_rate_hz: float = 100.0
     """At most so many latents per second; the rate of 'timer'."""
     collect_timeout_s: float = 0.01
     """How long to wait for what else belongs to a moment."""

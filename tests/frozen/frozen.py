@@ -132,6 +132,7 @@ def bag_latents(bag: Path, bundle: Path) -> Arrays:
 
     with tempfile.TemporaryDirectory() as out:
         words = [str(bag), "--bundle", str(bundle), "--out", out, "--no-video", "--subsets", "none"]
+        words += ["--max-rate-hz", "30"]  # the default of its day
         assert main(["evaluate-bag", *words]) == 0
         with np.load(Path(out, "latents.npz"), allow_pickle=False) as data:
             return {name: data[name] for name in COLUMNS}

@@ -172,7 +172,7 @@ def test_the_subset_table_holds_every_subset_and_target(out: Path, summary: dict
 
 
 def test_few_moments_are_kept_evenly(bag: Path, bundle: Path, tmp_path: Path) -> None:
-    options = BagOptions(moments=7, video=False)
+    options = BagOptions(moments=7, video=False, max_rate_hz=30.0)
     found = evaluate_bag(bag, bundle, tmp_path, options)
     assert found["subset_every"] in (8, 16)
     assert 3 <= found["subsets"]["action"]["action"]["moments"] <= 7

@@ -68,7 +68,7 @@ class Inference:
         if images is not None:
             self.embeddings = Steps("embedding", lambda: images.wait(0.5), wake=images.ring)
             self._all = (*self._all, self.embeddings)
-        self.max_rate_hz = 30.0
+        self.max_rate_hz = 100.0
 
     def configure(
         self,
