@@ -21,6 +21,8 @@ from smvae_core.recall import Recall
 from smvae_core.runtime import Posterior, Runtime, Snapshot
 from smvae_core.suspects import Suspects
 
+#: Judges sensors by a snapshot; None = by the runtime itself.
+Judgement = Callable[[Snapshot | None], None]
 #: Takes modality, stamp [ns], reason and text of a stored message that is bad.
 Refuse = Callable[[str, int, str, str], None]
 
@@ -191,10 +193,22 @@ class Perceiver:
 
         What comes of it stands in the next one: no latent waits for it.
         """
-        if self._judge_next is not None:
-            at_s, stamps_ns = self._judge_next
-            self._judge_next = None
-            self._suspects.renew(at_s, stamps_ns, self._suspicion.rate_hz)
+        if (judgement := self.judgement()) is not None:
+            judgement(None)
+
+    def judgement(self) -> Judgement | None:
+        """Return what `judge` would do, once, for another thread; None where it is nobody's turn.
+
+        It takes a snapshot of the runtime, made before that observes anything else.
+        """
+        if self._judge_next is None:
+            return None
+        at_s, stamps_ns = self._judge_next
+        self._judge_next = None
+        rate_hz = self._suspicion.rate_hz
+        if not self._suspects.owes(at_s, rate_hz):
+            return None
+        return lambda networks: self._suspects.renew(at_s, stamps_ns, rate_hz, networks)
 
     def _hear_suspicion(self, epoch: int, observation: Observation) -> list[str]:
         """Write what is held of each sensor into a moment; return the suspects left out of it.

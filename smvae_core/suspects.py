@@ -123,7 +123,7 @@ class Suspects:
         Args:
             networks: A runtime; used by nobody else meanwhile.
         """
-        self._networks = networks
+        self._networks = self._runtime = networks
         self._held: dict[str, _Held] = {}
         self._judged: dict[str, int] = {}
         self._turn: list[str] = list(networks.manifest.names)
@@ -161,17 +161,33 @@ class Suspects:
     @property
     def named(self) -> tuple[str, ...]:
         """The sensors that are suspect."""
-        return tuple(n for n, held in self._held.items() if held.verdict.suspect)
+        held = tuple(self._held.items())  # another thread may judge
+        return tuple(n for n, each in held if each.verdict.suspect)
 
-    def renew(self, at_s: float, stamps_ns: Mapping[str, int], rate_hz: float) -> None:
+    def owes(self, at_s: float, rate_hz: float) -> bool:
+        """Return whether `renew` would judge anybody, as far as time is concerned."""
+        since_s = at_s - self._last_s
+        return since_s > 0.0 and not self._owed + since_s * rate_hz < 1.0 - 1e-6
+
+    def renew(
+        self,
+        at_s: float,
+        stamps_ns: Mapping[str, int],
+        rate_hz: float,
+        networks: Networks | None = None,
+    ) -> None:
         """Judge those whose turn it is, as many as the time since the last call allows.
+
+        In one thread at a time; verdicts may be read meanwhile, and all be forgotten.
 
         Args:
             at_s: Reference time of a moment.
             stamps_ns: Stamp of the sample of each sensor that is there at that moment, all of them
                 observed. One that was judged is not judged again.
             rate_hz: Renewals per second, all sensors together.
+            networks: A snapshot of the runtime at that moment; None = the runtime itself.
         """
+        self._networks = networks or self._runtime
         if self.calibrated is None or at_s <= self._last_s:
             return
         since_s = at_s - self._last_s if math.isfinite(self._last_s) else 0.0
@@ -233,7 +249,7 @@ class Suspects:
             reason = f"it and {others} contradict each other, and which is wrong cannot be told"
         held.verdict = Verdict(suspect=suspect, suspicion=suspicion, reason=reason)
         if suspect != before.suspect:
-            for other, each in self._held.items():
+            for other, each in tuple(self._held.items()):
                 if other != name and not each.verdict.suspect:
                     each.begin_anew()
 

@@ -14,6 +14,7 @@ from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionState, SuspicionRule
 from smvae_core.fusion.source import Source
 from smvae_core.kinds import Converter
+from smvae_core.novelty_scorer import NoveltyScorer
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
@@ -133,3 +134,23 @@ def test_another_epoch_or_other_messages_suspect_nobody(desk: Any) -> None:
     assert bench.see(count=20).observation.status["rgb"].suspect
     bench.perceiver.forget()
     assert not bench.see().observation.status["rgb"].suspect
+
+
+def test_judged_by_a_snapshot_in_hindsight_a_sensor_gets_the_same_verdict(desk: Any) -> None:
+    """As the node does: the runtime has observed the next moment before the last one is judged."""
+    at_once, beside = desk("rgb", rate_hz=100.0), desk("rgb", rate_hz=100.0)
+    scorer = NoveltyScorer()
+    kept: Any = None
+    for _ in range(30):
+        at_once.see()
+        beside.perceiver.judge = lambda: None
+        beside.see()
+        if kept is not None:
+            kept[0](kept[1])
+        judgement = beside.perceiver.judgement()
+        kept = None if judgement is None else (judgement, beside.runtime.snapshot(scorer))
+    now, then = at_once.perceiver._suspects, beside.perceiver._suspects
+    assert now.renewals > 10
+    assert now.renewals - then.renewals == len(FED), "the last is not judged yet"
+    assert {n: now.verdict(n).suspect for n in FED} == {n: then.verdict(n).suspect for n in FED}
+    assert now.verdict("rgb").suspect

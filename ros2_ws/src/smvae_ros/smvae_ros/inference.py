@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from smvae_core.fusion.source import Source
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
 from smvae_ros.mailbox import Bell, Mailbox
+from smvae_ros.scoring import Scoring
 from smvae_ros.steps import Steps
 
 #: One run may last so long [s], and not less than LONGEST_RUNS runs at the highest rate.
@@ -45,7 +46,7 @@ class Inference:
         reject: Callable[[str, str], None],
         *,
         images: Bell | None = None,
-        beside: Sequence[Steps] = (),
+        scoring: Scoring | None = None,
         implausible: Callable[[str, str], None] | None = None,
     ) -> None:
         """Prepare; `start` runs the threads.
@@ -56,14 +57,15 @@ class Inference:
             deliver: Called with every result, in the thread that makes latents.
             reject: Called with modality and text when a message turns out to be bad.
             images: Its waiting is what the second thread does; None = there is none.
-            beside: Other threads that belong to these: started, watched and stopped with them.
+            scoring: Judges in a thread of its own; None = sensors are judged after each latent.
             implausible: Called with modality and what is odd about each new sample, '' = nothing.
         """
         self._mailbox = mailbox
         self._deliver = deliver
         self.perceiver = Perceiver(runtime, rejected=reject, judged=implausible)
         self.latents = Steps("inference", self._make_latent, wake=mailbox.close)
-        self._all = (self.latents, *beside)
+        self._scoring = scoring
+        self._all = (self.latents,) if scoring is None else (self.latents, scoring.steps)
         self.embeddings: Steps | None = None
         if images is not None:
             self.embeddings = Steps("embedding", lambda: images.wait(0.5), wake=images.ring)
@@ -147,4 +149,7 @@ class Inference:
             return
         spent_s = time.monotonic() - started_s
         self._deliver(Result(taken=taken, perceived=perceived, inference_s=spent_s))
-        self.perceiver.judge()  # no latent waits for it
+        if self._scoring is None:
+            self.perceiver.judge()  # no latent waits for it
+        else:
+            self._scoring.judge(self.perceiver)

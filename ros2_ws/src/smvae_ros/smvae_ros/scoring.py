@@ -1,11 +1,11 @@
-"""The novelty of each latent: its own, or the newest one from a thread that only scores."""
+"""The thread that judges beside those that make latents: their novelty, and which sensor is odd."""
 
 from __future__ import annotations
 
 import threading
 
 from smvae_core.novelty_scorer import NoveltyScorer
-from smvae_core.perceiver import Perceived, novelty_of
+from smvae_core.perceiver import Judgement, Perceived, Perceiver, novelty_of
 from smvae_core.renewed_novelty import RenewedNovelty, Score
 from smvae_core.runtime import Runtime, Snapshot
 from smvae_ros.steps import Steps
@@ -21,6 +21,7 @@ class Scoring:
         self._scorer = NoveltyScorer()
         self._asked = threading.Event()
         self._job: tuple[int, Perceived, Snapshot] | None = None
+        self._judgement: tuple[Judgement, Snapshot] | None = None
         self.steps = Steps("novelty", self._score, wake=self._asked.set)
 
     def of(self, epoch: int, perceived: Perceived) -> Score:
@@ -36,6 +37,12 @@ class Scoring:
             self._job = epoch, perceived, self._runtime.snapshot(self._scorer)
             self._asked.set()
 
+    def judge(self, perceiver: Perceiver) -> None:
+        """Have sensors judged by the latent just made; in the same thread, after that is out."""
+        if self._judgement is None and (judgement := perceiver.judgement()) is not None:
+            self._judgement = judgement, self._runtime.snapshot(self._scorer)
+            self._asked.set()
+
     def _score(self) -> None:
         self._asked.wait(0.5)
         self._asked.clear()
@@ -43,3 +50,8 @@ class Scoring:
             with self.steps.work():
                 self._renewed.renew(*self._job)
             self._job = None
+        if self._judgement is not None:
+            judgement, snapshot = self._judgement
+            with self.steps.work():
+                judgement(snapshot)
+            self._judgement = None

@@ -92,7 +92,7 @@ class Session:
             lambda result: outputs.publish(result, inputs, mailbox.statuses),
             inputs.rejected,
             images=images,
-            beside=(scoring.steps,),
+            scoring=scoring,
             implausible=inputs.implausible,
         )
         session = cls(generation, runtime, mailbox, inputs, outputs, inference, readers, told)
