@@ -14,7 +14,10 @@ PACKAGES = ("lerobot", "torch", "torchcodec", "av", "datasets")
 
 
 class LeRobotReader:
-    """A turn is some shuffled batches of rows, cameras decoded; the workers' start included."""
+    """A turn is some shuffled batches of rows, cameras decoded; the workers' start included.
+
+    With workers this process reads no row itself: they would share its open videos.
+    """
 
     def __init__(
         self, folder: str, backend: str, episodes: int, batch: int, batches: int, workers: int
@@ -28,11 +31,10 @@ class LeRobotReader:
         )
         self.batch, self.batches, self.workers = batch, batches, workers
         self.order = np.random.default_rng(0)
-        first = self.data[0]
         self.about = {
             "records": len(self.data),
             "backend": backend,
-            "shapes": {k: list(v.shape) for k, v in first.items() if hasattr(v, "shape")},
+            "shapes": {name: list(said["shape"]) for name, said in self.data.features.items()},
             "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         }
 

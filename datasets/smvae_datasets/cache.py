@@ -23,8 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smvae_core import preprocessing
 from smvae_core.files import naming, write_text
@@ -202,6 +200,16 @@ def _discard(path: Path) -> None:
 
 def _write_arrays(folder: Path, blocks: Iterable[Block], total: int, progress: bool) -> None:
     """Write the blocks one behind the other: on a full disk a memory map ends the process."""
+    # Here, since a process that only opens a prepared set has no use for a tenth of a second.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     out: dict[str, Any] = {}
     start = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

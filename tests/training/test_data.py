@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +109,12 @@ def test_arrays_are_written_whole_and_without_pickle(tmp_path: Path, compressed:
     with pytest.raises(TypeError, match=r"arrays\.npz: b holds Python objects \(object\)"):
         write_arrays(path, {"b": np.array([None])}, compressed=compressed)
     assert [p.name for p in tmp_path.iterdir()] == ["arrays.npz"]
+
+
+def test_a_reader_of_prepared_records_imports_no_progress_bar_and_no_lightning() -> None:
+    code = (
+        "import sys, smvae_training.data, smvae_datasets.sources\n"
+        "print([n for n in ('rich', 'pytorch_lightning', 'tyro') if n in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
