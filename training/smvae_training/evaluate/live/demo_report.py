@@ -98,11 +98,9 @@ def write_demo_report(paths: DemoPaths) -> dict[str, Any]:
     ]
     summary = make_summary(paths, results, live, processes, checks) | {"insertions": pegs}
     write_json(paths.summary, summary)
-    sections = [
-        *demo_sections(found, evaluation, results, live, summary),
-        insertion_section(paths.root, played, pegs),
-        viewing_section(paths),
-    ]
+    first, *further = demo_sections(found, evaluation, results, live, summary)
+    shown = insertion_section(paths.root, played, pegs)
+    sections = [first, shown, *further, viewing_section(paths)]
     subtitle = "simulated, trained, exported, and seen live over ROS 2: " + (
         "every check holds" if summary["passed"] else "a check failed"
     )
