@@ -22,6 +22,8 @@ from smvae_datasets.simulation.ros_domain import free_domain
 
 STATES = 16
 WARM_UP_S = 3.0
+#: Latents per second at most: the report makes each of them again, offline.
+LATENTS_HZ = 30.0
 _PR_SET_PDEATHSIG = 1
 _BLOCKED = 'raise ImportError("torch is blocked: a robot does not have it")\n'
 
@@ -184,7 +186,7 @@ def run_live(root: Path, out: Path, bundle: Path, options: LiveOptions) -> None:
     node_programs = install / "smvae_ros/lib/smvae_ros"
     programs = install / "smvae_tools/lib/smvae_tools"
     robot = ["--ros-args", "-p", f"seed:={options.robot_seed}"]
-    node = ["--ros-args", "-p", f"bundle:={bundle.resolve()}"]
+    node = ["--ros-args", "-p", f"bundle:={bundle.resolve()}", "-p", f"max_rate_hz:={LATENTS_HZ}"]
     schedule = ["--dwell", str(options.dwell_s), "--warm-up", str(WARM_UP_S)]
     schedule += ["--seed", str(options.schedule_seed), "--recorder", "/bag_recorder"]
     with Processes(out / "logs") as processes:
