@@ -10,6 +10,7 @@ figures to `live-CASE.json`. The exit status is 1 if a limit is exceeded.
 from __future__ import annotations
 
 import argparse
+import gc
 import gzip
 import json
 import math
@@ -168,6 +169,7 @@ def main() -> int:
     if unknown := [name for name in options.cases if name not in CASES]:
         parser.error(f"unknown case '{unknown[0]}', there are {', '.join(CASES)}")
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    gc.disable()  # it keeps every latent of a turn: a collection would delay those that come then
     rows, kept = [], True
     with tempfile.TemporaryDirectory() as folder:
         bundle = (options.bundle or calibrated(Path(folder))).resolve()
