@@ -173,27 +173,27 @@ def difference_table(stores: Mapping[str, Store], method: str) -> str:
 def verdicts(stores: Mapping[str, Store], method: str) -> str:
     """Return in how many deciding cells a method is best or tied, and each loss in a line.
 
-    Tied: the 95 % interval of the paired difference holds 0. Where no learned baseline was played,
-    the text is empty.
+    Tied: the 95 % interval of the paired difference holds 0. Losses are told of all cells. Where no
+    learned baseline was played, the text is empty.
     """
-    cells, losses = 0, []
-    for failure in DECIDING:
-        for other in LEARNED:
-            if other not in stores:
-                continue
-            mean, half, count = paired_difference(stores[method], stores[other], failure, failure)
-            if math.isnan(mean):
-                continue
-            cells += 1
-            if mean + half < 0.0:
-                losses.append(f"- **Loss**, {failure}: {_points((mean, half, count))} to {other}")
-    if not cells:
+    found = {
+        (failure, other): paired_difference(stores[method], stores[other], failure, failure)
+        for failure in FAILURES
+        for other in LEARNED
+        if other in stores
+    }
+    known = {cell: d for cell, d in found.items() if not math.isnan(d[0])}
+    lost = {cell: d for cell, d in known.items() if d[0] + d[1] < 0.0}
+    counts = [d[2] for cell, d in known.items() if cell[0] in DECIDING]
+    if not counts:
         return ""
+    held = len(counts) - sum(failure in DECIDING for failure, _ in lost)
     head = (
-        f"`{method}` against learned baselines in deciding cells: best or tied in "
-        f"{cells - len(losses)} of {cells}"
+        f"`{method}` against learned baselines: best or tied (the interval holds 0) in {held} of "
+        f"{len(counts)} deciding cells, over {min(counts)} to {max(counts)} attempts of one number."
     )
-    return "\n".join([f"{head}{':' if losses else '.'}", *(["", *losses] if losses else [])])
+    lines = [f"- **Loss**, {f}: {_points(d)} to {other}" for (f, other), d in lost.items()]
+    return "\n".join([head, *(["", *lines] if lines else [])])
 
 
 def belief_table(stores: Mapping[str, Store]) -> str:

@@ -201,11 +201,11 @@ def test_a_loss_to_a_learned_baseline_is_printed_as_one(tmp_path: Path) -> None:
     better = cells("rgb lost", *([True] * 20))
     stores = {"ours": ours, "concat": better, "oracle": better}
     said = verdicts(stores, "ours")
-    assert "best or tied in 0 of 1:" in said
+    assert "in 0 of 1 deciding cells, over 20 to 20 attempts" in said
     assert "- **Loss**, rgb lost: -80 ± 19 (20) to concat" in said
     assert "oracle" not in said
-    assert "in 1 of 1." in verdicts({"ours": better, "concat": ours}, "ours")
-    assert "in 1 of 1." in verdicts({"ours": ours, "concat": ours}, "ours")
+    assert "in 1 of 1 deciding cells" in verdicts({"ours": better, "concat": ours}, "ours")
+    assert "in 1 of 1 deciding cells" in verdicts({"ours": ours, "concat": ours}, "ours")
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
