@@ -60,7 +60,8 @@ def section(folder: Path) -> str:
         "with a 95 % interval over attempts of one number, whose count stands behind. alone: the "
         "operator within the limits; blind: the controller without estimates; ceiling: with the "
         "truth. concat, router, poe: learned baselines, see "
-        "[what they are](../docs/decisions/assistance.md); oracle: a network for each subset. "
+        "[what they are](../docs/decisions/assistance.md); oracle: a network for each subset; "
+        "where they played fewer attempts than ours, only the paired differences compare them. "
         "[What the operators are, and how the controller works](../docs/shared_autonomy.md)."
     )
     parts = [title, about, seated_table(stores), operator_table(stores)]
@@ -80,7 +81,7 @@ def wilson(seated: int, count: int) -> tuple[float, float]:
     share, denominator = seated / count, 1.0 + z2 / count
     middle = (share + z2 / (2 * count)) / denominator
     half = NORMAL_95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / denominator
-    return middle - half, middle + half
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def outcomes_of(store: Store, failure: str, operator: str) -> Mapping[int, Outcome]:
@@ -239,7 +240,11 @@ def sensing_table(store: Store) -> str:
 
 
 def draw(stores: Mapping[str, Store], path: Path) -> None:
-    """Draw the share seated by deciding failure and method, with 95 % intervals."""
+    """Draw the share seated by deciding failure and method, with 95 % intervals.
+
+    Baselines are left out: of other attempts than ours, shares beside each other would mislead.
+    """
+    stores = {name: store for name, store in stores.items() if name not in BASELINES}
     import matplotlib
 
     matplotlib.use("Agg")
