@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.ablation_toy import toy_section
 from benchmarks.closed_loop.report import section as closed_loop_section
 from benchmarks.data_speed.report import section as data_section
+from benchmarks.door.report import section as door_section
 from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.job import RESULTS
 from benchmarks.markdown import table
@@ -131,6 +132,7 @@ def render(folder: Path = RESULTS) -> str:
         sections.append(f"{title}\n\n{about}\n\n{section}")
     sections += [
         closed_loop_section(folder),
+        door_section(folder),
         data_section(folder),
         runtime_section(folder),
         toy_section(folder),

@@ -17,6 +17,7 @@ failure. What is there is not made again. Writes benchmarks/results/closed-loop-
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -40,16 +41,21 @@ PACKAGES = ("robosuite", "mujoco", "numpy", "onnxruntime")
 
 
 def record_all(folder: Path, first: int, count: int) -> None:
-    """Write the episodes that are missing; of one that was interrupted remove its folder."""
+    """Write the episodes that are missing; one that was interrupted begins again."""
     from benchmarks.door.record import record
     from benchmarks.door.simulator import DoorRobot
 
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [n for n in range(first, first + count) if not (folder / f"{n:03d}").exists()]
-    robot = DoorRobot(RECORD_SEED, render=True) if missing else None
-    for number in missing:
-        assert robot is not None
-        opened = record(robot, number, folder / f"{number:03d}")
+    paths = {number: folder / f"{number:03d}" for number in range(first, first + count)}
+    missing = {n: path for n, path in paths.items() if not (path / "metadata.yaml").is_file()}
+    print(f"{len(missing)} of {count} episodes to record", flush=True)
+    if not missing:
+        return
+    robot = DoorRobot(RECORD_SEED, render=True)
+    for number, path in missing.items():
+        if path.is_dir():
+            shutil.rmtree(path)
+        opened = record(robot, number, path)
         print(f"episode {number}: {'opened' if opened else 'not opened'}", flush=True)
 
 
@@ -127,6 +133,12 @@ def main() -> int:
                 play(method, given)
     except SMVAEError as err:
         print(f"door: {err}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as err:
+        if err.name != "robosuite":
+            raise
+        hint = "scripts/setup_door.sh makes an environment with it: .venv-door/bin/python"
+        print(f"door: robosuite is not installed here; {hint}", file=sys.stderr)
         return 1
     return 0
 

@@ -101,7 +101,10 @@ def _told(found: Sequence[DoorOutcome]) -> list[str]:
 
 def _points(difference: tuple[float, float, int]) -> str:
     mean, half, count = difference
-    return "" if math.isnan(mean) else f"{100 * mean:+.0f} ± {100 * half:.0f} ({count})"
+    if math.isnan(mean):
+        return ""
+    spread = f" ± {100 * half:.0f}" if half else ""  # where no attempt differs from another
+    return f"{100 * mean:+.0f}{spread} ({count})"
 
 
 def _quantiles(values: Sequence[float]) -> str:

@@ -1,8 +1,7 @@
 """robosuite's Door as a robot: a Panda with impedance control, a latched door, two cameras.
 
-The environment is robosuite's own but for its start: the door stands within a wider range, since
-with robosuite's a constant would do, and the gripper already points at it. All poses are in the
-robot's base frame.
+The environment is robosuite's own but for its start: the door stands within a wider range, also of
+heights, and the gripper already points at it. All poses are in the robot's base frame.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class DoorRobot:
             ignore_done=True,
             hard_reset=False,
         )
-        for name in self._env.observation_names:  # nobody reads them: half of a step's time
+        for name in self._env.observation_names:  # nobody reads them
             self._env.modify_observable(name, "enabled", False)
         self._robot = self._env.robots[0]
         self._arm = self._robot.part_controllers["right"]

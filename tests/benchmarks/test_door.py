@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.closed_loop.report import read_stores
+from benchmarks.door.__main__ import main
 from benchmarks.door.assistance import APPROACH, LIMITS, DoorAssistance
-from benchmarks.door.attempt import KnownHandle, across
+from benchmarks.door.attempt import DoorLatents, KnownHandle, across
 from benchmarks.door.failures import ALIVE, FAILURES
 from benchmarks.door.operator import HOVER_M, DoorOperator, OperatorKind
 from benchmarks.door.outcome import DoorOutcome
 from benchmarks.door.report import OPERATOR, DoorStore, paired_difference, path_of, section
 from benchmarks.door.timing import READING_MS, SEE_STEPS, STEP_MS, STEP_S, WINDOW
 from smvae_core.assistance.sighting import Sighting
+from smvae_core.bundle import Bundle, add_readout
+from smvae_core.modality import all_subsets, subset_name
+from smvae_core.readout import LinearMap, Quantity, Readout
 from smvae_core.robot import read_robot
 
 REPOSITORY = Path(__file__).parents[2]
 ROBOT = REPOSITORY / "benchmarks" / "door" / "robot.yaml"
+FROZEN = REPOSITORY / "tests" / "frozen" / "bundle"
 SIMULATOR = REPOSITORY / ".venv-door" / "bin" / "python"
 HANDLE = np.array([0.1, -0.2, 0.0, 0.0])
 STEADY = OperatorKind(aim_m=(0.05, 0.05), tremor=0.0)
@@ -85,6 +93,30 @@ def test_the_truth_is_told_in_the_base_frame() -> None:
     np.testing.assert_allclose(told.pose, HANDLE)
 
 
+def test_latents_tell_the_handle_by_the_surer_of_two_targets(tmp_path: Path) -> None:
+    bundle = Bundle.load(Path(shutil.copytree(FROZEN, tmp_path / "bundle")))
+    nothing = np.zeros((5, bundle.manifest.latent_dim))
+    place = np.array([0.4, -0.25, 0.16, 0.0, 1.0])
+    vague = LinearMap(weights=nothing[:3], bias=np.zeros(3), residual=np.full(3, 0.5))
+    sure = LinearMap(weights=nothing, bias=place, residual=np.full(5, 0.01))
+    maps = {"offset": vague, "handle": sure}
+    readout = Readout(
+        targets={name: Quantity(unit="m") for name in maps},
+        subsets={subset_name(s): maps for s in all_subsets(bundle.manifest.names)},
+    )
+    latents = DoorLatents(add_readout(bundle, readout))
+    samples = {m.name: m.example_sample() for m in bundle.manifest.modalities}
+    told = [
+        across(seen)
+        for subset in all_subsets(bundle.manifest.names)
+        if (seen := latents.see({n: samples[n] for n in subset}, np.zeros(4), HANDLE))
+    ]
+    assert told
+    for seen in told:
+        np.testing.assert_allclose(seen.pose[:3], [0.4, -0.16, -0.25], atol=1e-6)
+        np.testing.assert_allclose(seen.std, [0.01, 0.01, 0.01, np.inf])
+
+
 def test_an_operator_opens_in_order_and_gives_up_what_slipped() -> None:
     operator = DoorOperator(np.random.default_rng(0), replace(STEADY, aim_m=(0.0, 0.0)), STEP_S)
     phases, latch = [], 0.0
@@ -136,12 +168,27 @@ def test_a_difference_is_of_attempts_with_one_number() -> None:
     assert paired_difference(ours, {})[2] == 0
 
 
+@pytest.mark.skipif(bool(find_spec("robosuite")), reason="robosuite is here")
+@pytest.mark.parametrize("job", [["play", "alone"], ["record", "bags"]])
+def test_who_has_no_robosuite_is_told_where_it_is(
+    job: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["door", *job, *(["--out", "."] if job[0] == "play" else [])])
+    assert main() == 1
+    assert "scripts/setup_door.sh" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(900)  # robosuite compiles when it is first imported
 @pytest.mark.skipif(not SIMULATOR.exists(), reason="no robosuite: scripts/setup_door.sh makes one")
 def test_the_truth_opens_a_door_and_a_bag_holds_its_episode(tmp_path: Path) -> None:
     def door(*words: str) -> None:
         command = [str(SIMULATOR), "-m", "benchmarks.door", *words]
         environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
-        subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=280)
+        subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=400)
 
     door("play", "ceiling", "--attempts", "1", "--out", str(tmp_path))
     (cell,) = json.loads(path_of(tmp_path, "ceiling").read_text(encoding="utf-8"))["cells"]
