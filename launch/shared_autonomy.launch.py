@@ -21,7 +21,7 @@ def generate_launch_description() -> LaunchDescription:
     """Robot, perception, blending and operator; arguments of perception.launch.py work here too."""
     robot = PathJoinSubstitution([ThisLaunchFileDir(), "simulated_robot.launch.py"])
     perception_node = LaunchConfiguration("node_name", default="smvae")
-    topics = ("latent", "model_info")
+    topics = ("latent", "estimates", "model_info")
 
     def number(name: str, kind: type) -> ParameterValue:
         return ParameterValue(LaunchConfiguration(name), value_type=kind)

@@ -1,7 +1,8 @@
 """A worked consumer: helps an operator to seat a peg, by what the latent says, on a robot.
 
-Subscribes to `smvae/latent`, `smvae/model_info`, `operator/command` and the arm's own `tip_pose`
-and `tip_setpoint`; answers each pair of poses with a `command` (all remappable), and says on
+Subscribes to `smvae/latent`, `smvae/estimates` of it (a bundle without targets has a readout
+instead), `smvae/model_info`, `operator/command` and the arm's own `tip_pose` and `tip_setpoint`;
+answers each pair of poses with a `command` (all remappable), and says on
 `~/assistance` what it does and why it does not help. `trust.py` decides whether a latent counts,
 `smvae_core.assistance` is the controller; this file only moves messages. See
 docs/shared_autonomy.md.
@@ -23,7 +24,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
-from smvae_msgs.msg import LatentState, ModelInfo
+from smvae_msgs.msg import Estimates, LatentState, ModelInfo
 from smvae_ros import process
 from smvae_ros.bundle_path import resolve
 
@@ -37,7 +38,6 @@ from smvae_core.assistance.sighting import TARGETS, sighting
 from smvae_core.assistance.spiral import Search
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
-from smvae_core.estimates import Estimates
 from smvae_core.readout import Readout
 from smvae_tools.tip_listener import TipListener
 from smvae_tools.trust import Patience, Trust, Verdict
@@ -62,32 +62,32 @@ _OWN: dict[str, tuple[Any, str]] = {
 }
 
 
-def _source(bundle: Bundle) -> Estimates | Readout:
-    """Return what tells the bundle's targets: its model, or its readout where the model does not.
+def _readout(bundle: Bundle) -> Readout | None:
+    """Return the readout of a bundle whose model has no targets; of another one the node tells.
 
     Raises:
-        BundleError: If it has neither.
-        ConfigError: If none of them tells where the hole is.
+        BundleError: If it has neither calibrated estimates nor a readout.
+        ConfigError: If they do not tell where the hole is.
     """
-    if bundle.manifest.targets:
-        estimates = Estimates.of_bundle(bundle)
-        names = {target.name for target in estimates.targets}
+    readout = None if bundle.manifest.targets else bundle.readout()
+    if readout is None:
+        bundle.estimate_calibration()  # else the node publishes no estimates
+        names = {target.name for target in bundle.manifest.targets}
     else:
-        readout = bundle.readout()
         names = set(readout.targets)
     if not names & set(TARGETS):
         raise ConfigError(
             f"{bundle.path}: a target {' or '.join(map(repr, TARGETS))} is needed, it has "
             f"{', '.join(sorted(names))}"
         )
-    return estimates if bundle.manifest.targets else readout
+    return readout
 
 
 class SharedAutonomyDemo(Node):
     """Publishes the command that operator and latent make together."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """Load what tells the hole and connect.
+        """Load what tells the hole, or whose node does, and connect.
 
         Raises:
             BundleError: If the bundle cannot be used or tells no targets.
@@ -107,8 +107,9 @@ class SharedAutonomyDemo(Node):
             if not own[name] > 0.0:
                 raise ConfigError(f"{name} must be positive, got {own[name]}")
         bundle = Bundle.load(resolve(own["bundle"]))
+        readout = _readout(bundle)
         self._trust = Trust(
-            _source(bundle),
+            readout,
             bundle.sha256,
             patience,
             now_ns=lambda: int(self.get_clock().now().nanoseconds),
@@ -133,6 +134,8 @@ class SharedAutonomyDemo(Node):
         self._command = self.create_publisher(TwistStamped, "command", 1)
         self._assistance = self.create_publisher(DiagnosticStatus, "~/assistance", 1)
         self.create_subscription(LatentState, "smvae/latent", self._trust.latent, newest)
+        if readout is None:
+            self.create_subscription(Estimates, "smvae/estimates", self._trust.estimates, newest)
         self.create_subscription(ModelInfo, "smvae/model_info", self._on_model, latched)
         self.create_subscription(TwistStamped, "operator/command", self._on_operator, newest)
         self.create_subscription(PoseStamped, "tip_setpoint", self._on_setpoint, 5)

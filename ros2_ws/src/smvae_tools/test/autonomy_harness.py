@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from node_harness import LATCHED
 from robot_harness import Listener
-from smvae_msgs.msg import LatentState, ModalityStatus, ModelInfo
+from smvae_msgs.msg import Estimate, Estimates, LatentState, ModalityStatus, ModelInfo
 
 from smvae_core.bundle import Bundle
 
@@ -28,6 +28,7 @@ class Stage(Listener):
         self.commands = self.listen(TwistStamped, "/command", 10)
         self.states = self.listen(DiagnosticStatus, "/shared_autonomy_demo/assistance", 10)
         self._latents = self.node.create_publisher(LatentState, "/smvae/latent", 1)
+        self._estimates = self.node.create_publisher(Estimates, "/smvae/estimates", 1)
         self._infos = self.node.create_publisher(ModelInfo, "/smvae/model_info", LATCHED)
         self._operator = self.node.create_publisher(TwistStamped, "/operator/command", 1)
         self._arm = [
@@ -85,6 +86,15 @@ class Stage(Listener):
         self.stamp(message, age_s)
         self._latents.publish(message)
 
+    def estimates(self, offset: np.ndarray, std: float) -> None:
+        """Publish what the last latent says of where the hole is."""
+        message = Estimates(epoch=self.epoch, sequence=self._sequence, model_generation=1)
+        covariance = (std**2 * np.eye(3)).ravel().tolist()
+        found = Estimate(name="offset", unit="m", mean=offset.tolist(), covariance=covariance)
+        message.targets = [found]
+        self.stamp(message, 0.0)
+        self._estimates.publish(message)
+
     def stamp(self, message: Any, age_s: float) -> None:
         stamp_ns = self.node.get_clock().now().nanoseconds - round(age_s * 1e9)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
@@ -96,9 +106,13 @@ class Stage(Listener):
         operator: bool = True,
         latents: bool = True,
         arm: bool = True,
+        tells: tuple[np.ndarray, float] | None = None,
         **kw: Any,
     ) -> None:
-        """Publish latents, commands and the arm's poses at about 25 Hz until a condition holds."""
+        """Publish latents, commands and the arm's poses at about 25 Hz until a condition holds.
+
+        `tells` are offset and deviation of the estimates of each latent; None = none are published.
+        """
 
         def beat() -> bool:
             if arm:
@@ -107,6 +121,8 @@ class Stage(Listener):
                 self.command(OPERATOR)
             if latents:
                 self.latent(**kw)
+            if tells is not None:
+                self.estimates(*tells)
             self.came_true(condition, 0.04)
             return condition()
 

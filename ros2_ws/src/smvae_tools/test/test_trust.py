@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from smvae_msgs.msg import LatentState, ModalityStatus, ModelInfo
+from smvae_msgs.msg import Estimate, Estimates, LatentState, ModalityStatus, ModelInfo
 from smvae_tools.trust import Patience, Trust
 
 from smvae_core.errors import ConfigError
@@ -19,15 +19,16 @@ LINEAR = {
     ),
     "contact": LinearMap(weights=np.zeros((1, 1)), bias=np.zeros(1), residual=np.zeros(1)),
 }
+READOUT = Readout(targets=TARGETS, subsets={"force": LINEAR})
 
 
 class World:
     """A trust with two clocks that only move when told, and a node that speaks every 50 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Readout | None = READOUT) -> None:
         self.steady_s, self.now_s = 100.0, 1000.0
         self.trust = Trust(
-            Readout(targets=TARGETS, subsets={"force": LINEAR}),
+            source,
             "abc",
             Patience(),
             now_ns=lambda: round(self.now_s * 1e9),
@@ -52,6 +53,24 @@ class World:
         seconds, rest = divmod(round(self.now_s * 1e9), 10**9)
         message.header.stamp.sec, message.header.stamp.nanosec = seconds, rest
         self.trust.latent(message)
+
+    def estimates(self, x: float, *, sequence: int | None = None, numbers: int = 9) -> None:
+        """Say where the hole is by a latent, the last one if no other is named."""
+        offset = Estimate(
+            name="offset",
+            unit="m",
+            known=True,
+            mean=[x, 0.0, 0.0],
+            covariance=(1e-4 * np.eye(3)).ravel().tolist()[:numbers],
+        )
+        self.trust.estimates(
+            Estimates(
+                epoch=1,
+                sequence=self.sequence if sequence is None else sequence,
+                model_generation=1,
+                targets=[offset],
+            )
+        )
 
     def latents(self, mean: float, count: int = 40, **kw: Any) -> None:
         for _ in range(count):
@@ -151,3 +170,65 @@ def test_an_unknown_subset_has_no_readout(world: World) -> None:
 def test_patience_is_positive() -> None:
     with pytest.raises(ConfigError, match="max_age_s must be a positive number, got 0"):
         Patience(max_age_s=0.0)
+
+
+@pytest.fixture
+def told() -> World:
+    """A node that tells estimates, of five latents so far."""
+    world = World(None)
+    for _ in range(5):
+        world.latent(0.0)
+        world.estimates(0.1)
+    return world
+
+
+def test_the_nodes_estimates_are_what_its_latents_say(told: World) -> None:
+    found = told.trust.verdict().found
+    assert found is not None
+    np.testing.assert_allclose(found["offset"].value, [0.1, 0.0, 0.0])
+    np.testing.assert_allclose(found["offset"].std, 0.01)
+    assert told.trust.verdict().stamp_ns == round(told.now_s * 1e9)
+
+
+def test_a_latent_without_its_estimates_changes_nothing_until_they_come(told: World) -> None:
+    before = told.trust.verdict().stamp_ns
+    told.latent(0.0)
+    assert told.offset_x == pytest.approx(0.1)
+    assert told.trust.verdict().stamp_ns == before
+    told.estimates(0.2)
+    assert told.offset_x == pytest.approx(0.2)
+
+
+def test_estimates_may_come_before_their_latent_and_after_the_next_one(told: World) -> None:
+    told.estimates(0.2, sequence=told.sequence + 1)
+    assert told.offset_x == pytest.approx(0.1)
+    told.latent(0.0)
+    assert told.offset_x == pytest.approx(0.2)
+    told.latent(0.0)
+    told.latent(0.0)
+    told.estimates(0.3, sequence=told.sequence - 1)
+    assert told.offset_x == pytest.approx(0.3)
+    told.estimates(0.4)
+    told.estimates(0.5, sequence=told.sequence - 1)
+    assert told.offset_x == pytest.approx(0.4), "an older one is late"
+
+
+def test_estimates_that_stay_away_are_named_and_so_are_numbers_that_do_not_fit(
+    told: World,
+) -> None:
+    told.latents(0.0, 8)
+    assert told.reason == "the newest estimates are older than 0.3 s"
+    told.estimates(0.1, numbers=3)
+    assert "a covariance of 3, expected 9" in told.reason
+    told.estimates(0.1, sequence=99)
+    assert "a covariance of 3" in told.reason, "of a latent that never came"
+    other = World(None)
+    other.latents(0.0, 8)
+    assert other.reason == "no estimates of a latent yet"
+
+
+def test_a_latent_that_is_refused_is_so_whatever_its_estimates_say(told: World) -> None:
+    told.sequence += 1
+    told.trust.latent(LatentState(epoch=1, sequence=told.sequence, model_generation=1, status=2))
+    told.estimates(0.3)
+    assert told.reason == "out of distribution"
