@@ -11,14 +11,16 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from smvae_core.bundle import Bundle
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.source import Source
 from smvae_core.kinds import Converter
 from smvae_core.modality import Modality
-from smvae_core.perceiver import Perceiver, novelty_of
+from smvae_core.perceiver import Perceiver
 from smvae_core.runtime import Runtime
 
 RATE_HZ, MEMORY_S = 30, 5.0
@@ -32,7 +34,10 @@ AS_IT_IS = Source(converter=Converter("", lambda modality, value, options: value
 class Robot:
     """All sensors at a rate, and a perceiver of their latents."""
 
-    def __init__(self, bundle: Path, memory_s: float) -> None:
+    def __init__(self, path: Path, memory_s: float, novelty: bool) -> None:
+        bundle = Bundle.load(path)
+        if not novelty:
+            bundle = replace(bundle, manifest=replace(bundle.manifest, novelty=None))
         self.runtime = Runtime(bundle)
         self.modalities = self.runtime.modalities
         self.perceiver = Perceiver(self.runtime)
@@ -59,7 +64,7 @@ class Robot:
                 self.collector.add(modality.name, stamp - before_ns, value, now_s)
         return now_s
 
-    def latent(self, now_s: float, novelty: bool) -> None:
+    def latent(self, now_s: float) -> None:
         """Make one of what is newest."""
         observe = self.collector.observe
         observation = observe(now_s)
@@ -68,23 +73,21 @@ class Robot:
             1, observation, lambda *_: None, lambda reference: observe(now_s, reference)
         )
         assert seen is not None
-        if novelty:
-            novelty_of(self.runtime, seen)
 
     def fill(self) -> None:
         """Make the latents of all sensors for as long as memory lasts."""
         for _ in range(round(1.2 * MEMORY_S * RATE_HZ)):
-            self.latent(self.feed(self.modalities), novelty=False)
+            self.latent(self.feed(self.modalities))
 
-    def turn(self, novelty: bool) -> list[float]:
+    def turn(self) -> list[float]:
         """Return the CPU time of each latent after a new force sample [s]."""
         force = tuple(m for m in self.modalities if m.family.is_window) or self.modalities[-1:]
-        self.latent(self.feed(self.modalities), novelty=False)
+        self.latent(self.feed(self.modalities))
         spent_s: list[float] = []
         for _ in range(LATENTS):
             now_s = self.feed(force)
             began_s = time.thread_time()
-            self.latent(now_s, novelty)
+            self.latent(now_s)
             spent_s.append(time.thread_time() - began_s)
         return spent_s
 
@@ -95,9 +98,14 @@ def measure(bundle: Path) -> dict[str, Any]:
     Medians of turns and of the ratios of their pairs; and of all latents the lowest tenth, which
     other work on the machine disturbed least.
     """
-    remembering, forgetting = Robot(bundle, MEMORY_S), Robot(bundle, 0.0)
-    remembering.fill()
-    forgetting.fill()
+    robots = {
+        label: (Robot(bundle, MEMORY_S, novelty), Robot(bundle, 0.0, novelty))
+        for label, novelty in (("latent", False), ("latent and novelty", True))
+    }
+    for pair in robots.values():
+        for robot in pair:
+            robot.fill()
+    remembering, _ = robots["latent"]
     recall = remembering.runtime.recall
     if recall is None:
         raise SystemExit(f"{bundle} has no memory")
@@ -107,8 +115,8 @@ def measure(bundle: Path) -> dict[str, Any]:
             for i, each in recall.memory.listed().items()
         }
     }
-    for label, novelty in (("latent", False), ("latent and novelty", True)):
-        turns = [(remembering.turn(novelty), forgetting.turn(novelty)) for _ in range(TURNS)]
+    for label, (remembering, forgetting) in robots.items():
+        turns = [(remembering.turn(), forgetting.turn()) for _ in range(TURNS)]
         pairs = [(statistics.fmean(a), statistics.fmean(b)) for a, b in turns]
         memory_s, moment_s = (
             statistics.quantiles((s for turn in turns for s in turn[which]), n=10)[0]

@@ -65,6 +65,10 @@ class NoveltyReport:
         return max(self.surprises, key=self.surprises.__getitem__, default="")
 
 
+#: Of a bundle that is not calibrated.
+UNKNOWN = NoveltyReport(score=math.nan, surprises={}, nll={})
+
+
 class NoveltyScorer:
     """Keeps what depends on each modality's newest sample alone."""
 
@@ -79,7 +83,7 @@ class NoveltyScorer:
         """Return the score of the posterior of `subset`, made from the samples that are seen."""
         calibrated = networks.manifest.novelty
         if calibrated is None:
-            return NoveltyReport(score=math.nan, surprises={}, nll={})
+            return UNKNOWN
         ordered = tuple(n for n in networks.manifest.names if n in subset)
         for name in ordered:
             self._notice(name, networks.seen(name))

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from smvae_core.errors import refusing
 from smvae_core.fusion.rules import Further, FusionState, Observation, SuspicionRule
 from smvae_core.fusion.source import REFUSALS, Source
-from smvae_core.novelty_scorer import NoveltyReport
+from smvae_core.novelty_scorer import UNKNOWN, NoveltyReport
 from smvae_core.recall import Recall
+from smvae_core.renewed_novelty import Asked, RenewedNovelty, Score, judge
 from smvae_core.runtime import Posterior, Runtime, Snapshot
 from smvae_core.suspects import Suspects
 
@@ -34,6 +35,9 @@ class Perceived:
     observation: Observation
     """As taken, without the samples that turned out to be bad."""
     posterior: Posterior
+    score: Score
+    """Its novelty. What is remembered is no part of it: it was calibrated on moments by themselves.
+    Infinite where the posterior of the moment is no number."""
     memory_s: float = 0.0
     """How far back other samples count beside those of the moment; 0 = none does."""
     ahead_s: float = 0.0
@@ -51,11 +55,14 @@ class Perceived:
         return tuple(n for n, s in self.observation.status.items() if s.state in counted)
 
     @property
+    def novelty(self) -> NoveltyReport:
+        """What is said of the set that is left."""
+        return self.score.report
+
+    @property
     def finite(self) -> bool:
         """Whether mean and variance are numbers; otherwise there is no latent to act on."""
-        with np.errstate(over="ignore"):
-            variance = self.posterior.variance
-        return bool(np.isfinite(self.posterior.mean).all() and np.isfinite(variance).all())
+        return self.posterior.finite
 
 
 class _Ahead(NamedTuple):
@@ -84,6 +91,7 @@ class Perceiver:
         *,
         rejected: Callable[[str, str], None] | None = None,
         judged: Callable[[str, str], None] | None = None,
+        renewed: RenewedNovelty | None = None,
     ) -> None:
         """Prepare; `configure` tells how to read messages.
 
@@ -92,6 +100,7 @@ class Perceiver:
             rejected: Called with modality and text when a message turns out to be bad.
             judged: Called with modality and what is odd about each new sample that is used, '' =
                 nothing; None = nobody is told. Of a refused one the rejection says it.
+            renewed: Whose scores moments may carry; None = each gets its own.
         """
         self._runtime = runtime
         self._rejected, self._judged = rejected, judged
@@ -102,6 +111,8 @@ class Perceiver:
         self._suspicion = SuspicionRule()
         self._suspects = Suspects(runtime)
         self._judge_next: tuple[float, dict[str, int]] | None = None
+        self._renewed = renewed
+        self._left_out: tuple[str, ...] = ()
 
     def configure(
         self,
@@ -126,6 +137,7 @@ class Perceiver:
         self._embedded.clear()
         self._ahead.clear()
         self._suspects.forget()
+        self._left_out = ()
         if self._runtime.recall is not None:
             self._runtime.recall.forget()
 
@@ -156,21 +168,36 @@ class Perceiver:
                 refuse(name, observation.status[name].stamp_ns, reason, text)
             observation = observe(observation.reference_ns)
         left_out = self._hear_suspicion(epoch, observation)
-        further = {n: each for n, each in further.items() if n not in left_out}
+        if not observation.samples:
+            score, posterior = None, None
+        else:
+            score, posterior = self._score(epoch, observation)
+            left_out += score.left_out
         recall, memory_s, ahead_s = self._runtime.recall, self._memory_s, self._ahead_s
         if recall is not None and memory_s:
+            further = {n: each for n, each in further.items() if n not in left_out}
             recall.begin((epoch, tuple(self._sources.items())))
             self._count(recall, observation, further, refuse)
         elif recall is not None and recall.begun:
             recall.forget()
-        if not observation.samples:
+        if score is None or not observation.samples:
             return None
         if recall is None or not memory_s:
-            posterior = self._runtime.posterior(observation.subset)
-            return Perceived(observation=observation, posterior=posterior)
-        posterior = Posterior(*recall.posterior(observation, memory_s, ahead_s))
+            if posterior is None:
+                posterior = self._runtime.posterior(observation.subset)
+            return Perceived(observation=observation, posterior=posterior, score=score)
+        left = [n for n in score.asked.subset if n not in score.left_out]
+        if left != list(observation.samples) and self._runtime.manifest.novelty is not None:
+            # memory refused a sample
+            asked = self._asked(epoch, observation)._replace(leave_out=False)
+            score, _ = judge(self._runtime, asked)
         return Perceived(
-            observation=observation, posterior=posterior, memory_s=memory_s, ahead_s=ahead_s
+            observation=observation,
+            posterior=Posterior(*recall.posterior(observation, memory_s, ahead_s)),
+            # what was decoded is not of the latent that is published
+            score=replace(score, report=replace(score.report, decoded={})),
+            memory_s=memory_s,
+            ahead_s=ahead_s,
         )
 
     def embed_ahead(self, name: str, message: Any) -> None:
@@ -234,6 +261,43 @@ class Perceiver:
             observation.status[name].state = FusionState.REJECTED
             observation.status[name].reason += "; left out (leave_out_suspects)"
         return named
+
+    def _asked(self, epoch: int, observation: Observation) -> Asked:
+        return Asked(
+            epoch=epoch,
+            stamp_ns=observation.reference_ns,
+            subset=observation.subset,
+            memory=self._remembers,
+            leave_out=self._suspicion.leave_out,
+        )
+
+    @property
+    def _remembers(self) -> bool:
+        return self._runtime.recall is not None and self._memory_s > 0.0
+
+    def _score(self, epoch: int, observation: Observation) -> tuple[Score, Posterior | None]:
+        """Return a moment's score, and the posterior of what is left of it where that is known.
+
+        Takes the odd ones out of the moment.
+        """
+        asked, posterior = self._asked(epoch, observation), None
+        score = self._renewed.of(asked) if self._renewed is not None else None
+        if score is None and self._remembers and self._runtime.manifest.novelty is None:
+            score = Score(asked=asked, report=UNKNOWN)  # nobody asks what it says by itself
+        elif score is None:
+            score, found = judge(self._runtime, asked, self._left_out)
+            posterior = found.posterior
+            if self._renewed is not None:
+                self._renewed.keep(score)
+        self._left_out = tuple(score.left_out)
+        for name, reason in (score.left_out | score.either).items():
+            status = observation.status[name]
+            status.reason = "; ".join(filter(None, (reason, status.reason)))
+        for name in score.left_out:
+            del observation.samples[name]
+            observation.status[name].state = FusionState.REJECTED
+            observation.status[name].suspect = observation.status[name].novel = True
+        return score, posterior
 
     def sample(self, name: str, value: Any) -> NDArray[Any]:
         """Return what the collector holds of a modality as a raw sample in SI units.
@@ -326,19 +390,3 @@ class Perceiver:
             return ""
         with refusing(name):
             return self._runtime.modality(name).plausibility(sample)
-
-
-def novelty_of(judged: Runtime | Snapshot, perceived: Perceived) -> NoveltyReport:
-    """Return how unusual the evidence of a moment is.
-
-    What is remembered is no part of it: the score was calibrated on moments by themselves.
-
-    Args:
-        judged: The runtime before it observes anything else, or a snapshot of it.
-        perceived: The moment.
-    """
-    subset = perceived.observation.subset
-    if not perceived.memory_s or judged.manifest.novelty is None:
-        return judged.novelty_report(subset, perceived.posterior)
-    report = judged.novelty_report(subset, judged.posteriors((subset,))[0])
-    return replace(report, decoded={})  # not of the latent that is published

@@ -147,7 +147,8 @@ class Recall:
         off = [
             n
             for n, s in observation.status.items()
-            if s.state is FusionState.DISABLED or (s.suspect and s.state is FusionState.REJECTED)
+            if s.state is FusionState.DISABLED
+            or (s.suspect and s.state is FusionState.REJECTED and not s.novel)
         ]
         self.memory.drop(self._index[name] for name in off)
         fused = {self._index[name] for name in observation.samples}

@@ -43,6 +43,13 @@ class Posterior:
         return np.exp(self.log_var)
 
     @property
+    def finite(self) -> bool:
+        """Whether mean and variance are numbers; otherwise there is no latent to act on."""
+        with np.errstate(over="ignore"):
+            variance = self.variance
+        return bool(np.isfinite(self.mean).all() and np.isfinite(variance).all())
+
+    @property
     def kl(self) -> float:
         """KL(q || N(0, I)) in nats, summed over dimensions; a lower bound where they covary."""
         return float(0.5 * np.sum(self.mean**2 + self.variance - 1.0 - self.log_var))

@@ -144,10 +144,11 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         name="leave_out_suspects",
-        default=False,
+        default=True,
         live=True,
         description="Leave a suspect sensor out of the set, shown as REJECTED, as long as others "
-        "are in it; needs suspicion_rate_hz above 0.",
+        "are in it: one that the others speak against, and of a set that is out of distribution "
+        "the one without which it is not. false = all stay in.",
     ),
     Parameter(
         name="publish_predicted",
@@ -309,8 +310,6 @@ def check(
     ahead_s = values["predict_ahead_s"]
     if ahead_s and not values["memory_s"]:
         return f"predict_ahead_s {ahead_s:g} needs memory_s above 0"
-    if values["leave_out_suspects"] and not values["suspicion_rate_hz"]:
-        return "leave_out_suspects needs suspicion_rate_hz above 0: nobody is judged"
     names = [n.split(".")[1] for n in parameters if n.endswith(".enabled")]
     if not names:
         return ""

@@ -91,7 +91,8 @@ class SuspicionRule:
     rate_hz: float = 0.0
     """Sensors judged per second, all together; 0 = none is."""
     leave_out: bool = False
-    """Whether a suspect is left out of the set, as long as others are in it."""
+    """Whether a suspect is left out of the set, as long as others are in it, and of a novel set the
+    sensors without which it is not."""
 
 
 @dataclass(kw_only=True)
@@ -132,9 +133,12 @@ class ModalityStatus:
     further_ns: tuple[int, ...] = ()
     """Stamps of samples that were fused into no moment and count from this one on."""
     suspect: bool = False
-    """Its samples contradict the others, see `smvae_core.suspects`."""
+    """Its samples contradict the others (`smvae_core.suspects`), or it is `novel`."""
+    novel: bool = False
+    """Left out of this moment, whose set is novel with it (`smvae_core.odd_ones_out`); what it said
+    before stands."""
     suspicion: float = math.nan
-    """Score behind it, from 1 on; NaN = not computed."""
+    """What the others held against it over time, 1 = suspect; NaN = not computed."""
     suggested_offset_s: float = 0.0
     """What its `stamp_offset_s` seems to lack, see `clocks`; 0 = nothing."""
 

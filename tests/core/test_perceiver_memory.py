@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from smvae_core.bundle import Bundle
 from smvae_core.fusion.rules import FusionRule, FusionState
 from smvae_core.messages import ConversionOptions
-from smvae_core.perceiver import Perceived, novelty_of
+from smvae_core.perceiver import Perceived
 from smvae_core.runtime import Runtime
 from tests.remembering import AS_IT_IS, NAMES, T0, Desk, remembering_bundle
 
@@ -211,7 +211,7 @@ def test_novelty_is_judged_of_the_moment_by_itself(runtime: Runtime) -> None:
     for _ in range(3):
         desk.see(*NAMES)
     seen = desk.see("force", "action", after_s=0.12)
-    report = novelty_of(runtime, seen)
+    report = seen.novelty
     alone = runtime.novelty_report(("force", "action"), desk.instant(seen))
     assert report.surprises == alone.surprises
     assert report.decoded == {}

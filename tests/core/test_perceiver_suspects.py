@@ -10,70 +10,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import FusionState, SuspicionRule
-from smvae_core.fusion.source import Source
-from smvae_core.kinds import Converter
 from smvae_core.novelty_scorer import NoveltyScorer
-from smvae_core.perceiver import Perceived, Perceiver
-from smvae_core.presets import vision_touch
-from smvae_core.runtime import Runtime
-from tests.accused import accusing_bundle
-
-MODALITIES = vision_touch(32)
-#: What comes as single samples.
-FED = ("rgb", "depth", "action")
-T0 = 1_000_000_000_000
+from tests.accused import FED, Desk, accusing_bundle, plain_bundle
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    from smvae_core.model.config import ModelConfig
-    from smvae_core.model.export import export_bundle
-    from smvae_core.model.smvae import SMVAE
-    from smvae_core.preprocessing import measure_statistics, prepare
-
-    torch.manual_seed(0)
-    config = ModelConfig(modalities=MODALITIES, latent_dim=8, embedding_dim=32, base_channels=4)
-    statistics = {
-        m.name: measure_statistics(m, np.stack([prepare(m, m.example_sample(s)) for s in range(8)]))
-        for m in MODALITIES
-    }
-    return export_bundle(SMVAE(config), statistics, tmp_path_factory.mktemp("bundle") / "plain")
-
-
-class Desk:
-    """A collector that is fed samples as they are, and a perceiver that judges them."""
-
-    def __init__(self, bundle: Path, rule: SuspicionRule) -> None:
-        self.runtime = Runtime(bundle)
-        self.perceiver = Perceiver(self.runtime)
-        as_it_is = Converter("", lambda modality, value, options: value, lambda *_: None)
-        sources = {m.name: Source(converter=as_it_is) for m in self.runtime.modalities}
-        self.perceiver.configure(sources, suspicion=rule)
-        self.collector = Collector(self.runtime.modalities)
-        self.now_s = 0.0
-
-    def see(self, names: tuple[str, ...] = FED, count: int = 1) -> Perceived:
-        """Perceive moments of fresh samples, a tenth of a second apart; return the last."""
-        for _ in range(count):
-            self.now_s += 0.1
-            stamp = T0 + round(self.now_s * 1e9)
-            for modality in self.runtime.modalities:
-                if modality.name in names:
-                    sample = modality.example_sample(int(self.now_s * 10))
-                    self.collector.add(modality.name, stamp, sample, self.now_s)
-            perceived = self.perceiver.perceive(
-                1,
-                self.collector.observe(self.now_s),
-                lambda name, stamp, *why: self.collector.drop(name, stamp, self.now_s, *why),
-                lambda reference_ns: self.collector.observe(self.now_s, reference_ns),
-            )
-            assert perceived is not None
-            self.perceiver.judge()
-        return perceived
+    return plain_bundle(tmp_path_factory.mktemp("bundle") / "plain")
 
 
 @pytest.fixture
@@ -106,6 +50,7 @@ def test_by_option_a_suspect_is_left_out_and_shown_as_rejected(desk: Any) -> Non
     status = perceived.observation.status["rgb"]
     assert status.state is FusionState.REJECTED
     assert status.suspect
+    assert not status.novel
     assert status.reason.endswith("left out (leave_out_suspects)")
     expected = bench.runtime.posterior(FED[1:])
     np.testing.assert_array_equal(perceived.posterior.mean, expected.mean)

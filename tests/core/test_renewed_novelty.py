@@ -1,15 +1,16 @@
-"""Which latent is scored by itself, and which carries the score of one before it."""
+"""Which moment is scored by itself, and which carries the score of one before it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from smvae_core.fusion.rules import Observation
-from smvae_core.novelty_scorer import NoveltyReport
-from smvae_core.perceiver import Perceived
-from smvae_core.renewed_novelty import OLDEST_S, RENEWED_S, RenewedNovelty
-from smvae_core.runtime import Posterior
+from smvae_core.fusion.rules import SuspicionRule
+from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
+from smvae_core.renewed_novelty import OLDEST_S, RENEWED_S, Asked, RenewedNovelty, Score
+from tests.accused import FED, Desk, plain_bundle, scoring_bundle
 
 T0 = 10**15
 REPORT = NoveltyReport(
@@ -17,59 +18,71 @@ REPORT = NoveltyReport(
 )
 
 
-def latent(at_s: float, *subset: str, memory_s: float = 0.0) -> Perceived:
-    observation = Observation(
-        reference_ns=T0 + round(at_s * 1e9), samples=dict.fromkeys(subset, 0), status={}
-    )
-    zeros = np.zeros(2, np.float32)
-    return Perceived(observation=observation, posterior=Posterior(zeros, zeros), memory_s=memory_s)
+def asked(
+    at_s: float, *subset: str, epoch: int = 1, memory: bool = False, leave_out: bool = True
+) -> Asked:
+    return Asked(epoch, T0 + round(at_s * 1e9), subset, memory, leave_out)
 
 
-def test_latents_that_follow_closely_carry_the_score_and_its_stamp() -> None:
-    renewed = RenewedNovelty()
-    first = latent(0.0, "rgb", "force")
-    assert renewed.of(1, first) is None, "nothing is known yet"
-    assert renewed.keep(1, first, REPORT).report is REPORT
-    carried = renewed.of(1, latent(0.002, "rgb", "force"))
+def begun(*subset: str) -> RenewedNovelty:
+    """Return what has scored a moment."""
+    renewed, first = RenewedNovelty(), asked(0.0, *subset)
+    assert renewed.of(first) is None, "nothing is known yet"
+    renewed.keep(Score(asked=first, report=REPORT, left_out={"depth": "why"}))
+    return renewed
+
+
+def test_moments_that_follow_closely_carry_the_score_its_stamp_and_who_is_left_out() -> None:
+    carried = begun("rgb", "force").of(asked(0.002, "rgb", "force"))
     assert carried is not None
     assert carried.stamp_ns == T0
+    assert carried.left_out == {"depth": "why"}
     assert (carried.report.score, carried.report.nll) == (1.5, {"rgb": 2.0})
     assert carried.report.decoded == {}, "what was decoded is of another latent"
 
 
 @pytest.mark.parametrize(
-    ("epoch", "after"),
+    "after",
     [
-        pytest.param(1, latent(0.002, "force"), id="other sensors"),
-        pytest.param(2, latent(0.002, "rgb", "force"), id="another epoch"),
-        pytest.param(1, latent(0.002, "rgb", "force", memory_s=5.0), id="with memory"),
-        pytest.param(1, latent(-0.002, "rgb", "force"), id="an earlier moment"),
-        pytest.param(1, latent(RENEWED_S, "rgb", "force"), id="long after the one before"),
+        pytest.param(asked(0.002, "force"), id="other sensors"),
+        pytest.param(asked(0.002, "rgb", "force", epoch=2), id="another epoch"),
+        pytest.param(asked(0.002, "rgb", "force", memory=True), id="with memory"),
+        pytest.param(asked(0.002, "rgb", "force", leave_out=False), id="suspects stay in"),
+        pytest.param(asked(-0.002, "rgb", "force"), id="an earlier moment"),
+        pytest.param(asked(RENEWED_S, "rgb", "force"), id="long after the one before"),
     ],
 )
-def test_a_latent_for_which_no_score_fits_gets_its_own(epoch, after) -> None:
-    renewed = RenewedNovelty()
-    first = latent(0.0, "rgb", "force")
-    renewed.of(1, first)
-    renewed.keep(1, first, REPORT)
-    assert renewed.of(epoch, after) is None
+def test_a_moment_for_which_no_score_fits_gets_its_own(after: Asked) -> None:
+    assert begun("rgb", "force").of(after) is None
 
 
-def test_no_latent_carries_a_score_that_is_too_old() -> None:
+def test_no_moment_carries_a_score_that_is_too_old() -> None:
     """Whoever scores beside is late: the latent is scored at once."""
-    renewed = RenewedNovelty()
-    first = latent(0.0, "force")
-    renewed.of(1, first)
-    renewed.keep(1, first, REPORT)
+    renewed = begun("force")
     ages = [step * 0.01 for step in range(1, 13)]
-    carried = [renewed.of(1, latent(age, "force")) is not None for age in ages]
+    carried = [renewed.of(asked(age, "force")) is not None for age in ages]
     assert carried == [age <= OLDEST_S for age in ages]
 
 
 def test_a_score_is_renewed_once_in_its_time() -> None:
-    renewed = RenewedNovelty()
-    first = latent(0.0, "force")
-    renewed.of(1, first)
-    renewed.keep(1, first, REPORT)
-    due = [renewed.due(latent(0.002 * k, "force")) for k in range(1, 46)]
+    renewed = begun("force")
+    due = [renewed.due(T0 + 2_000_000 * k) for k in range(1, 46)]
     assert [k for k, asked in enumerate(due, start=1) if asked] == [15, 30, 45]
+
+
+def test_a_score_of_beside_leaves_out_who_makes_a_moment_novel(tmp_path: Path) -> None:
+    """By what was observed then, whatever is observed since."""
+    pytest.importorskip("torch")
+    odd = scoring_bundle(
+        plain_bundle(tmp_path / "plain"), tmp_path / "odd", lambda s: 9.0 if "rgb" in s else 0.5
+    )
+    desk = Desk(odd, SuspicionRule(leave_out=True))
+    own = desk.see().score
+    snapshot = desk.runtime.snapshot(NoveltyScorer())
+    desk.runtime.forget("depth")
+    renewed = RenewedNovelty()
+    renewed.renew(asked(0.0, *FED), snapshot)
+    beside = renewed.of(asked(0.0, *FED)) or renewed.of(asked(0.001, *FED))
+    assert beside is not None
+    assert (beside.left_out, beside.report.score) == (own.left_out, 0.5)
+    assert tuple(beside.left_out) == ("rgb",)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smvae_core.fusion.rules import FusionState
+from smvae_core.fusion.rules import FusionState, SuspicionRule
 from smvae_core.perceiver import Perceived
 from smvae_core.preprocessing import prepare
 from smvae_core.runtime import Runtime
 from smvae_training.audit.reproduce import Checked, Reproducer
 from smvae_training.audit.samples import Readings
 from smvae_training.evaluate.live.bag import Latent
+from tests.accused import accusing_bundle, scoring_bundle
 from tests.remembering import MODALITIES, NAMES, T0, Desk, remembering_bundle
 
 
@@ -62,6 +63,9 @@ class Recorded:
                 counted=counted,
                 held=frozenset(n for n, s in status.items() if s.held),
                 further_ns={n: s.further_ns for n, s in status.items() if s.further_ns},
+                doubted=frozenset(
+                    n for n, s in status.items() if s.suspect and s.state is FusionState.REJECTED
+                ),
             )
         )
 
@@ -98,6 +102,35 @@ def test_every_latent_is_made_again(recorded: tuple[Recorded, Desk], bundle: Pat
     checked = found.checked(bundle, desk)
     assert all(c.complete and c.equal for c in checked)
     assert max(c.mean_difference for c in checked) < 1e-5
+
+
+def test_latents_without_suspects_are_made_again(bundle: Path, tmp_path: Path) -> None:
+    """Of who is named nothing counts any more, of who makes a moment novel what it said before."""
+    named = accusing_bundle(bundle, tmp_path / "named", "rgb")
+    found = _left_out(named, NAMES)
+    states = [latent.states["rgb"] for latent in found.latents]
+    assert states[0] is FusionState.FUSED
+    assert states[-1] is FusionState.REJECTED
+
+    def score(subset: tuple[str, ...]) -> float:
+        return 9.0 if "rgb" in subset and "depth" not in subset else 0.5
+
+    novel = scoring_bundle(bundle, tmp_path / "novel", score)
+    found = _left_out(novel, NAMES[:1] + NAMES[2:])
+    assert found.latents[-1].states["rgb"] is FusionState.REMEMBERED
+
+
+def _left_out(bundle: Path, later: tuple[str, ...]) -> Recorded:
+    """Return two seconds of latents of which some leave rgb out, after checking all of them."""
+    desk, found = Desk(Runtime(bundle), 1.5), Recorded()
+    rule = SuspicionRule(rate_hz=100.0, leave_out=True)
+    desk.perceiver.configure(desk.sources, 1.5, suspicion=rule)
+    for step in range(40):
+        found.add(desk.see(*(NAMES if step < 20 else later)))
+        desk.perceiver.judge()
+    checked = found.checked(bundle, desk)
+    assert all(c.complete and c.equal for c in checked), [c.missing for c in checked]
+    return found
 
 
 def test_late_samples_are_made_again_too(bundle: Path) -> None:

@@ -112,8 +112,8 @@ class Reproducer:
                 latent=latent, missing=dict.fromkeys(subset, "memory: the bundle has none")
             )
         recall.begin((latent.generation, latent.epoch))
-        off = [n for n, state in latent.states.items() if state is FusionState.DISABLED]
-        recall.memory.drop(names.index(n) for n in off)
+        off = {n for n, state in latent.states.items() if state is FusionState.DISABLED}
+        recall.memory.drop(names.index(n) for n in off | latent.doubted)
         for name in (n for n in subset if n not in missing):
             offset_ns = round(self._rules[name].stamp_offset_s * 1e9)
             corrected_ns = latent.stamps_ns[name] - offset_ns

@@ -36,7 +36,7 @@ class GlancesOfReplay:
         self._shown = dict(held)
         self.moments += 1
         observation, posterior = moment.perceived.observation, moment.perceived.posterior
-        decoded = moment.novelty.decoded
+        decoded = moment.perceived.novelty.decoded
         self._following.show(
             observation.reference_ns,
             recorded={
@@ -50,7 +50,7 @@ class GlancesOfReplay:
                 mean=posterior.mean,
                 variance=posterior.variance,
                 kl=posterior.kl,
-                novelty=moment.novelty.score,
+                novelty=moment.perceived.novelty.score,
             ),
             sensors={n: SensorGlance.of(s) for n, s in observation.status.items()},
             chapter=self._chapter,

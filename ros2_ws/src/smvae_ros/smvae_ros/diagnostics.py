@@ -110,7 +110,7 @@ def modality(
             text += f": {status.reason}"
         if fused and (status.reason or statistics.implausible):
             level, text = WARN, status.reason or statistics.implausible
-        if told is not None and told.reason and fused and not status.reason:
+        if told is not None and told.reason and fused and (told.suspect or not status.reason):
             level, text = ERROR if told.suspect else WARN, told.reason
         if lost := none_used(status, statistics.used):
             level, text = ERROR, lost
@@ -185,6 +185,7 @@ def latent(session: Session) -> DiagnosticStatus:
         text,
         fused=", ".join(fused) or "nothing",
         remembered=", ".join(remembered) or "nothing",
+        suspect=", ".join(s.name for s in last.modalities if s.suspect) or "nothing",
         valid=last.valid,
         kl=last.kl,
         novelty=last.novelty,

@@ -28,7 +28,7 @@ class Result:
     taken: Taken
     perceived: Perceived
     inference_s: float
-    """Conversion, embedding and pooling, steady clock."""
+    """Conversion, embedding, pooling and novelty, steady clock."""
 
 
 class Inference:
@@ -62,7 +62,8 @@ class Inference:
         """
         self._mailbox = mailbox
         self._deliver = deliver
-        self.perceiver = Perceiver(runtime, rejected=reject, judged=implausible)
+        renewed = None if scoring is None else scoring.renewed
+        self.perceiver = Perceiver(runtime, rejected=reject, judged=implausible, renewed=renewed)
         self.latents = Steps("inference", self._make_latent, wake=mailbox.close)
         self._scoring = scoring
         self._all = (self.latents,) if scoring is None else (self.latents, scoring.steps)

@@ -138,6 +138,10 @@ class Inputs:
             lost = none_used(self._mailbox.observe().status[name], statistics.used)
             self._node.get_logger().warning(f"{name}: {lost}")
 
+    def suspected(self, name: str, text: str) -> None:
+        """Tell of a sensor that is suspect; called for each latent that says so."""
+        self._warn(name, "suspect", f"{name}: {text}")
+
     def _subscribe(
         self,
         name: str,

@@ -44,14 +44,14 @@ class Outputs:
             generation: Number of this model within the process.
             epoch: To begin with; what was made in an earlier one is not published.
             settings: Of the node, for the model's description.
-            scoring: Who gives latents their novelty; None = each is scored at once.
+            scoring: Who scores for latents that carry another's novelty; None = each has its own.
 
         Raises:
             Exception: What rclpy raises where a publisher cannot be had; then none is left behind.
         """
         self._node = node
         self._runtime = runtime
-        self._scoring = scoring or Scoring(runtime)
+        self._scoring = scoring
         self._covariance = messages.covariance_form(runtime)
         self.generation = generation
         self._lock = threading.Lock()
@@ -132,13 +132,12 @@ class Outputs:
             log.error("the model's output is not finite", throttle_duration_sec=5.0)
             self.publish_blind(LatentState.ERROR, taken.epoch, found)
             return
-        score = self._scoring.of(taken.epoch, perceived)
-        novelty = score.report
+        novelty = perceived.novelty
         message = messages.latent(
             observation,
             posterior,
             self._statuses,
-            score=score,
+            score=perceived.score,
             novelty_error=messages.novelty_thresholds(self._runtime)[1],
             covariance=self._covariance,
         )
@@ -147,8 +146,12 @@ class Outputs:
         message.inference_time = messages.to_duration(result.inference_s)
         if not self._send(message, taken.epoch, taken.arrival_s):
             return
-        self._scoring.go_on(taken.epoch, perceived)
+        if self._scoring is not None:
+            self._scoring.go_on(perceived)
         self.most_unusual = novelty.worst
+        for name, status in observation.status.items():
+            if status.suspect:
+                inputs.suspected(name, status.reason)
         published_s, published_ns = time.monotonic(), time.time_ns()
         self.latencies.add(result.inference_s, published_s - taken.arrival_s)
         simulated = self._node.get_clock().ros_time_is_active  # against the host's it means nothing

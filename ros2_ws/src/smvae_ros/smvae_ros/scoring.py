@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from smvae_core.novelty_scorer import NoveltyScorer
-from smvae_core.perceiver import Judgement, Perceived, Perceiver, novelty_of
-from smvae_core.renewed_novelty import RenewedNovelty, Score
+from smvae_core.perceiver import Judgement, Perceived, Perceiver
+from smvae_core.renewed_novelty import Asked, RenewedNovelty
 from smvae_core.runtime import Runtime, Snapshot
 from smvae_ros.steps import Steps
 
@@ -17,24 +17,19 @@ class Scoring:
     def __init__(self, runtime: Runtime) -> None:
         """Prepare; `steps` is the thread, without which every latent gets its own score."""
         self._runtime = runtime
-        self._renewed = RenewedNovelty()
+        self.renewed = RenewedNovelty()
         self._scorer = NoveltyScorer()
         self._asked = threading.Event()
-        self._job: tuple[int, Perceived, Snapshot] | None = None
+        self._job: tuple[Asked, Snapshot] | None = None
         self._judgement: tuple[Judgement, Snapshot] | None = None
         self.steps = Steps("novelty", self._score, wake=self._asked.set)
 
-    def of(self, epoch: int, perceived: Perceived) -> Score:
-        """Return the score that a latent carries; in the thread that made it, right after."""
-        found = self._renewed.of(epoch, perceived)
-        if found is None:
-            found = self._renewed.keep(epoch, perceived, novelty_of(self._runtime, perceived))
-        return found
-
-    def go_on(self, epoch: int, perceived: Perceived) -> None:
-        """Have a latent scored for those after it where it is time; in the same thread, later."""
-        if self._job is None and self._renewed.due(perceived):
-            self._job = epoch, perceived, self._runtime.snapshot(self._scorer)
+    def go_on(self, perceived: Perceived) -> None:
+        """Have a moment scored for those after it where it is time; in the thread of latents."""
+        stamp_ns = perceived.observation.reference_ns
+        if self._job is None and self.renewed.due(stamp_ns):
+            asked = perceived.score.asked._replace(stamp_ns=stamp_ns)
+            self._job = asked, self._runtime.snapshot(self._scorer)
             self._asked.set()
 
     def judge(self, perceiver: Perceiver) -> None:
@@ -48,7 +43,7 @@ class Scoring:
         self._asked.clear()
         if self._job is not None:
             with self.steps.work():
-                self._renewed.renew(*self._job)
+                self.renewed.renew(*self._job)
             self._job = None
         if self._judgement is not None:
             judgement, snapshot = self._judgement

@@ -49,7 +49,7 @@ class Gatherer:
         """Decode a latent and compare it with what the bag held."""
         truths = self._truth.of_moment(moment)
         mean = moment.perceived.posterior.mean
-        decoded = moment.novelty.decoded
+        decoded = moment.perceived.novelty.decoded
         predicted = {
             m.name: self.scores.predict(m.name, mean, decoded.get(m.name))
             for m in self.scores.modalities

@@ -108,7 +108,7 @@ def losses(
         if status.suggested_offset_s:
             found.append(f"{name}: {status.reason}")
         elif status.received and not fused[name]:
-            found.append(f"{name}: never fused: {status.reason}")
+            found.append(f"{name}: never fused: {status.reason or 'suspect in every latent'}")
     return found
 
 
@@ -123,7 +123,7 @@ def suspect_numbers(
 ) -> dict[str, dict[str, Any]]:
     """Return of each sensor in how many latents it is suspect, since when, why, and how nearly.
 
-    Nothing where the bundle is not calibrated for it. See `smvae_core.suspects`.
+    Nothing where the bundle is calibrated for neither. See `smvae_core.suspects`, `odd_ones_out`.
     """
     if "suspect" not in columns:
         return {}

@@ -12,8 +12,7 @@ from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.playback import Playback
 from smvae_core.fusion.rules import Observation
 from smvae_core.modality import require_messages
-from smvae_core.novelty_scorer import NoveltyReport
-from smvae_core.perceiver import Perceived, Perceiver, novelty_of
+from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
 from smvae_datasets.recordings.convert import Recording
@@ -27,7 +26,6 @@ class Moment:
     perceived: Perceived
     """Its posterior is finite."""
     epoch: int
-    novelty: NoveltyReport
     everything: Observation
     """Of when it answers for, as if no modality were dropped."""
     received_ns: int
@@ -41,7 +39,6 @@ class _Made:
     at_s: float
     epoch: int
     perceived: Perceived
-    novelty: NoveltyReport
 
     @property
     def due_s(self) -> float:
@@ -172,7 +169,6 @@ class BagReplay:
             at_s=at_s,
             epoch=taken.epoch,
             perceived=perceived,
-            novelty=novelty_of(self.runtime, perceived),
         )
         self.perceiver.judge()
         self._made.append(made)
@@ -189,7 +185,6 @@ class BagReplay:
                 Moment(
                     perceived=made.perceived,
                     epoch=made.epoch,
-                    novelty=made.novelty,
                     everything=whole.observe(made.due_s, answers_ns, everything=True),
                     received_ns=self._bag.begin_ns + round(made.at_s * 1e9),
                 )

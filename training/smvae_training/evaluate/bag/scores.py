@@ -172,9 +172,10 @@ class Scores:
             "mean": posterior.mean,
             "log_var": posterior.log_var,
             "kl": posterior.kl,
-            "novelty": moment.novelty.score,
+            "novelty": moment.perceived.novelty.score,
         }
-        if self._runtime.manifest.suspicion is not None:
+        manifest = self._runtime.manifest
+        if manifest.suspicion is not None or manifest.novelty is not None:
             row["suspect"] = [s.suspect for s in status]
             row["suspicion"] = [s.suspicion for s in status]
             self._charge(observation.status)

@@ -86,6 +86,8 @@ class Latent:
     """Modalities that are fused by hold_last_s alone."""
     further_ns: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Stamps of samples that are of no moment and count from this latent on."""
+    doubted: frozenset[str] = frozenset()
+    """Suspects that were left out, of which nothing counts any more."""
 
     @property
     def answers_ns(self) -> int:
@@ -324,6 +326,11 @@ def _of_memory(message: Any) -> dict[str, Any]:
             if m.state in rests_on
         },
         "held": frozenset(m.name for m in message.modalities if m.held),
+        "doubted": frozenset(
+            m.name
+            for m in message.modalities
+            if getattr(m, "suspect", False) and m.state == FusionState.REJECTED
+        ),
         "further_ns": {
             m.name: tuple(int(stamp) for stamp in m.further_ns)
             for m in message.modalities
