@@ -3,10 +3,10 @@
     python -m benchmarks.suspects BUNDLE --cells FOLDER --count 360 --seed 9000
 
 Cells of the simulated robot that no training saw are played through a bundle's runtime at 5 Hz, as
-a node does that judges 20 sensors per second. Each healthy cell counts alarms. In the first cells
-a copy of what is known until then meets each fault, at moments from which on the arm moves. A cell
-that was played is not played again: results are kept beside the cells, and the table is made of
-what there is.
+a node does that judges 20 sensors per second. Each healthy cell counts alarms, and the moments of
+which novelty refuses the set or leaves a sensor out. In the first cells a copy of what is known
+until then meets each fault, at moments from which on the arm moves. A cell that was played is not
+played again: results are kept beside the cells, and the table is made of what there is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from benchmarks.markdown import table
 from benchmarks.suspect_cells import CELL_S, RATE_HZ, TIP, Cell, cells
 from smvae_core.files import write_text
+from smvae_core.odd_ones_out import Scored, rest, scored
 from smvae_core.runtime import Runtime
 from smvae_core.suspects import Suspects
 
@@ -104,6 +105,8 @@ class Player:
             faults: Whether it meets them, or alarms alone are counted.
         """
         suspects = Suspects(self._runtime)
+        refused, left_out = 0, dict.fromkeys(self._names, 0)
+        out: tuple[str, ...] = ()
         alarms: list[dict[str, Any]] = []
         most: dict[str, float] = dict.fromkeys(self._names, 0.0)
         trials: dict[str, list[dict[str, Any]]] = {}
@@ -120,13 +123,28 @@ class Player:
                     trials.setdefault(fault, []).append(found)
             before = set(suspects.named)
             self._see(suspects, cell, row)
+            left = rest(self._runtime, scored(self._runtime, self._names), out)
+            refused, out = refused + self._refused(left.scored), tuple(left.left_out)
+            for name in out:
+                left_out[name] += 1
             for name in set(suspects.named) - before:
                 reason = suspects.verdict(name).reason
                 alarms.append({"sensor": name, "at_s": row / RATE_HZ, "reason": reason})
             for name in self._names:
                 most[name] = float(np.fmax(most[name], suspects.verdict(name).suspicion))
         seconds = len(cell[TIP]) / RATE_HZ
-        return {"seconds": seconds, "alarms": alarms, "most": most, "trials": trials}
+        return {
+            "seconds": seconds,
+            "alarms": alarms,
+            "most": most,
+            "refused": refused,
+            "left_out": left_out,
+            "trials": trials,
+        }
+
+    def _refused(self, scored: Scored) -> bool:
+        novelty = self._runtime.manifest.novelty
+        return novelty is not None and scored.report.score > novelty.error
 
     def starts(self, tip: Array) -> list[int]:
         """Return the moments at which faults begin: the arm is about to move."""
@@ -247,6 +265,11 @@ def summary(played: list[Mapping[str, Any]]) -> dict[str, Any]:
         "most_suspicion": {
             n: float(np.quantile([p["most"][n] for p in played], 1.0)) for n in played[0]["most"]
         },
+        "novelty": {
+            "moments": round(RATE_HZ * sum(p["seconds"] for p in played)),
+            "refused": sum(p["refused"] for p in played),
+            "left_out": {n: sum(p["left_out"][n] for p in played) for n in played[0]["most"]},
+        },
         "faults": {},
     }
     for fault, (_, _, limit_s) in FAULTS.items():
@@ -305,6 +328,11 @@ def main(arguments: list[str] | None = None) -> None:
     results = bench.results(given.count)
     write_text(given.out, json.dumps(results, indent=1) + "\n")
     print(markdown(results))
+    novelty = results["novelty"]
+    print(
+        f"of {novelty['moments']} healthy moments novelty refused {novelty['refused']}, left out "
+        + ", ".join(f"{name} {count} x" for name, count in novelty["left_out"].items())
+    )
     print(
         f"{len(results['alarms'])} alarms in {results['hours']:.2f} h: at most "
         f"{results['alarms_per_hour_at_most']:.2f} per hour (95 %)"

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from benchmarks.closed_loop.methods import identity, make
@@ -46,6 +47,9 @@ def run(
     about: dict[str, object] = {"method": method, "seed": given.seed, "settings": _settings()}
     if bundle is not None:
         about["bundle"] = identity(bundle)
+        if given.keep_suspects:
+            about["leave_out_suspects"] = False
+    build = partial(make, leave_out=not given.keep_suspects)
     store = Store(given.out / f"closed-loop-{method}.json", about)
     store.note({"code": source_version(), "versions": versions()})
     chosen = failures if bundle is not None else [ALIVE]
@@ -59,7 +63,7 @@ def run(
     print(f"{method}: {len(tasks)} attempts to make, the hours after one of each cell", flush=True)
     begin = written = time.monotonic()
     for done, (task, outcome) in enumerate(
-        played(tasks, method, bundle, given.seed, given.workers, make), 1
+        played(tasks, method, bundle, given.seed, given.workers, build), 1
     ):
         store.add((task.failure, task.operator), task.number, outcome)
         now = time.monotonic()
@@ -88,6 +92,9 @@ def main() -> int:
     parser.add_argument("methods", nargs="*", help="alone, blind, ceiling, or a name for --bundle")
     parser.add_argument(
         "--bundle", type=Path, help="of a method that perceives, or its folder of .train"
+    )
+    parser.add_argument(
+        "--keep-suspects", action="store_true", help="leave_out_suspects of the node is false"
     )
     parser.add_argument("--attempts", type=int, default=20, help="of each cell")
     parser.add_argument("--failures", nargs="*", choices=[*FAILURES], default=[*DECIDING])

@@ -31,12 +31,17 @@ class KnownHandle:
     perceives = False
     flagged = False
 
+    def begin(self) -> None:
+        pass
+
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
         return Sighting(pose=hole, std=np.full(4, TRUTH_M))
 
 
 class DoorLatents(Latents):
     """Sees the handle by a bundle's latents: targets `offset` and `handle` of robot.yaml."""
+
+    step_s = SEE_STEPS * STEP_S
 
     def _found(
         self, names: tuple[str, ...], mean: np.ndarray, variance: np.ndarray
@@ -81,6 +86,7 @@ def attempt(
         seed: Of the operator's and the failure's random numbers.
     """
     robot.reset(number)
+    teller.begin()
     streams = [np.random.default_rng([seed, number, stream]) for stream in range(2)]
     operator = DoorOperator(streams[0], kind, STEP_S)
     sensors = FailingSensors(failure, streams[1])

@@ -72,6 +72,11 @@ def test_a_cell_counts_alarms_and_each_fault_meets_a_copy(runtime: Runtime) -> N
         assert trial["already"] == ["rgb"]
         assert (trial["right_s"] is not None) == (name == "rgb")
     whole = summary([found])
+    assert whole["novelty"] == {
+        "moments": 60,
+        "refused": 0,
+        "left_out": dict.fromkeys(runtime.manifest.names, 0),
+    }
     assert whole["hours"] == pytest.approx(12.0 / 3600.0)
     assert whole["most_suspicion"]["rgb"] >= 1.0
 

@@ -151,6 +151,9 @@ class Supervision:
         """
         self._trained = [Trained.load(path.parent) for path in _files(folder)]
 
+    def begin(self) -> None:
+        """Begin another attempt: nothing is kept from one moment to the next."""
+
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
         """Return where the hole is, as `Latents` does: of the set of what is delivered."""
         inputs = self._inputs(samples)

@@ -73,6 +73,7 @@ def attempt(
         watch: Is shown every step.
     """
     robot.reset(episode)
+    method.begin()
     streams = [np.random.default_rng([seed, episode, stream]) for stream in range(2)]
     operator = StickOperator(streams[0], kind, STEP_S, ATTEMPT_S)
     sensors = FailingSensors(failure, streams[1])

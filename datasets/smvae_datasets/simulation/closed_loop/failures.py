@@ -34,6 +34,19 @@ def _dark(image: NDArray[Any], _: np.random.Generator) -> NDArray[Any]:
     return np.asarray((image * 0.25).astype(image.dtype))
 
 
+def _noisy_depth(depth_m: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Add noise of 2 cm to the pixels of a depth image that are not empty."""
+    noise = rng.normal(0.0, 0.02, depth_m.shape)
+    return np.asarray(np.where(depth_m > 0.0, np.clip(depth_m + noise, 0.001, None), 0.0)).astype(
+        depth_m.dtype
+    )
+
+
+def _too_near(depth_m: NDArray[Any], _: np.random.Generator) -> NDArray[Any]:
+    """Measure half of the distance."""
+    return np.asarray((0.5 * depth_m).astype(depth_m.dtype))
+
+
 def _biased(window: NDArray[Any], _: np.random.Generator) -> NDArray[Any]:
     """Add 10 N to all three forces."""
     return np.asarray(window + np.repeat([10.0, 0.0], 3))
@@ -75,6 +88,10 @@ OTHERS: Mapping[str, Failure] = {
     "force biased 10 N": Failure(sensors=("force",), change=_biased),
     "lens half covered": Failure(sensors=("rgb",), change=_half_covered),
     "exposed for a quarter": Failure(sensors=("rgb",), change=_dark),
+    "depth frozen midway": Failure(sensors=("depth",), frozen=True, midway=True),
+    "depth noisy": Failure(sensors=("depth",), change=_noisy_depth),
+    "depth half covered": Failure(sensors=("depth",), change=_half_covered),
+    "depth halved": Failure(sensors=("depth",), change=_too_near),
 }
 FAILURES: Mapping[str, Failure] = {**DECIDING, **OTHERS}
 

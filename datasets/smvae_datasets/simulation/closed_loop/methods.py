@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,13 +12,21 @@ from numpy.typing import NDArray
 from smvae_core.assistance.pose import Pose
 from smvae_core.assistance.sighting import TARGETS, Sighting, sighting
 from smvae_core.bundle import Bundle
-from smvae_core.errors import BundleError, EmptySubset, SampleError
+from smvae_core.errors import BundleError
 from smvae_core.estimates import Estimates
+from smvae_core.fusion.rules import FusionState, ModalityStatus, Observation
+from smvae_core.fusion.source import Source
+from smvae_core.kinds import Converter
 from smvae_core.modality import Modality
+from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.readout import Estimate
-from smvae_core.runtime import Posterior, Runtime
+from smvae_core.runtime import Runtime
+from smvae_core.settings import Settings, complete, table
 from smvae_datasets.simulation.closed_loop.failures import Samples
+from smvae_datasets.simulation.robot import STEP_MS
 
+#: A sample is no message: there is nothing to convert.
+AS_IT_IS = Source(converter=Converter("", lambda modality, value, options: value, lambda *_: None))
 #: Deviations that the truth is given with [m], [rad].
 TRUTH_M, TRUTH_RAD = 0.001, 0.02
 
@@ -31,6 +38,9 @@ class Method(Protocol):
     """Whether the controller stands between operator and robot; else its limits alone do."""
     perceives: bool
     """Whether samples of the sensors are needed."""
+
+    def begin(self) -> None:
+        """Begin another attempt: nothing of the one before is known any more."""
 
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
         """Return what is seen of the hole now, None if nothing is."""
@@ -49,6 +59,9 @@ class Nobody:
     def __init__(self, *, assisted: bool) -> None:
         self.assisted = assisted
 
+    def begin(self) -> None:
+        pass
+
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
         return None
 
@@ -60,27 +73,44 @@ class Truth:
     perceives = False
     flagged = False
 
+    def begin(self) -> None:
+        pass
+
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
         return Sighting(pose=hole, std=np.array([TRUTH_M] * 3 + [TRUTH_RAD]))
 
 
 class Latents:
-    """Sees by a bundle's latents, as the node does: the set of what is delivered, nothing else.
+    """Sees by a bundle's latents, as the node with its default parameters does.
 
-    Estimates of the model's targets, or the readout where it has none. A latent out of distribution
-    by the bundle's own threshold is not looked at.
+    What is delivered in a step is a moment of the node's own `Perceiver`, so suspects are left out
+    of it. Estimates of the model's targets, or the readout where it has none; none of a latent out
+    of distribution.
     """
 
     assisted = True
     perceives = True
+    step_s = STEP_MS * 1e-3
+    """Time from one moment to the next."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, leave_out: bool = True) -> None:
         """Load what runs the bundle.
+
+        Args:
+            bundle: Of the model.
+            leave_out: Parameter `leave_out_suspects` of the node.
 
         Raises:
             BundleError: If it cannot be used, or tells nothing of the hole.
         """
         self._runtime = Runtime(bundle)
+        settings = _settings(self._runtime, leave_out)
+        self._perceiver = Perceiver(self._runtime)
+        self._perceiver.configure(
+            dict.fromkeys(self._runtime.manifest.names, AS_IT_IS),
+            settings.memory_s,
+            suspicion=settings.suspicion,
+        )
         self._estimates = Estimates.of_bundle(bundle) if bundle.manifest.targets else None
         self._readout = None if self._estimates else bundle.readout()
         told = {t.name for t in bundle.manifest.targets}
@@ -92,8 +122,13 @@ class Latents:
                 f"tells {', '.join(sorted(told))}, and not where the hole is: "
                 f"{' or '.join(map(repr, TARGETS))}",
             )
+        self.begin()
+
+    def begin(self) -> None:
+        self._perceiver.forget()
+        self._at_ns = 0
+        self._perceived: Perceived | None = None
         self.flagged = False
-        self._posterior: Posterior | None = None
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -105,35 +140,25 @@ class Latents:
 
         None where nothing was delivered.
         """
-        if self._posterior is None:
+        if self._perceived is None:
             return None
-        return self._runtime.reconstruct(name, self._posterior.mean)
+        return self._runtime.reconstruct(name, self._perceived.posterior.mean)
 
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
-        runtime = self._runtime
-        names = tuple(
-            n for n in runtime.manifest.names if n in samples and self._usable(n, samples)
-        )
-        self.flagged, self._posterior = False, None
-        try:
-            posterior = self._posterior = runtime.posterior(names)
-        except EmptySubset:
+        self._at_ns += round(self.step_s * 1e9)
+        perceived = self._perceived = self._perceive(samples)
+        self._perceiver.judge()
+        self.flagged = False
+        if perceived is None:
             return None
-        novelty = runtime.manifest.novelty
-        if novelty is not None:
-            score = runtime.novelty(names, posterior)
-            self.flagged = math.isfinite(score) and score >= novelty.error
-            if self.flagged:
-                return None
-        return sighting(self._found(names, posterior.mean, posterior.variance), tip)
-
-    def _usable(self, name: str, samples: Samples) -> bool:
-        """Embed a sample; return whether it is one, as the node refuses what is not."""
-        try:
-            self._runtime.observe(name, samples[name])
-        except SampleError:
-            return False
-        return True
+        novelty, statuses = self._runtime.manifest.novelty, perceived.observation.status.values()
+        novel = novelty is not None and perceived.novelty.score > novelty.error
+        self.flagged = novel or any(status.suspect for status in statuses)
+        if novel:
+            return None
+        posterior = perceived.posterior
+        found = self._found(perceived.subset, posterior.mean, posterior.variance)
+        return sighting(found, tip)
 
     def _found(
         self, names: tuple[str, ...], mean: np.ndarray, variance: np.ndarray
@@ -142,12 +167,58 @@ class Latents:
         assert source is not None
         return source.apply(names, mean, variance)
 
+    def _perceive(self, samples: Samples) -> Perceived | None:
+        """Return what a step's samples say; those that the node refuses are taken as absent."""
+        refused: set[str] = set()
 
-def make(name: str, bundle: Path | None) -> Method:
-    """Return the method called `name`: alone, blind, ceiling, or any other of a bundle."""
+        def moment(reference_ns: int) -> Observation:
+            given = {n: x for n, x in samples.items() if n not in refused}
+            names = self._runtime.manifest.names
+            return Observation(
+                reference_ns=reference_ns,
+                samples={n: given[n] for n in names if n in given},
+                status={n: _status(n in given, reference_ns) for n in names},
+            )
+
+        return self._perceiver.perceive(
+            0, moment(self._at_ns), lambda name, *_: refused.add(name), moment
+        )
+
+
+def _settings(runtime: Runtime, leave_out: bool) -> Settings:
+    """Return the node's own, with every other parameter at its default."""
+    parameters = table(runtime.modalities, runtime.manifest.parameters())
+    given = complete(parameters, {"leave_out_suspects": leave_out})
+    return Settings.of(given, runtime.modalities)
+
+
+def _status(there: bool, stamp_ns: int) -> ModalityStatus:
+    """Return the status of a sensor that delivers in each step, or does not."""
+    return ModalityStatus(
+        state=FusionState.FUSED if there else FusionState.ABSENT,
+        stamp_ns=stamp_ns if there else 0,
+        age_s=0.0,
+        received=0,
+        rejected=0,
+        reject_reasons={},
+        period_s=None,
+        max_skew_s=0.0,
+        max_age_s=0.0,
+        lag_s=0.0,
+    )
+
+
+def make(name: str, bundle: Path | None, *, leave_out: bool = True) -> Method:
+    """Return the method called `name`: alone, blind, ceiling, or any other of a bundle.
+
+    Args:
+        name: Of the method.
+        bundle: Of one that perceives.
+        leave_out: See `Latents`.
+    """
     if name in ("alone", "blind"):
         return Nobody(assisted=name == "blind")
     if name == "ceiling":
         return Truth()
     assert bundle is not None, "methods of latents have a bundle"
-    return Latents(Bundle.load(bundle))
+    return Latents(Bundle.load(bundle), leave_out=leave_out)
