@@ -35,7 +35,7 @@ OVERLOAD_N = 9000.0
 @pytest.fixture(autouse=True)
 def _breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model give no numbers from a force window that holds an overload."""
-    observe, posterior = Runtime.observe, Runtime.posterior
+    observe, posteriors = Runtime.observe, Runtime.posteriors
     overloaded: dict[int, bool] = {}
 
     def watched(self: Runtime, name: str, sample: Any, *key: Any, **prepared: Any) -> None:
@@ -43,15 +43,16 @@ def _breaks(monkeypatch: pytest.MonkeyPatch) -> None:
             overloaded[id(self)] = bool(np.max(sample) >= OVERLOAD_N)
         observe(self, name, sample, *key, **prepared)
 
-    def broken(self: Runtime, subset: Any) -> Any:
-        found = posterior(self, subset)
-        if "force" in subset and overloaded[id(self)]:
-            found.log_var[0] = np.inf
-            found.mean[1] = np.nan
+    def broken(self: Runtime, subsets: Any) -> Any:
+        found = posteriors(self, subsets)
+        for subset, posterior in zip(subsets, found, strict=True):
+            if "force" in subset and overloaded[id(self)]:
+                posterior.log_var[0] = np.inf
+                posterior.mean[1] = np.nan
         return found
 
     monkeypatch.setattr(Runtime, "observe", watched)
-    monkeypatch.setattr(Runtime, "posterior", broken)
+    monkeypatch.setattr(Runtime, "posteriors", broken)
 
 
 class Overloaded(SmallBag):
@@ -106,7 +107,8 @@ def test_a_bag_without_one_finite_moment_says_so(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = np.full(8, np.nan, np.float32)
-    monkeypatch.setattr(Runtime, "posterior", lambda *_: Posterior(nothing, nothing))
+    broken = [Posterior(nothing, nothing)]
+    monkeypatch.setattr(Runtime, "posteriors", lambda _, subsets: broken * len(subsets))
     bag = SmallBag(tmp_path / "bag", Runtime(bundle)).play((NAMES, 8))
     with pytest.raises(BagError, match=r"not one latent .*; [1-9]\d* moments of no finite"):
         evaluate_bag(bag, bundle, tmp_path / "out", BagOptions(video=False))

@@ -264,20 +264,21 @@ def test_a_model_that_gives_no_numbers_is_counted(client, bundle, domain) -> Non
     with InProcess(domain, bundle=str(bundle), diagnostics_period_s=PERIOD_S) as node:
         client.activate()
         runtime = node.session.runtime
-        healthy = runtime.posterior
+        healthy = runtime.posteriors
 
-        def broken(subset: Any) -> Any:
-            posterior = healthy(subset)
-            posterior.mean[0] = np.nan
-            return posterior
+        def broken(subsets: Any) -> Any:
+            found = healthy(subsets)
+            for posterior in found:
+                posterior.mean[0] = np.nan
+            return found
 
-        runtime.posterior = broken
+        runtime.posteriors = broken
         client.moment(("action",))
         client.until(lambda: [m for m in client.latents if m.status == LatentState.ERROR])
         values = board.entry("latent", level=DiagnosticStatus.ERROR)
         assert int(values["not_finite"]) >= 1
         assert client.state() == "active"
-        del runtime.posterior
+        del runtime.posteriors
         client.latents.clear()
         client.play_until(("action",), lambda: [m for m in client.latents if m.valid])
 

@@ -90,14 +90,15 @@ def test_an_error_is_stamped_by_the_nodes_clock_and_shows_nothing_fused(
     with InProcess(domain, bundle=str(bundle), **strict) as node:
         client.activate()
         runtime = node.session.runtime
-        healthy = runtime.posterior
+        healthy = runtime.posteriors
 
-        def broken(subset: Any) -> Any:
-            posterior = healthy(subset)
-            posterior.mean[0] = np.inf
-            return posterior
+        def broken(subsets: Any) -> Any:
+            found = healthy(subsets)
+            for posterior in found:
+                posterior.mean[0] = np.inf
+            return found
 
-        runtime.posterior = broken
+        runtime.posteriors = broken
         measured_ns = client.now_ns() - 10 * 10**9
 
         def error() -> list[LatentState]:
@@ -112,7 +113,7 @@ def test_an_error_is_stamped_by_the_nodes_clock_and_shows_nothing_fused(
         expected_ns = _ns(latent.header.stamp) - _ns(action.stamp)
         assert _ns(action.age) == pytest.approx(expected_ns, abs=1000)
         assert action.state == action.STALE
-        del runtime.posterior
+        del runtime.posteriors
 
 
 def test_the_hosts_clock_is_not_compared_with_simulated_stamps(client, domain, bundle) -> None:

@@ -147,7 +147,7 @@ def test_a_dead_inference_thread_shows_as_error_and_leaves_active(
     with InProcess(domain, bundle=str(bundle), diagnostics_period_s=0.1) as node:
         client.activate()
         epoch = client.latents[-1].epoch
-        monkeypatch.setattr(Runtime, "posterior", broken)
+        monkeypatch.setattr(Runtime, "posteriors", broken)
         client.moment(("action",))
         client.until(lambda: [m for m in client.latents if m.status == LatentState.ERROR])
         assert client.state() == "inactive"

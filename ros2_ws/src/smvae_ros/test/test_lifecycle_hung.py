@@ -29,14 +29,14 @@ class Blocked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.entered, self.release = threading.Event(), threading.Event()
         self._patch = monkeypatch
-        healthy = Runtime.posterior
+        healthy = Runtime.posteriors
 
-        def posterior(runtime: Runtime, subset: Any) -> Any:
+        def posteriors(runtime: Runtime, subsets: Any) -> Any:
             self.entered.set()
             self.release.wait(60.0)
-            return healthy(runtime, subset)
+            return healthy(runtime, subsets)
 
-        monkeypatch.setattr(Runtime, "posterior", posterior)
+        monkeypatch.setattr(Runtime, "posteriors", posteriors)
 
     def mend(self) -> None:
         self._patch.undo()
