@@ -147,6 +147,23 @@ def test_a_sensor_that_was_published_but_not_fused_is_an_exception(run: LiveRun)
     assert listed["published"] == sorted(run.names)
 
 
+def test_a_suspect_that_the_node_left_out_is_no_exception_and_counted(
+    run: LiveRun, found: LiveEvaluation
+) -> None:
+    latent, window_of = latents_of(run, run.names)[0]
+    rejected = replace(latent, states=latent.states | {"force": FusionState.REJECTED})
+    (check,) = check_fusion(run, [(rejected, window_of)])
+    assert check.causes == {"force": "the node rejected the message"}
+    doubted = replace(rejected, doubted=frozenset({"force"}))
+    some = replace(found, fusion=check_fusion(run, [(doubted, window_of), *settled(run)]))
+    live = numbers(some)
+    assert all(c.right for c in some.fusion)
+    assert live["left_out"]["modalities"] == {"force": 1}
+    assert live["left_out"]["share"] == pytest.approx(1.0 / len(some.fusion))
+    many = replace(found, fusion=check_fusion(run, [(doubted, window_of)] * 10 + settled(run)))
+    assert "sensors that are right count" in failed(numbers(many))
+
+
 def test_a_sensor_that_was_fused_but_not_published_is_an_exception(run: LiveRun) -> None:
     latent, window_of = latents_of(run, ("rgb",))[0]
     used = int(run.inputs["depth"].stamps_ns[0])

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from smvae_training.evaluate.live.evaluate import EQUAL_SHARE, FUSED_SHARE, IMAGE_MARGIN
+from smvae_training.evaluate.live.evaluate import (
+    EQUAL_SHARE,
+    FUSED_SHARE,
+    IMAGE_MARGIN,
+    LEFT_OUT_SHARE,
+)
 from smvae_training.evaluate.live.fusion import NONE
 
 #: Latents of a subset that are enough to say something of it.
@@ -22,6 +27,7 @@ def live_checks(live: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         _all_seen(subsets),
         _fused(live, subsets),
+        _left_in(live),
         _none(live[NONE]),
         _equal(live, subsets),
         *(_images(subsets, name) for name in next(iter(subsets.values()))["images"]),
@@ -41,6 +47,14 @@ def _fused(live: dict[str, Any], subsets: dict[str, Any]) -> dict[str, Any]:
     got = {"all": live["fused_equals_published"], "worst": {worst: shares[worst]}}
     passed = shares[worst] >= FUSED_SHARE and live["fused_equals_published"] >= FUSED_SHARE
     return check("fused equals published", passed, f"at least {FUSED_SHARE} of each subset", got)
+
+
+def _left_in(live: dict[str, Any]) -> dict[str, Any]:
+    share = live["left_out"]["share"]
+    required = f"at most {LEFT_OUT_SHARE:.0%} of latents leave out a suspect: no sensor is wrong"
+    return check(
+        "sensors that are right count", share <= LEFT_OUT_SHARE, required, live["left_out"]
+    )
 
 
 def _none(none: dict[str, Any]) -> dict[str, Any]:
