@@ -32,7 +32,7 @@ from benchmarks.markdown import table
 from benchmarks.reliability import conditions
 from benchmarks.reliability.node import NodeProcess, random_domain
 from benchmarks.reliability.observer import Observer
-from benchmarks.reliability.record import RESULTS
+from benchmarks.reliability.record import RESULTS, for_json
 from benchmarks.reliability.sensors import Sensors
 from smvae_core.files import write_text
 from smvae_core.runtime import Runtime
@@ -142,19 +142,8 @@ def write(name: str, record: Mapping[str, Any], found: Mapping[str, list[Any]], 
     raw = gzip.compress("\n".join(rows).encode("ascii"), mtime=0)
     (out / f"live-{name}.csv.gz").write_bytes(raw)
     file = out / f"live-{name}.json"
-    write_text(file, json.dumps(_finite(record), indent=1) + "\n")
+    write_text(file, json.dumps(for_json(record, digits=4), indent=1) + "\n")
     return file
-
-
-def _finite(value: Any) -> Any:
-    """Return a value for JSON, which knows no NaN: None instead."""
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
-    return value
 
 
 def main() -> int:

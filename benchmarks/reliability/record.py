@@ -69,7 +69,7 @@ def write(name: str, result: Result, conditions: Mapping[str, Any], folder: Path
     }
     file = path(name, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps(_finite(record), indent=1) + "\n")
+    write_text(file, json.dumps(for_json(record), indent=1) + "\n")
     return file
 
 
@@ -92,12 +92,12 @@ def short_table(result: Result) -> str:
     return table(("promise", "measured", ""), rows)
 
 
-def _finite(value: Any) -> Any:
+def for_json(value: Any, digits: int = 6) -> Any:
     """Return a value for JSON, which knows no NaN: None instead."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): for_json(v, digits) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [for_json(v, digits) for v in value]
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        return round(value, digits) if math.isfinite(value) else None
     return value
