@@ -4,7 +4,8 @@
 
 Per seed two models of equal settings and steps: one trained on complete records, one on the same
 with holes. Both are scored on complete held-out records: squared error of RGB and depth, over all
-subsets, as a ratio paired by trajectory.
+subsets, as a ratio paired by trajectory. Seeds of the same settings that the file of results holds
+already are kept, so that they can be trained one by one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from smvae_training.config import TrainConfig
 from smvae_training.evaluate.measures import squared_error
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
+from smvae_training.hardware import versions
 from smvae_training.presets import preset
 from smvae_training.run import RunPaths, load_run, split_episodes, write_text
 from smvae_training.subsets import generator
@@ -76,45 +78,76 @@ def errors(
 
 
 def compare(
-    config: TrainConfig, data: PreparedEpisodes, seeds: Sequence[int]
+    config: TrainConfig,
+    data: PreparedEpisodes,
+    seeds: Sequence[int],
+    about: Mapping[str, Any] | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield, after each seed, the error after training with holes over that without, per image."""
-    ratios: dict[str, list[NDArray[np.float64]]] = {}
-    by_subset: dict[str, dict[str, list[float]]] = {}
-    done: tuple[int, ...] = ()
+    """Yield, after each seed, the error after training with holes over that without, per image.
+
+    Args:
+        config: Settings of both models.
+        data: Complete records.
+        seeds: To add to those of `before`.
+        about: What else tells one comparison from another; it stands in the results.
+        before: Results of an earlier call; its seeds count if settings and records are the same.
+    """
+    told = {
+        **(about or {}),
+        "share_missing": SHARE,
+        "steps": config.max_steps,
+        "records": len(data),
+        "limit": LIMIT,
+    }
+    by_seed: dict[str, Any] = {}
+    if before is not None and all(before.get(key) == value for key, value in told.items()):
+        by_seed = dict(before.get("by_seed", {}))
     for seed in seeds:
-        settings = replace(config, seed=seed)
-        held_out = split_episodes(settings, data).held_out
-        with tempfile.TemporaryDirectory() as folder:
-            scored = []
-            for name, records in (("full", data), ("holes", with_holes(data, SHARE, seed))):
-                run = train_on(settings, records, RunPaths(Path(folder) / name), None, "benchmark")
-                scored.append(errors(run, data, held_out))
-        full, holes = scored
-        for image, subsets in full.items():
-            mean = [np.mean(list(found[image].values()), axis=0) for found in (holes, full)]
-            ratios.setdefault(image, []).append(mean[0] / mean[1])
-            for subset, error in subsets.items():
-                ratio = float((holes[image][subset] / error).mean())
-                by_subset.setdefault(image, {}).setdefault(subset, []).append(ratio)
-        done += (seed,)
-        yield {
-            "share_missing": SHARE,
-            "steps": config.max_steps,
-            "seeds": list(done),
-            "records": len(data),
-            "limit": LIMIT,
-            "ratio": {image: _summary(found) for image, found in ratios.items()},
-            "ratio_by_subset": {
-                image: {subset: float(np.mean(values)) for subset, values in found.items()}
-                for image, found in by_subset.items()
+        if str(seed) not in by_seed:
+            by_seed[str(seed)] = _ratios(replace(config, seed=seed), data)
+        rows = list(by_seed.values())
+        yield told | {
+            "seeds": [int(done) for done in by_seed],
+            "ratio": {
+                image: _summary([row["mean"][image] for row in rows]) for image in rows[0]["mean"]
             },
+            "ratio_by_subset": {
+                image: {
+                    n: float(np.mean([row["by_subset"][image][n] for row in rows])) for n in subsets
+                }
+                for image, subsets in rows[0]["by_subset"].items()
+            },
+            "by_seed": by_seed,
         }
 
 
-def _summary(found: list[NDArray[np.float64]]) -> dict[str, float]:
+def _ratios(config: TrainConfig, data: PreparedEpisodes) -> dict[str, Any]:
+    """Return the ratios of one seed: of each trajectory over all subsets, and of each subset."""
+    held_out = split_episodes(config, data).held_out
+    with tempfile.TemporaryDirectory() as folder:
+        full, holes = (
+            errors(
+                train_on(config, records, RunPaths(Path(folder) / name), None, "benchmark"),
+                data,
+                held_out,
+            )
+            for name, records in (("full", data), ("holes", with_holes(data, SHARE, config.seed)))
+        )
+    every: dict[str, Any] = {"mean": {}, "by_subset": {}}
+    for image, subsets in full.items():
+        mean = [np.mean(list(found[image].values()), axis=0) for found in (holes, full)]
+        every["mean"][image] = (mean[0] / mean[1]).tolist()
+        every["by_subset"][image] = {
+            subset: float((holes[image][subset] / error).mean())
+            for subset, error in subsets.items()
+        }
+    return every
+
+
+def _summary(found: list[list[float]]) -> dict[str, float]:
     """Return the mean over seeds and trajectories, with standard errors over each."""
-    table = np.stack(found)  # (seeds, trajectories)
+    table = np.array(found)  # (seeds, trajectories)
     count = table.shape[1]
     return {
         "mean": float(table.mean()),
@@ -137,7 +170,9 @@ def main() -> None:
     config = preset(arguments.preset)
     config = replace(config, max_steps=arguments.steps, log=replace(config.log, tensorboard=False))
     data = prepare_episodes(arguments.data, config.model.modalities, action=config.data.action)
-    for results in compare(config, data, arguments.seeds):
+    about = {"preset": arguments.preset, "versions": versions()}
+    before = json.loads(arguments.out.read_text()) if arguments.out.is_file() else None
+    for results in compare(config, data, arguments.seeds, about, before):
         write_text(arguments.out, json.dumps(results, indent=1) + "\n")
         print(json.dumps(results["ratio"], indent=1), flush=True)
 
