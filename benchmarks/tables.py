@@ -1,4 +1,4 @@
-"""Write `benchmarks/RESULTS.md` from the JSON files beside it: `python -m benchmarks.tables`."""
+"""Write RESULTS.md and README's tables from `benchmarks/results`: `python -m benchmarks.tables`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.markdown import table
 from benchmarks.pair_tables import likelihood_columns, pair_section
 from benchmarks.paired import Results, name_seeds, read_results
 from benchmarks.published import TABLE_1, contradictions
+from benchmarks.readme_tables import README, filled
 from benchmarks.robot_figure import draw_errors
 from benchmarks.robot_tables import in_order, picture, robot_section
 from benchmarks.runtime_speed.report import section as runtime_section
@@ -150,9 +151,10 @@ def draw(folder: Path = RESULTS, out: Path = OUT.parent) -> None:
 
 
 def main() -> int:
-    """Write the file and its pictures; return the exit status."""
+    """Write the files and the pictures; return the exit status."""
     try:
         write_text(OUT, render())
+        write_text(README, filled(README.read_text(encoding="utf-8")))
         draw()
     except SMVAEError as err:
         print(f"tables: error: {err}", file=sys.stderr)

@@ -117,6 +117,17 @@ def test_every_page_is_reached_from_the_index_and_the_index_from_the_readme() ->
     assert "](docs/decisions/README.md)" in architecture
 
 
+def test_the_title_of_a_page_is_the_question_that_the_index_gives() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    rows = dict(
+        map(reversed, re.findall(r"^\| (.+\?) \| \[.+\]\((\S+\.md)\) \|$", index, flags=re.M))
+    )
+    pages = [p for p in (ROOT / "docs").glob("*.md") if p.name != "README.md"]
+    titles = {p.name: p.read_text(encoding="utf-8").splitlines()[0] for p in pages}
+    titles["../RELIABILITY.md"] = (ROOT / "RELIABILITY.md").read_text("utf-8").splitlines()[0]
+    assert {name: f"# {question}" for name, question in rows.items()} == titles
+
+
 def test_architecture_stays_one_page() -> None:
     """What was tried and measured is a page in docs/decisions/, not a paragraph here."""
     assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split()) < 1000

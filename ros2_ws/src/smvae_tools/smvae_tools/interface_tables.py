@@ -17,7 +17,7 @@ from smvae_core.presets import VISION_TOUCH
 from smvae_core.settings import PARAMETERS, of_kind
 from smvae_tools import message_definitions
 
-_OPENING = """# Interfaces of `perception_node`
+_OPENING = """# Which topics, services, parameters and messages does the node have?
 
 Written by `smvae_tools/interface_tables.py` from the code's own tables; a test holds this page
 equal to them, and another compares topics and services with a running node. Names are relative:
