@@ -4,14 +4,11 @@
 # Usage: scripts/setup.sh VENV
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/environment.sh
 venv=${1:-.venv}
 python=${PYTHON:-python3}
 
-say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
-die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
-
-"$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' ||
-  die "Python 3.10 to 3.14 is needed, '$python' is $("$python" --version 2>&1); set PYTHON=python3.11 or the like"
+check_python "$python" 3.10 3.14
 
 # --- system packages -------------------------------------------------------------------------
 need=()

@@ -4,27 +4,17 @@
 # Usage: scripts/test_cv_bridge.sh [VENV]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${1:-.venv-cv-bridge}
+. scripts/environment.sh
 python=${PYTHON:-python3}
 requirements=requirements-cv-bridge.txt
 
-die() { printf 'test_cv_bridge: %s\n' "$*" >&2; exit 1; }
-
-"$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' ||
-  die "Python 3.10 to 3.12 is needed, '$python' is $("$python" --version 2>&1); set PYTHON=python3.11 or the like"
-
-stamp=$venv/.setup-done
-fingerprint=$({ pwd; cat "$requirements"; } | sha256sum)
-if [[ ! -f $stamp || $(<"$stamp") != "$fingerprint" ]]; then
-  [[ -x $venv/bin/python ]] || "$python" -m venv "$venv" ||
-    die "no virtual environment in $venv; is python3-venv installed?"
-  echo '*' > "$venv/.gitignore"
-  log=$venv/setup.log
-  "$venv/bin/python" -m pip --disable-pip-version-check install -r "$requirements" >"$log" 2>&1 ||
-    die "pip failed: $(grep -m1 '^ERROR' "$log" || tail -1 "$log") (all of it in $log)"
+check_python "$python" 3.10 3.12
+if ! unchanged "${1:-.venv-cv-bridge}" "$requirements"; then
+  make_environment "$python"
+  install -r "$requirements"
   "$venv/bin/python" -c 'import cv_bridge, sensor_msgs.msg' 2>>"$log" ||
     die "cv_bridge does not import: $(tail -1 "$log")"
-  echo "$fingerprint" > "$stamp"
+  finish
 fi
 
 "$venv/bin/python" -c '

@@ -4,32 +4,21 @@
 # Usage: scripts/test_oldest.sh [PYTEST ARGUMENTS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=.venv-oldest
+. scripts/environment.sh
 
-say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
-die() { printf 'test_oldest: %s\n' "$*" >&2; exit 1; }
-
-stamp=$venv/.setup-done
-fingerprint=$({ pwd; cat setup.py scripts/test_oldest.sh; } | sha256sum)
-if [[ ! -f $stamp || $(<"$stamp") != "$fingerprint" ]]; then
-  for python in "${PYTHON:-}" python3.10 "$(pyenv root 2>/dev/null)"/versions/3.10.*/bin/python; do
-    [[ -n $python ]] && "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' \
-      2>/dev/null && break
-    python=
-  done
+if ! unchanged .venv-oldest setup.py scripts/test_oldest.sh; then
+  python=$(find_python 3.10)
   [[ -n $python ]] || die "Python 3.10 is needed, the oldest that setup.py allows: set PYTHON"
-  [[ -x $venv/bin/python ]] || "$python" -m venv "$venv" ||
-    die "no virtual environment in $venv; is python3-venv installed?"
-  echo '*' > "$venv/.gitignore"
+  make_environment "$python"
   say "Lowest versions of setup.py (some gigabytes: the oldest torch comes with CUDA)"
-  "$venv/bin/python" -m pip --disable-pip-version-check install -q uv
+  install uv
   # uv alone resolves so: the lowest of what setup.py names, the newest of what that needs.
   extras=(--extra cpu --extra train --extra sim --extra bags --extra lerobot --extra dev)
   "$venv/bin/uv" pip compile -q setup.py "${extras[@]}" --resolution lowest-direct \
     --python-version 3.10 --no-annotate --no-header -o "$venv/lowest.txt"
   "$venv/bin/uv" pip sync -q --python "$venv/bin/python" "$venv/lowest.txt"
   "$venv/bin/uv" pip install -q --python "$venv/bin/python" --no-deps -e .
-  echo "$fingerprint" > "$stamp"
+  finish
 fi
 OMP_NUM_THREADS=1 MUJOCO_GL=${MUJOCO_GL:-egl} "$venv/bin/python" -m pytest -q -p no:cacheprovider \
   -n 2 --dist loadfile "${@:-tests}"

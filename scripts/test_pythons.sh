@@ -5,34 +5,23 @@
 # Usage: scripts/test_pythons.sh [VERSION[+train]...]     (all by default, the trainer's on 3.12)
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/environment.sh
 environments=.venv-pythons
 (($#)) && named=1 || named=
 (($#)) || set -- 3.10 3.11 3.12+train 3.13 3.14
 
-say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
-die() { printf 'test_pythons: %s\n' "$*" >&2; exit 1; }
-
-find_python() {  # the interpreter of a version such as 3.13, or nothing
-  local python
-  for python in "python$1" "$(pyenv root 2>/dev/null)/versions/$1".*/bin/python; do
-    "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null &&
-      { echo "$python"; return; }
-  done
-  return 0
-}
-
 set_up() {  # VERSION EXTRAS PYTHON VENV: makes the environment, unless it is there for this setup.py
-  local version=$1 extras=$2 python=$3 venv=$4 stamp=$4/.setup-done fingerprint
-  fingerprint=$({ pwd; cat setup.py requirements-jazzy-wheels.txt scripts/test_pythons.sh; } | sha256sum)
-  [[ -f $stamp && $(<"$stamp") == "$fingerprint" ]] && return
+  local version=$1 extras=$2 python=$3
+  unchanged "$4" setup.py requirements-jazzy-wheels.txt scripts/test_pythons.sh && return
   say "Newest packages for Python $version${extras:+ (with torch: some gigabytes)}"
-  "$python" -m venv --clear "$venv" || die "no virtual environment in $venv; is python3-venv installed?"
-  "$venv/bin/python" -m pip --disable-pip-version-check install -q uv
+  rm -rf "$venv"
+  make_environment "$python"
+  install uv
   # rclpy's messages without a node, edges of the image sets, the reader of launch files.
   "$venv/bin/uv" pip install -q --python "$venv/bin/python" -e ".[cpu,sim,bags,lerobot,dev$extras]" \
     scikit-image pyyaml \
     $(grep -E '^ros-(rclpy|jazzy-(rclpy|sensor-msgs|geometry-msgs))\b' requirements-jazzy-wheels.txt)
-  echo "$fingerprint" > "$stamp"
+  finish
 }
 
 mkdir -p "$environments"
@@ -47,8 +36,7 @@ for wish; do
     told+=("$version: not on this machine")
     continue
   fi
-  venv=$environments/$wish
-  set_up "$version" "$extras" "$python" "$venv"
+  set_up "$version" "$extras" "$python" "$environments/$wish"
   say "Python $wish: ${tests[*]}"
   env -u PYTHONPATH OMP_NUM_THREADS=1 MUJOCO_GL="${MUJOCO_GL:-egl}" "$venv/bin/python" -m pytest -q \
     -p no:cacheprovider -n 2 --dist loadfile "${tests[@]}" 2>&1 | tee "$venv/test.log" || failed+=("$wish")
