@@ -71,12 +71,11 @@ class ModelConfig:
     pooling: Pooling = "paper"
     """How the set encoder pools the observed embeddings, see `smvae_core/model/set_encoder.py`."""
     log_precision_limit: float = 0.0
-    """Pooling by evidence: every log precision stays below this, and above its negative (0: no
-    limit). Without a limit, nothing holds precisions back while beta is near 0."""
+    """Pooling by evidence: every log precision stays between this and its negative; 0 = no limit.
+    Without a limit precisions may run away while beta is near 0."""
     covariance: Covariance = "diagonal"
-    """Of the posterior: 'diagonal' as in the paper, or 'full', where latent dimensions covary; the
-    entropy, and what `pooling` says of it, are the same. A bundle gives each dimension's variance
-    either way, and not how they covary."""
+    """Covariance of the posterior: 'diagonal' as in the paper, or 'full'. The entropy, and what
+    `pooling` promises of it, is the same. A bundle gives each dimension's variance either way."""
     num_heads: int = 4
     """h of Table 2, not stated in the paper; 4 as in Set Transformer's examples."""
     scale_by_head: bool = True

@@ -23,25 +23,25 @@ class ObjectiveConfig:
     'remaining': x_S from q(z|x_S), the rest from q(z|X), which q(z|x_S) has to cover (Hirt et al.).
     'joint': X from q(z|X), which q(z|x_S) has to cover; see `matching`, `samples`."""
     complement: bool = False
-    """Targets 'observed' and 'subset': train the rest of X beside every S in the same step (S once
-    more where it is all of X). Every modality is embedded once and the noise of drawing subsets
-    falls, at the price of decoding twice; each subset is drawn as often as without."""
+    """Targets 'observed' and 'subset': a step trains a drawn S and the rest of X too; S twice where
+    it is all of X. Every modality is embedded once, and drawing subsets adds less noise;
+    everything is decoded twice. Each subset is drawn as often as without."""
     matching: float = 0.2
-    """Target 'joint': weight of KL(q(z|X) || q(z|x_S)), q(z|X) being fixed in it, so that the joint
-    posterior is no worse for the subsets' sake."""
+    """Target 'joint': weight of KL(q(z|X) || q(z|x_S)). q(z|X) is fixed in it, so the subsets do
+    not make the joint posterior worse."""
     samples: int = 1
     """Target 'joint': latent samples of q(z|X); everything is decoded that many times. Above 1 they
-    are antithetic pairs while beta rises (less noise), and from beta 1 on the bound is the
-    importance-weighted one (Burda et al. 2016, tighter)."""
+    are antithetic pairs while beta rises, which is less noisy. From beta 1 on the bound is the
+    importance-weighted one of Burda et al. 2016, which is tighter."""
     second_bound: SecondBound = "none"
-    """Target 'joint': add the bound of target 'subset' or 'observed', at the price of decoding what
-    it reconstructs a second time."""
+    """Target 'joint': add the bound of target 'subset' or 'observed'. It costs decoding what that
+    reconstructs once more."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """lambda of Eq. 2 per modality, 1 where not named; training only, never in evaluation."""
     balance: float = 0.0
-    """Each weight is multiplied by (D_max / D_m)^balance, D_m being the modality's number of
-    elements: 0 leaves the literal Eq. 2, at 1 all modalities weigh the same (as in MultiVae).
-    At 0, a 4-d action beside 12,288 pixels is not worth its nats, and no latent carries it."""
+    """Each weight is multiplied by (D_max / D_m)^balance, where D_m is the modality's number of
+    elements. 0 is the literal Eq. 2; at 1 all modalities weigh the same, as in MultiVae. At 0 the
+    latent ignores an action of 4 numbers beside 12,288 pixels."""
     regulariser: float = 0.0
     """Weight of ||mean||^2 + ||sigma - 1||^2 (section 3.2), off by default."""
 

@@ -165,6 +165,13 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
     },
 }
 
+_PLAIN = "the same in plainer words, and the node's default rate as it is now"
+_REWORDED = (FOLDER / "help_reworded.txt").read_text(encoding="utf-8").splitlines()
+CHANGES["help.txt"] |= {
+    old.removeprefix("- "): (new.removeprefix("+ "), _PLAIN)
+    for old, new in zip(_REWORDED[::2], _REWORDED[1::2], strict=True)
+}
+
 
 def hold(file: str, now: Iterable[str]) -> None:
     """Hold the lines of today to the frozen ones; spaces do not count, since terminals wrap."""

@@ -62,7 +62,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How what is observed in training differs from what was recorded; targets stay. 0 = off.
+    """Changes of what the model observes in training; what it decodes stays as recorded. 0 = off.
 
     What each does to a kind of sensor: `smvae_training/augment/`.
     """
@@ -106,54 +106,54 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ContextConfig:
-    """With model.memory: how it is learned, and what is remembered, drawn as robots lose sensors.
+    """Only with model.memory: how the memory is trained, and which losses of sensors it sees.
 
-    The model is first trained as without memory, by single instants. Then every record is embedded
-    once for all, by networks that stay as they are, and the rest learns to remember in two stages.
-    Each share of what is drawn is a probability. A sensor that is lost is not observed at the
-    reference time, and what is remembered of it ends where the outage began; targets stay those of
-    the reference time.
+    Training has three stages. First the model is trained without memory, on single instants. Then
+    the sensors' networks are fixed and every record is embedded once. In stages `match` and `tune`
+    the rest learns to remember. There each sample loses sensors at random: a lost sensor is not
+    observed at the reference time, and nothing of it is remembered after the loss. What is decoded
+    stays that of the reference time. Shares below are probabilities.
     """
 
     match: float = 0.35
-    """Further steps, as a share of those before, in which posteriors are drawn towards those of
-    the instant with every sensor; nothing is decoded, so they are quick."""
+    """Steps of stage `match`, as a share of those before. Posteriors with memory learn to equal the
+    posterior of the same instant with every sensor. Nothing is decoded, so a step is quick."""
     tune: float = 0.35
-    """Last steps, as the same share: means of posteriors are decoded, and matching goes on."""
+    """Steps of stage `tune`, as the same share. Means of posteriors are decoded as well."""
     matching: float = 100.0
-    """Weight of that drawing in `tune`, beside the log likelihood of what the posterior's mean
-    decodes to. Without it means go where images decode well, however far from what every sensor
-    would say, and no variance tells so; far above, images no longer teach the means."""
+    """Weight of matching in `tune`, beside the log likelihood of what is decoded. At 0 the mean may
+    leave what every sensor would say, and its variance does not tell. Far above 100, images no
+    longer teach the mean."""
     match_batches: int = 3
     """Batches in each step of `match`."""
     tune_lr: float = 0.25
-    """Learning rate at the end of `match`, as a multiple of optimizer.lr; from there it falls to
+    """Learning rate at the end of `match`, as a multiple of optimizer.lr. In `tune` it falls to
     zero."""
     share: float = 0.8
-    """Samples that remember anything; the others are single instants, as without memory."""
+    """Share of samples with a memory; the others are single instants."""
     outage_s: tuple[float, float] = (0.1, 5.0)
-    """Shortest and longest outage [s], log-uniform. Of the sensors a random half is lost together,
-    each at times none of them."""
+    """Shortest and longest loss [s], drawn log-uniform. Each sensor is among the lost ones with
+    probability one half."""
     calm: float = 0.15
-    """Of those that remember, samples in which nothing was lost together."""
+    """Share of samples with a memory in which no such loss happens."""
     images: float = 0.4
-    """Outages that take all images and nothing else: a light, a hub, a driver."""
+    """Share of losses that take all images and nothing else, as a light or a USB hub does."""
     alone: float = 0.15
-    """Further sensors that are lost each for a time of its own."""
+    """Share of sensors that are lost alone, each for a time of its own."""
     late: float = 0.15
-    """Sensors whose newest sample is late: observed is the one before, with its age."""
+    """Share of sensors whose newest sample is late: the one before is observed, with its age."""
     absent: float = 0.15
-    """Sensors that were never there: nothing of them is remembered."""
+    """Share of sensors that were never there: nothing of them is remembered."""
     burst: float = 0.25
-    """Sensors with a further outage within what is remembered."""
+    """Share of sensors with a second loss within what is remembered."""
     history_s: float = 0.1
-    """Shortest stretch that is remembered, as a share of model.memory.horizon_s; log-uniform."""
+    """Shortest time that is remembered, as a share of model.memory.horizon_s; log-uniform."""
     thinning: float = 6.0
-    """A sensor keeps each n-th sample, n log-uniform from 1 to this: other rates than recorded."""
+    """Each sensor keeps every n-th sample, n log-uniform from 1 to this, as at lower rates."""
     jitter_s: float = 0.003
-    """Ages are wrong by up to this."""
+    """Ages of samples are wrong by up to this [s]."""
     elements: int = 24
-    """Most samples of one sensor, spread over what is remembered."""
+    """At most so many samples of one sensor, spread over the time that is remembered."""
 
     def __post_init__(self) -> None:
         for name in ("share", "calm", "images", "alone", "late", "absent", "burst"):
@@ -185,8 +185,8 @@ class OptimizerConfig:
     lr: float = 1e-3
     """Highest learning rate."""
     noise_lr_multiple: float = 20.0
-    """Learning rate of the noise scales, as a multiple of lr: their way is long, from 0.3
-    to about 0.03, and images hardly count until they get there (what is decoded learns at lr)."""
+    """Learning rate of the noise scales, as a multiple of lr. They start at 0.3, and images hardly
+    count until they reach about 0.03. Decoded noise learns at lr."""
     weight_decay: float = 0.0
     """Decoupled weight decay (0 makes AdamW Adam)."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -194,8 +194,8 @@ class OptimizerConfig:
     warmup: int = 100
     """Steps of linear warm-up."""
     clip: float = 0.0
-    """Largest norm of the gradient, in nats; 0 for no clipping. Usual is 125,000 at first and
-    12,000 later (simulated episodes), so the 50,000 of their presets only stops a runaway."""
+    """Largest norm of the gradient, in nats; 0 = no clipping. On simulated episodes it is 125,000
+    at first and 12,000 later. So 50,000, as in their presets, only stops a runaway."""
     ema: float = 0.0
     """Decay of the averaged weights that are evaluated and exported, e.g. 0.999; 0 for none."""
 

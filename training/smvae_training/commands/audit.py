@@ -12,14 +12,14 @@ from smvae_training.commands.arguments import parse
 
 AUDIT_HELP = """Check a recording's latents: does the bundle give them again from their samples?
 
-Every latent lists the stamps of the samples that it was made of. Where the recording holds them,
-mean and variance are made again and must agree within 1e-3 (the mean absolute, the variance
-relative). At least 99 % of the latents must have all their samples; of the others the missing
-sensor is named. Topics and settings are those that the node said in ~/model_info, if recorded.
+Every latent lists the stamps of its samples. Where the recording holds them all, mean and variance
+are made again. They must agree within 1e-3: the mean absolute, the variance relative. At least 99 %
+of the latents must have all their samples in the recording; for the others the missing sensor is
+named. Topics and settings are those that the node said in ~/model_info, if that was recorded.
 
-Shows the latency by stamps (p50, p99), and by subset how often a recorded target lies in the 90 %
-interval of the bundle's readout: those that its robot declares, or --targets. Exit status: 0 it
-holds, 1 it does not, 2 bad input.
+It also shows the latency by stamps (p50, p99), and for each subset how often a recorded target lies
+in its 90 % interval. Targets are those that the bundle's robot declares, or those of --targets.
+Exit status: 0 it holds, 1 it does not, 2 bad input.
 
 examples:
   smvae audit runs/demo/bag --bundle runs/demo/bundle

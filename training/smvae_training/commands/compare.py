@@ -11,10 +11,10 @@ from smvae_training.commands.arguments import parse
 
 COMPARE_HELP = """Compare evaluated runs with the first of them, on the same held-out records.
 
-Shows by which share the error of each run is larger than the first one's (negative is better):
-mean ± standard error over held-out groups, paired, for every target. The terminal shows the mean
-over the subsets of sensors that the runs share, and the largest; --out and --json show every one.
-Runs that were not scored on the same records are refused.
+For every target it shows by which share the error of a run is larger than that of the first one.
+Negative is better. Each figure is a paired mean ± standard error over held-out groups. The terminal
+shows the mean over the subsets of sensors that the runs share, and the largest subset; --out and
+--json show every subset. Runs that were not scored on the same records are refused.
 
 examples:
   smvae compare runs/old runs/new

@@ -15,17 +15,18 @@ from smvae_training.commands.arguments import parse
 
 HELP = """Convert recordings of a robot to episodes that `smvae train` reads.
 
-Each recording goes through the engine of the live node, with receive times for a clock: a step
-holds what the node would have fused at that moment. Every sample that was accepted is kept at its
-own rate, images as recorded after `crop`; sizes, windows and rate_hz can be changed in the
-declaration afterwards: give the same command again, nothing is converted twice.
+Each recording goes through the engine of the live node; its receive times are the clock. A step
+holds what the node would have fused at that moment. Every accepted sample is kept at its own rate.
+Images are kept as recorded, after `crop`. So sizes, windows and rate_hz of robot.yaml can be
+changed afterwards: give the same command again, and nothing is converted twice.
 
-Every message is counted: used, in no step, late, duplicate, refused and why, too short an episode.
-The counts go to OUT/summary.json. Exit status 1 when a recording failed, or no episode came of it.
+Every message is counted as used, in no step, late, duplicate, refused (with the reason), or in too
+short an episode. OUT/summary.json has the counts. The exit status is 1 when a recording failed, or
+gave no episode.
 
---to lerobot writes LeRobot v3 in the place of episodes, of recordings (their episodes stay in
-OUT.episodes) or of a folder of episodes: a row per step, images as recorded after `crop`. What a
-step lacks is NaN or black, and the column `present` says so.
+--to lerobot writes a LeRobot v3 folder, from recordings or from a folder of episodes. It has a row
+per step. What a step lacks is NaN or black, and the column `present` says so. The episodes of
+recordings stay in OUT.episodes.
 
 examples:
   smvae episodes bags/* --robot robot.yaml --out episodes

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 ROBOT_HELP = """usage: smvae robot ACTION ...
 
-A robot's declaration, robot.yaml: its sensors, where their samples come from, what is recorded
-beside them.
+Work on robot.yaml. That file declares a robot: its sensors, their topics, its targets.
 
 actions:
   scaffold  write a first robot.yaml from a recording
-  validate  print all that a robot.yaml declares, or hold it against a recording
+  validate  print all that a robot.yaml declares, or check it against a recording
 
 `smvae robot ACTION --help` explains one action.
 
@@ -35,17 +34,16 @@ example:
   smvae robot validate robot.yaml bags/run1
   smvae episodes bags/* --robot robot.yaml --out episodes"""
 
-VALIDATE_HELP = """Print all that a robot.yaml declares, or hold it against a recording.
+VALIDATE_HELP = """Print all that a robot.yaml declares, or check it against a recording.
 
-What the file does not say is marked as default. Its output is a robot.yaml too. An unknown key or a
-value that cannot be is one line with the path of the key and what would be right.
+The output is a robot.yaml too. What the file does not say is marked as default. For an unknown key
+or a wrong value one line gives the path of the key, and what would be right.
 
-With a recording (a bag, or a LeRobot folder, of which the first episode is read) it prints messages
-and rate of every sensor. Some messages of each topic are converted and prepared as for training:
-type, joints, fields, crop, frame and window are checked. What does not fit is one line that says
-what would be right.
+With a recording it prints the messages and the rate of every sensor. It converts some messages of
+each topic as training would, and so checks type, joints, fields, crop, frame and window. For what
+does not fit one line says what would be right. Of a LeRobot folder it reads the first episode.
 
-exit status: 0 it can be used, 1 a sensor does not fit the recording, 2 it cannot be used.
+exit status: 0 the file can be used, 1 a sensor does not fit the recording, 2 it cannot be used.
 
 examples:
   smvae robot validate robot.yaml
@@ -54,17 +52,21 @@ examples:
 
 SCAFFOLD_HELP = """Write a first robot.yaml from a recording: read it, and change what is wrong.
 
-Of a bag (rosbag2 or ROS 1) some messages of each topic are read, spread over it: images become
-color_image or depth_image (a square from the middle), JointState joint_state with the joints that
-move, LaserScan scan, TwistStamped and Twist command, forces and IMUs signal, other numbers vector,
-Bool a target. Rates are measured by stamps, ranges stand as comments.
+Some messages of each topic of a bag are read, spread over the bag. They become:
 
-Of a LeRobot folder each column becomes a sensor: images as color_image or depth_image, a state with
-names as joint_state without the joints of hands, other numbers as vector, yes and no as target. To
-use that declaration live, add `topic` to each channel.
+  Image, CompressedImage  color_image or depth_image, a square from the middle
+  JointState              joint_state, the joints that move
+  LaserScan               scan
+  TwistStamped, Twist     command
+  forces, IMUs            signal
+  other numbers           vector
+  Bool                    target
 
-What stays the same everywhere, and what is no sensor, stands at the end as a comment with the
-reason.
+Rates are measured by stamps. Ranges stand as comments. What never changes, and what is no sensor,
+stands at the end as a comment with the reason.
+
+Each column of a LeRobot folder becomes a sensor in the same way; the joints of hands are left out.
+To use that declaration live, add `topic` to each channel.
 
 examples:
   smvae robot scaffold bags/run1 -o robot.yaml

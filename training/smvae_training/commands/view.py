@@ -16,14 +16,13 @@ from smvae_training.view.options import ViewOptions
 
 VIEW_HELP = """See what a robot and its model see: a run's held-out records, recordings, episodes.
 
-Without a model, every sensor of a recording over time, by robot.yaml or as found, with the state
-and age that it would have in the node. Through a model, cameras stand beside what is predicted of
-them, signals beside predicted windows; with them the latent's mean and band, and novelty. They go
-to rerun, in a window or an .rrd file, or into one picture to share, which needs neither rerun nor a
-display.
+Without a model: every sensor over time, with the state and the age that it would have in the node.
+Sensors are those of robot.yaml, or those that are found. With a model: each sensor beside what is
+predicted of it, the latent's mean and deviation, and novelty.
 
-rerun needs another NumPy than ROS 2 Jazzy, so it has a Python of its own:
-scripts/setup_viewer.sh puts it into .venv-view, where it is found.
+It opens a window of rerun, or writes an .rrd file for rerun. --picture writes one picture and needs
+neither rerun nor a display. rerun needs another NumPy than ROS 2 Jazzy, so it has a Python of its
+own: scripts/setup_viewer.sh puts it into .venv-view, where it is found.
 
 examples:
   smvae view BAG --picture bag.png               (rosbag2, ROS 1's .bag, or a LeRobot folder)

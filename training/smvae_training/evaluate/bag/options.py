@@ -22,7 +22,7 @@ class BagOptions:
     trigger: str | None = None
     """What asks for a latent: any (the default), timer, or a modality's name."""
     max_rate_hz: float | None = None
-    """At most so many latents per second of the bag; the node's 30 by default."""
+    """At most so many latents per second of the bag; the node's 100 by default."""
     memory_s: float | None = None
     """How far back samples count, where the bundle has a memory; the node's 5 by default, 0 = the
     moment alone."""
