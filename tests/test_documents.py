@@ -254,7 +254,7 @@ def test_the_package_declares_every_ros_package_that_it_imports() -> None:
     package = WORKSPACE / "smvae_ros"
     declared = {e.text for e in ET.parse(package / "package.xml").iter("exec_depend")}
     imported = set()
-    for path in [*(package / "smvae_ros").glob("*.py"), *(package / "launch").glob("*.py")]:
+    for path in [*(package / "smvae_ros").rglob("*.py"), *(package / "launch").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(str(node.module).split(".")[0])
