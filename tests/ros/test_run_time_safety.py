@@ -1,7 +1,7 @@
 """What the code that runs on a robot never has: pickle, eval, network, working folder.
 
 Read from the source, over every module of `smvae_ros`, of `smvae_tools` and of `smvae_core` without
-its model, which no robot imports, and its viewer, which looks for a Python beside the present folder.
+its model, which no robot imports, and its viewer, which looks for a Python in the present folder.
 """
 
 from __future__ import annotations
