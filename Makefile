@@ -15,7 +15,7 @@ $(error The path of this folder has a space, or a letter beyond ASCII, below whi
 endif
 endif
 
-.PHONY: help setup ros demo test test-cv-bridge test-oldest test-pythons test-lerobot lint clean
+.PHONY: help setup ros demo test test-cv-bridge test-oldest test-pythons test-lerobot docs test-docs lint clean
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -57,6 +57,12 @@ test-lerobot:  ## Exchange LeRobot folders with the official package, in an envi
 
 test-pythons:  ## Pass the tests with each Python from 3.10 to 3.14 that is here
 	@scripts/test_pythons.sh
+
+docs: setup  ## Build the documents as a site in build/site, strictly
+	@scripts/docs.sh
+
+test-docs: setup  ## Build the site, and look at it in a browser as wide as a telephone and a laptop
+	@scripts/docs.sh test
 
 clean:  ## Remove what was built (runs/ stays)
 	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log *.egg-info

@@ -24,6 +24,8 @@ ENVIRONMENTS = {
     ".venv-pythons",
     ".venv-view",
     ".venv-door",
+    ".venv-docs",
+    ".venv-wheel",
 }
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 PACKAGES = ("smvae_core", "smvae_datasets", "smvae_training")
