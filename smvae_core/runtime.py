@@ -194,7 +194,8 @@ class Runtime:
             return
         self.forget(name)
         x = self.network_input(name, sample, prepared=prepared)
-        self.put(name, x, self.embed(name, x))
+        self._set.embed(self._index[name], x)
+        self._took(name, x)
         if key is not None:
             self._keys[name] = key
 
@@ -207,6 +208,9 @@ class Runtime:
         """Take a new sample whose `embed` is known; as `observe`."""
         self.forget(name)
         self._set.put(self._index[name], embedding)
+        self._took(name, x)
+
+    def _took(self, name: str, x: NDArray[np.float32]) -> None:
         self._observed.add(name)
         self._seen[name] = x[None]
 

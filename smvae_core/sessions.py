@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from numpy import float32
@@ -147,6 +148,38 @@ class Sessions:
             return self.run(role, **inputs)
         return outputs
 
+    def bound(
+        self, role: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[NDArray[float32]]
+    ) -> Callable[[], object]:
+        """Return a run of one graph on arrays that stay where they are; one thread may call it.
+
+        On the CPU nothing is converted or copied. Elsewhere it is an ordinary `run`: onnxruntime
+        would copy inputs to the device once, when they are bound.
+
+        Args:
+            role: Graph.
+            inputs: By name, contiguous; each run reads what they hold then.
+            outputs: In the graph's order, contiguous; each run writes them.
+        """
+        self.open(role)
+        session = self._opened[role].session
+        if self._opened[role].provider != CPU:
+            return partial(self._run_into, role, inputs, outputs)
+        binding = session.io_binding()
+        for name, given in inputs.items():
+            binding.bind_cpu_input(name, given)
+        for found, into in zip(session.get_outputs(), outputs, strict=True):
+            binding.bind_output(found.name, "cpu", 0, float32, into.shape, into.ctypes.data)
+        arrays = (*inputs.values(), *outputs)
+        assert all(array.flags.c_contiguous for array in arrays), "copies would be bound"
+        return partial(_run_bound, session, binding, arrays)
+
+    def _run_into(
+        self, role: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[NDArray[float32]]
+    ) -> None:
+        for into, found in zip(outputs, self.run(role, **inputs), strict=True):
+            into[...] = found
+
     def _choose(self) -> list[str]:
         """Return the providers to ask for, best first; the CPU only where there is no other."""
         placement, available = self._placement, self._ort.get_available_providers()
@@ -217,6 +250,11 @@ class Sessions:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         return options
+
+
+def _run_bound(session: Any, binding: Any, _: tuple[NDArray[Any], ...]) -> None:
+    """Run on what is bound; onnxruntime holds no more than the arrays' addresses."""
+    session.run_with_iobinding(binding)
 
 
 def _but_the_cpu(names: list[str]) -> list[str]:

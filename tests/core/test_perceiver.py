@@ -113,7 +113,8 @@ def test_an_error_of_the_session_itself_is_not_taken_for_a_bad_message(
     def gone(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the accelerator is gone")
 
-    monkeypatch.setattr(runtime._sessions, "run", gone)
+    session = runtime._sessions._opened["embed/action"].session
+    monkeypatch.setattr(session, "run_with_iobinding", gone)
     with pytest.raises(RuntimeError, match="the accelerator is gone"):
         Desk(runtime).see(action=sample("action"))
 

@@ -169,6 +169,16 @@ def test_an_allowed_fallback_in_a_run_is_said_and_keeps_the_gpu(machine, bundle,
         sessions.run("set_encoder", x=X)
 
 
+def test_bound_arrays_are_read_anew_where_onnxruntime_would_copy_them_once(machine, bundle) -> None:
+    given, into = np.zeros(2, np.float32), np.ones(2, np.float32)
+    run = Sessions(bundle, Placement(provider="cuda")).bound("set_encoder", {"x": given}, [into])
+    for value in (3.0, 4.0):
+        given[:] = value
+        run()
+        assert into.tolist() == [value, value]
+    assert machine.runs == [CUDA, CUDA]
+
+
 def test_tensorrt_has_cuda_behind_it_and_not_the_cpu(machine, bundle) -> None:
     sessions = Sessions(bundle, Placement(provider="tensorrt", device_id=2))
     sessions.open("set_encoder")

@@ -18,6 +18,7 @@ from smvae_core.errors import BundleError, ConfigError, EmptySubset, SampleError
 from smvae_core.modality import all_subsets
 from smvae_core.model import SMVAE
 from smvae_core.model.export import PARITY_TOLERANCE, check_parity, export_bundle
+from smvae_core.novelty_scorer import NoveltyScorer
 from smvae_core.preprocessing import normalise, prepare
 from smvae_core.runtime import Runtime
 from tests.model.conftest import example_statistics, small_config
@@ -144,10 +145,11 @@ def test_onnxruntime_itself_starts_no_failed_run_anew(exported, allowed):
             return False
 
     runtime = Runtime(exported[1], allow_cpu_fallback=allowed)
-    runtime.observe("action", np.zeros(4, np.float32))
-    runtime._sessions._opened["set_encoder"].session._sess = Failing()
+    latent = np.zeros(runtime.manifest.latent_dim, np.float32)
+    runtime.decode("action", latent)
+    runtime._sessions._opened["decode/action"].session._sess = Failing()
     with pytest.raises(EPFail, match="no memory"):
-        runtime.posterior(["action"])
+        runtime.decode("action", latent)
     assert runtime.provider == "CPUExecutionProvider"
 
 
@@ -161,6 +163,27 @@ def test_onnxruntime_says_where_every_node_runs(exported):
     assert set(before) == {"CPUExecutionProvider"}
     runtime.warm_up()  # loads the decoders
     assert runtime.nodes["CPUExecutionProvider"] > before["CPUExecutionProvider"] > 0
+
+
+def test_a_runtime_that_saw_other_samples_before_gives_the_same_posteriors(exported):
+    """Its arrays are the same ones for every sample; what it gave out of them is not."""
+    used, given = Runtime(exported[1]), []
+    for seed in range(3):
+        fresh = Runtime(exported[1])
+        for modality in used.modalities:
+            sample = modality.example_sample(seed)
+            used.observe(modality.name, sample)
+            fresh.observe(modality.name, sample)
+        for subset in all_subsets(used.manifest.names):
+            expected, got = fresh.posterior(subset), used.posterior(subset)
+            given += [(expected.mean, got.mean), (expected.log_var, got.log_var)]
+    snapshot = used.snapshot(NoveltyScorer())
+    before = used.posterior(("force",))
+    used.observe("force", used.modality("force").example_sample(9))
+    given.append((before.mean, snapshot.posteriors([("force",)])[0].mean))
+    for expected, got in given:
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(before.mean, used.posterior(("force",)).mean)
 
 
 def test_a_graph_is_hashed_as_it_is_loaded_and_not_kept_twice(bundle: Path):

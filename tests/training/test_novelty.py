@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,15 +81,23 @@ def test_a_score_costs_one_run_of_the_set_encoder_and_reads_new_samples_once(
 ) -> None:
     runtime = Runtime(exported)
     names = runtime.manifest.names
-    run, runs = runtime._sessions.run, Counter[str]()
+    run, bound, runs = runtime._sessions.run, runtime._sessions.bound, Counter[str]()
 
-    def counted(role: str, **inputs: np.ndarray) -> list[np.ndarray]:
+    def count(role: str, inputs: Mapping[str, np.ndarray]) -> None:
         runs[role] += 1
         runs[f"rows of {role}"] += inputs.get("present", np.zeros(0)).shape[0]
         runs["rows read"] += inputs["embeddings"].shape[1] if role == READ else 0
+
+    def counted(role: str, **inputs: np.ndarray) -> list[np.ndarray]:
+        count(role, inputs)
         return run(role, **inputs)
 
+    def counted_bound(role: str, inputs: Any, outputs: Any) -> Callable[[], None]:
+        once = bound(role, inputs, outputs)
+        return lambda: (count(role, inputs), once())[1]
+
     monkeypatch.setattr(runtime._sessions, "run", counted)
+    monkeypatch.setattr(runtime._sessions, "bound", counted_bound)
     observe(runtime, held_out, 0)
     score(runtime, names)
     assert (runs["set_encoder"], runs["rows of set_encoder"]) == (2, 1 + 2 * len(names))
