@@ -66,7 +66,8 @@ class PreparedEpisodes(ArrayDataset):
             group=labels["trajectory"],
             group_names=trajectory_names,
             recorded=labels.get("recorded"),  # type: ignore[arg-type]
-            stamp_ns=labels["step"] * np.int64(1e9 / STEP_RATE_HZ),
+            # NumPy 1 keeps int32 whatever it is multiplied by, and overflows after 42 steps
+            stamp_ns=labels["step"].astype(np.int64) * round(1e9 / STEP_RATE_HZ),
             targets={
                 "offset": Target(
                     values=labels["offset_m"],
