@@ -127,10 +127,10 @@ class ImageKind(Kind):
             return
         step = 2 ** HALVINGS.get(min(height, width), 0)  # 1 of a side that no network has
         if step == 1 or max(height, width) > LONGEST_SIDE or height % step or width % step:
-            sides = "28 or " if self.small else ""
+            sides = "28, " if self.small else ""
             raise ConfigError(
-                f"modality '{modality.name}': images are {sides}32 or 64 or 128 square, or that "
-                f"long on the shorter side and a multiple of {_steps()} on the longer one, at most "
+                f"modality '{modality.name}': the shorter side of an image is {sides}32, 64 or 128 "
+                f"px, the longer one the same, or a multiple of {_steps()}, at most "
                 f"{LONGEST_SIDE}; got {height} x {width}"
             )
 

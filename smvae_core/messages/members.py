@@ -172,7 +172,7 @@ def _leaves(path: str, form: Any, where: str, types: Definitions) -> list[str]:
     element, size = form[1]
     if form[0] != _ARRAY:
         raise ConfigError(
-            f"{where} is as long as each message makes it: say which elements, "
+            f"{where} has another length in each message: say which elements, "
             f"such as {path}[0:{size or 6}]"
         )
     return [

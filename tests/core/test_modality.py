@@ -28,9 +28,9 @@ def test_a_modality_survives_json_and_prepares_its_own_example(modality: Modalit
     ("changes", "message"),
     [
         ({"kind": "smell"}, "'smell' is not one of"),
-        ({"shape": (3, 48, 48)}, "32 or 64 or 128 square, .* got 48 x 48"),
-        ({"shape": (3, 28, 28)}, "32 or 64 or 128 square"),
-        ({"kind": "grey_image", "shape": (1, 28, 64)}, "28 or 32 or 64 or 128 square"),
+        ({"shape": (3, 48, 48)}, "32, 64 or 128 px, .* got 48 x 48"),
+        ({"shape": (3, 28, 28)}, "32, 64 or 128 px"),
+        ({"kind": "grey_image", "shape": (1, 28, 64)}, "28, 32, 64 or 128 px"),
         ({"shape": (3, 64, 70)}, r"a multiple of .* 8 \(at 64\)"),
         ({"shape": (1, 64, 64)}, "color_image has 3 channels, got 1"),
         ({"kind": "depth_image"}, "depth_image has 1 channels, got 3"),

@@ -124,7 +124,7 @@ REFUSED = [
     ),
     ("kind: signal", "kind: signl", r"are color_image, .*, vector\. Did you mean 'signal'\?$"),
     ("size: [64, 64]", "size: 64", r"wrist\.size: expected a list of two.*got 64"),
-    ("size: [64, 64]", "size: [60, 60]", r"sensors\.wrist: .*32 or 64 or 128"),
+    ("size: [64, 64]", "size: [60, 60]", r"sensors\.wrist: .*32, 64 or 128"),
     ("depth: 1}", "depht: 1}", r"sensors\.wrist\.channel\.qos\.depht: .*'depth'"),
     ("best_effort", "besteffort", r"wrist\.channel\.qos: reliability must be best_effort or"),
     ("max_skew_s: 0.05", "max_skew_s: 50 ms", r"wrist\.max_skew_s: expected a number"),

@@ -64,8 +64,8 @@ def segments(
         _inside("jump", jump.to_s, duration_s)
         if jump.at_s <= position:
             raise ConfigError(
-                f"jump {jump.at_s:g}:{jump.to_s:g} can never be made: the player is at "
-                f"{position:g} s by then and only comes past later moments"
+                f"jump {jump.at_s:g}:{jump.to_s:g} cannot be made: by then the player is at "
+                f"{position:g} s already; expected a later moment"
             )
         first.append(Segment(position, jump.at_s))
         position = jump.to_s

@@ -32,7 +32,10 @@ def test_jumps_go_back_and_forth_once_each_and_a_loop_has_none() -> None:
     [
         ({"start_s": 11.0}, "start offset 11 s lies outside the bag of 10.000 s"),
         ({"jumps": [Jump(5.0, 12.0)]}, "jump 12 s lies outside"),
-        ({"jumps": [Jump(5.0, 8.0), Jump(6.0, 1.0)]}, "6:1 can never be made: the player is at 8"),
+        (
+            {"jumps": [Jump(5.0, 8.0), Jump(6.0, 1.0)]},
+            "6:1 cannot be made: by then the player is at 8",
+        ),
     ],
 )
 def test_what_cannot_be_played_is_refused_before_playing(options: dict, reason: str) -> None:
