@@ -1,10 +1,10 @@
 """Malformed messages, converted right or refused: `python -m benchmarks.malformed_messages`.
 
-120,000 messages of every type, nine in ten of them damaged (`benchmarks.messages.corpus`), and
-108,000 that Hypothesis builds field by field (`benchmarks.messages.strategies`) go through the
-conversions and through a second reading written from the formats' definitions. Each is either
-converted to the array that it means, or refused for a fault that it has; anything else, any other
-exception included, is a disagreement and fails the run. Counts go to
+120,000 messages of every type are played, nine in ten damaged (`benchmarks.messages.corpus`),
+and 108,000 that Hypothesis builds field by field (`benchmarks.messages.strategies`). Each goes
+through the conversions, and through a second reading written from the formats' definitions. It must
+be converted to the array that it means, or refused for a fault that it has. Anything else, any
+other exception too, is a disagreement and fails the run. Counts go to
 `benchmarks/results/malformed-conversions.json`. About seven minutes on one core.
 """
 

@@ -2,13 +2,13 @@
 
 Four latents are Ornstein-Uhlenbeck processes of variance 1. Up to eight linear sensors of 10 to
 1000 Hz see them, with gaps, and fall silent: none, one of them, or all, for up to 2 s. The decoder
-is the known one, so that the evidence lower bound of all that a context holds is computed without
-sampling: log p(x) - KL(q || Kalman's posterior). The set encoder and its memory are trained by it,
-embedding networks included, first on contexts of few samples per sensor, then of up to as many as
-the tests hold, which are all samples of 0.3 s. Printed and written per number of sensors, silence
-and age, of each latent by itself: the learned variance over Kalman's, and the mean's squared error
-over Kalman's. Last whether both keep the limits: variance 0.98 to 1.1, error up to 1.1 of Kalman's.
-Minutes on one CPU core.
+is known. So the evidence lower bound of a context is computed without sampling: log p(x) -
+KL(q || Kalman's posterior). It trains the set encoder, its memory and the embedding networks. At
+first a context has few samples per sensor, at the end as many as the tests: all samples of 0.3 s.
+
+Printed and written by number of sensors, silence and age, for each latent by itself: the learned
+variance over Kalman's, and the mean's squared error over Kalman's. Last whether both keep the
+limits: variance 0.98 to 1.1, error up to 1.1 of Kalman's. Minutes on one CPU core.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ Both have the same networks, data, batches and optimiser; the single instant tak
 many as fit into the training time of the other (a step with memory costs about 1.8 times as much).
 Scored on held-out trajectories, with what a robot would remember: all samples of the last 5 s at
 their full rate. Squared error of an image over that of the training mean image, paired by
-trajectory; coverage of the pixels' 90 % intervals. Where it is asked for (all alive, both cameras
-lost for 1 s, nothing remembered) the error of the hole's offset, by a ridge probe fitted on
-training records of the same condition, and its ratio to that of all alive. A run in RUNS is
+trajectory; coverage of the pixels' 90 % intervals. In three conditions (all alive, both cameras
+lost for 1 s, nothing remembered) also the error of the hole's offset and its ratio to that of all
+alive. A ridge probe tells it, fitted on training records of the same condition. A run in RUNS is
 continued, or scored if it is finished. With a start, a finished run of a single instant, only what
 comes after it is trained: the same weights, contexts, stages and steps for memories of every kind
 (`benchmarks/outage_peers.py`).

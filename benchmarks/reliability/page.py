@@ -21,7 +21,7 @@ MEASUREMENTS = {
     "soak": "Soak",
     "respawn": "Respawn",
 }
-OPENING = """# Reliability
+OPENING = """# What is promised, how is it tested, and what was measured?
 
 This page says what the node promises, how each promise is tested, and what was measured.
 `python -m benchmarks.reliability.page` writes it from `benchmarks/results/reliability-*.json`. Do

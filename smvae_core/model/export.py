@@ -124,9 +124,9 @@ def export_bundle(
 def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
     """Export every network with static batch 1, which is what a robot runs.
 
-    But where there is a memory a network embeds any number of samples, and of the set encoder what
-    it reads of modalities by themselves is a graph of any number of them, and its posteriors are of
-    any number of subsets.
+    Three graphs take any number instead: with a memory the embedding networks take samples. The
+    first part of the set encoder, which reads each modality alone, takes modalities. Its second
+    part, which gives posteriors, takes subsets.
     """
     graphs: dict[str, Path] = {}
     config = model.config
@@ -252,8 +252,8 @@ def check_parity(model: SMVAE, runtime: Runtime) -> dict[str, Any]:
     It is over all subsets and decoders, those of targets too, and random contexts where there is a
     memory.
 
-    Differences are |a - b| / (1 + |a|), so that values far from 0 count relatively, and infinite
-    where torch or the runtime gives no finite number, even if both give the same.
+    Differences are |a - b| / (1 + |a|), so that values far from 0 count relatively. Where torch or
+    the runtime gives no finite number they are infinite, even if both give the same.
     """
     samples = {m.name: m.example_sample(seed=1) for m in runtime.modalities}
     batch = {}

@@ -34,8 +34,8 @@ class Result:
 class Inference:
     """Waits for triggers, embeds what changed, pools, and hands each result on.
 
-    One thread listens to the sensors that cost little and makes latents, another one listens to
-    images and embeds each before a latent asks for it, so that no reading waits for an image.
+    One thread listens to the sensors that cost little, and makes latents. Another one listens to
+    images, and embeds each before a latent asks for it. So no reading waits for an image.
     """
 
     def __init__(

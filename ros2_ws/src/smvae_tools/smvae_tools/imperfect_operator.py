@@ -1,7 +1,7 @@
 """An operator for the demo who has a wrong idea of where the hole is, and counts what gets in.
 
-Reads the peg's offset from the simulated robot's ground truth, which no real operator has, adds a
-wrong idea of the hole's place that is drawn anew with every attempt, and publishes TwistStamped on
+Reads the peg's offset from the simulated robot's ground truth, which no real operator has. Adds a
+wrong idea of the hole's place, drawn anew for every attempt. Publishes TwistStamped on
 `operator/command` at the rate of the truth. Logs after each attempt whether the peg was seated, and
 how many were so far.
 """
