@@ -6,6 +6,7 @@ Each type has definitions of its own: one that cannot be read spoils no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import Any
 
 from smvae_core.errors import MissingDependency, did_you_mean, one_line
@@ -13,6 +14,8 @@ from smvae_core.errors import MissingDependency, did_you_mean, one_line
 #: Definitions for bags that bring none (sqlite3 bags of Humble and older).
 DEFAULT_TYPESTORE = "ros2_jazzy"
 _EMPTY = "empty"
+#: Of a parser's complaint, which quotes the whole definition.
+_LONGEST = 200
 #: Encodings of messages: of ROS 2, and of ROS 1.
 CDR, ROS1 = "cdr", "ros1"
 
@@ -100,11 +103,11 @@ class MessageTypes:
     def _own(self, message_type: str, form: str, text: str, type_hash: str) -> Any:
         store = typestore(_EMPTY)
         try:
-            store.register(_PARSERS[form](text, message_type))
+            store.register(_PARSERS[form](text.replace("\r\n", "\n"), message_type))
             found = store.hash_rihs01(message_type)
         except Exception as err:  # foreign text makes the parser raise anything
             what = f"the bag's own definition of {message_type} cannot be read"
-            raise ValueError(f"{what}: {one_line(err)}") from err
+            raise ValueError(f"{what}: {shorten(one_line(err), _LONGEST)}") from err
         if type_hash and found != type_hash:
             what = f"{message_type}: hash mismatch, its definition has {found}"
             raise ValueError(f"{what}, the bag says {type_hash}")

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 from smvae_core import bag_log
 from smvae_core.bag_files import (
@@ -56,13 +56,19 @@ class NotOfType(BagError):
     """One message whose bytes are not of its topic's type; the next may be."""
 
 
+class _Told(bytes):
+    """A message of a topic that the bag defines in more than one way."""
+
+    channel: Channel
+
+
 @dataclass(frozen=True, kw_only=True)
 class BagTopic:
     """One topic of a bag."""
 
     name: str
     message_type: str
-    """Several, where its publishers differ, are joined by ' and '."""
+    """Several, where its publishers differ, are joined by ' and '; '' = nothing says which."""
     messages: int
     """How many the files say that they hold."""
     latched: bool
@@ -84,6 +90,16 @@ class _Metadata:
     compression: str = ""
     """'file', 'message', or '' for none."""
     topics: tuple[dict[str, Any], ...] = ()
+
+
+class Readable(Protocol):
+    """What messages are read from: a bag, or another recording that is read as one."""
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
+        """Yield (topic, receive time, data) in the order of receive time."""
+
+    def decode(self, topic: str, data: Any) -> Any:
+        """Return a message; `NotOfType` where its bytes are of no such type."""
 
 
 def listed(topics: Mapping[str, BagTopic]) -> str:
@@ -127,7 +143,9 @@ class Bag:
         self._stack = ExitStack()
         self._files: list[BagFile] = []
         self._unpack: Callable[[bytes], bytes] = bytes
-        self._decoders: dict[str, Decoder] = {}
+        self._decoders: dict[tuple[str, int], Decoder] = {}
+        self.defined_twice: set[str] = set()
+        """Topics whose type the bag defines in more than one way."""
         self.topics: dict[str, BagTopic] = {}
         self.begin_ns = self.end_ns = 0
         _check_path(self.path, whole=forgive is None)
@@ -225,6 +243,7 @@ class Bag:
         named = {_said(t)["name"]: t for t in metadata.topics}
         names = sorted({c.topic for c in self._channels()} | set(named))
         self.topics = {name: self._topic(name, named.get(name)) for name in names}
+        self.defined_twice = {name for name in names if len(self._definitions(name)) > 1}
 
     def _opened(self, storage: str, paths: Iterable[Path]) -> Iterator[BagFile]:
         """Yield the files, open; without those that cannot be, where that is forgiven."""
@@ -253,11 +272,17 @@ class Bag:
         every = (c for file in self._files for c in file.channels)
         return [c for c in every if topic is None or c.topic == topic]
 
+    def _definitions(self, topic: str) -> set[str]:
+        """Return what the channels of a topic that hold messages say of its type."""
+        found = (c.definition[1] for c in self._channels(topic) if c.messages)
+        return {text for text in found if text}
+
     def _topic(self, name: str, named: dict[str, Any] | None) -> BagTopic:
         """Return what files and metadata.yaml say of a topic; QoS by the latter, as in ROS."""
         channels = self._channels(name)
         said = _said(named) if named else {}
-        types = {c.message_type for c in channels} or {str(said.get("type", ""))}
+        types = {c.message_type for c in channels if c.message_type}
+        types = types or {str(said.get("type", ""))}
         encodings = {c.encoding for c in channels} or {CDR}
         hashes = [c.digest for c in channels]
         qos = [said.get("offered_qos_profiles")] if named else [c.qos for c in channels]
@@ -315,7 +340,7 @@ class Bag:
         packed, fault = 0, ""
         while True:
             try:
-                received_ns, name, data = next(found)
+                received_ns, channel, data = next(found)
             except StopIteration:
                 break
             except Exception as err:  # sqlite, struct and mcap each have their own
@@ -332,8 +357,11 @@ class Bag:
                     raise BagError(self.path, what) from err
                 packed, fault = packed + 1, fault or one_line(err)
                 continue
-            came[name] += 1
-            yield name, received_ns, data
+            if channel.topic in self.defined_twice:
+                data = _Told(data)
+                data.channel = channel
+            came[channel.topic] += 1
+            yield channel.topic, received_ns, data
         if packed and self._forgive is not None:
             self._forgive(f"{packed} messages cannot be decompressed; the first: {fault}")
         if begin <= self.begin_ns and end >= self.end_ns:
@@ -342,14 +370,14 @@ class Bag:
 
     def _stored(
         self, topics: Collection[str], begin_ns: int, end_ns: int
-    ) -> Iterator[tuple[int, str, bytes]]:
-        """Yield (receive time, topic, bytes as stored) of all files in order."""
+    ) -> Iterator[tuple[int, Channel, bytes]]:
+        """Yield (receive time, channel, bytes as stored) of all files in order."""
 
-        def of_file(file: BagFile) -> Iterator[tuple[int, str, bytes]]:
-            names = {c.number: c.topic for c in file.channels if c.topic in topics}
-            if names:
-                for number, received_ns, data in file.messages(list(names), begin_ns, end_ns):
-                    yield received_ns, names[number], data
+        def of_file(file: BagFile) -> Iterator[tuple[int, Channel, bytes]]:
+            wanted = {c.number: c for c in file.channels if c.topic in topics}
+            if wanted:
+                for number, received_ns, data in file.messages(list(wanted), begin_ns, end_ns):
+                    yield received_ns, wanted[number], data
 
         return heapq.merge(*map(of_file, self._files), key=lambda found: found[0])
 
@@ -363,25 +391,73 @@ class Bag:
     def decode(self, topic: str, data: bytes) -> Any:
         """Return a message of a topic, with the fields that rclpy's messages have.
 
+        A type may be defined anew within a recording: each message is read by its own definition.
+
+        Args:
+            topic: Of the message.
+            data: As `messages` yields it.
+
         Raises:
-            BagError: If nobody defines its type, its definition cannot be read or is not that of
-                its hash, or the bytes are not of that type.
+            BagError: If its topic is of several types, nobody defines its type, its definition
+                cannot be read or is not that of its hash, or the bytes are not of that type.
         """
-        found = self.topics[topic]
-        if topic not in self._decoders:
-            own = [c.definition for c in self._channels(topic)]
-            alike = [c for c in self._channels() if c.message_type == found.message_type]
-            definitions = [*own, *(c.definition for c in alike)]
+        channel = data.channel if isinstance(data, _Told) else None
+        key = topic, id(channel) if channel else 0
+        if key not in self._decoders:
             try:
-                self._decoders[topic] = self._types.decoder(
-                    found.message_type, definitions, found.type_hash, found.encoding
-                )
+                self._decoders[key] = self._decoder(self.topics[topic], channel)
             except ValueError as err:
                 raise BagError(self.path, f"{topic}: {err}") from err
         try:
-            return self._decoders[topic](data)
+            return self._decoders[key](data)
         except ValueError as err:
             raise NotOfType(self.path, f"a message on {topic} is not a {err}") from err
+
+    def _decoder(self, topic: BagTopic, channel: Channel | None) -> Decoder:
+        """Return what decodes a topic, or one of its channels where their definitions differ.
+
+        Raises:
+            ValueError: See `decode`.
+        """
+        channels = self._channels(topic.name) if channel is None else [channel]
+        if len({c.message_type for c in self._channels(topic.name) if c.message_type}) > 1:
+            raise ValueError(f"it holds {topic.message_type}; a topic of one type is needed")
+        if not topic.message_type:
+            raise ValueError("nothing says of which type its messages are: it has no schema")
+        alike = [c for c in self._channels() if c.message_type == topic.message_type]
+        definitions = [c.definition for c in (*channels, *alike)]
+        type_hash = topic.type_hash if channel is None else channel.digest
+        return self._types.decoder(topic.message_type, definitions, type_hash, topic.encoding)
+
+
+def decoded(
+    bag: Readable, topics: Collection[str], refuse: Callable[[str, int, NotOfType], None]
+) -> Iterator[tuple[str, int, Any]]:
+    """Yield (topic, receive time, message) in the order of receive time.
+
+    Args:
+        bag: Open.
+        topics: Only these.
+        refuse: Told of each message whose bytes are not of its topic's type: topic, receive time
+            and error. The next one may be.
+
+    Raises:
+        BagError: If the bag is damaged, a topic cannot be decoded, or not one message of it can.
+    """
+    good: set[str] = set()
+    first: dict[str, NotOfType] = {}
+    for topic, received_ns, data in bag.messages(topics):
+        try:
+            message = bag.decode(topic, data)
+        except NotOfType as err:
+            first.setdefault(topic, err)
+            refuse(topic, received_ns, err)
+            continue
+        good.add(topic)
+        yield topic, received_ns, message
+    for topic, err in first.items():
+        if topic not in good:
+            raise err
 
 
 def _attempt(opened: Callable[[Path], BagFile], path: Path) -> tuple[BagFile | None, str]:

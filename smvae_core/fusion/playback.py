@@ -39,6 +39,10 @@ class Playback:
         """Give the engine what was read of a message, as `receive`."""
         return self.engine.put(name, stamp_ns, value, self._pass_to(received_ns))
 
+    def refuse(self, name: str, received_ns: int, reason: str, text: str) -> None:
+        """Count a message of a modality that cannot even be read."""
+        self.engine.drop(name, 0, self._pass_to(received_ns).now_s, reason, text)
+
     def settle(self, verdict: Verdict) -> None:
         """Take what the message of a verdict completed."""
         if verdict.wakes and self.engine.collecting:

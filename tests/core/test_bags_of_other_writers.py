@@ -24,7 +24,7 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from smvae_core.bag_files import in_order
 from smvae_core.bags import Bag, BagError
@@ -362,3 +362,123 @@ def test_a_sqlite_file_is_cut_short_where_its_own_head_says_so(tmp_path: Path) -
     with pytest.raises(BagError, match="cannot be opened") as found, Bag(file):
         pass
     assert "cut short" not in str(found.value)
+
+
+# --- definitions ---------------------------------------------------------------------------------
+
+OWN = "arm_msgs/msg/Load"
+#: The same members in another order: as many bytes, other numbers.
+BEFORE, AFTER = "float64 force\nfloat64 torque\n", "float64 torque\nfloat64 force\n"
+
+
+def defined(definition: str) -> Any:
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg(definition, OWN))
+    return store
+
+
+def load(definition: str) -> bytes:
+    store = defined(definition)
+    return bytes(store.serialize_cdr(store.types[OWN](force=7.0, torque=0.5), OWN))
+
+
+def redefined(path: Path) -> Path:
+    """Write a topic whose type is defined anew half-way, as a merged recording is."""
+    with path.open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros2", library="by hand")
+        for received_ns, definition in enumerate((BEFORE, AFTER), start=1):
+            schema = writer.register_schema(OWN, "ros2msg", definition.encode())
+            channel = writer.register_channel("/load", "cdr", schema)
+            for turn in range(3):
+                writer.add_message(channel, 10 * received_ns + turn, load(definition), 0)
+        writer.finish()
+    return path
+
+
+def test_a_type_that_is_defined_anew_is_read_by_each_messages_own_definition(
+    tmp_path: Path,
+) -> None:
+    with Bag(redefined(tmp_path / "a.mcap")) as bag:
+        assert bag.defined_twice == {"/load"}
+        found = [bag.decode(topic, data) for topic, _, data in bag.messages()]
+    assert [(m.force, m.torque) for m in found] == [(7.0, 0.5)] * 6
+
+
+def test_one_definition_in_all_files_of_a_bag_counts_once(tmp_path: Path) -> None:
+    with Bag(recorded(tmp_path / "bag")) as bag:
+        assert not bag.defined_twice
+        assert all(type(data) is bytes for _, _, data in bag.messages())
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_definition_may_have_any_line_ends_and_none_at_its_end(
+    tmp_path: Path, end: str, closed: bool
+) -> None:
+    path = tmp_path / "a.mcap"
+    text_of = BEFORE if closed else BEFORE.rstrip()
+    with path.open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros2", library="by hand")
+        schema = writer.register_schema(OWN, "ros2msg", text_of.replace("\n", end).encode())
+        channel = writer.register_channel("/load", "cdr", schema)
+        writer.add_message(channel, 1, load(BEFORE), 1)
+        writer.finish()
+    with Bag(path) as bag:
+        ((topic, _, data),) = bag.messages()
+        assert bag.decode(topic, data).force == 7.0
+
+
+def test_a_definition_that_cannot_be_read_is_not_quoted_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros2", library="by hand")
+        schema = writer.register_schema(OWN, "ros2msg", b"float64 force; \n" * 200)
+        writer.add_message(writer.register_channel("/load", "cdr", schema), 1, load(BEFORE), 1)
+        writer.finish()
+    with Bag(path) as bag:
+        ((topic, _, data),) = bag.messages()
+        with pytest.raises(BagError, match=f"definition of {OWN} cannot be read") as caught:
+            bag.decode(topic, data)
+    assert len(str(caught.value)) < 400 + len(str(path))
+
+
+def schemas(path: Path, *types: str) -> Path:
+    """Write one topic with a channel per type; '' is a channel without schema."""
+    with path.open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros2", library="by hand")
+        for received_ns, name in enumerate(types, start=1):
+            definition = STORE.generate_msgdef(name, ros_version=2)[0].encode() if name else b""
+            schema = writer.register_schema(name, "ros2msg", definition) if name else 0
+            channel = writer.register_channel("/a", "cdr", schema)
+            writer.add_message(channel, received_ns, text("a"), received_ns)
+        writer.finish()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("types", "what"),
+    [
+        ((TEXT, "std_msgs/msg/Bool"), f"/a: it holds std_msgs/msg/Bool and {TEXT}; a topic of one"),
+        (("",), "/a: nothing says of which type its messages are: it has no schema"),
+    ],
+)
+def test_a_topic_of_two_types_or_none_is_named(
+    tmp_path: Path, types: tuple[str, ...], what: str
+) -> None:
+    with Bag(schemas(tmp_path / "a.mcap", *types)) as bag:
+        topic, _, data = next(bag.messages())
+        with pytest.raises(BagError, match=re.escape(what)):
+            bag.decode(topic, data)
+
+
+def test_a_channel_without_schema_has_the_type_that_the_metadata_names(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "bag")
+    (file,) = path.glob("*.mcap")
+    schemas(file, *[""] * 20)
+    with Bag(edited(path, lambda y: y.replace("message_count: 20", "message_count: 0"))) as bag:
+        topic, _, data = next(bag.messages())
+        assert bag.decode(topic, data).data == "a"

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("rosbags")
 from small_bag import SmallBag, read_by
 
-from smvae_core.bags import Bag
+from smvae_core.bags import Bag, BagError
 from smvae_core.fusion.rules import FusionState
 from smvae_core.runtime import Runtime
 from smvae_training.evaluate.bag.evaluate import LATENTS, evaluate_bag
@@ -61,6 +61,53 @@ def test_a_bad_image_is_rejected_with_its_reason_and_the_rest_goes_on(
         assert rgb["reasons"] == {"step": bad}
         assert set(columns["state"][:, 0]) <= {FusionState.FUSED, FusionState.REJECTED}
         assert (columns["state"][:, 0] == FusionState.FUSED).sum() >= 20
+
+
+class Cut(SmallBag):
+    """Messages of the wrench that were cut to nothing or to their head: every n-th, or all."""
+
+    turn = 0
+    every = 3
+
+    def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+        super().write(topic, type_name, message, received_ns)
+        if topic == "/wrench":
+            self.turn += 1
+            if self.turn % self.every == 0:
+                cut = b"" if self.turn % 2 else b"\0\1\0\0"
+                self.writer.write(self.connections[topic], received_ns, cut)
+
+
+def test_a_message_that_was_cut_is_refused_and_the_rest_goes_on(
+    bundle: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    maker = Cut(tmp_path / "bag", runtime)
+    bag = maker.play((NAMES, 12))
+    found = evaluate_bag(bag, bundle, tmp_path / "out", BagOptions(video=False))
+    force = found["modalities"]["force"]
+    assert force["reasons"] == {"decode": maker.turn // maker.every}
+    assert force["states"]["fused"] > 0
+    (warning,) = found["warnings"]
+    assert "a message on /wrench is not a geometry_msgs/msg/WrenchStamped" in warning
+
+
+def test_a_topic_of_which_no_message_can_be_read_ends_the_evaluation(
+    bundle: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    class OfAnotherType(SmallBag):
+        def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+            if topic != "/action":
+                super().write(topic, type_name, message, received_ns)
+                return
+            if topic not in self.connections:
+                self.connections[topic] = self.writer.add_connection(
+                    topic, type_name, typestore=self.store
+                )
+            self.writer.write(self.connections[topic], received_ns, b"\0\1\0\0")
+
+    bag = OfAnotherType(tmp_path / "bag", runtime).play((NAMES, 3))
+    with pytest.raises(BagError, match="a message on /action is not a"):
+        evaluate_bag(bag, bundle, tmp_path / "out", BagOptions(video=False))
 
 
 def test_a_conversion_that_breaks_is_a_rejection_by_name(runtime: Runtime, tmp_path: Path) -> None:

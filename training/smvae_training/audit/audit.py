@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from smvae_core.bags import Bag, BagError
+from smvae_core.bags import Bag, BagError, decoded
 from smvae_core.bundle import Bundle
 from smvae_core.fusion.engine import Engine, Stamps
 from smvae_core.modality import require_messages, subset_name
@@ -140,11 +140,10 @@ def _check(
     now_ns = bag.begin_ns
     with stages.stage("samples", sum(i.messages for i in inputs)) as advance:
         wanted = by_topic(inputs)
-        for topic, received_ns, data in bag.messages(list(wanted)):
+        for topic, received_ns, message in decoded(bag, list(wanted), lambda *_: advance(1)):
             judge(received_ns)
             now_ns = max(now_ns, received_ns)
             times = Stamps((now_ns - bag.begin_ns) * 1e-9, now_ns)
-            message = bag.decode(topic, data)
             for each in wanted[topic]:
                 samples.receive(each.modality.name, message, times)
                 advance(1)

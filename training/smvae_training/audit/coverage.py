@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.bags import Bag, BagError
+from smvae_core.bags import Bag, BagError, decoded
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
 from smvae_core.estimates import Estimates
@@ -132,8 +132,7 @@ def read_truth(bag: Bag, wanted: TargetTopic) -> Truth:
     """
     _require(bag, wanted.topic)
     stamps, values = [], []
-    for topic, received_ns, data in bag.messages([wanted.topic]):
-        message = bag.decode(topic, data)
+    for topic, received_ns, message in decoded(bag, [wanted.topic], lambda *_: None):
         try:
             values.append(wanted.read(message))
         except (ConversionError, TypeError, ValueError) as err:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from smvae_core.bags import Bag, BagError
+from smvae_core.bags import Bag, BagError, decoded
 from smvae_core.errors import did_you_mean
 from smvae_training.evaluate.live.bag import Latent, read_latent
 
@@ -66,8 +66,7 @@ def read_recording(bag: Bag, topic: str, advance: Callable[[int], None]) -> Reco
     latents: list[Latent] = []
     models: dict[int, str] = {}
     settings: dict[str, Any] = {}
-    for name, received_ns, data in bag.messages(wanted):
-        message = bag.decode(name, data)
+    for name, received_ns, message in decoded(bag, wanted, lambda *_: None):
         if name == topic:
             latents.append(read_latent(message, received_ns))
             advance(1)

@@ -208,9 +208,13 @@ class BagPlayer(Node):
                 executor.spin_once(timeout_sec=0.0)
 
     def _playable(self, topic: str, data: bytes) -> Any:
-        """Return a message as it was recorded; one of ours or of ROS 1 as it is defined today."""
+        """Return a message as it was recorded, or as it is defined today.
+
+        The latter is one of ours, one of ROS 1, or one whose type changed while it was recorded.
+        """
         found = self._bag.topics[topic]
-        if found.encoding == CDR and not found.message_type.startswith(OURS):
+        as_it_is = found.encoding == CDR and topic not in self._bag.defined_twice
+        if as_it_is and not found.message_type.startswith(OURS):
             return data
         cls = message_class(found.message_type)
         return refilled(cls, self._bag.decode(topic, data))

@@ -83,7 +83,8 @@ def _problem(bag: Recording, modality: Modality, settings: Settings, taken: list
     accepted = modality.message_types
     if there.message_type not in accepted and not modality.family.any_message:
         return (
-            f"{topic} holds {there.message_type}, {name} ({modality.kind}) takes "
+            f"{topic} holds {there.message_type or 'what no schema describes'}, {name} "
+            f"({modality.kind}) takes "
             f"{' or '.join(accepted)}; name another topic by --topics {name}=TOPIC"
         )
     every = [*((i.topic, i.modality) for i in taken), (topic, modality)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from smvae_core.bags import NotOfType, decoded
 from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.playback import Playback
 from smvae_core.fusion.rules import Observation
@@ -116,13 +117,18 @@ class BagReplay:
             advance: Called with the number of messages done since.
 
         Raises:
-            BagError: If the bag is damaged.
+            BagError: If the bag is damaged, or not one message of a topic is of its type.
         """
         playback = Playback(
             self.engine, self._bag.begin_ns, lambda taken: self._make(listener, taken)
         )
-        for topic, received_ns, data in self._bag.messages(list(self._inputs)):
-            message = self._bag.decode(topic, data)
+
+        def refuse(topic: str, received_ns: int, err: NotOfType) -> None:
+            for each in self._inputs[topic]:
+                playback.refuse(each.modality.name, received_ns, "decode", str(err))
+                advance(1)
+
+        for topic, received_ns, message in decoded(self._bag, list(self._inputs), refuse):
             for each in self._inputs[topic]:
                 self._feed(listener, playback, each.modality.name, received_ns, message)
                 advance(1)
