@@ -455,9 +455,9 @@ def decoded(
             continue
         good.add(topic)
         yield topic, received_ns, message
-    for topic, err in first.items():
+    for topic, fault in first.items():
         if topic not in good:
-            raise err
+            raise fault
 
 
 def _attempt(opened: Callable[[Path], BagFile], path: Path) -> tuple[BagFile | None, str]:

@@ -16,6 +16,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from benchmarks.messages import corpus
 from benchmarks.messages.outcomes import OF_STAMPS, reading
 from benchmarks.messages.wire import message_class, to_ros
+from smvae_core.fusion.rules import OF_OTHERS
+from smvae_core.fusion.source import Source as Reader
 from smvae_core.messages import ConversionOptions
 
 #: Message type of each modality by round; the node is set to them in between.
@@ -119,13 +121,13 @@ class Source:
         """
         if fault in OF_STAMPS:
             return fault
-        if name == "force" and read != "converted":
+        if read == OF_OTHERS or (name == "force" and read != "converted"):
             return read
         return fault or read
 
     def sent(self, message: Damaged) -> None:
         """Note the newest stamp that the node has stored."""
-        refused_at_once = message.expected in _STAMP_FAULTS or (
+        refused_at_once = message.expected in (*_STAMP_FAULTS, OF_OTHERS) or (
             message.name == "force" and message.expected != "converted"
         )
         if message.stamp_ns and not refused_at_once:
@@ -137,6 +139,9 @@ def _used(sample: corpus.Sample) -> str:
 
     A depth image that is read well is still refused where nothing lies within the model's range.
     """
+    source = Reader(converter=sample.modality.converter(sample.message_type), options=OPTIONS)
+    if source.of_others(sample.modality, sample.message):
+        return OF_OTHERS
     read, limits = reading(sample), getattr(sample.modality.options, "range_m", None)
     if read != "converted" or limits is None:
         return read

@@ -22,10 +22,11 @@ from benchmarks.reliability.node import NodeProcess, random_domain
 from benchmarks.reliability.observer import RELIABLE, Observer
 from benchmarks.reliability.record import Promise, Result
 from benchmarks.reliability.sensors import NAMES, TOPICS
+from smvae_core.fusion.rules import OF_OTHERS
 from smvae_core.messages import REASONS
 
 #: Reasons of the node itself, beside those of the conversions.
-OF_THE_NODE = (*OF_STAMPS, "stamp not increasing", "frame", "value")
+OF_THE_NODE = (*OF_STAMPS, "stamp not increasing", "frame", OF_OTHERS, "value")
 #: A message of which nothing is heard for this long is lost.
 PATIENCE_S = 20.0
 #: Between the stamps of the well-formed messages at the end.

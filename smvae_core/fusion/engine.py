@@ -15,6 +15,7 @@ from smvae_core.errors import ConfigError
 from smvae_core.fusion.channel import Channel
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import (
+    OF_OTHERS,
     TRIGGERS,
     FusionRule,
     FusionState,
@@ -197,6 +198,8 @@ class Engine:
         if not reason and frame_id and stamped and message.header.frame_id != frame_id:
             reason = "frame"
             text = f"{name}: frame: expected {frame_id}, got {message.header.frame_id}"
+        if not reason and (others := source.of_others(channel.modality, message)):
+            reason, text = OF_OTHERS, f"{name}: {OF_OTHERS}: the message is of {others}"
         value = message
         if not reason and channel.is_window:
             try:

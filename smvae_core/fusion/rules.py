@@ -16,6 +16,9 @@ UNMEASURED_PERIOD_S = 0.1
 TRIGGERS = ("any", "timer")
 #: Reason that counts messages which come later than memory takes them.
 TOO_LATE = "too late"
+#: Reason for which a message is passed over: it is of other parts of the robot, which share the
+#: topic. It takes the place of no sample.
+OF_OTHERS = "of others"
 
 
 class FusionState(IntEnum):

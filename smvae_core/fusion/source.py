@@ -26,6 +26,17 @@ class Source:
     frame_id: str = ""
     """Frame that its messages must have; '' = any."""
 
+    def of_others(self, modality: Modality, message: Any) -> str:
+        """Return what a message on a shared topic is of, if it is nothing of this sensor.
+
+        Else, and where it cannot be told, ''.
+        """
+        told = self.converter.of_others
+        try:
+            return told(modality, message, self.options) if told else ""
+        except Exception:  # whatever it is, `read` says why
+            return ""
+
     def read(self, modality: Modality, message: Any) -> NDArray[Any]:
         """Return a message as a raw sample in SI units; of a window: one reading (C,).
 

@@ -42,6 +42,9 @@ class Converter:
     """(modality, empty message, sample, options): writes all but the header."""
     encoding: str = ""
     """Of the image messages that `write` makes."""
+    of_others: Callable[[Modality, Any, ConversionOptions], str] | None = None
+    """(modality, message, options) -> what a message on a shared topic is of, if it is nothing of
+    this sensor, else ''; None = the sensor has its topic for itself."""
 
     def fill(
         self,

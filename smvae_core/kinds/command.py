@@ -28,6 +28,7 @@ from smvae_core.messages.base import (
     ConversionError,
     ConversionOptions,
     finite,
+    joints_of_others,
     read_fields,
     read_list,
     read_member,
@@ -213,6 +214,11 @@ def write_joints(
     message.velocity = array("d", _velocity(sample, options))
 
 
+def of_others(modality: Modality, message: Any, options: ConversionOptions) -> str:
+    """Return which joints a JointState is of, if none of them is the command's."""
+    return joints_of_others(message, options.joint_names or modality.fields)
+
+
 def numbers_to_array(
     modality: Modality, message: Any, options: ConversionOptions
 ) -> NDArray[np.float32]:
@@ -264,7 +270,7 @@ def _velocity(sample: NDArray[Any], options: ConversionOptions) -> NDArray[np.fl
 
 
 TWIST = Converter("geometry_msgs/msg/TwistStamped", to_array, write)
-JOINTS = Converter("sensor_msgs/msg/JointState", joints_to_array, write_joints)
+JOINTS = Converter("sensor_msgs/msg/JointState", joints_to_array, write_joints, of_others=of_others)
 NUMBERS = Converter("std_msgs/msg/Float32MultiArray", numbers_to_array, write_numbers)
 PLAIN = Converter("geometry_msgs/msg/Twist", plain_to_array, write_plain)
 register(Command())

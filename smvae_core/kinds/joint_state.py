@@ -20,6 +20,7 @@ from smvae_core.messages.base import (
     ConversionError,
     ConversionOptions,
     finite,
+    joints_of_others,
     read_list,
     read_member,
     read_numbers,
@@ -201,5 +202,10 @@ def write(
         setattr(message, quantity, array("d", values))
 
 
-JOINTS = Converter("sensor_msgs/msg/JointState", to_array, write)
+def of_others(modality: Modality, message: Any, options: ConversionOptions) -> str:
+    """Return which joints a message is of, if none of them is declared."""
+    return joints_of_others(message, modality.options.joints)
+
+
+JOINTS = Converter("sensor_msgs/msg/JointState", to_array, write, of_others=of_others)
 register(JointState())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +39,8 @@ REASONS = (
 #: Largest number that is taken for a force, torque or displacement [N, N m, m, rad]. What is odd
 #: but possible is warned of (`plausibility`), what no robot can mean is refused here.
 LARGEST = 1e6
+#: So many joints of others are named.
+_NAMED = 6
 
 
 class ConversionError(SMVAEError, ValueError):
@@ -201,6 +203,17 @@ def read_list(name: str, message: Any, member: str) -> list[Any]:
         raise ConversionError(
             name, "field", expected=f"a sequence {member}", got=repr(value)
         ) from None
+
+
+def joints_of_others(message: Any, joints: Collection[str]) -> str:
+    """Return what joints a JointState names, if it names none of these; else ''.
+
+    Arm and gripper commonly publish on one topic, each its own joints.
+    """
+    names = [str(name) for name in getattr(message, "name", ())]
+    if not names or not joints or not set(names).isdisjoint(joints):
+        return ""
+    return f"joints {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
 
 
 def finite(

@@ -10,7 +10,7 @@ from typing import Any
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
-from smvae_core.fusion.rules import none_used
+from smvae_core.fusion.rules import OF_OTHERS, none_used
 from smvae_core.fusion.source import Source
 from smvae_core.messages import has_stamp
 from smvae_core.modality import Modality
@@ -253,6 +253,8 @@ class Inputs:
         verdict = self._mailbox.receive(name, message, clock_ns, info, arrived_s)
         if verdict.restarted:
             self._on_restart(f"stamps of {name} jumped back")
+        if verdict.reason == OF_OTHERS:
+            return  # no fault; counted in diagnostics
         if verdict.reason:
             self.rejected(name, verdict.text or f"{name}: {verdict.reason}")
         elif has_stamp(message):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.fusion.rules import FusionState, ModalityStatus
+from smvae_core.fusion.rules import OF_OTHERS, FusionState, ModalityStatus
 from smvae_core.modality import Modality, subset_name
 from smvae_core.novelty import Novelty
 from smvae_core.settings import Settings
@@ -101,7 +101,7 @@ def losses(
             continue
         if name not in messages:
             found.append(f"{name}: the bag has nothing on {settings.topics[name]}")
-        elif status.rejected:
+        elif status.rejected - (passed_over(status) if status.received else 0):
             reasons = ", ".join(f"{n} x {reason}" for reason, n in status.reject_reasons.items())
             lost = f"{status.rejected} of {messages[name]} messages rejected"
             found.append(f"{name}: {lost} ({reasons}); the first: {status.first_rejection}")
@@ -110,6 +110,11 @@ def losses(
         elif status.received and not fused[name]:
             found.append(f"{name}: never fused: {status.reason or 'suspect in every latent'}")
     return found
+
+
+def passed_over(status: ModalityStatus) -> int:
+    """Return how many messages were of other parts of the robot: no loss, if others came."""
+    return status.reject_reasons.get(OF_OTHERS, 0)
 
 
 def error_numbers(columns: Columns, modalities: Sequence[Modality]) -> dict[str, dict[str, Any]]:
