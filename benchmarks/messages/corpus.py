@@ -241,7 +241,10 @@ def _compressed_depth(rng: np.random.Generator, options: ConversionOptions) -> S
         return build.compressed_metres(np.nan_to_num(_levels(rng, "32FC1"), posinf=0, neginf=0) + 1)
     levels = _levels(rng, "16UC1")
     if choice == 1:
-        return build.compressed_millimetres(levels)
+        if not int(levels.sum()) % 2:
+            return build.compressed_millimetres(levels)
+        data = build.depth_header() + files.write_rvl(levels)
+        return build.compressed(data, "16UC1; compressedDepth rvl")
     return build.compressed(files.write_png(levels), str(rng.choice(["png", "16UC1; png"])))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.messages.files import jpeg, png
+from benchmarks.messages.files import jpeg, png, rvl
 from benchmarks.messages.meaning import Meaning, refused
 
 _COLOR = {"rgb8": "RGB", "bgr8": "BGR", "rgba8": "RGBA", "bgra8": "BGRA", "mono8": "G", "8UC1": "G"}
@@ -216,7 +216,7 @@ def compressed_depth(message: Any, scale: float = 0.0) -> Meaning:
         if encoding == "32FC1" and not math.isfinite(b):
             return refused("header")
         data = data[12:]
-    meaning = png(data)
+    meaning = rvl(data) if message.format.split()[-1] == "rvl" else png(data)
     if meaning.array is None:
         return meaning
     if meaning.array.ndim != 2 or meaning.array.dtype != np.uint16:
@@ -240,6 +240,6 @@ def _format(text: str) -> tuple[str, str, bool]:
     if not words:
         return "", "", True
     codec = {"jpeg": "jpeg", "jpg": "jpeg", "png": "png"}.get(words[0].lower(), "")
-    if words[0].lower() == "compresseddepth" and words[1:] in ([], ["png"]):
+    if words[0].lower() == "compresseddepth" and words[1:] in ([], ["png"], ["rvl"]):
         codec = "compressedDepth"
     return codec, encoding.strip(), "compressed bgr" in rest

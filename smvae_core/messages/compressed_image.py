@@ -1,8 +1,8 @@
 """sensor_msgs/CompressedImage: what its `format` says, and the image in the encoding it had.
 
 `format` is 'jpeg', 'png', or as image_transport writes it '<encoding>; jpeg compressed <order>'
-and '<encoding>; compressedDepth png'. After decoding, pixels go the way of a raw image of the same
-encoding, so that the transport changes no number (but for JPEG's own loss).
+and '<encoding>; compressedDepth png' or '... rvl'. After decoding, pixels go the way of a raw image
+of the same encoding, so that the transport changes no number (but for JPEG's own loss).
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class Format(NamedTuple):
     is_rgb: bool
     """Whether the file's channels were swapped on the way in, which image_transport tells by the
     absence of 'compressed bgr' behind a colour encoding."""
+    is_rvl: bool = False
+    """Whether compressedDepth is packed as RVL, not as PNG."""
 
 
 def parse(name: str, text: str) -> Format:
@@ -42,8 +44,8 @@ def parse(name: str, text: str) -> Format:
     encoding, rest = (encoding.strip(), rest.strip()) if split else ("", text.strip())
     words = rest.split()
     first = words[0].lower() if words else ""
-    if first == "compresseddepth" and words[1:] in ([], ["png"]):
-        return Format(encoding, "compressedDepth", False)
+    if first == "compresseddepth" and words[1:] in ([], ["png"], ["rvl"]):
+        return Format(encoding, "compressedDepth", False, is_rvl=words[1:] == ["rvl"])
     if first in ("jpeg", "jpg", "png"):
         is_rgb = encoding in _COLORED and "compressed bgr" not in rest
         return Format(encoding, "png" if first == "png" else "jpeg", is_rgb)
@@ -51,7 +53,7 @@ def parse(name: str, text: str) -> Format:
         name,
         "format",
         expected="'jpeg', 'png', '<encoding>; jpeg|png compressed ...' or "
-        "'<encoding>; compressedDepth png'",
+        "'<encoding>; compressedDepth png|rvl'",
         got=repr(text),
     )
 
@@ -108,7 +110,7 @@ def decode_depth(name: str, message: Any) -> tuple[NDArray[Any], str]:
     data = read_bytes(name, message)
     if said.codec == "compressedDepth":
         encoding = "32FC1" if said.encoding == "32FC1" else "16UC1"
-        return compressed_depth.decode(name, data, encoding), encoding
+        return compressed_depth.decode(name, data, encoding, is_rvl=said.is_rvl), encoding
     if said.encoding == "32FC1":
         raise ConversionError(
             name, "encoding", expected="32FC1 as compressedDepth", got="a png, which has no floats"

@@ -6,6 +6,7 @@ PNGs and compressedDepth come from writers of the tests' own, made from the publ
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from types import SimpleNamespace
 from typing import Any
@@ -135,6 +136,78 @@ def test_inverse_depth_of_known_levels_is_known() -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+def depth_levels(kind: str) -> Any:
+    """Return pixels (H, W) of which some are zero; the paper's writer has each of these cases."""
+    rng = np.random.default_rng(5)
+    if kind == "none":
+        return np.zeros((9, 7), np.uint16)
+    image = levels(np.uint16, 9, 7) if kind == "wild" else np.full((9, 7), 42, np.uint16)
+    if kind == "smooth":
+        image = (1000 + 3 * np.arange(63).reshape(9, 7) + rng.integers(-4, 5, (9, 7))).astype("u2")
+    if kind != "full":
+        image[rng.random((9, 7)) < 0.3] = 0
+    return image
+
+
+KINDS = ("full", "holes", "smooth", "wild")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rvl_keeps_every_pixel(kind: str) -> None:
+    raw = depth_levels(kind)
+    data = build.depth_header() + files.write_rvl(raw)
+    message = build.compressed(data + b"tail", "16UC1; compressedDepth rvl")
+    np.testing.assert_array_equal(convert(DEPTH, message), raw * np.float32(0.001))
+
+
+def test_rvl_of_an_image_without_a_return_is_empty() -> None:
+    data = build.depth_header() + files.write_rvl(depth_levels("none"))
+    assert reason(DEPTH, build.compressed(data, "16UC1; compressedDepth rvl")) == "empty"
+
+
+def test_rvl_of_known_pixels_is_known() -> None:
+    """0, 0, 5, 4 in 2 x 2: two zeros, two others, their differences 5 and -1 as 10 and 1."""
+    stream = struct.pack("<I", 0x22A11000)  # 2, 2, 2 + 8 (1): nibbles 2, 1; then 1
+    data = build.depth_header() + struct.pack("<II", 2, 2) + stream
+    got = convert(DEPTH, build.compressed(data, "16UC1; compressedDepth rvl"))
+    np.testing.assert_allclose(got, [[0.0, 0.0], [0.005, 0.004]], rtol=1e-6)
+
+
+def test_inverse_depth_may_be_packed_as_rvl() -> None:
+    q = np.array([[0, 1, 100], [2, 3, 65535]], np.uint16)
+    header = build.depth_header(0, 10100.0, -1009.0)
+    png, rvl = (
+        convert(DEPTH, build.compressed(header + packed, f"32FC1; compressedDepth {name}"))
+        for packed, name in ((files.write_png(q), "png"), (files.write_rvl(q), "rvl"))
+    )
+    np.testing.assert_array_equal(png, rvl)
+
+
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_rvl_that_is_cut_anywhere_is_refused(kind: str) -> None:
+    whole = files.write_rvl(depth_levels(kind))
+    for length in range(len(whole)):
+        data = build.depth_header() + whole[:length]
+        message = build.compressed(data, "16UC1; compressedDepth rvl")
+        assert reason(DEPTH, message) == "decode"
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (struct.pack("<IIII", 0, 4, 0, 0), "size"),
+        (struct.pack("<IIII", 2**31, 2**31, 0, 0), "size"),
+        (struct.pack("<II", 2, 2) + bytes(4000), "decode"),  # runs of nothing, for ever
+        (struct.pack("<IIII", 2, 2, 0x70000000, 0), "decode"),  # more zeros than pixels
+        (struct.pack("<II", 2, 2) + b"\xff" * 400, "decode"),  # a number without end
+        (struct.pack("<IIIII", 2, 2, 0x04FFFFFF, 0xFFFFFF70, 0), "decode"),  # one of 42 bits
+    ],
+)
+def test_rvl_that_no_writer_makes_is_refused(stream: bytes, expected: str) -> None:
+    message = build.compressed(build.depth_header() + stream, "16UC1; compressedDepth rvl")
+    assert reason(DEPTH, message) == expected
+
+
 @pytest.mark.parametrize("modality", [RGB, DEPTH], ids=lambda m: m.name)
 def test_a_filled_message_comes_back(modality: Any) -> None:
     sample = modality.example_sample()
@@ -153,7 +226,7 @@ def test_a_filled_message_comes_back(modality: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "h264", "theora", ";", "rgb8; ", "16UC1; compressedDepth rvl"]
+    "said", ["", "h264", "theora", ";", "rgb8; ", "16UC1; compressedDepth lz4"]
 )
 def test_an_unread_codec_is_refused_by_its_name(said: str) -> None:
     for modality in (RGB, DEPTH):
