@@ -92,8 +92,10 @@ def help_text() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run `smvae` and return its exit status; that nobody reads on (`| head`) is no error."""
     try:
-        status = _main(argv)
-        sys.stdout.flush()
+        try:
+            status = _main(argv)
+        finally:  # older parsers leave by SystemExit after help that is not written yet
+            sys.stdout.flush()
     except BrokenPipeError:
         _leave_stdout()
         return UNREAD
