@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smvae_core.model.distributions import Posterior
+from smvae_core.model.distributions import Noise, Posterior
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 
@@ -57,7 +57,7 @@ def draw_bound(
     present: Bool[Tensor, "B M"],
     beta: float,
     config: ObjectiveConfig,
-    generator: torch.Generator | None,
+    generator: Noise,
 ) -> Bound:
     """Encode what the target asks for and draw its latents; see `objective.elbo`."""
     if config.target in ("observed", "subset"):

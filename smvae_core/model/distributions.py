@@ -5,12 +5,40 @@ B batch, Z latent.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from smvae_core.modality import Modality
+
+
+class Share(NamedTuple):
+    """Which rows of a larger batch a batch is: `first`, `first + stride`, ...
+
+    Noise is drawn for every row of the larger one, so that a row gets the same noise whoever
+    computes it, as where several devices share the batch of a training step.
+    """
+
+    first: int
+    stride: int
+    total: int
+    """Rows of the larger batch."""
+
+    @property
+    def rows(self) -> int:
+        return len(range(self.first, self.total, self.stride))
+
+    def normal(self, like: Float[Tensor, "B Z"]) -> Float[Tensor, "B Z"]:
+        """Return standard normal noise of the rows, from torch's own generator."""
+        shape = (self.total, *like.shape[1:])
+        every = torch.randn(shape, device=like.device, dtype=like.dtype)
+        return every[self.first :: self.stride]
+
+
+#: Where noise comes from: torch's own generator where None.
+Noise = torch.Generator | Share | None
 
 
 @dataclass(frozen=True)
@@ -42,22 +70,20 @@ class Posterior:
         """Return the squared Mahalanobis distance of z from the mean."""
         return (_solve(self.shear, z - self.mean).square() * torch.exp(-self.log_var)).sum(-1)
 
-    def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "B Z"]:
+    def rsample(self, generator: Noise = None) -> Float[Tensor, "B Z"]:
         """Draw a latent, with the gradient of the parameters."""
         mean = self.mean
+        if isinstance(generator, Share):
+            return self.place(generator.normal(mean))
         return self.place(
             torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         )
 
-    def rsamples(
-        self, count: int, generator: torch.Generator | None = None
-    ) -> list[Float[Tensor, "B Z"]]:
+    def rsamples(self, count: int, generator: Noise = None) -> list[Float[Tensor, "B Z"]]:
         """Draw `count` independent latents."""
         return [self.rsample(generator) for _ in range(count)]
 
-    def antithetic(
-        self, count: int, generator: torch.Generator | None = None
-    ) -> list[Float[Tensor, "B Z"]]:
+    def antithetic(self, count: int, generator: Noise = None) -> list[Float[Tensor, "B Z"]]:
         """Draw `count` latents, the second half mirrored at the mean: noise -epsilon.
 
         Each has the distribution of `rsample`; what is odd in epsilon cancels in a pair's mean.

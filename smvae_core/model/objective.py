@@ -4,7 +4,7 @@ B batch, M modality.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from smvae_core.errors import UnknownModality
 from smvae_core.model.bounds import Bound, combine, draw_bound
+from smvae_core.model.distributions import Noise
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.model.targets import TargetDecoder
@@ -28,6 +29,8 @@ class ElboTerms:
     kl: Float[Tensor, ""]
     log_likelihood: dict[str, Float[Tensor, ""]]
     """Per modality, mean over the samples that have it as a target; then per decoded target."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Of each of these, how many samples that is; empty where the objective does not say."""
 
 
 #: (model, batch, recorded, present, beta, config, generator, observed, targets) -> terms, see
@@ -42,7 +45,7 @@ def elbo(
     present: Bool[Tensor, "B M"],
     beta: float,
     config: ObjectiveConfig,
-    generator: torch.Generator | None = None,
+    generator: Noise = None,
     observed: Mapping[str, Tensor] | None = None,
     targets: Mapping[str, Tensor] | None = None,
 ) -> ElboTerms:
@@ -75,7 +78,7 @@ def elbo(
         present: The drawn subset S, within `recorded`, non-empty.
         beta: Annealing coefficient in [0, 1].
         config: Target and weights.
-        generator: Random numbers of the latent sample.
+        generator: Random numbers of the latent sample, see `distributions.Noise`.
         observed: What is encoded in place of `batch`, as it might have been measured; `batch` is
             what it is explained by (the denoising bound of Im et al. 2017).
         targets: Of the model's targets (B, K) by name, in their units; a row with a NaN tells
@@ -109,7 +112,7 @@ def explain(
             raise UnknownModality(name, known)
     totals = [torch.zeros_like(bound.kl) for _ in bound.parts]
     unweighted = -bound.kl.detach()
-    log_likelihood = {}
+    log_likelihood, told_rows = {}, {}
     for index, name in enumerate(model.names):
         rows = [part.targets[:, index].nonzero().squeeze(1) for part in bound.parts]
         if not sum(map(len, rows)):
@@ -122,7 +125,7 @@ def explain(
         )
         padded = [_put(values, r, len(present)) for values, r in zip(every, rows, strict=True)]
         if len(rows[0]):
-            log_likelihood[name] = every[0].detach().mean()
+            log_likelihood[name], told_rows[name] = every[0].detach().mean(), len(rows[0])
             unweighted = unweighted + padded[0].detach()
         weight = config.weight(model.config.modalities[index], model.config.modalities)
         totals = [total + weight * values for total, values in zip(totals, padded, strict=True)]
@@ -136,6 +139,7 @@ def explain(
         values = torch.cat([_take(y, told).float()] * len(bound.parts))
         likelihood, learned = decoder.log_likelihood(values, z)
         log_likelihood[name] = likelihood[: len(told)].detach().mean()
+        told_rows[name] = len(told)
         weight = config.target_weight(decoder.target, model.config.modalities)
         parts = learned.chunk(len(bound.parts))
         padded = [_put(values, told, len(present)) for values in parts]
@@ -149,6 +153,7 @@ def explain(
         elbo=unweighted.detach().mean(),
         kl=bound.kl.detach().mean(),
         log_likelihood=log_likelihood,
+        rows=told_rows,
     )
 
 

@@ -17,7 +17,7 @@ from torch.distributions import (
 
 from smvae_core.modality import Modality
 from smvae_core.model import Posterior
-from smvae_core.model.distributions import likelihood_mean, log_likelihood
+from smvae_core.model.distributions import Share, likelihood_mean, log_likelihood
 from smvae_core.presets import CELEBA, MNIST
 
 
@@ -27,6 +27,25 @@ def test_kl_equals_torch_distributions():
     q = Independent(Normal(posterior.mean, (0.5 * posterior.log_var).exp()), 1)
     p = Independent(Normal(torch.zeros(7, 5), torch.ones(7, 5)), 1)
     torch.testing.assert_close(posterior.kl(), kl_divergence(q, p))
+
+
+@pytest.mark.parametrize("draw", ["rsample", "rsamples", "antithetic"])
+def test_rows_of_a_shared_batch_get_the_noise_of_the_whole_one(draw: str):
+    torch.manual_seed(0)
+    mean, log_var = torch.randn(7, 5), torch.randn(7, 5)
+    count = () if draw == "rsample" else (4,)
+
+    def drawn(rows: slice, noise: Share | None) -> torch.Tensor:
+        torch.manual_seed(1)
+        found = getattr(Posterior(mean[rows], log_var[rows]), draw)(*count, generator=noise)
+        return found if draw == "rsample" else torch.stack(found, 1)
+
+    whole = drawn(slice(None), None)
+    for first in range(3):
+        share = Share(first, 3, 7)
+        rows = slice(first, None, 3)
+        assert share.rows == len(mean[rows])
+        assert torch.equal(drawn(rows, share), whole[rows])
 
 
 def test_gaussian_log_likelihood_equals_torch_distributions():

@@ -170,9 +170,7 @@ def test_a_late_sensor_gives_the_sample_of_the_record_before_of_the_same_traject
     data = replace(episodes, recorded=recorded)
     index = np.arange(len(data))
     arrays = {n: torch.from_numpy(np.array(a)) for n, a in data.arrays.items()}
-    late = augmenter(data, config, AugmentConfig(delay=0.99)).observed(
-        index, recorded, arrays, 0, 0
-    )
+    late = augmenter(data, config, AugmentConfig(delay=0.99)).observed(index, recorded, arrays, 0)
     action = data.arrays["action"]
     moved = np.array([not np.array_equal(late["action"][i], action[i]) for i in index])
     assert not moved[data.group != np.roll(data.group, 1)].any()

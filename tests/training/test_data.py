@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ import pytest
 import torch
 
 from smvae_core.errors import ConfigError
+from smvae_core.model.distributions import Share
 from smvae_core.preprocessing import Statistics, measure_statistics, normalise
 from smvae_core.presets import vision_touch
 from smvae_datasets.prepared import PreparedEpisodes
+from smvae_training.augmenter import Augmenter
+from smvae_training.config import AugmentConfig
 from smvae_training.data import StepStream, batch_order, fingerprint, loader
 from smvae_training.normalise import BatchNormaliser
-from smvae_training.run import write_arrays
+from smvae_training.presets import debug
+from smvae_training.run import training_statistics, write_arrays
 
 
 def test_an_epoch_holds_each_record_once_and_the_next_another_order() -> None:
@@ -47,6 +52,49 @@ def test_devices_share_a_batch_without_overlap(episodes: PreparedEpisodes) -> No
     for rank, half in enumerate(halves):
         assert torch.equal(half.present, whole.present[rank::2])
         assert torch.equal(half.arrays["action"], whole.arrays["action"][rank::2])
+
+
+@pytest.mark.parametrize("devices", [2, 3, 7])
+def test_what_a_row_is_does_not_depend_on_how_many_devices_there_are(
+    episodes: PreparedEpisodes, devices: int
+) -> None:
+    """Subset, drawn pixels and augmentation, also where 10 rows cannot be shared out evenly."""
+    recorded = np.array(episodes.recorded)
+    recorded[::3, 2] = False
+    data = replace(episodes, recorded=recorded)
+    order = batch_order(np.arange(len(data)), 10, seed=0)
+    statistics = training_statistics(debug(), data, np.arange(len(data)))
+    changes = AugmentConfig(
+        crop=0.1, color=0.1, holes=0.2, bias=0.3, noise=0.1, lost=0.3, delay=0.3, dropout=0.2
+    )
+    augmenter = Augmenter(data, statistics, changes, 0)
+    for options in ({"augmenter": augmenter}, {"binarise": ["rgb"]}):
+        whole = StepStream(data, order, lambda: 0, **options).batch(4)
+        parts = [
+            StepStream(data, order, lambda: 0, (rank, devices), **options).batch(4)
+            for rank in range(devices)
+        ]
+        assert sum(len(part.present) for part in parts) == 10
+        for rank, part in enumerate(parts):
+            assert part.share == Share(rank, devices, 10)
+            assert part.share.rows == len(part.present)
+            assert torch.equal(part.present, whole.present[rank::devices])
+            for found, every in ((part.arrays, whole.arrays), (part.observed, whole.observed)):
+                for name in found:
+                    assert torch.equal(found[name], every[name][rank::devices]), name
+    assert whole.share is None
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3, 5])
+def test_no_record_of_an_epoch_counts_twice_on_any_number_of_devices(devices: int) -> None:
+    order = batch_order(np.arange(23), 7, seed=3)
+    seen = [
+        record
+        for step in range(order.steps_per_epoch)
+        for rank in range(devices)
+        for record in order.records(step)[rank::devices]
+    ]
+    assert len(seen) == len(set(seen)) == 21
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -19,6 +19,7 @@ from smvae_core.preprocessing import Statistics, affine
 from smvae_datasets.dataset import Dataset
 from smvae_training.augment import Sensor, augment
 from smvae_training.config import AugmentConfig
+from smvae_training.draws import Draws, draws_of
 from smvae_training.subsets import AUGMENT_STREAM, OUTAGE_STREAM, generator
 
 
@@ -75,28 +76,37 @@ class Augmenter:
         recorded: NDArray[np.bool_],
         arrays: Mapping[str, Tensor],
         step: int,
-        rank: int,
+        shard: tuple[int, int] = (0, 1),
     ) -> dict[str, Tensor]:
-        """Return the samples (B, *shape) that are observed in place of those in `arrays`."""
+        """Return the samples (B, *shape) that are observed in place of those in `arrays`.
+
+        Args:
+            index: (R,) records of the whole batch.
+            recorded: (R, M) what they hold.
+            arrays: Samples (B, *shape) of the rows that this device has.
+            step: Of the run.
+            shard: (rank, devices): this device has rows rank, rank + devices, ...
+        """
         found: dict[str, Tensor] = {}
         if not replace(self._config, dropout=0.0).on:
             return found
+        rank, devices = shard
         for number, sensor in enumerate(self._sensors):
             name = sensor.modality.name
             held = np.flatnonzero(recorded[:, number])
-            if not len(held):
+            mine = held % devices == rank
+            if not mine.any():
                 continue
-            rng = generator(self._seed, AUGMENT_STREAM, step, rank, number)
+            rng = draws_of(generator(self._seed, AUGMENT_STREAM, step, 0, number), mine)
+            held = held[mine]
             rows = self._delayed(number, index[held], rng)
             samples = np.ascontiguousarray(self._data.arrays[name][rows])
             changed = np.array(arrays[name].numpy())
-            changed[held] = augment(sensor, samples, rng)
+            changed[held // devices] = augment(sensor, samples, rng)
             found[name] = torch.from_numpy(changed)
         return found
 
-    def _delayed(
-        self, number: int, index: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[np.int64]:
+    def _delayed(self, number: int, index: NDArray[np.int64], rng: Draws) -> NDArray[np.int64]:
         """Return the records whose samples are taken: of some the one before, if there is one."""
         if not self._config.delay:
             return index

@@ -1,7 +1,8 @@
 """Prepared records -> batches, one vectorised gather each, in an order keyed by (seed, step).
 
 B batch, M modality. A batch is a pure function of the run's seed and the number of its step;
-a resumed run therefore reads exactly what an uninterrupted one would have read.
+a resumed run therefore reads exactly what an uninterrupted one would have read. Devices share it
+row by row, and what a row is does not depend on how many devices there are.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from smvae_core.errors import ConfigError
+from smvae_core.model.distributions import Share
 from smvae_datasets.dataset import Dataset
 from smvae_training.augmenter import Augmenter
 from smvae_training.contexts import Contexts, Remembered
+from smvae_training.draws import draws_of
 from smvae_training.stages import Stages
 from smvae_training.subsets import (
     PIXEL_STREAM,
@@ -59,6 +62,8 @@ class Batch(NamedTuple):
     """Once a memory is learned: which records these are, and what they remember."""
     targets: dict[str, Tensor] = {}  # noqa: RUF012 (as above)
     """Of each target that is decoded (B, K), in its unit; NaN where it was not recorded."""
+    share: Share | None = None
+    """Which rows of the step's batch these are; None: all of them."""
 
 
 def gather(arrays: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -170,24 +175,33 @@ class StepStream(IterableDataset[Batch]):
         rng = generator(self._order.seed, SUBSET_STREAM, step)
         present = draw_subsets(recorded, rng, proper=self._proper)
         mine = slice(self._rank, None, self._world)
-        arrays = self._targets(index[mine], step)
+        arrays = self._targets(index, step)
         observed: dict[str, Tensor] = {}
         if augmenter is not None:
-            observed = augmenter.observed(index[mine], recorded[mine], arrays, step, self._rank)
+            shard = (self._rank, self._world)
+            observed = augmenter.observed(index, recorded, arrays, step, shard)
         return Batch(
             arrays,
             _tensor(recorded[mine]),
             _tensor(present[mine]),
             observed,
             targets=gather(self._told, index[mine]),
+            share=self._share(len(index)),
         )
 
+    def _share(self, total: int) -> Share | None:
+        return Share(self._rank, self._world, total) if self._world > 1 else None
+
     def _targets(self, index: NDArray[np.int64], step: int) -> dict[str, Tensor]:
-        """Return what the records hold, grey levels drawn as pixels where that is asked for."""
-        arrays = gather(self._arrays, index)
+        """Return what this device's share of the records `index` of a whole batch holds.
+
+        Grey levels are drawn as pixels where that is asked for.
+        """
+        mine = np.arange(len(index)) % self._world == self._rank
+        arrays = gather(self._arrays, index[mine])
         for name in self._binarise:
-            rng = generator(self._order.seed, PIXEL_STREAM, step, self._rank)
-            draws = rng.random(arrays[name].shape, dtype=np.float32) * np.float32(255.0)
+            rng = draws_of(generator(self._order.seed, PIXEL_STREAM, step, 0), mine)
+            draws = rng.random(tuple(arrays[name].shape), dtype=np.float32) * np.float32(255.0)
             arrays[name] = (torch.from_numpy(draws) < arrays[name]).to(torch.uint8) * 255
         return arrays
 
@@ -208,11 +222,12 @@ class StepStream(IterableDataset[Batch]):
             of = owner % self._world == self._rank
             remembered[name] = Remembered(record[of], owner[of] // self._world, age_s[of])
         return Batch(
-            self._targets(index[mine], step) if decoded else {},
+            self._targets(index, step) if decoded else {},
             _tensor(recorded[mine]),
             _tensor(drawn.present[mine]),
             references=References(index[mine], remembered),
             targets=gather(self._told, index[mine]) if decoded else {},
+            share=self._share(len(index)),
         )
 
 

@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from smvae_core.errors import SMVAEError
+from smvae_core.model.distributions import Share
 from smvae_core.model.matching import matched, matching
 from smvae_core.model.objective import ElboTerms, Objective, elbo
 from smvae_core.model.smvae import SMVAE
@@ -84,6 +85,7 @@ class SMVAETraining(LightningModule):
         self._compiled = torch.compile(objective) if config.hardware.compile else objective
         self._terms: ElboTerms | None = None
         self._loss: Tensor | None = None
+        self._share: Share | None = None
         self._beta = 0.0
 
     @property
@@ -93,7 +95,7 @@ class SMVAETraining(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         step = self.global_step
-        seed_noise(step_seed(self.config.seed, step, self.global_rank))
+        seed_noise(step_seed(self.config.seed, step))
         if self.stages.of(step) != "own":
             self._remember(step)
         stage = self.stages.of(step)
@@ -102,7 +104,11 @@ class SMVAETraining(LightningModule):
         looked_at = on_cpu or step % self.config.log.every == 0
         if looked_at and (problem := self._loss_problem()):
             raise TrainingDiverged(step, problem)
-        return self._loss
+        self._share = batch.share
+        if batch.share is None:
+            return self._loss
+        # DDP takes the mean over devices, whose rows may be one more or fewer: weigh them
+        return self._loss * (batch.share.rows * batch.share.stride / batch.share.total)
 
     def _decode(self, batch: Batch, step: int) -> Tensor:
         """Return the objective's loss."""
@@ -115,6 +121,8 @@ class SMVAETraining(LightningModule):
         self._beta = self.config.beta(step, self.stages.own)
         every = (self.model, inputs, batch.recorded, batch.present)
         if batch.references is None:
+            if batch.share is not None:
+                changed["generator"] = batch.share
             self._terms = self._compiled(*every, self._beta, self.config.objective, **changed)
         else:
             assert self.records is not None
@@ -207,17 +215,40 @@ class SMVAETraining(LightningModule):
             torch.nn.utils.clip_grad_norm_(weights, gradient_clip_val)
 
     def metrics(self) -> dict[str, float]:
-        """Return the terms of the last step, in nats per record, and the settings of that step."""
+        """Return the terms of the last step, in nats per record, and the settings of that step.
+
+        They are those of the whole batch: where several devices share it, all of them must ask.
+        """
         if self._loss is None:
             return {}
-        values = {"loss": float(self._loss.detach())}
+        values = self._means()
         lr = {"lr": float(self.trainer.optimizers[0].param_groups[0]["lr"])}
         if self._terms is None:
             return values | lr
-        terms = self._terms
-        values |= {"elbo": float(terms.elbo), "kl": float(terms.kl), "beta": self._beta} | lr
-        values |= {f"log_likelihood/{k}": float(v) for k, v in terms.log_likelihood.items()}
+        told = {name: values.pop(name) for name in [*values] if name.startswith("log_likelihood/")}
+        values |= {"beta": self._beta} | lr | told
         return values | {f"noise_scale/{k}": v for k, v in self.model.noise_scale().items()}
+
+    def _means(self) -> dict[str, float]:
+        """Return loss and terms of the last step, means over the rows of all devices."""
+        assert self._loss is not None
+        share, terms = self._share, self._terms
+        found = {"loss": self._loss.detach()}
+        rows: dict[str, int] = {}
+        if terms is not None:
+            found |= {"elbo": terms.elbo, "kl": terms.kl}
+            found |= {f"log_likelihood/{k}": v for k, v in terms.log_likelihood.items()}
+            rows = {f"log_likelihood/{k}": count for k, count in terms.rows.items()}
+        if share is None:
+            return {name: float(value) for name, value in found.items()}
+        names = ["loss", "elbo", "kl"]  # in one order on every device, also of what this one lacks
+        names += [f"log_likelihood/{k}" for k in (*self.model.names, *self.model.targets)]
+        weight = [rows.get(k, share.rows) * (k in found) for k in names]
+        sums = [float(found[k]) * w if w else 0.0 for k, w in zip(names, weight, strict=True)]
+        total = torch.tensor([sums, weight], dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(total)
+        pairs = zip(names, *total.tolist(), strict=True)
+        return {name: value / count for name, value, count in pairs if count}
 
     def configure_optimizers(self) -> Any:
         settings = self.config.optimizer
@@ -255,9 +286,9 @@ def lr_factor(step: int, config: TrainConfig, stages: Stages) -> float:
     return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of one step on one device."""
-    state = np.random.SeedSequence([seed, NOISE_STREAM, step, rank]).generate_state(1, np.uint64)
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of one step, the same on every device: see `distributions.Share`."""
+    state = np.random.SeedSequence([seed, NOISE_STREAM, step, 0]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 

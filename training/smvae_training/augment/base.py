@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
 from smvae_training.config import AugmentConfig
+from smvae_training.draws import Draws, places
 
 
 class Sensor(NamedTuple):
@@ -26,7 +27,7 @@ class Sensor(NamedTuple):
 
 
 #: (whose, samples (B, *shape) that may be written to, random numbers) -> samples.
-Augmentation = Callable[[Sensor, NDArray[Any], np.random.Generator], NDArray[Any]]
+Augmentation = Callable[[Sensor, NDArray[Any], Draws], NDArray[Any]]
 _AUGMENTATIONS: dict[str, tuple[Augmentation, ...]] = {}
 
 
@@ -35,21 +36,21 @@ def register(kind: str, *augmentations: Augmentation) -> None:
     _AUGMENTATIONS[kind] = augmentations
 
 
-def augment(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def augment(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Return samples as they might have been; those of a kind without a file here stay."""
     for each in _AUGMENTATIONS.get(sensor.modality.kind, ()):
         samples = each(sensor, samples, rng)
     return samples
 
 
-def uniform(rng: np.random.Generator, limit: float, *shape: int) -> NDArray[np.float32]:
+def uniform(rng: Draws, limit: float, *shape: int) -> NDArray[np.float32]:
     """Return numbers within +-limit."""
     return (limit * (2.0 * rng.random(shape, dtype=np.float32) - 1.0)).astype(np.float32)
 
 
-def bursts(rng: np.random.Generator, count: int, length: int, longest: int) -> NDArray[np.bool_]:
+def bursts(rng: Draws, count: int, length: int, longest: int) -> NDArray[np.bool_]:
     """Return (count, length) True in one run of 0 to `longest` neighbours, anywhere."""
     size = rng.integers(0, longest + 1, count)
-    first = rng.integers(0, length - size + 1)
+    first = places(rng, length - size + 1)
     place = np.arange(length)
     return np.asarray((place >= first[:, None]) & (place < (first + size)[:, None]))

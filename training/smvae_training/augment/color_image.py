@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from smvae_training.augment.base import Sensor, register, uniform
 from smvae_training.augment.image import shift
+from smvae_training.draws import Draws
 
 
-def light(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def light(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Change gain, level and tint of uint8 images (B, C, H, W) by up to `color`."""
     limit = sensor.config.color
     if not limit:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from smvae_training.augment.base import Sensor, register
 from smvae_training.augment.image import shift
+from smvae_training.draws import Draws, places
 
 
-def holes(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def holes(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Take the returns of one rectangle of up to `holes` of an image (B, 1, H, W): 0, as measured.
 
     An image that would have no return left stays as it is: a sensor that sees nothing is absent.
@@ -25,7 +26,7 @@ def holes(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> ND
     hidden = np.ones((count, 1, height, width), bool)
     for axis, (side, stretch) in enumerate(((height, aspect), (width, 1.0 / aspect))):
         size = np.minimum(side, np.rint(side * np.sqrt(area * stretch))).astype(np.int64)
-        first = rng.integers(0, side - size + 1)
+        first = places(rng, side - size + 1)
         place = np.arange(side)
         inside = (place >= first[:, None]) & (place < (first + size)[:, None])
         hidden &= inside[:, None, :, None] if axis == 0 else inside[:, None, None, :]

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_training.augment.base import Sensor
+from smvae_training.draws import Draws
 
 
-def shift(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def shift(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Shift images (B, C, H, W) by up to `crop` of their sides; their border is repeated."""
     count, channels, height, width = samples.shape
     share = sensor.config.crop

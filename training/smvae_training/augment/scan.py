@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_training.augment.base import Sensor, bursts, register
+from smvae_training.draws import Draws
 
 
-def holes(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def holes(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Take the returns of a run of up to `holes` of the beams: range 0, flag 0, as measured.
 
     A scan that would have no return left stays as it is.
@@ -28,7 +29,7 @@ def holes(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> ND
     return np.where(left, changed, samples)
 
 
-def noise(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def noise(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Change the ranges of the beams that returned by `noise` of themselves; their flags stay."""
     if not sensor.config.noise:
         return samples

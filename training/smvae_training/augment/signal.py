@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_training.augment.base import Sensor, bursts, register
+from smvae_training.draws import Draws
 
 
-def bias(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def bias(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Add to all readings of a window (B, C, T) one number per channel, `bias` deviations large."""
     if not sensor.config.bias:
         return samples
@@ -21,7 +22,7 @@ def bias(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDA
     return np.asarray(samples + sensor.config.bias * sensor.scale * drawn, np.float32)
 
 
-def noise(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def noise(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Add noise of `noise` deviations to every number (B, *shape)."""
     if not sensor.config.noise:
         return samples
@@ -29,7 +30,7 @@ def noise(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> ND
     return np.asarray(samples + sensor.config.noise * sensor.scale * drawn, np.float32)
 
 
-def lost_readings(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def lost_readings(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Join by straight lines, as a node does, over runs of up to `lost` of a window's readings.
 
     The first and the last reading stay: a window begins and ends with one.

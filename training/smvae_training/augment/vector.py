@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from smvae_training.augment.base import Sensor, register
 from smvae_training.augment.signal import noise
+from smvae_training.draws import Draws
 
 
-def bias(sensor: Sensor, samples: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def bias(sensor: Sensor, samples: NDArray[Any], rng: Draws) -> NDArray[Any]:
     """Add a number of `bias` deviations to every channel (B, C)."""
     if not sensor.config.bias:
         return samples
