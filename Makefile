@@ -15,7 +15,7 @@ $(error The path of this folder has a space, or a letter beyond ASCII, below whi
 endif
 endif
 
-.PHONY: help setup ros demo test test-cv-bridge test-oldest test-pythons test-lerobot docs test-docs lint clean
+.PHONY: help setup ros demo test test-cv-bridge test-oldest test-pythons test-lerobot test-ray docs test-docs lint clean
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -54,6 +54,9 @@ test-oldest:  ## Pass the tests with the lowest versions of setup.py, in an envi
 
 test-lerobot:  ## Exchange LeRobot folders with the official package, in an environment of its own
 	@PYTHON=$(PYTHON) scripts/test_lerobot.sh
+
+test-ray:  ## Train, convert and play on two workers of Ray, in an environment of its own
+	@PYTHON=$(PYTHON) scripts/test_ray.sh
 
 test-pythons:  ## Pass the tests with each Python from 3.10 to 3.14 that is here
 	@scripts/test_pythons.sh

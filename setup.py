@@ -39,6 +39,9 @@ LEROBOT = [
     "pyarrow>=15",  # the tables of LeRobot folders
     "av>=15",  # their videos: OpenCV 5 decodes no AV1, and older wheels encode none
 ]
+RAY = [
+    "ray[train]>=2.60",  # many machines: training, conversion, the closed loop (240 MB)
+]
 DEV = [
     "pytest>=8.2",  # importorskip(exc_type)
     "pytest-xdist>=3.6",  # the tests over DDS wait: the others run beside them
@@ -81,6 +84,7 @@ setup(
         "sim": SIM,
         "bags": BAGS,
         "lerobot": LEROBOT,
+        "ray": RAY,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["smvae = smvae_training.cli:main"]},

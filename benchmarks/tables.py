@@ -12,6 +12,7 @@ from benchmarks.data_speed.report import section as data_section
 from benchmarks.door.report import section as door_section
 from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.job import RESULTS
+from benchmarks.many_machines.report import section as many_section
 from benchmarks.markdown import table
 from benchmarks.pair_tables import likelihood_columns, pair_section
 from benchmarks.paired import Results, name_seeds, read_results
@@ -136,6 +137,7 @@ def render(folder: Path = RESULTS) -> str:
         door_section(folder),
         data_section(folder),
         runtime_section(folder),
+        many_section(folder),
         toy_section(folder),
         published_section(),
     ]

@@ -21,6 +21,8 @@ ENVIRONMENTS = {
     ".venv-cv-bridge",
     ".venv-oldest",
     ".venv-lerobot",
+    ".venv-ray",
+    ".venv-gpu",
     ".venv-pythons",
     ".venv-view",
     ".venv-door",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.hardware import LAUNCHERS
-from smvae_training.resume import is_helper
+from smvae_training.processes import Processes
 from smvae_training.run import RunRecord
 from tests.training.short_runs import run
 
@@ -64,10 +64,10 @@ def test_only_a_run_of_several_devices_has_helpers(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     several = replace(config, hardware=replace(config.hardware, devices=2))
-    assert not is_helper(several)
+    assert not Processes.started_here(several).is_helper
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert is_helper(several)
-    assert not is_helper(config)
+    assert Processes.started_here(several).is_helper
+    assert not Processes.started_here(config).is_helper
 
 
 def test_nothing_is_said_where_no_launcher_is(

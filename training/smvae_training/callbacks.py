@@ -25,6 +25,9 @@ from smvae_training.threads import CoreShare
 
 logger = logging.getLogger(__name__)
 
+#: Steps after which several devices agree on whether to stop: it makes a GPU wait.
+AGREED_EVERY = 10
+
 
 def training(module: LightningModule) -> SMVAETraining:
     """Return the module as what it is; Lightning's hooks know only its base class."""
@@ -109,6 +112,10 @@ class StopOnInterrupt(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self._stop_after is not None and trainer.global_step >= self._stop_after:
             self.interrupted = True
+        elif trainer.world_size > 1:  # all after the same step: who goes on alone waits for ever
+            if trainer.global_step % AGREED_EVERY and trainer.global_step != trainer.max_steps:
+                return
+            self.interrupted = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)
         if self.interrupted:
             trainer.should_stop = True
 

@@ -285,8 +285,8 @@ class TrainConfig:
         _require(0 <= self.annealing <= 1, f"annealing must lie in [0, 1], got {self.annealing}")
         _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
         _require(
-            self.batch_size % self.hardware.devices == 0,
-            f"batch_size {self.batch_size} is not a multiple of {self.hardware.devices} devices",
+            self.batch_size >= self.hardware.devices,
+            f"batch_size {self.batch_size} cannot be shared by {self.hardware.devices} devices",
         )
         _require(
             not (self.data.binarised and self.augment.on),

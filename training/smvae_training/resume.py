@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from smvae_training.config import TrainConfig
+from smvae_training.processes import Processes
 from smvae_training.run import RunError, RunPaths, RunRecord
 
 logger = logging.getLogger(__name__)
@@ -21,20 +21,25 @@ logger = logging.getLogger(__name__)
 CHANGEABLE = ("hardware", "log")
 
 
-def is_helper(config: TrainConfig) -> bool:
-    """Return whether Lightning started this process as a further device of a DDP run.
-
-    One device is one process, whatever a job launcher's variables say.
-    """
-    return config.hardware.devices > 1 and os.environ.get("LOCAL_RANK", "0") != "0"
-
-
 def check_folder(
-    paths: RunPaths, config: TrainConfig, resume: bool, overwrite: bool
+    paths: RunPaths,
+    config: TrainConfig,
+    resume: bool,
+    overwrite: bool,
+    processes: Processes | None = None,
 ) -> RunRecord | None:
-    """Return the record of the run to continue, or None for a new run; writes nothing yet."""
-    if is_helper(config):  # rank zero has checked, and may have begun to write
-        return RunRecord.read(paths.config) if resume else None
+    """Return the record of the run to continue, or None for a new run; writes nothing yet.
+
+    A job that starts its processes again, see `Processes.job`, goes on with what it began.
+    """
+    processes = processes or Processes.started_here(config)
+    if processes.job and _job_of(paths) == processes.job:
+        resume, overwrite = paths.begun, False
+    if processes.is_helper:  # the first one has checked, and may have begun to write
+        if not resume or not paths.config.is_file():
+            return None
+        record = RunRecord.read(paths.config)
+        return record if paths.begun or record.step else None
     exists = paths.config.is_file()
     if resume and overwrite:
         raise RunError(paths.root, "--resume and --overwrite contradict each other")
@@ -57,6 +62,11 @@ def check_folder(
     if not exists and paths.root.is_dir() and any(paths.root.iterdir()):
         raise RunError(paths.root, "the folder is not empty and holds no run; choose another --out")
     return None
+
+
+def _job_of(paths: RunPaths) -> str:
+    """Return the job that began the run in the folder, or an empty string."""
+    return RunRecord.read(paths.config).job if paths.config.is_file() else ""
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,8 @@ class RunRecord:
     total_steps: int = 0
     versions: dict[str, str] = field(default_factory=versions)
     hardware: dict[str, str] = field(default_factory=dict)
+    job: str = ""
+    """Of several processes that it was last trained by, see `Processes.job`."""
     seconds: float = 0.0
     """Time spent in steps, over all sessions of the run."""
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
@@ -36,7 +35,8 @@ from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fing
 from smvae_training.embedded import EmbeddedRecords
 from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.module import SMVAETraining
-from smvae_training.resume import check_folder, find_checkpoint, is_helper
+from smvae_training.processes import Processes
+from smvae_training.resume import check_folder, find_checkpoint
 from smvae_training.run import (
     RunError,
     RunPaths,
@@ -141,6 +141,7 @@ def train(
     stop_after: int | None = None,
     callbacks: list[Callback] | None = None,
     build: Build = build_smvae,
+    processes: Processes | None = None,
 ) -> Path:
     """Train on the records in `data` and return the run folder `out`.
 
@@ -153,6 +154,7 @@ def train(
         stop_after: Stop cleanly after this many steps of the whole run, as Ctrl-C would.
         callbacks: Further Lightning callbacks.
         build: Makes the model and its objective; the benchmarks' peers bring their own.
+        processes: That share each batch; those that this one starts without.
 
     Raises:
         RunError: If `out` holds a run and neither `resume` nor `overwrite` is given, or a resume
@@ -163,10 +165,13 @@ def train(
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
     """
     paths = RunPaths(Path(out))
-    old = check_folder(paths, config, resume, overwrite)
+    processes = processes or Processes.started_here(config)
+    old = check_folder(paths, config, resume, overwrite, processes)
     episodes = prepare_data(config, data)
     place = str(data.absolute()) if data is not None else config.data.source
-    return train_on(config, episodes, paths, old, place, stop_after, callbacks or [], build)
+    return train_on(
+        config, episodes, paths, old, place, stop_after, callbacks or [], build, processes
+    )
 
 
 def train_on(
@@ -178,43 +183,41 @@ def train_on(
     stop_after: int | None = None,
     callbacks: list[Callback] | None = None,
     build: Build = build_smvae,
+    processes: Processes | None = None,
 ) -> Path:
     """Train on prepared episodes in a folder that `check_folder` has accepted; see `train`."""
     if old is not None and fingerprint(episodes) != old.data_fingerprint:
         raise RunError(paths.root, f"was trained on other data, {old.data_path}: cannot resume")
+    processes = processes or Processes.started_here(config)
     hardware = choose_hardware(config.hardware.precision, config.hardware.accelerator)
     logger.info(
         "training on %s in %s: %s", hardware.accelerator, hardware.precision, hardware.reason
     )
-    if not is_helper(config) and (told := launcher()):
-        logger.info(
-            "%s of a job launcher is not followed: this process trains on %d device%s",
-            told,
-            config.hardware.devices,
-            "s, and starts those it needs" if config.hardware.devices > 1 else "",
-        )
+    _log_processes(processes)
     parts = split_episodes(config, episodes)
     config = with_targets(config, episodes, parts.train)
-    if old is None and not is_helper(config):
+    if old is None and not processes.is_helper:
         check_records(config, episodes, parts.train)
     order = batch_order(parts.train, config.batch_size, config.seed)
+    processes.check_batch(order.batch_size)
     contexts = remembered_contexts(config, episodes, order)
     stages = config.stages(order.steps_per_epoch)
     about = {
         "data_path": data_path,
         "total_steps": stages.total,
         "hardware": {"accelerator": hardware.accelerator, "precision": hardware.precision},
+        "job": processes.job,
     }
     record = new_record(config, episodes, parts, about)
     found = None
     if old is not None:
         found = find_checkpoint(paths)
-        if found.passed_over and not is_helper(config):
+        if found.passed_over and not processes.is_helper:
             logger.warning(
                 "%s: resuming from %s of step %d", found.passed_over, found.path.name, found.step
             )
         record = replace(record, step=found.step, seconds=old.seconds, statistics=old.statistics)
-    if not is_helper(config):
+    if not processes.is_helper:
         if old is None:
             paths.clear()  # only now: bad data or settings must not cost an older run
             paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -222,13 +225,28 @@ def train_on(
         _log_size(episodes, parts, order, record)
     stop = StopOnInterrupt(stop_after)
     records = EmbeddedRecords(episodes, parts.train, paths.root) if contexts else None
-    session = _Session(config, paths, record, order, hardware, build, records)
+    session = _Session(config, paths, record, order, hardware, build, records, processes)
     data = EpisodeData(episodes, order, config, record.statistics, contexts)
     start = found.path if found else None
     session.fit(data, episodes, parts, start, [*(callbacks or []), stop])
     if stop.interrupted and session.record.step < record.total_steps and stop_after is None:
         raise KeyboardInterrupt
     return paths.root
+
+
+def _log_processes(processes: Processes) -> None:
+    if processes.is_helper:
+        return
+    size = processes.size
+    if processes.starter != "self":
+        logger.info("one of %d devices that %s started", size, processes.starter)
+    elif told := launcher():
+        logger.info(
+            "%s of a job launcher is not followed: this process trains on %d device%s",
+            told,
+            size,
+            "s, and starts those it needs" if size > 1 else "",
+        )
 
 
 def _log_size(episodes: Dataset, parts: Split, order: BatchOrder, record: RunRecord) -> None:
@@ -260,9 +278,10 @@ class _Session:
         hardware: Hardware,
         build: Build,
         records: EmbeddedRecords | None,
+        processes: Processes,
     ) -> None:
         self.config, self.paths, self.record = config, paths, record
-        self.hardware = hardware
+        self.hardware, self._processes = hardware, processes
         self._start_seconds, self._start = record.seconds, time.perf_counter()
         torch.manual_seed(config.seed)
         model, objective = build(config)
@@ -319,14 +338,12 @@ class _Session:
         board = config.log.tensorboard and TensorBoardLogger(
             self.paths.root, name=self.paths.tensorboard.name, version=""
         )
-        if config.hardware.devices == 1:
+        if self._processes.size == 1:
             # Lightning takes it from any launcher's variables, at import
             rank_zero_only.rank = 0  # type: ignore[attr-defined]
         return Trainer(
-            plugins=LightningEnvironment(),
+            **self._processes.trainer_arguments(),
             accelerator=self.hardware.accelerator,
-            devices=config.hardware.devices,
-            strategy="ddp_find_unused_parameters_true" if config.hardware.devices > 1 else "auto",
             precision=self.hardware.lightning_precision,
             max_steps=self.record.total_steps,
             max_epochs=-1,

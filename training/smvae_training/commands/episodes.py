@@ -31,6 +31,7 @@ recordings stay in OUT.episodes.
 examples:
   smvae episodes bags/* --robot robot.yaml --out episodes
   smvae episodes run1 run2.mcap --robot robot.yaml --out episodes --jobs 2
+  smvae episodes bags/* --robot robot.yaml --out episodes --ray auto (docs/many_machines.md)
   smvae episodes bag --robot robot.yaml --out episodes --dry-run     (what would be read)
   smvae episodes my_lerobot --robot robot.yaml --out episodes        (LeRobot v2.1 or v3)
   smvae episodes episodes --to lerobot --out my_lerobot --task "insert the peg"
@@ -50,6 +51,9 @@ class EpisodesArguments:
     Of LeRobot: a folder that is not there yet."""
     jobs: int = 0
     """Recordings that are converted at once; 0 = one per core."""
+    ray: str = ""
+    """Convert on a Ray cluster, which sees the same folders: its address, 'auto' for the one of
+    this machine, 'local' to start one here. Every core of it then takes a recording."""
     typestore: str = DEFAULT_TYPESTORE
     """Distribution whose message definitions are used where a bag holds none."""
     to: Literal["episodes", "lerobot"] = "episodes"
@@ -93,7 +97,12 @@ def episodes(arguments: list[str], prog: str) -> int:
         lines = foreseen_lines(found)
     else:
         found = build_episodes(
-            given.recordings, robot, out, jobs=given.jobs, typestore=given.typestore
+            given.recordings,
+            robot,
+            out,
+            jobs=given.jobs,
+            typestore=given.typestore,
+            ray=given.ray,
         )
         lines = [*summary_lines(found), str(out)]
     failed = any("failed" in r for r in found["recordings"].values())

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from smvae_core.errors import ConfigError
 from smvae_training.cli import quiet_lightning
 from smvae_training.commands.arguments import parse, parse_modalities, peek
 from smvae_training.commands.evaluate import evaluate
@@ -44,6 +45,9 @@ examples:
   smvae train --data episodes --out run --optimizer.lr 3e-4 --hardware.precision bf16
   smvae train --data episodes --out run --objective.weights force 10 action 10
   smvae train --data episodes --out run --resume               (after Ctrl-C or a crash)
+  torchrun --standalone --nproc-per-node 2 -m smvae_training.cli train --torchrun --data episodes
+        --out run                                              (docs/many_machines.md)
+  smvae train --data episodes --out run --ray auto --hardware.devices 8
   tensorboard --logdir run                                     (curves while it runs)"""
 
 EXPORT_HELP = """Write the bundle of a run: manifest.json and one ONNX graph per network.
@@ -77,6 +81,12 @@ class TrainArguments:
     """Throw away the run that is in --out."""
     report: bool = True
     """Score the trained run on held-out data and write its report, as `smvae evaluate` does."""
+    torchrun: bool = False
+    """Share each batch with the processes that torchrun started beside this one, here and on other
+    machines. One that it starts again goes on from the last checkpoint."""
+    ray: str = ""
+    """Share each batch among `hardware.devices` workers of a Ray cluster: its address, or 'auto';
+    'local' starts one for this run. A worker that is lost is replaced, from the last checkpoint."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
 
@@ -92,23 +102,41 @@ def train(arguments: list[str], prog: str) -> int:
         default=default,
         description=TRAIN_HELP.format(presets=presets),
     )
-    from smvae_training.resume import is_helper
+    from smvae_training.processes import Processes
     from smvae_training.trainer import train as train_run
 
+    if given.torchrun and given.ray:
+        raise ConfigError("--torchrun and --ray contradict each other")
+    here = Processes.started_here(given.config)
+    processes = Processes.of_torchrun() if given.torchrun else here
     quiet_lightning()
-    use_cores(given.config.hardware.devices)
+    use_cores(processes.local_size)
     data = ["--data", str(given.data)] if given.data else []
     out = given.out or default_out(given.preset)
     if given.preset == ROBOT_PRESET and not given.resume:
         for line in explain(given.config):
             logger.info("%s", line)
     try:
-        run = train_run(given.config, given.data, out, given.resume, overwrite=given.overwrite)
+        if given.ray:
+            from smvae_training.ray_train import train_on_ray
+
+            run = train_on_ray(
+                given.config, given.data, out, given.ray, given.resume, overwrite=given.overwrite
+            )
+        else:
+            run = train_run(
+                given.config,
+                given.data,
+                out,
+                given.resume,
+                overwrite=given.overwrite,
+                processes=processes,
+            )
     except KeyboardInterrupt as stop:
         again = shlex.join(["smvae", "train", *data, "--out", str(out), "--resume"])
         raise KeyboardInterrupt(f"resume with: {again}") from stop
     print(f"{run}: finished")
-    if is_helper(given.config):
+    if processes.is_helper:
         return 0  # a further device of a DDP run; the first one reports
     if not given.report:
         print(f"next: {shlex.join(['smvae', 'evaluate', str(run), *data])}")

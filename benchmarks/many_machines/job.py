@@ -1,0 +1,128 @@
+"""One training of a comparison: `python -m benchmarks.many_machines.job CASE.json`.
+
+Alone, as one of the processes of torchrun, or as what asks Ray for workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning import Callback
+from torch import nn
+
+from smvae_datasets.ray_cluster import LOCAL
+from smvae_training.cli import configure_logging, quiet_lightning
+from smvae_training.config import AugmentConfig, TrainConfig
+from smvae_training.presets import preset
+from smvae_training.processes import Processes
+from smvae_training.trainer import train
+
+#: What augmentation changes in a case that has it.
+CHANGED = AugmentConfig(bias=0.3, noise=0.05, color=0.1, crop=0.05, holes=0.1, dropout=0.1)
+WORKERS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One training."""
+
+    out: str
+    """Run folder."""
+    data: str
+    """Folder of episodes."""
+    starter: Literal["self", "torchrun", "ray"] = "self"
+    """Who starts the `WORKERS`; 'self': there is one process."""
+    norms: Literal["frozen", "batch"] = "frozen"
+    """'frozen': BatchNorm counts nothing of a batch; 'batch': as a user trains."""
+    preset: str = "debug"
+    batch_size: int = 8
+    steps: int = 6
+    augment: bool = False
+    lost_at: int = 0
+    """Step before which the second worker is killed, once; 0: never."""
+    checkpoint_every: int = 2
+
+    def config(self) -> TrainConfig:
+        """Return the settings of the run."""
+        config = preset(self.preset)
+        devices = WORKERS if self.starter == "ray" else 1
+        hardware = replace(
+            config.hardware, precision="32", accelerator="cpu", devices=devices, workers=0
+        )
+        log = replace(
+            config.log, every=1, checkpoint_every=self.checkpoint_every, tensorboard=False
+        )
+        return replace(
+            config,
+            batch_size=self.batch_size,
+            max_steps=self.steps,
+            hardware=hardware,
+            log=log,
+            augment=CHANGED if self.augment else config.augment,
+        )
+
+    def callbacks(self) -> list[Callback]:
+        """Return what makes the case one."""
+        found: list[Callback] = [FreezeNorms()] if self.norms == "frozen" else []
+        return [*found, Lose(self.lost_at, Path(f"{self.out}.lost"))] if self.lost_at else found
+
+    def run(self) -> None:
+        """Train, in this process or as one of several."""
+        out, data, config = Path(self.out), Path(self.data), self.config()
+        if self.starter == "ray":
+            from smvae_training.ray_train import train_on_ray
+
+            train_on_ray(config, data, out, LOCAL, callbacks=self.callbacks())
+            return
+        torchrun = self.starter == "torchrun"
+        processes = Processes.of_torchrun() if torchrun else Processes.started_here(config)
+        train(config, data, out, callbacks=self.callbacks(), processes=processes)
+
+    def command(self, described: Path) -> list[str]:
+        """Return the command that runs the case; it is written to the file `described`."""
+        described.write_text(json.dumps(asdict(self)))
+        module = ["-m", "benchmarks.many_machines.job", str(described)]
+        if self.starter != "torchrun":
+            return [sys.executable, *module]
+        several = ["--standalone", "--nproc-per-node", str(WORKERS), "--max-restarts", "1"]
+        return [sys.executable, "-m", "torch.distributed.run", *several, *module]
+
+
+class FreezeNorms(Callback):
+    """BatchNorm takes the statistics that it began with, and keeps them."""
+
+    def on_train_batch_start(self, trainer: Any, module: nn.Module, *_: Any) -> None:
+        for each in module.modules():
+            if isinstance(each, nn.modules.batchnorm._BatchNorm):
+                each.eval()
+
+
+class Lose(Callback):
+    """Kills the second worker before a step as a machine dies: at once, and once."""
+
+    def __init__(self, step: int, marker: Path) -> None:
+        self._step, self._marker = step, marker
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        here = trainer.global_rank == 1 and trainer.global_step == self._step
+        if here and not self._marker.exists():
+            self._marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> int:
+    """Run the case of a file."""
+    configure_logging(verbose=False)
+    quiet_lightning()
+    Case(**json.loads(Path(sys.argv[1]).read_text())).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

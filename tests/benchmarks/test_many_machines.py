@@ -1,0 +1,43 @@
+"""Two processes train what one trains: the same losses, and again after one of them was killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.many_machines.compare import JobFailed, compare, play
+from benchmarks.many_machines.job import Case
+from tests.training.told_runs import write_episodes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_episodes(tmp_path_factory.mktemp("episodes"), 0)
+
+
+def test_two_processes_of_torchrun_train_as_one_and_go_on_after_one_was_killed(
+    data: Path, tmp_path: Path
+) -> None:
+    """9 records are 5 and 4; the second worker dies after a checkpoint of step 2."""
+    one = Case(out=str(tmp_path / "one"), data=str(data), batch_size=9, augment=True, steps=5)
+    two = replace(one, out=str(tmp_path / "two"), starter="torchrun", lost_at=3)
+    one.run()
+    said = play(two)
+    assert Path(f"{two.out}.lost").exists()
+    assert "one of 2 devices that torchrun started" in said
+    found = compare(one, two)
+    assert max(found["largest_relative_difference"].values()) < 1e-4
+    assert found["weights_relative_difference"] < 1e-4
+    assert len(np.unique(found["losses"])) == 5
+
+
+def test_a_job_that_fails_shows_what_it_said(data: Path, tmp_path: Path) -> None:
+    bad = Case(out=str(tmp_path / "bad"), data=str(tmp_path / "nowhere"))
+    with pytest.raises(JobFailed, match="exit status 1"):
+        play(bad)
+    (tmp_path / "one").mkdir()
+    with pytest.raises(JobFailed, match=r"steps of .*one: \[\]"):
+        compare(replace(bad, out=str(tmp_path / "one")), replace(bad, out=str(tmp_path / "two")))
