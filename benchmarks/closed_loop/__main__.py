@@ -3,6 +3,7 @@
     python -m benchmarks.closed_loop alone blind ceiling --attempts 200
     python -m benchmarks.closed_loop ours --bundle BUNDLE --attempts 200 --workers 2
     python -m benchmarks.closed_loop concat --bundle RUNS/concat   # of benchmarks.closed_loop.train
+    python -m benchmarks.closed_loop ours --bundle BUNDLE --attempts 200 --ray auto
     python -m benchmarks.closed_loop --report
 
 Methods: `alone`, the operator's command within the same limits; `blind`, the controller with its
@@ -28,6 +29,7 @@ from benchmarks.closed_loop.report import ALIVE, WITHOUT_SENSORS, draw, read_sto
 from benchmarks.closed_loop.store import Cell, Store
 from smvae_core.assistance.controller import Settings
 from smvae_core.errors import SMVAEError
+from smvae_datasets.ray_cluster import LOCAL
 from smvae_datasets.simulation.closed_loop.failures import DECIDING, FAILURES
 from smvae_datasets.simulation.closed_loop.workers import Task, played
 from smvae_datasets.simulation.stick_operator import OPERATORS
@@ -61,9 +63,10 @@ def run(
         if number not in store.cells.get((failure, operator), {})
     ]
     print(f"{method}: {len(tasks)} attempts to make, the hours after one of each cell", flush=True)
+    workers = given.workers or (0 if given.ray else 1)
     begin = written = time.monotonic()
     for done, (task, outcome) in enumerate(
-        played(tasks, method, bundle, given.seed, given.workers, build), 1
+        played(tasks, method, bundle, given.seed, workers, build, given.ray), 1
     ):
         store.add((task.failure, task.operator), task.number, outcome)
         now = time.monotonic()
@@ -100,7 +103,17 @@ def main() -> int:
     parser.add_argument("--failures", nargs="*", choices=[*FAILURES], default=[*DECIDING])
     parser.add_argument("--operators", nargs="*", choices=[*OPERATORS], default=[*OPERATORS])
     parser.add_argument("--seed", type=int, default=500, help="cells, starts and operators")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--workers", type=int, help="processes (default: 1; with --ray one per core of the cluster)"
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const=LOCAL,
+        default="",
+        metavar="ADDRESS",
+        help="play on a Ray cluster: address, 'auto', or 'local' (without ADDRESS), started here",
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--report", action="store_true", help="print tables, draw the picture")
     parser.add_argument("--picture", type=Path, default=PICTURE)

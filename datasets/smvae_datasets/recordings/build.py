@@ -31,6 +31,7 @@ from smvae_core.robot import Robot
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
 from smvae_datasets.lerobot.folder import EpisodeEntry
+from smvae_datasets.ray_cluster import cluster, spread
 from smvae_datasets.recordings.convert import Conversion, Recording, duration_s
 from smvae_datasets.recordings.declared import FORMAT, Declared
 from smvae_datasets.recordings.folder import EPISODES, RECORDING, SUMMARY, read_json
@@ -109,6 +110,7 @@ def build_episodes(
     jobs: int = 0,
     typestore: str = DEFAULT_TYPESTORE,
     progress: bool = True,
+    ray: str = "",
 ) -> dict[str, Any]:
     """Convert recordings and return what summary.json holds.
 
@@ -119,9 +121,12 @@ def build_episodes(
         jobs: Recordings that are converted at once; 0 = one per core.
         typestore: Where a bag holds no definitions, see `Bag`.
         progress: Show a progress bar on stderr.
+        ray: Address of a Ray cluster that converts, see `ray_cluster.cluster`; '' = this machine.
 
     Raises:
         DataSetError: If a recording is not there, or `out` holds something else.
+        ConfigError: If no Ray cluster answers.
+        MissingDependency: If Ray is asked for and not installed.
     """
     todo = plan(recordings, robot, out, typestore)
     out.mkdir(parents=True, exist_ok=True)
@@ -129,7 +134,10 @@ def build_episodes(
         out / EPISODES, json.dumps({"format": FORMAT, "robot": robot.to_json()}, indent=1) + "\n"
     )
     waiting = [job for job in todo if not job.finished]
-    failed = _convert_all(waiting, jobs or os.cpu_count() or 1, progress)
+    if ray and waiting:
+        failed = _convert_on(ray, waiting, progress)
+    else:
+        failed = _convert_all(waiting, jobs or os.cpu_count() or 1, progress)
     summary = summarise(todo, failed)
     write_text(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary
@@ -257,6 +265,24 @@ def _convert_all(jobs: Sequence[Job], workers: int, progress: bool) -> dict[str,
             for future in futures:
                 failed |= future.result()
     return failed
+
+
+def _convert_on(address: str, jobs: Sequence[Job], progress: bool) -> dict[str, str]:
+    """Convert on a Ray cluster, a recording per core; return as `_convert_all`."""
+    failed: dict[str, str] = {}
+    jobs = [replace(job, path=job.path.absolute(), folder=job.folder.absolute()) for job in jobs]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, console=Console(stderr=True), disable=not progress)
+    with cluster(address) as ray, bar:
+        task = bar.add_task("converting recordings", total=len(jobs))
+        for found in spread(ray, _attempt_alone, jobs):
+            failed |= found
+            bar.advance(task)
+    return failed
+
+
+def _attempt_alone(job: Job) -> dict[str, str]:
+    return _attempt(job, Told(multiprocessing.get_context("spawn")))
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from smvae_core.assistance.controller import Settings
+from smvae_datasets.ray_cluster import cluster, cpus
 from smvae_datasets.simulation.closed_loop.attempt import Watch, attempt
 from smvae_datasets.simulation.closed_loop.failures import FAILURES
 from smvae_datasets.simulation.closed_loop.methods import Method, make
@@ -70,8 +72,24 @@ def played(
     seed: int,
     workers: int,
     make: Make = make,
+    ray: str = "",
 ) -> Iterator[tuple[Task, Outcome]]:
-    """Yield the outcome of each attempt, as it comes."""
+    """Yield the outcome of each attempt, as it comes.
+
+    Args:
+        tasks: Attempts to make.
+        method: Name of the method.
+        bundle: Its folder, if it perceives.
+        seed: Of cells, starts and operators.
+        workers: Processes; on Ray 0 is one per core of the cluster.
+        make: Makes the method.
+        ray: Address of a Ray cluster that plays, see `ray_cluster.cluster`; '' = this machine.
+    """
+    if ray and tasks:
+        folder = bundle if bundle is None else bundle.absolute()
+        make(method, folder)  # what is wrong with it is said here, once
+        yield from _played_on(ray, tasks, (method, folder, seed, make), workers)
+        return
     if workers == 1:
         worker = Worker(method, bundle, seed, make)
         for task in tasks:
@@ -82,3 +100,32 @@ def played(
     context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
     with context.Pool(workers, _begin, (method, bundle, seed, make)) as pool:
         yield from pool.imap_unordered(_play, tasks)
+
+
+def _played_on(
+    address: str, tasks: Sequence[Task], begin: tuple[Any, ...], workers: int
+) -> Iterator[tuple[Task, Outcome]]:
+    """Play on a Ray cluster; each worker has a robot of its own, and is replaced if it is lost."""
+    with cluster(address) as ray:
+        count = min(workers or cpus(ray), len(tasks))
+        remote = ray.remote(num_cpus=1, max_restarts=3, max_task_retries=3)(_Player)
+        players = [remote.remote(*begin) for _ in range(count)]
+        waiting = list(reversed(tasks))
+        busy = {player.play.remote(waiting.pop()): player for player in players}
+        while busy:
+            (done,), _ = ray.wait(list(busy))
+            player = busy.pop(done)
+            outcome = ray.get(done)
+            if waiting:
+                busy[player.play.remote(waiting.pop())] = player
+            yield outcome
+
+
+class _Player:
+    """A worker of a Ray cluster."""
+
+    def __init__(self, method: str, bundle: Path | None, seed: int, make: Make) -> None:
+        self._worker = Worker(method, bundle, seed, make)
+
+    def play(self, task: Task) -> tuple[Task, Outcome]:
+        return task, self._worker.play(task)
