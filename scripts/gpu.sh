@@ -4,9 +4,7 @@
 # Usage: scripts/gpu.sh [OPTION]...        VENV=.venv-gpu
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${VENV:-.venv-gpu}
-
-die() { printf 'gpu: %s\n' "$*" >&2; exit 2; }
+. scripts/environment.sh
 
 gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true)
 if ((gpus == 0)); then
@@ -16,17 +14,12 @@ if ((gpus == 0)); then
   die "no GPU is found: nvidia-smi lists none. Run this where it does; --dry-run prints the plan here"
 fi
 
-stamp=$venv/.setup-done requirements=benchmarks/requirements-gpu.txt
-fingerprint=$({ pwd; cat setup.py "$requirements"; } | sha256sum)
-if [[ ! -f $stamp || $(<"$stamp") != "$fingerprint" ]]; then
-  [[ -x $venv/bin/python ]] || "${PYTHON:-python3}" -m venv "$venv" ||
-    die "no virtual environment in $venv; is python3-venv installed?"
-  echo '*' > "$venv/.gitignore"
-  echo "gpu: packages (10 GB: torch with CUDA, onnxruntime-gpu, TensorRT)"
-  "$venv/bin/python" -m pip --disable-pip-version-check install -e '.[gpu,train,sim,bags]' \
-    -r "$requirements" >"$venv/setup.log" 2>&1 ||
-    die "pip failed: $(grep -m1 '^ERROR' "$venv/setup.log" || tail -1 "$venv/setup.log")"
-  echo "$fingerprint" > "$stamp"
+requirements=benchmarks/requirements-gpu.txt
+if ! unchanged "${VENV:-.venv-gpu}" setup.py "$requirements"; then
+  make_environment "${PYTHON:-python3}"
+  say "Packages (10 GB: torch with CUDA, onnxruntime-gpu, TensorRT)"
+  install -e '.[gpu,train,sim,bags]' -r "$requirements"
+  finish
 fi
 
 # onnxruntime looks for CUDA, cuDNN and TensorRT where the linker does.
