@@ -17,7 +17,7 @@ _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID")
 
 #: Set to 1 where torchrun begins, each start of its processes has an address book of its own. With
 #: the one that they share since torch 2.5, processes that are started again may look for those
-#: that were killed (issues 135712 and 167288 of pytorch/pytorch; two of three restarts failed here).
+#: that were killed (issues 135712, 167288 of pytorch/pytorch; two of three restarts failed here).
 FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 
