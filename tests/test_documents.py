@@ -70,6 +70,7 @@ def test_every_file_a_page_names_exists(page: Path) -> None:
     named = re.findall(r"`([\w./-]+\.(?:py|md|yaml|xml|json|sh|rviz|msg))`", prose(page))
     made_by_commands = {"manifest.json", "readout.json", "summary.json", "robot.yaml", "info.json"}
     made_by_commands |= {"episodes.json", "recording.json", "estimates.json"}
+    made_by_commands |= {"live.json", "assisted.json"}
     known = [
         f"/{name_of(p)}"
         for folder in (*CODE, ROOT / "docs", ROOT / "launch", ROOT / "scripts", RESULTS, ROOT)
