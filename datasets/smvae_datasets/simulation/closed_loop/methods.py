@@ -93,18 +93,23 @@ class Latents:
     step_s = STEP_MS * 1e-3
     """Time from one moment to the next."""
 
-    def __init__(self, bundle: Bundle, *, leave_out: bool = True) -> None:
+    def __init__(
+        self, bundle: Bundle, *, leave_out: bool = True, memory_s: float | None = None
+    ) -> None:
         """Load what runs the bundle.
 
         Args:
             bundle: Of the model.
             leave_out: Parameter `leave_out_suspects` of the node.
+            memory_s: Its parameter of that name [s]; None = the default.
 
         Raises:
             BundleError: If it cannot be used, or tells nothing of the hole.
         """
         self._runtime = Runtime(bundle)
-        settings = _settings(self._runtime, leave_out)
+        given: dict[str, Any] = {"leave_out_suspects": leave_out}
+        given |= {} if memory_s is None else {"memory_s": memory_s}
+        settings = _settings(self._runtime, given)
         self._perceiver = Perceiver(self._runtime)
         self._perceiver.configure(
             dict.fromkeys(self._runtime.manifest.names, AS_IT_IS),
@@ -185,11 +190,10 @@ class Latents:
         )
 
 
-def _settings(runtime: Runtime, leave_out: bool) -> Settings:
+def _settings(runtime: Runtime, given: Mapping[str, Any]) -> Settings:
     """Return the node's own, with every other parameter at its default."""
     parameters = table(runtime.modalities, runtime.manifest.parameters())
-    given = complete(parameters, {"leave_out_suspects": leave_out})
-    return Settings.of(given, runtime.modalities)
+    return Settings.of(complete(parameters, given), runtime.modalities)
 
 
 def _status(there: bool, stamp_ns: int) -> ModalityStatus:
