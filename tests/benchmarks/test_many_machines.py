@@ -34,10 +34,8 @@ def test_two_processes_of_torchrun_train_as_one_and_go_on_after_one_was_killed(
     assert len(np.unique(found["losses"])) == 5
 
 
-def test_a_job_that_fails_shows_what_it_said(data: Path, tmp_path: Path) -> None:
-    bad = Case(out=str(tmp_path / "bad"), data=str(tmp_path / "nowhere"))
-    with pytest.raises(JobFailed, match="exit status 1"):
-        play(bad)
-    (tmp_path / "one").mkdir()
+def test_runs_of_other_steps_are_not_compared(data: Path, tmp_path: Path) -> None:
+    none = Case(out=str(tmp_path / "one"), data=str(data))
+    Path(none.out).mkdir()
     with pytest.raises(JobFailed, match=r"steps of .*one: \[\]"):
-        compare(replace(bad, out=str(tmp_path / "one")), replace(bad, out=str(tmp_path / "two")))
+        compare(none, replace(none, out=str(tmp_path / "two")))
