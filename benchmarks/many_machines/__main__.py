@@ -4,10 +4,11 @@
     smvae simulate EPISODES --episodes 12 --steps 100
     .venv-ray/bin/python -m benchmarks.many_machines --data EPISODES --work WORK
 
-One process trains with the whole batch; two workers of torchrun and two of Ray Train, on this
-machine, over gloo, share it. With BatchNorm frozen the losses must be the same within 1e-4, also
-where one worker is killed and where the batch is odd. As users train, each worker's BatchNorm sees
-half a batch: then the difference is told. Runs are kept in WORK and not done again.
+One process trains with the whole batch. Two workers share it, on this machine, over gloo: of one
+torchrun, of two torchruns as on two machines, and of Ray Train. With BatchNorm frozen the losses
+must be the same within 1e-4, also where one worker is killed and where the batch is odd. As users
+train, each worker's BatchNorm sees half a batch: then the difference is told. Runs are kept in WORK
+and not done again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 
 RESULTS = Path(__file__).parents[1] / "results" / "many-machines.json"
+STARTERS = ["torchrun", "two torchruns", "ray"]
 #: Comparison -> how it differs from the first; `lost_at` of the workers alone.
 COMPARISONS: dict[str, dict[str, Any]] = {
     "BatchNorm frozen": {},
@@ -40,9 +42,9 @@ def case(given: argparse.Namespace, name: str, starter: str, **changes: Any) -> 
     odd = changes.pop("odd", 0)
     if starter == "self":
         changes.pop("lost_at", None)
-    slug = "".join(c if c.isalnum() else "-" for c in name)
+    slug = "".join(c if c.isalnum() else "-" for c in f"{name}.{starter}")
     return Case(
-        out=str(given.work / f"{slug}.{starter}"),
+        out=str(given.work / slug),
         data=str(given.data),
         starter=starter,  # type: ignore[arg-type]
         preset=given.preset,
@@ -75,7 +77,7 @@ def main() -> int:
     add("--preset", default="demo", help="settings of the runs (default: demo)")
     add("--batch-size", type=int, default=32, help="records per step, of all workers together")
     add("--steps", type=int, default=30)
-    add("--starters", nargs="+", choices=["torchrun", "ray"], default=["torchrun", "ray"])
+    add("--starters", nargs="+", choices=STARTERS, default=STARTERS)
     add("--out", type=Path, default=RESULTS, help="JSON file to write")
     given = parser.parse_args()
     if "ray" in given.starters and importlib.util.find_spec("ray") is None:

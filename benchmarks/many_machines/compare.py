@@ -25,7 +25,7 @@ class JobFailed(SMVAEError, RuntimeError):
 
 
 def play(case: Case, timeout_s: float = 1200.0) -> str:
-    """Run a case to its end and return what it said on stderr.
+    """Run a case to its end and return what it said.
 
     Raises:
         JobFailed: If it failed; with the end of what it said.
@@ -34,17 +34,23 @@ def play(case: Case, timeout_s: float = 1200.0) -> str:
     environment = {k: v for k, v in os.environ.items() if k not in _LAUNCHER}
     environment.setdefault("OMP_NUM_THREADS", "1")
     environment[FRESH_STORE] = "1"
-    done = subprocess.run(
-        case.command(described),
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-        env=environment,
-    )
-    if done.returncode:
-        raise JobFailed(f"{asdict(case)}: exit status {done.returncode}\n{done.stderr[-3000:]}")
-    return done.stderr + done.stdout
+    commands = case.commands(described)
+    logs = [Path(f"{case.out}.{number}.log") for number in range(len(commands))]
+    processes = []
+    for command, log in zip(commands, logs, strict=True):
+        with log.open("w") as file:
+            processes.append(
+                subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+            )
+    try:
+        for process, log in zip(processes, logs, strict=True):
+            if status := process.wait(timeout_s):
+                said = log.read_text()[-3000:]
+                raise JobFailed(f"{asdict(case)}: exit status {status}\n{said}")
+    finally:
+        for process in processes:
+            process.kill()
+    return "".join(log.read_text() for log in logs)
 
 
 def compare(one: Case, other: Case) -> dict[str, Any]:

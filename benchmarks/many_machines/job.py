@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,8 +37,9 @@ class Case:
     """Run folder."""
     data: str
     """Folder of episodes."""
-    starter: Literal["self", "torchrun", "ray"] = "self"
-    """Who starts the `WORKERS`; 'self': there is one process."""
+    starter: Literal["self", "torchrun", "two torchruns", "ray"] = "self"
+    """Who starts the `WORKERS`; 'two torchruns': one each, as on two machines; 'self': there is
+    one process."""
     norms: Literal["frozen", "batch"] = "frozen"
     """'frozen': BatchNorm counts nothing of a batch; 'batch': as a user trains."""
     preset: str = "debug"
@@ -80,18 +82,30 @@ class Case:
 
             train_on_ray(config, data, out, LOCAL, callbacks=self.callbacks())
             return
-        torchrun = self.starter == "torchrun"
-        processes = Processes.of_torchrun() if torchrun else Processes.started_here(config)
+        alone = self.starter == "self"
+        processes = Processes.started_here(config) if alone else Processes.of_torchrun()
         train(config, data, out, callbacks=self.callbacks(), processes=processes)
 
-    def command(self, described: Path) -> list[str]:
-        """Return the command that runs the case; it is written to the file `described`."""
+    def commands(self, described: Path) -> list[list[str]]:
+        """Return what runs the case, beside each other; it is written to the file `described`."""
         described.write_text(json.dumps(asdict(self)))
         module = ["-m", "benchmarks.many_machines.job", str(described)]
-        if self.starter != "torchrun":
-            return [sys.executable, *module]
-        several = ["--standalone", "--nproc-per-node", str(WORKERS), "--max-restarts", "1"]
-        return [sys.executable, "-m", "torch.distributed.run", *several, *module]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--max-restarts", "2"]
+        if self.starter == "torchrun":
+            several = ["--standalone", "--nproc-per-node", str(WORKERS)]
+            return [[*torchrun, *several, *module]]
+        if self.starter == "two torchruns":
+            meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{free_port()}"]
+            name = ["--rdzv-id", described.stem, "--nnodes", str(WORKERS), "--nproc-per-node", "1"]
+            return [[*torchrun, *meet, *name, *module]] * WORKERS
+        return [[sys.executable, *module]]
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on at the moment."""
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return int(found.getsockname()[1])
 
 
 class FreezeNorms(Callback):

@@ -18,12 +18,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_episodes(tmp_path_factory.mktemp("episodes"), 0)
 
 
-def test_two_processes_of_torchrun_train_as_one_and_go_on_after_one_was_killed(
+def test_two_machines_of_torchrun_train_as_one_and_go_on_after_one_was_killed(
     data: Path, tmp_path: Path
 ) -> None:
     """9 records are 5 and 4; the second worker dies after a checkpoint of step 2."""
     one = Case(out=str(tmp_path / "one"), data=str(data), batch_size=9, augment=True, steps=5)
-    two = replace(one, out=str(tmp_path / "two"), starter="torchrun", lost_at=3)
+    two = replace(one, out=str(tmp_path / "two"), starter="two torchruns", lost_at=3)
     one.run()
     said = play(two)
     assert Path(f"{two.out}.lost").exists()
