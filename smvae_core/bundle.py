@@ -2,7 +2,7 @@
 
 A bundle may hold a readout of its latents too, readout.json, how its model's estimates of targets
 are calibrated, estimates.json, and what the filter of its memory has learned, memory.npz; all are
-hashed like a graph.
+hashed like a graph. MODEL_CARD.md says the same to a person, and is not.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from smvae_core.errors import BundleError, ConfigError, SMVAEError
 from smvae_core.estimate_calibration import ESTIMATES, EstimateCalibration
 from smvae_core.files import naming
 from smvae_core.modality import Modality
+from smvae_core.model_card import CARD, model_card
 from smvae_core.novelty import Novelty
 from smvae_core.preprocessing import Statistics
 from smvae_core.readout import READOUT, Readout
@@ -408,14 +409,15 @@ def write_bundle(
             file: content and _write(temporary / file, content.to_bytes())
             for file, content in further.items()
         }
-        data = replace(
+        whole = replace(
             manifest,
             graphs=entries,
             readout=written[READOUT],
             memory=written[MEMORY],
             estimates=written[ESTIMATES],
-        ).to_json()
-        _write(temporary / MANIFEST, f"{json.dumps(data, indent=2)}\n".encode())
+        )
+        _write(temporary / CARD, model_card(whole).encode())
+        _write(temporary / MANIFEST, f"{json.dumps(whole.to_json(), indent=2)}\n".encode())
         temporary.chmod(0o755)
         _swap(temporary, out)
     return Bundle.load(out)

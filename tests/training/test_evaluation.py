@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from smvae_core.kinds.base import field_groups
 from smvae_core.modality import all_subsets, subset_name
+from smvae_core.model_card import CARD
 from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import Target
 from smvae_datasets.prepared import PreparedEpisodes
@@ -21,8 +23,9 @@ from smvae_training.evaluate.figures import choose_moments
 from smvae_training.evaluate.measures import errors, squared_error
 from smvae_training.evaluate.ratios import checks, paired_ratio
 from smvae_training.evaluate.records import EvaluateConfig
-from smvae_training.evaluate.results import jsonable
+from smvae_training.evaluate.results import RESULTS, headline, jsonable, write_json
 from smvae_training.evaluate.sections import write_report
+from smvae_training.exporting import export_run
 from smvae_training.presets import debug
 from smvae_training.run import RunError, RunPaths, load_run
 from smvae_training.trainer import train_on
@@ -63,6 +66,26 @@ def test_results_hold_every_number_of_15_subsets_and_4_targets(results: dict[str
     assert set(results["probe"]) == {n for n in names if n.count("+") in (0, 2, 3)}
     assert set(results["probe"]["rgb"]["offset"]["rmse_mm"]) == {"x", "y", "z"}
     json.dumps(jsonable(results), allow_nan=False)
+
+
+def test_the_card_of_an_evaluated_run_has_the_errors_that_the_command_prints(
+    evaluation: Evaluation, results: dict[str, Any], tmp_path: Path
+) -> None:
+    run = evaluation.run
+    path = RunPaths(run.path).evaluation / RESULTS
+    undefined = copy.deepcopy(results)
+    undefined["ratios"]["rgb"]["depth"]["all"]["whole"]["standard_error"] = np.nan
+    for scored, step in ((undefined, run.record.step), (results, run.record.step + 1)):
+        write_json(path, {**scored, "training": {**scored["training"], "step": step}})
+        card = (export_run(run.path, tmp_path / str(step)) / CARD).read_text(encoding="utf-8")
+        ours = step == run.record.step
+        assert ("| rgb+depth+force+action | " in card) == ours
+        assert ("Not evaluated" in card) == (not ours), "those of other weights do not count"
+        if ours:
+            _, rows = headline(scored)
+            assert f"| force | {rows['force']['rgb']} | {rows['force']['depth']} |" in card
+            assert " ± nan |" in card
+    path.unlink()
 
 
 def test_report_is_one_file_that_fetches_nothing(

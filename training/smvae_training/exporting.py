@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import shlex
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from smvae_core.bundle import Bundle, sha256_of
 from smvae_core.errors import SMVAEError
 from smvae_core.estimate_calibration import EstimateCalibration
 from smvae_core.model.export import export_bundle
+from smvae_core.model_card import MEASURES
 from smvae_core.novelty import Novelty
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Robot
@@ -29,6 +31,7 @@ from smvae_training.estimates import MAX_RECORDS as MAX_ESTIMATED
 from smvae_training.estimates import calibrate_estimates
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
+from smvae_training.evaluate.results import RESULTS, headline
 from smvae_training.novelty import MAX_RECORDS, NotCalibrated, calibrate
 from smvae_training.run import Run, RunError, RunPaths, load_run
 from smvae_training.suspicion import NoSequences, Sequences, calibrate_suspicion
@@ -83,6 +86,8 @@ def export_run(
         "weights": sha256_of(RunPaths(run).weights),
         "versions": record.versions,
     }
+    if measured := _measures(loaded):
+        training[MEASURES] = measured
     records = _held_out(loaded, data)[0] if int8 else None  # before anything is written
     written = export_bundle(
         loaded.model,
@@ -101,6 +106,18 @@ def export_run(
     if records is not None:
         in_eight_bits(loaded, Bundle.load(written), records)
     return written
+
+
+def _measures(run: Run) -> dict[str, Any] | None:
+    """Return what `smvae evaluate` found of these very weights, for the card of the model."""
+    path = RunPaths(run.path).evaluation / RESULTS
+    if not path.is_file():
+        return None
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if "ratios" not in results or results["training"]["step"] != run.record.step:
+        return None  # of an image set, or of the weights before
+    what, subsets = headline(results)
+    return {"what": what[0].upper() + what[1:], "subsets": subsets}
 
 
 def _declared(run: Run, data: Path | None) -> Robot | None:

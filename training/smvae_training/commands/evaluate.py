@@ -74,28 +74,10 @@ def _print_scores(results: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    targets = list(next(iter(results["ratios"].values())))
-    if targets:
-        table = Table(title="squared error over the training mean image's (all held-out steps)")
-        rows = {
-            subset: {
-                t: f"{found[t]['all']['whole']['mean']:.3f} ± "
-                f"{found[t]['all']['whole']['standard_error']:.3f}"
-                for t in targets
-            }
-            for subset, found in results["ratios"].items()
-        }
-    else:
-        table = Table(title="root mean squared error (all held-out steps)")
-        rows = {
-            subset: {
-                f"{sensor} {name.removeprefix('rmse_')}": f"{value:.4g}"
-                for sensor, scores in found.items()
-                for name, value in scores.items()
-                if name.startswith("rmse_")
-            }
-            for subset, found in results["subsets"].items()
-        }
+    from smvae_training.evaluate.results import headline
+
+    title, rows = headline(results)
+    table = Table(title=title)
     for column in ("observed", *next(iter(rows.values()))):
         table.add_column(column)
     for subset, cells in rows.items():

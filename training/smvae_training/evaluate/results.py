@@ -42,6 +42,39 @@ def write_json(path: Path, results: dict[str, Any]) -> None:
     write_text(path, json_text(results))
 
 
+def headline(results: dict[str, Any]) -> tuple[str, dict[str, dict[str, str]]]:
+    """Return what an evaluation of episodes comes down to: a title, and by subset what it drew.
+
+    Of cameras the ratio to the training mean's error, with its standard error over trajectories;
+    of a robot without any the errors of its sensors.
+    """
+    if next(iter(results["ratios"].values())):
+        rows = {
+            subset: {
+                target: f"{told(score['all']['whole']['mean'], '.3f')} ± "
+                f"{told(score['all']['whole']['standard_error'], '.3f')}"
+                for target, score in found.items()
+            }
+            for subset, found in results["ratios"].items()
+        }
+        return "squared error over the training mean image's (all held-out steps)", rows
+    rows = {
+        subset: {
+            f"{sensor} {name.removeprefix('rmse_')}": told(value, ".4g")
+            for sensor, scores in found.items()
+            for name, value in scores.items()
+            if name.startswith("rmse_")
+        }
+        for subset, found in results["subsets"].items()
+    }
+    return "root mean squared error (all held-out steps)", rows
+
+
+def told(value: float | None, form: str) -> str:
+    """Return a number as text; results that were read back have null where there was none."""
+    return format(math.nan if value is None else value, form)
+
+
 def about_run(run: Run) -> dict[str, Any]:
     """Return the part of results.json that says which model is scored and how it was trained."""
     record = run.record
