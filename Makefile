@@ -15,7 +15,7 @@ $(error The path of this folder has a space, or a letter beyond ASCII, below whi
 endif
 endif
 
-.PHONY: help setup ros demo test test-cv-bridge test-oldest test-pythons test-lerobot test-ray docs test-docs lint clean
+.PHONY: help setup ros demo test test-cv-bridge test-oldest test-pythons test-lerobot test-ray docs test-docs dist test-wheel sbom licences lint-release lint clean
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -66,6 +66,21 @@ docs: setup  ## Build the documents as a site in build/site, strictly
 
 test-docs: setup  ## Build the site, and look at it in a browser as wide as a telephone and a laptop
 	@scripts/docs.sh test
+
+dist:  ## Build wheel and sdist in dist/, and look into both
+	@scripts/release/run.sh dist
+
+test-wheel:  ## Install the wheel into empty environments of Python 3.10, 3.12, 3.13; run README's Python
+	@scripts/release/run.sh test-wheel
+
+sbom: setup  ## Write what smvae and its extras bring to dist/sbom.json (CycloneDX)
+	@scripts/release/run.sh sbom
+
+licences: setup  ## Fail for a dependency of a licence that nobody has looked at
+	@$(BIN)/python -I scripts/release/licences.py
+
+lint-release:  ## CITATION.cff and the Dockerfiles
+	@scripts/release/run.sh lint
 
 clean:  ## Remove what was built (runs/ stays)
 	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log *.egg-info

@@ -1,8 +1,12 @@
 """Packages, dependencies and the `smvae` command; a line says why each dependency is there."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search('__version__ = "(.+)"', (ROOT / "smvae_core/__init__.py").read_text("utf-8"))[1]
 
 BASE = [
     "numpy>=1.26",  # arrays at every border
@@ -56,9 +60,9 @@ DEV = [
 
 setup(
     name="smvae",
-    version="0.1.0",
+    version=VERSION,
     description="Set Multimodal VAE for robots: perception that keeps working when sensors don't",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.15",

@@ -1,3 +1,3 @@
 """Set Multimodal VAE at run time: numpy and onnxruntime; torch only under `smvae_core.model`."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -27,7 +27,7 @@ ENVIRONMENTS = {
     ".venv-view",
     ".venv-door",
     ".venv-docs",
-    ".venv-wheel",
+    ".venv-release",
 }
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 PACKAGES = ("smvae_core", "smvae_datasets", "smvae_training")

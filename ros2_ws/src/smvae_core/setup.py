@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 setup(
     name="smvae_core",
-    version="0.1.0",
+    version="0.2.0",
     description="Bundle, runtime, preprocessing and message conversion of SMVAE",
     license="Apache-2.0",
     packages=find_packages(

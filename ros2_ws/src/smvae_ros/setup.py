@@ -8,7 +8,7 @@ NAME = "smvae_ros"
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     description="SMVAE as a ROS 2 lifecycle node",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),

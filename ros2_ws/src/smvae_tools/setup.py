@@ -16,7 +16,7 @@ PROGRAMS = (
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     description="Simulated robot, operators, bags and file writers around SMVAE's node",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
