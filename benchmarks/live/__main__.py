@@ -5,6 +5,8 @@ Per case the sensors stream without a break, and an rclpy node that answers with
 told as the ratio of node to echo, per turn, and the median over turns. With novelty, ages and
 diagnostics on, as they are by default. Raw samples go to `benchmarks/results/live-CASE.csv.gz`,
 figures to `live-CASE.json`. The exit status is 1 if a limit is exceeded.
+
+`--soak SECONDS` runs one case for so long instead, see `soak`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from lifecycle_msgs.msg import Transition
 
 from benchmarks.live.bundle import calibrated
 from benchmarks.live.cases import CASES, Case
+from benchmarks.live.soak import soak
+from benchmarks.live.soak import spelled as soak_spelled
 from benchmarks.live.turn import Answers, EchoProcess, Turn, bare_ms, of_echo, of_node
 from benchmarks.markdown import table
 from benchmarks.reliability import conditions
@@ -156,10 +160,16 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of one turn")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="run one case for so long")
+    parser.add_argument(
+        "--multiple", type=float, default=1.0, help="of the case's rates, with --soak"
+    )
     options = parser.parse_args()
     if unknown := [name for name in options.cases if name not in CASES]:
         parser.error(f"unknown case '{unknown[0]}', there are {', '.join(CASES)}")
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if options.soak:
+        return _soak(options)
     gc.disable()  # it keeps every latent of a turn: a collection would delay those that come then
     rows, kept = [], True
     with tempfile.TemporaryDirectory() as folder:
@@ -186,6 +196,16 @@ def main() -> int:
     header = ("case", "echo force p50 / p99 [ms]", "node", "echo RGB", "node", "latents/s")
     print(table((*header, "CPU per latent [ms]", "node / echo"), rows))
     return 0 if kept else 1
+
+
+def _soak(options: argparse.Namespace) -> int:
+    case = CASES[options.cases[0] if options.cases else "all"]
+    case = replace(case, multiple=case.multiple * options.multiple)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = (options.bundle or calibrated(Path(folder))).resolve()
+        told = soak(case, bundle, Path(folder) / "soak.log", options.soak, options.out)
+    print(soak_spelled(told))
+    return int(told["grows"] is not False)
 
 
 if __name__ == "__main__":

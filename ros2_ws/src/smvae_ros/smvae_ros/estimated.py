@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rclpy.serialization import deserialize_message
 from smvae_msgs.msg import Estimates, LatentState
 
 from smvae_core.errors import BundleError
@@ -38,16 +39,17 @@ class Estimated:
             self._node.destroy_lifecycle_publisher(self._publisher)
             self._publisher = None
 
-    def publish(self, perceived: Perceived, latent: LatentState) -> None:
+    def publish(self, perceived: Perceived, sent: bytes) -> None:
         """Publish what a latent says, if somebody listens; else nothing is computed.
 
         Args:
             perceived: The latent.
-            latent: As it was published.
+            sent: The LatentState as it was published.
         """
         estimates = self._runtime.estimates
         if estimates is None or not self._publisher.get_subscription_count():
             return
+        latent = deserialize_message(sent, LatentState)
         if latent.status == LatentState.OUT_OF_DISTRIBUTION:
             limit = messages.novelty_thresholds(self._runtime)[1]
             reason = f"out of distribution: novelty {latent.novelty:.3g} is above {limit:.3g}"

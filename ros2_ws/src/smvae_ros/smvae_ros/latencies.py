@@ -40,7 +40,6 @@ class Latencies:
         with self._lock:
             self._runs.append(Run(self._clock(), inference_s, latency_s))
             self.published += 1
-            self._forget()
 
     def _forget(self) -> None:
         while self._runs and self._runs[0].at_s < self._clock() - WINDOW_S:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from builtin_interfaces.msg import Duration, Time
 from smvae_msgs.msg import (
@@ -13,7 +11,6 @@ from smvae_msgs.msg import (
     Estimates,
     LatentState,
     ModalityInfo,
-    ModalityStatus,
     ModelInfo,
     Setting,
     Timing,
@@ -21,12 +18,9 @@ from smvae_msgs.msg import (
 
 from smvae_core.bundle import DIAGONAL
 from smvae_core.fusion.engine import Taken
-from smvae_core.fusion.rules import FusionState, Observation
-from smvae_core.fusion.rules import ModalityStatus as Status
 from smvae_core.modality import Modality
 from smvae_core.readout import Estimate as TargetEstimate
-from smvae_core.renewed_novelty import Score
-from smvae_core.runtime import Posterior, Runtime
+from smvae_core.runtime import Runtime
 from smvae_core.target import DecodedTarget
 
 
@@ -42,99 +36,6 @@ def to_duration(seconds: float) -> Duration:
         return Duration()
     whole, nanoseconds = divmod(round(seconds * 1e9), 1_000_000_000)
     return Duration(sec=whole, nanosec=nanoseconds)
-
-
-class Statuses:
-    """One status message per modality, made once and filled again for every latent.
-
-    A new one of each would take longer than reading the message that asked.
-    """
-
-    def __init__(self, kinds: Mapping[str, str]) -> None:
-        """Prepare.
-
-        Args:
-            kinds: Kind of each modality, in the model's order.
-        """
-        self._of = {name: ModalityStatus(name=name, kind=kind) for name, kind in kinds.items()}
-
-    def fill(self, found: Mapping[str, Status], nll: Mapping[str, float]) -> list[ModalityStatus]:
-        """Return the statuses, in the model's order.
-
-        Args:
-            found: What is known of each modality.
-            nll: Where it is known [nats].
-        """
-        for name, status in found.items():
-            message, fused = self._of[name], status.state == FusionState.FUSED
-            message.state = int(status.state)
-            message.held = status.held
-            _set_time(message.stamp, status.stamp_ns)
-            _set_duration(message.age, status.age_s)
-            message.received = status.received
-            message.rejected = status.rejected
-            message.nll = nll.get(name, math.nan)
-            message.elements = status.elements or int(fused)
-            message.folded = status.folded
-            _set_time(message.oldest, status.oldest_ns or (status.stamp_ns if fused else 0))
-            message.suspect = status.suspect
-            message.suspicion = status.suspicion
-            message.reason = status.reason
-            if status.further_ns or message.further_ns:
-                message.further_ns = status.further_ns
-        return list(self._of.values())
-
-
-def _set_time(message: Time, stamp_ns: int) -> None:
-    message.sec, message.nanosec = divmod(int(stamp_ns), 1_000_000_000)
-
-
-def _set_duration(message: Duration, seconds: float) -> None:
-    """Write a duration; NaN becomes zero."""
-    nanoseconds = round(seconds * 1e9) if math.isfinite(seconds) else 0
-    message.sec, message.nanosec = divmod(nanoseconds, 1_000_000_000)
-
-
-def latent(
-    observation: Observation,
-    posterior: Posterior,
-    statuses: Statuses,
-    *,
-    score: Score | None = None,
-    novelty_error: float = math.nan,
-    covariance: int = LatentState.DIAGONAL,
-) -> LatentState:
-    """Return a valid LatentState; the sequence, epoch and durations are the publisher's.
-
-    Args:
-        observation: What it was made from.
-        posterior: Finite.
-        statuses: Of the model's modalities; they are the next latent's too.
-        score: Its novelty; None = not available.
-        novelty_error: Above it the status is OUT_OF_DISTRIBUTION; NaN = never.
-        covariance: See `covariance_form`.
-    """
-    enabled = [s for s in observation.status.values() if s.state != FusionState.DISABLED]
-    complete = all(s.state == FusionState.FUSED for s in enabled)
-    status = LatentState.OK if complete else LatentState.DEGRADED
-    novelty = score.report.score if score is not None else math.nan
-    nll = score.report.nll if score is not None else {}
-    if novelty > novelty_error:  # never with NaN
-        status = LatentState.OUT_OF_DISTRIBUTION
-    message = LatentState(
-        valid=True,
-        status=status,
-        mean=array("f", posterior.mean.tobytes()),
-        variance=array("f", posterior.variance.tobytes()),
-        kl=posterior.kl,
-        novelty=novelty,
-        modalities=statuses.fill(observation.status, nll),
-        covariance=covariance,
-    )
-    _set_time(message.header.stamp, observation.reference_ns)
-    if score is not None and not math.isnan(novelty):
-        _set_time(message.novelty_stamp, score.stamp_ns)
-    return message
 
 
 def estimates(
@@ -218,35 +119,6 @@ def covariance_form(runtime: Runtime) -> int:
     """Return what the variances of a model's latents are: LatentState.DIAGONAL or MARGINALS."""
     diagonal = runtime.manifest.covariance == DIAGONAL
     return int(LatentState.DIAGONAL if diagonal else LatentState.MARGINALS)
-
-
-def blind(
-    status: int, stamp_ns: int, found: Mapping[str, Status], kinds: Mapping[str, str]
-) -> LatentState:
-    """Return a LatentState that carries no latent: NO_INPUT or ERROR.
-
-    Args:
-        status: One of the two.
-        stamp_ns: The node's clock, which is also what `found` has its ages by.
-        found: See `Mailbox.statuses`. Nothing entered a posterior that there is not: what could
-            have been fused is shown as STALE.
-        kinds: Kind of each modality.
-    """
-    unfused = {
-        name: replace(s, state=FusionState.STALE, held=False, reason="no latent was made of it")
-        if s.state == FusionState.FUSED
-        else s
-        for name, s in found.items()
-    }
-    message = LatentState(
-        valid=False,
-        status=status,
-        kl=math.nan,
-        novelty=math.nan,
-        modalities=Statuses(kinds).fill(unfused, {}),
-    )
-    message.header.stamp = to_time(stamp_ns)
-    return message
 
 
 def model_info(

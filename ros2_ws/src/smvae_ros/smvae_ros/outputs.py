@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rclpy.serialization import deserialize_message
 from smvae_msgs.msg import LatentState, ModelInfo, Setting, Timing
 
 from smvae_core.fusion.rules import ModalityStatus
+from smvae_core.novelty_scorer import UNKNOWN
 from smvae_core.runtime import Runtime
 from smvae_ros import messages, qos
 from smvae_ros.estimated import Estimated
 from smvae_ros.inference import Result
 from smvae_ros.inputs import Inputs
 from smvae_ros.latencies import Latencies
+from smvae_ros.latent_bytes import LatentWriter, Written
 from smvae_ros.predicted import Predicted
 from smvae_ros.scoring import Scoring
 
@@ -52,23 +55,23 @@ class Outputs:
         self._node = node
         self._runtime = runtime
         self._scoring = scoring
-        self._covariance = messages.covariance_form(runtime)
         self.generation = generation
         self._lock = threading.Lock()
         self._epoch = epoch
         self._sequence = 0
         self.kinds = {m.name: m.kind for m in runtime.modalities}
-        self._statuses = messages.Statuses(self.kinds)
+        self._writer = LatentWriter(
+            self.kinds,
+            covariance=messages.covariance_form(runtime),
+            novelty_error=messages.novelty_thresholds(runtime)[1],
+        )
+        self._writer.check()
         self.last_published_s = 0.0
-        self.last: LatentState | None = None
-        """Newest latent published, also one without a mean."""
-        self.most_unusual = ""
-        """What its novelty owes most to; '' = not calibrated."""
+        self._last = b""
+        self._novelty = UNKNOWN
         self.not_finite = 0
         """Outputs of the model that were no numbers."""
-        self.stamp_to_published_s = math.nan
-        """Of the newest latent: its publishing minus its stamp, system clock; NaN in simulated
-        time; see Timing."""
+        self._apart_s = math.nan
         self.latencies = Latencies()
         self._estimated = Estimated(node, runtime)
         self.predicted = Predicted(node, runtime)
@@ -95,6 +98,24 @@ class Outputs:
         info = messages.model_info(self._runtime, self.generation, stamp, settings)
         model_info.publish(info)
 
+    @property
+    def last(self) -> LatentState | None:
+        """Newest latent published, also one without a mean; None = none yet."""
+        return deserialize_message(self._last, LatentState) if self._last else None
+
+    @property
+    def most_unusual(self) -> str:
+        """What the novelty of the newest latent owes most to; '' = not calibrated."""
+        return self._novelty.worst
+
+    @property
+    def stamp_to_published_s(self) -> float:
+        """Of the newest latent: its publishing minus its stamp, system clock; see Timing.
+
+        NaN in simulated time, which means nothing against the host's.
+        """
+        return math.nan if self._node.get_clock().ros_time_is_active else self._apart_s
+
     def destroy(self) -> None:
         """Remove all publishers from the node."""
         self._estimated.destroy()
@@ -107,9 +128,8 @@ class Outputs:
         """Start counting anew: an activation."""
         self.latencies = Latencies()
         self.not_finite = 0
-        self.last = None
-        self.most_unusual = ""
-        self.stamp_to_published_s = math.nan
+        self._last = b""
+        self._novelty, self._apart_s = UNKNOWN, math.nan
 
     def publish(
         self, result: Result, inputs: Inputs, found: Callable[[int], Mapping[str, ModalityStatus]]
@@ -133,34 +153,32 @@ class Outputs:
             self.publish_blind(LatentState.ERROR, taken.epoch, found)
             return
         novelty = perceived.novelty
-        message = messages.latent(
+        written = self._writer.latent(
             observation,
             posterior,
-            self._statuses,
             score=perceived.score,
-            novelty_error=messages.novelty_thresholds(self._runtime)[1],
-            covariance=self._covariance,
+            memory_s=perceived.memory_s,
+            ahead_s=perceived.ahead_s,
+            inference_s=result.inference_s,
         )
-        message.memory = messages.to_duration(perceived.memory_s)
-        message.predict_ahead = messages.to_duration(perceived.ahead_s)
-        message.inference_time = messages.to_duration(result.inference_s)
-        if not self._send(message, taken.epoch, taken.arrival_s):
+        sent = self._send(written, taken.epoch, taken.arrival_s)
+        if not sent:
             return
         if self._scoring is not None:
             self._scoring.go_on(perceived)
-        self.most_unusual = novelty.worst
+        self._novelty = novelty
         for name, status in observation.status.items():
             if status.suspect:
                 inputs.suspected(name, status.reason)
         published_s, published_ns = time.monotonic(), time.time_ns()
         self.latencies.add(result.inference_s, published_s - taken.arrival_s)
-        simulated = self._node.get_clock().ros_time_is_active  # against the host's it means nothing
-        apart_s = math.nan if simulated else (published_ns - observation.reference_ns) * 1e-9
-        self.stamp_to_published_s = apart_s
-        self._estimated.publish(perceived, message)
+        self._apart_s = (published_ns - observation.reference_ns) * 1e-9
+        self._estimated.publish(perceived, sent)
         if self._timing.get_subscription_count() > 0:
+            latent = deserialize_message(sent, LatentState)
+            apart_s = self.stamp_to_published_s
             self._timing.publish(
-                messages.timing(message, taken, inferred_s, published_s, published_ns, apart_s)
+                messages.timing(latent, taken, inferred_s, published_s, published_ns, apart_s)
             )
         self.predicted.publish(perceived, novelty.decoded, inputs)
 
@@ -175,30 +193,27 @@ class Outputs:
             found: See `Mailbox.statuses`.
         """
         now_ns = self._node.get_clock().now().nanoseconds
-        self._send(messages.blind(status, now_ns, found(now_ns), self.kinds), epoch, None)
+        self._send(self._writer.blind(status, now_ns, found(now_ns)), epoch, None)
 
-    def _send(self, message: LatentState, epoch: int, arrival_s: float | None) -> bool:
-        """Number and publish a message; return False if it was made before a time jump.
+    def _send(self, written: Written, epoch: int, arrival_s: float | None) -> bytes:
+        """Number and publish a message, and return it; nothing if it was made before a time jump.
 
-        False, too, where another thread hangs in here: whoever notices must not hang as well.
+        Nothing, too, where another thread hangs in here: whoever notices must not hang as well.
         """
         if not self._lock.acquire(timeout=_LONGEST_WAIT_S):
-            return False
+            return b""
         try:
             if epoch < self._epoch:
-                return False
+                return b""
             if epoch != self._epoch:
                 self._epoch, self._sequence = epoch, 0
-            message.epoch = epoch
-            message.sequence = self._sequence
-            message.model_generation = self.generation
-            self._sequence += 1
             now = time.monotonic()
             latency_s = now - arrival_s if arrival_s is not None else 0.0
-            message.node_latency = messages.to_duration(latency_s)
-            self._latent.publish(message)
+            content = written.numbered(epoch, self._sequence, self.generation, latency_s)
+            self._sequence += 1
+            self._latent.publish(content)
             self.last_published_s = now
-            self.last = message
+            self._last = content
         finally:
             self._lock.release()
-        return True
+        return content
