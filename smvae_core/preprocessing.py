@@ -7,7 +7,7 @@ Two stages, because episodes are prepared once and normalised every batch:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,14 +117,26 @@ def normalise(
     modality: Modality, statistics: Statistics, prepared: NDArray[Any]
 ) -> NDArray[np.float32]:
     """Return prepared samples (..., *shape) as float32 network input of the same shape."""
-    x = prepared.astype(np.float32, copy=False)
+    return normaliser(modality, statistics)(prepared)
+
+
+def normaliser(
+    modality: Modality, statistics: Statistics
+) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """Return what `normalise` does to prepared samples, for who does it again and again."""
     if statistics.force_scaling == "tanh":
-        return np.tanh(x)
+        return lambda prepared: np.tanh(_float32(prepared))
     found = affine(modality, statistics)
     if found is None:
-        return x
+        return _float32
     offset, scale = found
-    return (x - offset if offset.any() else x) / scale  # nothing is subtracted from levels
+    if not offset.any():  # nothing is subtracted from levels
+        return lambda prepared: _float32(prepared) / scale
+    return lambda prepared: (_float32(prepared) - offset) / scale
+
+
+def _float32(prepared: NDArray[Any]) -> NDArray[np.float32]:
+    return prepared.astype(np.float32, copy=False)
 
 
 def restore(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -20,7 +20,7 @@ from smvae_core.memory import LATE_S
 from smvae_core.modality import Modality
 from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
 from smvae_core.pooled_set import PooledSet
-from smvae_core.preprocessing import normalise, prepare, restore
+from smvae_core.preprocessing import normaliser, prepare, restore
 from smvae_core.recall import Reading, Recall
 from smvae_core.sessions import Placement, Provider, Sessions
 
@@ -122,6 +122,7 @@ class Runtime:
         self._keys: dict[str, Hashable] = {}
         self._observed: set[str] = set()
         self._seen: dict[str, NDArray[np.float32]] = {}
+        self._normalised: dict[str, Callable[[NDArray[Any]], NDArray[np.float32]]] = {}
         self._scorer = NoveltyScorer()
         for name in manifest.names:
             self._sessions.open(f"embed/{name}")
@@ -227,7 +228,10 @@ class Runtime:
         modality = self.modality(name)
         with refusing(name):
             ready = sample if prepared else prepare(modality, sample)
-            return normalise(modality, self.manifest.statistics[name], ready)
+            if (normalised := self._normalised.get(name)) is None:
+                normalised = normaliser(modality, self.manifest.statistics[name])
+                self._normalised[name] = normalised
+            return normalised(ready)
 
     def forget(self, name: str) -> None:
         """Drop the cached embedding of one modality."""

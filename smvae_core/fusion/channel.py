@@ -276,9 +276,10 @@ class Channel:
         """
         limit_ns = reference_ns + self._offset_ns
         after = self.samples.after(limit_ns)
-        skew_ns = self.max_skew_s() * 1e9
-        near = after > 0 and limit_ns - self.samples[after - 1].stamp_ns <= skew_ns
-        if self._may_follow and not near and after < len(self.samples):
+        if self._may_follow and after < len(self.samples):
+            skew_ns = self.max_skew_s() * 1e9
+            if after and limit_ns - self.samples[after - 1].stamp_ns <= skew_ns:
+                return after - 1
             nearer = after == 0 or self.samples[after].stamp_ns - limit_ns <= skew_ns
             return after if nearer else after - 1
         return after - 1 if after else None

@@ -26,20 +26,21 @@ class Rhythm:
         """Median time between stamps; None until four samples came."""
         self.arrival_period_s: float | None = None
         """Median time between arrivals on the steady clock: a bag may be played slowly."""
+        self.max_skew_s = 0.0
+        """How far from a moment a sample of it may be stamped, by the measured period."""
+        self.max_age_s = 0.0
+        """After how long without a message it is lost, by the longer of the measured periods."""
+        self._measured(None, None)
         self._stamp_gaps_s: deque[float] = deque(maxlen=_GAPS_KEPT)
         self._arrival_gaps_s: deque[float] = deque(maxlen=_GAPS_KEPT)
         self._after_silence = False
 
-    @property
-    def max_skew_s(self) -> float:
-        """How far from a moment a sample of it may be stamped, by the measured period."""
-        return limits(self.period_s, self._span_s)[0]
-
-    @property
-    def max_age_s(self) -> float:
-        """After how long without a message it is lost, by the longer of the measured periods."""
-        periods = [p for p in (self.period_s, self.arrival_period_s) if p is not None]
-        return limits(max(periods, default=None), self._span_s)[1]
+    def _measured(self, period_s: float | None, arrival_period_s: float | None) -> None:
+        """Note the periods, and what follows from them: it is asked for more than once a latent."""
+        self.period_s, self.arrival_period_s = period_s, arrival_period_s
+        self.max_skew_s = limits(period_s, self._span_s)[0]
+        periods = [p for p in (period_s, arrival_period_s) if p is not None]
+        self.max_age_s = limits(max(periods, default=None), self._span_s)[1]
 
     def add(self, stamp_gap_s: float, arrival_gap_s: float) -> None:
         """Take a gap for a period, but not a silence; two silences in a row are a slower source."""
@@ -53,8 +54,7 @@ class Rhythm:
         if not silence:
             self._stamp_gaps_s.append(stamp_gap_s)
             self._arrival_gaps_s.append(arrival_gap_s)
-        self.period_s = _median(self._stamp_gaps_s)
-        self.arrival_period_s = _median(self._arrival_gaps_s)
+        self._measured(_median(self._stamp_gaps_s), _median(self._arrival_gaps_s))
         self._after_silence = silence
 
     def expects(self, quiet_s: float, within_s: float) -> bool:
@@ -73,7 +73,7 @@ class Rhythm:
         """Measure anew (time jumped)."""
         self._stamp_gaps_s.clear()
         self._arrival_gaps_s.clear()
-        self.period_s = self.arrival_period_s = None
+        self._measured(None, None)
         self._after_silence = False
 
 

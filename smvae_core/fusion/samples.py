@@ -45,6 +45,8 @@ class Samples(deque[Sample]):
 
     def after(self, stamp_ns: int) -> int:
         """Return where those begin that are newer."""
+        if self and self[-1].stamp_ns <= stamp_ns:
+            return len(self)
         return bisect_right(self, stamp_ns, key=_stamp)
 
     def has(self, stamp_ns: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,10 @@ def resample_window(
         SampleError: If the window is not covered or holds fewer than `min_samples` readings; its
             `reason` says so in words for a status.
     """
-    last = int(np.searchsorted(stamps_ns, end_ns, side="right"))
     span_ns = (length - 1) * period_ns
+    last = len(stamps_ns)
+    if last and stamps_ns[-1] > end_ns:
+        last = int(np.searchsorted(stamps_ns, end_ns, side="right"))
     if last == 0:
         raise SampleError(name, "window", expected="a reading before the reference", got="none")
     newest = int(stamps_ns[last - 1])
@@ -56,7 +59,7 @@ def resample_window(
         expected, got = f"{span_ns / 1e6:g} ms of readings", f"{covered:.1f} ms"
         reason = f"{got} of readings so far, the window is of {span_ns / 1e6:g} ms"
         raise SampleError(name, "window", expected=expected, got=got, reason=reason)
-    inside = last - int(np.searchsorted(stamps_ns[:last], start, side="left"))
+    inside = last - first - int(stamps_ns[first] < start)
     if inside < min_samples:
         reason = (
             f"{inside} reading{'s' * (inside != 1)} in the window, {min_samples} needed: a higher "
@@ -65,6 +68,28 @@ def resample_window(
         expected = f"at least {min_samples} readings"
         raise SampleError(name, "window", expected=expected, got=inside, reason=reason)
     seconds = (stamps_ns[first:last] - newest) * 1e-9
-    grid = np.arange(-(length - 1), 1) * (period_ns * 1e-9)
-    columns = [np.interp(grid, seconds, readings[first:last, c]) for c in range(readings.shape[1])]
-    return np.stack(columns, axis=1).astype(np.float32)
+    grid = _grid(length, period_ns)
+    return _interpolated(grid, seconds, np.asarray(readings[first:last], np.float64))
+
+
+@lru_cache
+def _grid(length: int, period_ns: int) -> NDArray[Any]:
+    """Return the times of the rows of a window, 0 the last of them [s]."""
+    return np.arange(-(length - 1), 1) * (period_ns * 1e-9)
+
+
+def _interpolated(
+    grid: NDArray[Any], seconds: NDArray[Any], readings: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Return readings (N, C) at other times (T,) on straight lines between them, (T, C).
+
+    Two channels at a time, as one of complex numbers, which takes as long as one.
+    """
+    channels = readings.shape[1]
+    if channels % 2:
+        readings = np.pad(readings, ((0, 0), (0, 1)))
+    pairs = np.ascontiguousarray(readings).view(np.complex128)
+    found = np.empty((len(grid), pairs.shape[1]), np.complex128)
+    for pair in range(pairs.shape[1]):
+        found[:, pair] = np.interp(grid, seconds, pairs[:, pair])
+    return found.view(np.float64)[:, :channels].astype(np.float32)

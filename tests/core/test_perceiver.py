@@ -79,7 +79,7 @@ def sample(name: str, seed: int = 0) -> Any:
     return next(m for m in MODALITIES if m.name == name).example_sample(seed)
 
 
-@pytest.mark.parametrize("broken", ["prepare", "normalise", "plausibility"])
+@pytest.mark.parametrize("broken", ["prepare", "normaliser", "plausibility"])
 def test_what_fails_on_one_message_refuses_it_by_the_errors_name(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -94,6 +94,7 @@ def test_what_fails_on_one_message_refuses_it_by_the_errors_name(
     healthy = getattr(place, broken)
     with monkeypatch.context() as patch:
         patch.setattr(place, broken, fail)
+        patch.setattr(runtime, "_normalised", {})  # as before its first sample
         perceived = desk.see(rgb=sample("rgb"), action=sample("action"))
     assert perceived is not None
     assert perceived.observation.subset == ("action",)
