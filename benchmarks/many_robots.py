@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def train(
     return sixteen_sensors.train(modalities, data, out, steps), data
 
 
-def send(robot: Robot) -> float:
+def send(robot: Robot, image_rate_hz: int = RATE_HZ) -> float:
     """Send what the sensors would until standard input ends; return the messages per second."""
     import rclpy
     from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -120,8 +120,10 @@ def send(robot: Robot) -> float:
         at = begun + tick * 10**9 // WINDOW_RATE_HZ
         ended.wait(max(0, at - time.time_ns()) * 1e-9)
         for sensor in robot.sensors:
-            name, window = sensor.name, sensor.modality.family.is_window
-            if window or tick % (WINDOW_RATE_HZ // RATE_HZ) == 0:
+            name, family = sensor.name, sensor.modality.family
+            rate_hz = image_rate_hz if family.is_image else RATE_HZ
+            due = tick * rate_hz // WINDOW_RATE_HZ != (tick - 1) * rate_hz // WINDOW_RATE_HZ
+            if family.is_window or due:
                 message = made[name][sent[name] % VARIETY]
                 set_header(message, at, name)
                 publishers[name].publish(message)
@@ -138,15 +140,35 @@ def _value(modality: Modality, seed: int) -> Any:
     return sample[-1] if modality.family.is_window else sample
 
 
-def live(bundle: Path, robot: Robot, declared: Path, seconds: float, log: Path) -> dict[str, Any]:
-    """Run a node on what its sensors send; return what its latents hold, and what it cost."""
+def live(
+    bundle: Path,
+    robot: Robot,
+    declared: Path,
+    seconds: float,
+    log: Path,
+    *,
+    rate_hz: int = RATE_HZ,
+    image_rate_hz: int = RATE_HZ,
+) -> dict[str, Any]:
+    """Run a node on what its sensors send; return what its latents hold, and what it cost.
+
+    Args:
+        bundle: What it runs.
+        robot: Its sensors.
+        declared: Their declaration.
+        seconds: For so long.
+        log: Of the node.
+        rate_hz: At most so many latents per second.
+        image_rate_hz: Of each camera.
+    """
     from benchmarks.reliability.node import NodeProcess, environment, random_domain
     from benchmarks.reliability.observer import Observer
 
     domain = random_domain()
-    parameters = {"bundle": bundle, "max_rate_hz": float(RATE_HZ)}
-    sensors = [sys.executable, "-m", "benchmarks.many_robots", "--send", str(declared)]
-    with NodeProcess(domain, log, parameters) as node, Observer(domain) as observer:
+    parameters = {"bundle": bundle, "max_rate_hz": float(rate_hz)}
+    rate = ["--image-rate", str(image_rate_hz)]
+    sensors = [sys.executable, "-m", "benchmarks.many_robots", "--send", str(declared), *rate]
+    with NodeProcess(domain, log, parameters) as node, Observer(domain, keep=10**5) as observer:
         observer.activate()
         with subprocess.Popen(
             sensors, env=environment(domain), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -194,18 +216,33 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
 
 def measure(count: int, folder: Path, steps: int, records: int, seconds: float) -> dict[str, Any]:
     """Return all that is measured of one robot."""
+    made = make(count, folder, steps, records)
+    found = live(made.bundle, made.robot, made.declared, seconds, folder / "node.log")
+    return {**made.about, "live": found}
+
+
+class Made(NamedTuple):
+    """A robot and its bundle."""
+
+    robot: Robot
+    declared: Path
+    """Its declaration."""
+    bundle: Path
+    about: dict[str, Any]
+    """What it is, and how long that took."""
+
+
+def make(count: int, folder: Path, steps: int, records: int) -> Made:
+    """Declare a robot of so many sensors, train and export its bundle below a new folder."""
     folder.mkdir()
     declared = folder / "robot.yaml"
     declared.write_text(declaration(count), encoding="utf-8")
     robot = read_robot(declared)
     (run, data), training = timed(lambda: train(robot.modalities, folder / "run", records, steps))
     bundle, exporting = timed(lambda: export(run, data, folder / "bundle", robot))
-    return {
-        "kinds": dict(Counter(m.kind for m in robot.modalities)),
-        "train": training,
-        "export": exporting,
-        "live": live(bundle.path, robot, declared, seconds, folder / "node.log"),
-    }
+    kinds = dict(Counter(m.kind for m in robot.modalities))
+    about = {"kinds": kinds, "train": training, "export": exporting}
+    return Made(robot, declared, bundle.path, about)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -219,9 +256,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--records", type=int, default=240, help="half of them held out")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--send", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--image-rate", type=int, default=RATE_HZ, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.send is not None:
-        print(json.dumps(send(read_robot(given.send))))
+        print(json.dumps(send(read_robot(given.send), given.image_rate)))
         return 0
     about, failed = conditions.before(), 0
     robots = json.loads(given.out.read_text("utf-8"))["robots"] if given.out.exists() else {}

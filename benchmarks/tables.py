@@ -12,6 +12,7 @@ from benchmarks.data_speed.report import section as data_section
 from benchmarks.door.report import section as door_section
 from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.job import RESULTS
+from benchmarks.live.report import section as live_section
 from benchmarks.many_machines.report import section as many_section
 from benchmarks.markdown import table
 from benchmarks.pair_tables import likelihood_columns, pair_section
@@ -137,6 +138,7 @@ def render(folder: Path = RESULTS) -> str:
         door_section(folder),
         data_section(folder),
         runtime_section(folder),
+        live_section(folder),
         many_section(folder),
         toy_section(folder),
         published_section(),

@@ -13,13 +13,13 @@ from pathlib import Path
 EPISODES, STEPS = 6, 100
 
 
-def calibrated(folder: Path) -> Path:
-    """Simulate, train for four steps and export below a folder; return the bundle."""
+def calibrated(folder: Path) -> tuple[Path, Path]:
+    """Simulate, train for four steps and export below a folder; return the bundle and its run."""
     episodes, run, bundle = folder / "episodes", folder / "run", folder / "bundle"
     _smvae("simulate", episodes, "--episodes", EPISODES, "--steps", STEPS)
     _smvae("train", "--data", episodes, "--out", run, "--max-steps", 4, "--no-report")
     _smvae("export", run, bundle)
-    return bundle
+    return bundle, run
 
 
 def _smvae(*words: object) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.reliability.sensors import NAMES
+from smvae_core.presets import VISION_TOUCH
+
+NAMES = tuple(modality.name for modality in VISION_TOUCH)
 
 #: As fast as the fastest sensor, and nothing waits for another.
 AT_ONCE: Mapping[str, Any] = {"max_rate_hz": 1000.0, "collect_timeout_s": 0.0}
@@ -29,6 +31,8 @@ class Case:
     """Of the usual rates: force 500 Hz, images 30 Hz, commands 20 Hz."""
     parameters: Mapping[str, Any] = field(default_factory=lambda: dict(AT_ONCE))
     limits: tuple[Limit, ...] = ()
+    fused: bool = False
+    """Whether one graph of all modalities takes turns, where there is one."""
 
 
 _ALONE = (Limit(figure="p50_ratio", most=1.5), Limit(figure="p99_ratio", most=3.0))
@@ -38,7 +42,15 @@ CASES: dict[str, Case] = {
     "force-1000": Case(sensors=("force",), multiple=2.0, limits=_ALONE),
     "all": Case(
         sensors=NAMES,
-        limits=(Limit(figure="p50_ratio", most=3.0), Limit(figure="rgb_ratio", most=1.5)),
+        limits=(
+            Limit(figure="p50_ratio", most=3.0),
+            Limit(figure="rgb_ratio", most=1.5),
+            Limit(figure="cpu_of_fused_ratio", most=1.0 / 3.0),
+        ),
+        fused=True,
     ),
     "defaults": Case(sensors=NAMES, parameters={}),
 }
+
+#: Robots of many sensors by name, and how many they have; see `robots`.
+ROBOTS = {"sensors-8": 8, "sensors-16": 16}

@@ -32,10 +32,7 @@ EVERY_S, SETTLE_S = 10.0, 60.0
 MOST_MB_PER_HOUR = 5.0
 
 
-_VERDICT = {True: "GROWS", False: "does not grow", None: "too short to say whether it grows"}
-
-
-class _Heard:
+class Counted:
     """Counts what latents say, and keeps none."""
 
     def __init__(self) -> None:
@@ -84,7 +81,7 @@ def growth(rows: Sequence[Mapping[str, float]], key: str) -> tuple[float, float]
 def soak(case: Case, bundle: Path, log: Path, seconds: float, out: Path) -> dict[str, Any]:
     """Run the node for a time and return what is in the file."""
     parameters = {"bundle": bundle, "leave_out_suspects": False, **case.parameters}
-    domain, counted, rows = random_domain(), _Heard(), []
+    domain, counted, rows = random_domain(), Counted(), []
     told = {
         "case": {"sensors": case.sensors, "multiple": case.multiple, **case.parameters},
         **conditions.before(),
@@ -118,7 +115,7 @@ def _write(out: Path, told: Mapping[str, Any]) -> None:
 
 
 def _summary(
-    rows: Sequence[Mapping[str, float]], counted: _Heard, spent_s: float
+    rows: Sequence[Mapping[str, float]], counted: Counted, spent_s: float
 ) -> dict[str, Any]:
     settled = [row for row in rows if row["at_s"] >= SETTLE_S] or list(rows)
     mb, error = growth(rows, "anonymous_mb")
@@ -141,17 +138,3 @@ def _summary(
         grows |= figures[f"{key}_first_last"][1] > figures[f"{key}_first_last"][0]
     figures["grows"] = grows if known or grows else None
     return figures
-
-
-def spelled(told: Mapping[str, Any]) -> str:
-    """Return what is printed at the end."""
-    first, last = told["rss_mb_first_last"]
-    threads, descriptors = told["threads_least_most"], told["descriptors_least_most"]
-    return (
-        f"{told['seconds']:.0f} s, {told['latents']} latents, {told['latents_lost']} lost, "
-        f"{told['cpu_per_latent_ms']:.2f} ms of CPU each; resident {first:.1f} to {last:.1f} MB, "
-        f"its own {told['anonymous_mb_per_hour']:+.1f} ± "
-        f"{told['anonymous_mb_per_hour_error']:.1f} MB per hour; threads {threads[0]:.0f} to "
-        f"{threads[1]:.0f}, file descriptors {descriptors[0]:.0f} to {descriptors[1]:.0f}: "
-        f"{_VERDICT[told['grows']]}"
-    )

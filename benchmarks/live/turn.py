@@ -16,7 +16,6 @@ import numpy as np
 from lifecycle_msgs.msg import Transition
 from smvae_msgs.msg import LatentState
 
-from benchmarks.live.echo import HEARD
 from benchmarks.reliability.node import NodeProcess, environment
 from benchmarks.reliability.observer import Heard, Observer
 from smvae_core.runtime import Runtime
@@ -53,18 +52,18 @@ class Turn:
         return found | self.counts
 
 
-class EchoProcess:
-    """Context manager: the echo, which hears only in its turn."""
+class Contender:
+    """Context manager: the echo or the fused graph, which hears only in its turn."""
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self, domain: int, module: str, *arguments: object) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.live.echo"],
+            [sys.executable, "-m", f"benchmarks.live.{module}", *map(str, arguments)],
             env=environment(domain),
             stdin=subprocess.PIPE,
             text=True,
         )
 
-    def __enter__(self) -> EchoProcess:
+    def __enter__(self) -> Contender:
         return self
 
     def __exit__(
@@ -88,12 +87,12 @@ class EchoProcess:
 
 
 class Answers:
-    """Hears the echo; each answer is kept as sensor, and latency [ms]."""
+    """Hears a contender; each answer is kept as sensor, and latency [ms]."""
 
-    def __init__(self, observer: Observer) -> None:
-        self.kept: dict[str, list[float]] = {name: [] for name in HEARD}
-        for name in HEARD:
-            observer.listen(LatentState, f"/echo/{name}", self._hear(name))
+    def __init__(self, observer: Observer, who: str, names: Iterable[str]) -> None:
+        self.kept: dict[str, list[float]] = {name: [] for name in names}
+        for name in self.kept:
+            observer.listen(LatentState, f"/{who}/{name}", self._hear(name))
 
     def _hear(self, name: str) -> Any:
         kept = self.kept[name]
@@ -109,16 +108,18 @@ class Answers:
             each.clear()
 
 
-def of_echo(echo: EchoProcess, answers: Answers, observer: Observer, seconds: float) -> Turn:
-    """Let the echo have its turn."""
-    echo.say("on")
+def of_contender(
+    contender: Contender, answers: Answers, observer: Observer, seconds: float
+) -> Turn:
+    """Let a contender have its turn."""
+    contender.say("on")
     observer.spin(SETTLE_S)
     answers.clear()
-    spent_s, begun = echo.cpu_s, time.monotonic()
+    spent_s, begun = contender.cpu_s, time.monotonic()
     observer.spin(seconds)
-    passed_s, spent_s = time.monotonic() - begun, echo.cpu_s - spent_s
+    passed_s, spent_s = time.monotonic() - begun, contender.cpu_s - spent_s
     kept = {n: list(v) for n, v in answers.kept.items() if v}
-    echo.say("off")
+    contender.say("off")
     return Turn(
         seconds=passed_s, latents=sum(map(len, kept.values())), cpu_s=spent_s, latencies_ms=kept
     )

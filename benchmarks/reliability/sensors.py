@@ -37,7 +37,7 @@ from smvae_core.presets import VISION_TOUCH
 RATES_HZ = {"rgb": 30.0, "depth": 30.0, "force": 500.0, "action": 20.0}
 NAMES = tuple(RATES_HZ)
 TOPICS = {"rgb": "rgb/image", "depth": "depth/image", "force": "wrench", "action": "action"}
-_CLASSES = {"rgb": Image, "depth": Image, "force": WrenchStamped, "action": TwistStamped}
+CLASSES = {"rgb": Image, "depth": Image, "force": WrenchStamped, "action": TwistStamped}
 #: Different messages of each sensor, sent in turn.
 _VARIETY = 8
 
@@ -54,7 +54,7 @@ def messages(modality: Modality, size: tuple[int, int]) -> list[Any]:
             sample = rng.uniform(0.3, 2.0, (size[1], size[0])).astype(np.float32)
         elif modality.kind == "signal":
             sample = rng.normal(0.0, 3.0, 6).astype(np.float32)
-        message, frame = _CLASSES[modality.name](), f"{modality.name}_frame"
+        message, frame = CLASSES[modality.name](), f"{modality.name}_frame"
         fill = modality.converter().fill
         made.append(fill(modality, message, sample, 1, frame, ConversionOptions()))
     return made
@@ -139,7 +139,7 @@ def play(node: Any, names: list[str], multiple: float, size: tuple[int, int]) ->
     """Send until standard input ends; return what was sent."""
     profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     made = {n: messages(find(VISION_TOUCH, n), size) for n in names}
-    publishers = {n: node.create_publisher(_CLASSES[n], TOPICS[n], profile) for n in names}
+    publishers = {n: node.create_publisher(CLASSES[n], TOPICS[n], profile) for n in names}
     periods = {n: round(1e9 / (RATES_HZ[n] * multiple)) for n in names}
     off: set[str] = set()
     ended = threading.Event()

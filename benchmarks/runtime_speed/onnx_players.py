@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from benchmarks.runtime_speed.operations import Operation, subset_labels, timed
 from benchmarks.turns.serve import memory_mb
 from smvae_core.bundle import Bundle
+from smvae_core.modality import Modality
 from smvae_core.preprocessing import normalise, prepare
 from smvae_core.runtime import Runtime
 
@@ -62,27 +64,40 @@ class OurRuntime:
         return timed(self.operations)
 
 
+class BoundGraph:
+    """One graph of all modalities and the set encoder, buffers bound once; one thread."""
+
+    def __init__(self, graph: Path, modalities: Sequence[Modality], latent_dim: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(graph), options, ["CPUExecutionProvider"])
+        self.inputs = {m.name: np.zeros((1, *m.shape), np.float32) for m in modalities}
+        self.present = np.ones((1, len(modalities)), np.bool_)
+        self.outputs = [np.zeros((1, latent_dim), np.float32) for _ in range(2)]
+        self._binding = self._session.io_binding()
+        for name, values in {**self.inputs, "present": self.present}.items():
+            self._binding.bind_cpu_input(name, values)
+        for name, values in zip(("mean", "log_var"), self.outputs, strict=True):
+            self._binding.bind_output(name, "cpu", 0, np.float32, values.shape, values.ctypes.data)
+
+    def run(self) -> None:
+        """Run on what `inputs` and `present` hold, into `outputs`."""
+        self._session.run_with_iobinding(self._binding)
+
+
 class FusedGraph:
-    """All modalities and the set encoder in one graph, buffers bound once; one thread."""
+    """All modalities and the set encoder in one graph; one thread."""
 
     def __init__(self, graph: str, bundle: str) -> None:
         import onnxruntime
 
         before = memory_mb("VmRSS")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
         self.manifest = Bundle.load(bundle).manifest
         modalities = self.manifest.modalities
+        self.graph = BoundGraph(Path(graph), modalities, self.manifest.latent_dim)
         self.samples = {m.name: prepare(m, m.example_sample(seed=1)) for m in modalities}
-        self.inputs = {m.name: np.zeros((1, *m.shape), np.float32) for m in modalities}
-        self.present = np.ones((1, len(modalities)), np.bool_)
-        self.binding, self.session = session.io_binding(), session
-        for name, values in {**self.inputs, "present": self.present}.items():
-            self.binding.bind_cpu_input(name, values)
-        self.outputs = [np.zeros((1, self.manifest.latent_dim), np.float32) for _ in range(2)]
-        for name, values in zip(("mean", "log_var"), self.outputs, strict=True):
-            self.binding.bind_output(name, "cpu", 0, np.float32, values.shape, values.ctypes.data)
         names = self.manifest.names
         self.operations: dict[str, Operation] = {
             label: partial(self._update, subset, subset)
@@ -103,11 +118,9 @@ class FusedGraph:
             if modality.name in new:
                 statistics = self.manifest.statistics[modality.name]
                 sample = normalise(modality, statistics, self.samples[modality.name])
-                self.inputs[modality.name][0] = sample
-        self.present[0] = [m.name in subset for m in self.manifest.modalities]
-        for name, values in {**self.inputs, "present": self.present}.items():
-            self.binding.bind_cpu_input(name, values)
-        self.session.run_with_iobinding(self.binding)
+                self.graph.inputs[modality.name][0] = sample
+        self.graph.present[0] = [m.name in subset for m in self.manifest.modalities]
+        self.graph.run()
 
     def turn(self) -> dict[str, Any]:
         return timed(self.operations)

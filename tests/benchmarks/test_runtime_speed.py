@@ -52,8 +52,8 @@ def test_the_fused_graph_gives_our_posterior_of_every_subset(
     for subset in all_subsets(model.names):
         fused._update(subset, subset)
         expected = ours.posterior(subset)
-        np.testing.assert_allclose(fused.outputs[0][0], expected.mean, atol=1e-4)
-        np.testing.assert_allclose(fused.outputs[1][0], expected.log_var, atol=1e-4)
+        np.testing.assert_allclose(fused.graph.outputs[0][0], expected.mean, atol=1e-4)
+        np.testing.assert_allclose(fused.graph.outputs[1][0], expected.log_var, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", [write_int8, write_fp16])
