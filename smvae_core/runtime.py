@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from smvae_core.pooled_set import PooledSet
 from smvae_core.preprocessing import normaliser, prepare, restore
 from smvae_core.recall import Reading, Recall
 from smvae_core.sessions import Placement, Provider, Sessions
+
+#: Of 32 bits: the exponential of more is infinite.
+_LARGEST_LOG = float(np.log(np.finfo(np.float32).max))
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,14 @@ class Posterior:
     @property
     def finite(self) -> bool:
         """Whether mean and variance are numbers; otherwise there is no latent to act on."""
-        with np.errstate(over="ignore"):
-            variance = self.variance
-        return bool(np.isfinite(self.mean).all() and np.isfinite(variance).all())
+        largest = float(self.log_var.max())  # NaN where one is
+        return largest < _LARGEST_LOG and bool(np.isfinite(self.mean).all())
 
     @property
     def kl(self) -> float:
         """KL(q || N(0, I)) in nats, summed over dimensions; a lower bound where they covary."""
-        return float(0.5 * np.sum(self.mean**2 + self.variance - 1.0 - self.log_var))
+        spread = float(np.sum(self.variance - self.log_var))
+        return 0.5 * (float(self.mean @ self.mean) + spread - len(self.mean))
 
 
 def pooled(
@@ -68,13 +71,27 @@ def pooled(
     Raises:
         EmptySubset: If a subset is empty.
     """
+    present = presence(index, subsets)
+    return [Posterior(*pair) for pair in zip(*embedded.posteriors(present), strict=True)]
+
+
+def presence(index: Mapping[str, int], subsets: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
+    """Return who is in which subset, (R, M).
+
+    Args:
+        index: Of each modality, by name.
+        subsets: Of modalities.
+
+    Raises:
+        EmptySubset: If a subset is empty.
+    """
     present = np.zeros((len(subsets), len(index)), np.bool_)
     for row, subset in zip(present, subsets, strict=True):
         if not subset:
             raise EmptySubset("publish the prior's absence instead of a posterior")
         for name in subset:
             row[index[name]] = True
-    return [Posterior(*pair) for pair in zip(*embedded.posteriors(present), strict=True)]
+    return present
 
 
 class Runtime:
@@ -121,6 +138,7 @@ class Runtime:
         self._index = {name: i for i, name in enumerate(manifest.names)}
         self._keys: dict[str, Hashable] = {}
         self._observed: set[str] = set()
+        self._present = lru_cache(maxsize=256)(lambda subset: presence(self._index, (subset,)))
         self._seen: dict[str, NDArray[np.float32]] = {}
         self._normalised: dict[str, Callable[[NDArray[Any]], NDArray[np.float32]]] = {}
         self._scorer = NoveltyScorer()
@@ -277,7 +295,10 @@ class Runtime:
             EmptySubset: If the subset is empty.
             ConfigError: If a modality of it was never observed.
         """
-        return self.posteriors((subset,))[0]
+        subset = tuple(subset)
+        self._require(subset)
+        mean, log_var = self._set.posteriors(self._present(subset))
+        return Posterior(mean[0], log_var[0])
 
     def posteriors(self, subsets: Sequence[Sequence[str]]) -> list[Posterior]:
         """Return `posterior` of several subsets, in one run where the bundle's graph allows it.
@@ -286,13 +307,16 @@ class Runtime:
             EmptySubset: If a subset is empty.
             ConfigError: If a modality of one was never observed.
         """
-        for name in chain.from_iterable(subsets):
+        self._require(chain.from_iterable(subsets))
+        return pooled(self._set, self._index, subsets)
+
+    def _require(self, names: Iterable[str]) -> None:
+        for name in names:
             if name not in self._observed:
                 self.modality(name)
                 raise ConfigError(
                     f"'{name}' was not observed: call observe('{name}', sample) first"
                 )
-        return pooled(self._set, self._index, subsets)
 
     def snapshot(self, scorer: NoveltyScorer) -> Snapshot:
         """Return what was observed so far, for another thread: what comes later is not in it.
