@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -115,7 +116,7 @@ class DepthImage(ImageKind):
         Raises:
             SampleError: As always; 'empty' if no pixel lies within the declared range.
         """
-        depth = self._seen(modality, sample).astype(np.float32)
+        depth = np.ascontiguousarray(self._seen(modality, sample), np.float32)
         inside = _inside(modality, depth)
         if not inside.any():
             near, far = modality.options.range_m
@@ -126,14 +127,22 @@ class DepthImage(ImageKind):
                 got=_extent(depth),
                 reason="empty",
             )
-        valid = inside.astype(np.float32)
-        depth = np.where(inside, depth, np.float32(0.0))
+        whole = bool(inside.all())
+        if not whole:
+            returns = np.zeros_like(depth)
+            np.copyto(returns, depth, where=inside)
+            depth = returns
         size = modality.shape[2], modality.shape[1]
         if depth.shape != size[::-1]:
-            weight = cv2.resize(valid, size, interpolation=cv2.INTER_AREA)
+            weight: NDArray[Any] = (
+                _weight_of_all(depth.shape, size)
+                if whole
+                else cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            )
             total = cv2.resize(depth, size, interpolation=cv2.INTER_AREA)
-            depth = np.where(weight > 0, total / np.maximum(weight, 1e-6), np.float32(0.0))
-        return np.ascontiguousarray(depth[None], dtype=np.float32)
+            mean = np.where(weight > 0, total / np.maximum(weight, 1e-6), np.float32(0.0))
+            return mean[None].astype(np.float32, copy=False)
+        return np.array(depth[None])  # the message's own memory, it may be
 
     def check_sample(self, modality: Modality, sample: NDArray[Any]) -> None:
         """Raise what `prepare` would; as a rule a few pixels show that some lie in range."""
@@ -252,6 +261,14 @@ def looked_at(sample: NDArray[Any]) -> NDArray[Any]:
     """Return some pixels, evenly spread."""
     flat = sample.reshape(-1)
     return flat[:: max(1, flat.size // _LOOKED_AT)]
+
+
+@lru_cache(maxsize=16)
+def _weight_of_all(shape: tuple[int, int], size: tuple[int, int]) -> NDArray[Any]:
+    """Return the weights (H, W) of an image (H', W') whose pixels all lie within the range."""
+    weight = cv2.resize(np.ones(shape, np.float32), size, interpolation=cv2.INTER_AREA)
+    weight.flags.writeable = False
+    return weight
 
 
 def _inside(modality: Modality, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
