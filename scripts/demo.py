@@ -93,16 +93,14 @@ def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> li
 
     def insert(_: bool) -> None:
         words = [word for key, value in pegs.items() for word in (f"--{key}", value)]
-        module = "smvae_training.evaluate.insertions.pairs"
+        module = "smvae_training.evaluate.insertions"
         command("insert", sys.executable, "-m", module, paths.bundle, paths.root, *words)
 
     def help_live(_: bool) -> None:
         run_assist(ROOT, paths.root, paths.bundle, assist)
 
     def report(_: bool) -> None:
-        command(
-            "report", sys.executable, "-m", "smvae_training.evaluate.live.demo_report", paths.root
-        )
+        command("report", sys.executable, "-m", "smvae_training.evaluate.live", paths.root)
 
     return [
         Stage(

@@ -32,7 +32,7 @@ from smvae_datasets.recordings.episode_files import EpisodeFiles
 from smvae_datasets.recordings.folder import list_episodes
 from smvae_datasets.recordings.prepared import prepare_recordings
 from smvae_datasets.recordings.steps import play_steps
-from smvae_training.cli import INTERRUPTED
+from smvae_training.foreground import INTERRUPTED
 from tests.datasets.recorded import (
     LATENCY_NS,
     MS,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,6 +26,7 @@ from smvae_core.readout import LinearMap, Quantity, Readout
 from smvae_datasets.simulation.closed_loop.failures import FAILURES
 from smvae_datasets.simulation.closed_loop.workers import Task
 from smvae_training.evaluate.bag.pictures import count_frames
+from smvae_training.evaluate.insertions.__main__ import main
 from smvae_training.evaluate.insertions.film import LAST_S, film
 from smvae_training.evaluate.insertions.pairs import (
     ALIVE,
@@ -29,7 +35,6 @@ from smvae_training.evaluate.insertions.pairs import (
     SHEET,
     VIDEO,
     least_seated,
-    main,
     plan,
 )
 from smvae_training.evaluate.insertions.section import (
@@ -177,3 +182,44 @@ def test_a_bundle_that_tells_nothing_of_the_hole_is_refused_in_a_line(
     assert err.startswith("insertions: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+MODULE = "smvae_training.evaluate.insertions"
+
+
+def interrupted(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Press Ctrl-C, which a terminal sends to all of its processes, and wait for the end."""
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60.0)
+    return process.returncode, said
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def test_ctrl_c_while_it_imports_is_one_line(tmp_path: Path) -> None:
+    process = started("-X", "importtime", "-m", MODULE, "bundle", str(tmp_path))
+    assert process.stderr is not None
+    while not (line := process.stderr.readline()).rstrip().endswith("smvae_core.modality"):
+        assert line, "it ended before it had imported anything"
+    code, said = interrupted(process)
+    assert code == 130
+    assert said.rstrip().endswith("insertions: stopped")
+    assert "Traceback" not in said
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+
+
+def test_ctrl_c_while_its_workers_begin_is_one_line(told: Path, tmp_path: Path) -> None:
+    process = started("-m", MODULE, str(told), str(tmp_path), "--attempts", "6")
+    while len(children(process.pid)) < 3:  # two workers, and what tracks their resources
+        assert process.poll() is None
+        time.sleep(0.01)
+    code, said = interrupted(process)
+    assert code == 130
+    assert "Traceback" not in said

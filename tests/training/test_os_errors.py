@@ -15,7 +15,8 @@ from smvae_core.files import write_text
 from smvae_datasets import cache
 from smvae_datasets.cache import prepare_once
 from smvae_training import cli
-from smvae_training.cli import BAD_INPUT, UNREAD, main
+from smvae_training.cli import main
+from smvae_training.foreground import BAD_INPUT, UNREAD
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,18 @@ def test_a_full_disk_behind_stdout_is_one_line() -> None:
         )
     assert done.returncode == BAD_INPUT
     assert done.stderr == b"smvae: error: No space left on device\n"
+
+
+def test_a_path_that_the_terminal_cannot_print_is_printed_by_its_codes(tmp_path: Path) -> None:
+    words = ["inspect", str(tmp_path / "Gr\u00fc\u00dfe")]
+    program = f"import sys; from smvae_training.cli import main; sys.exit(main({words!a}))"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, env=environment
+    )
+    assert done.stderr == b""
+    assert done.returncode == 1
+    assert rb"Gr\xfc\xdfe: no such folder" in done.stdout
 
 
 def test_a_folder_that_is_not_there_is_named_with_the_file_that_was_wanted(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from smvae_core.bundle import Bundle
 from smvae_core.robot import read_robot
-from smvae_training.cli import BAD_INPUT, main
+from smvae_training.cli import main
 from smvae_training.commands.model import _of_preset
+from smvae_training.foreground import BAD_INPUT
 from smvae_training.presets import debug
 from smvae_training.run import load_run
 from smvae_training.trainer import train

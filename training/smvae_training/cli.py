@@ -7,17 +7,17 @@ Here, and only here, logging is configured and errors become one line and an exi
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from smvae_core.errors import ConfigError, SMVAEError, did_you_mean
+from smvae_core.errors import ConfigError, did_you_mean
+from smvae_training import foreground
+from smvae_training.foreground import BAD_INPUT, UNREAD
 from smvae_training.threads import wait_briefly
-
-#: Exit statuses: bad input; stopped by Ctrl-C, and nobody reads on, as shells report them.
-BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ def help_text() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run `smvae` and return its exit status; that nobody reads on (`| head`) is no error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may have what a C locale cannot print
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             status = _main(argv)
@@ -101,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         return UNREAD
     except OSError as err:  # a full disk behind `>`
         _leave_stdout()
-        print(f"smvae: error: {_of_the_system(err)}", file=sys.stderr)
+        print(f"smvae: error: {foreground.of_the_system(err)}", file=sys.stderr)
         return BAD_INPUT
     return status
 
@@ -128,29 +130,14 @@ def _main(argv: list[str] | None) -> int:
     configure_logging(verbose)
     wait_briefly()
     prog = f"smvae {name}"
-    try:
+
+    def work() -> int:
         if name not in COMMANDS:
             known = ", ".join(COMMANDS)
             raise ConfigError(f"no such command; have {known}.{did_you_mean(name, COMMANDS)}")
         return COMMANDS[name].load()(rest, prog)
-    except SMVAEError as err:
-        print(f"{prog}: error: {' '.join(str(err).split())}", file=sys.stderr)
-        return BAD_INPUT
-    except BrokenPipeError:
-        raise
-    except OSError as err:
-        print(f"{prog}: error: {_of_the_system(err)}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt as stop:
-        print(f"{prog}: stopped{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
-        return INTERRUPTED
 
-
-def _of_the_system(err: OSError) -> str:
-    """Return in one line what the system refused, e.g. 'No space left on device: run/last.tmp'."""
-    what = " ".join((err.strerror or str(err) or type(err).__name__).split())
-    place = err.filename2 or err.filename
-    return f"{what}: {place}" if place else what
+    return foreground.run(prog, work)
 
 
 def configure_logging(verbose: bool) -> None:

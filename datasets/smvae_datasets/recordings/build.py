@@ -11,7 +11,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -35,6 +34,7 @@ from smvae_datasets.ray_cluster import cluster, spread
 from smvae_datasets.recordings.convert import Conversion, Recording, duration_s
 from smvae_datasets.recordings.declared import FORMAT, Declared
 from smvae_datasets.recordings.folder import EPISODES, RECORDING, SUMMARY, read_json
+from smvae_datasets.worker_process import deaf_to_ctrl_c
 
 logger = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ def _convert_all(jobs: Sequence[Job], workers: int, progress: bool) -> dict[str,
         with ProcessPoolExecutor(
             min(workers, len(jobs)), context, initializer=_remember, initargs=(told,)
         ) as pool:
-            with _deaf_to_ctrl_c():
+            with deaf_to_ctrl_c():
                 futures: list[Future[dict[str, str]]] = [pool.submit(_attempt, job) for job in jobs]
             open_ = set(futures)
             try:
@@ -283,16 +283,6 @@ def _convert_on(address: str, jobs: Sequence[Job], progress: bool) -> dict[str, 
 
 def _attempt_alone(job: Job) -> dict[str, str]:
     return _attempt(job, Told(multiprocessing.get_context("spawn")))
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Let processes that begin meanwhile never hear Ctrl-C: this one tells them, see `Told`."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _TOLD: list[Told] = []

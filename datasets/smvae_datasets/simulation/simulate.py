@@ -23,7 +23,7 @@ from rich.progress import (
 
 from smvae_datasets.simulation.errors import SimulationStopped
 from smvae_datasets.simulation.options import SimulateOptions, claim_folder
-from smvae_datasets.simulation.worker_process import follow_the_parent
+from smvae_datasets.worker_process import deaf_to_ctrl_c, follow_the_parent
 
 if TYPE_CHECKING:
     from smvae_datasets.simulation.robot import SimulatedRobot
@@ -111,7 +111,8 @@ def _run(options: SimulateOptions, pending: list[int]) -> Iterator[int]:
     stop = context.Event()
     workers = min(options.workers, len(pending))
     with ProcessPoolExecutor(workers, context, _start_worker, (options, stop)) as pool:
-        futures: dict[Future[bool], int] = {pool.submit(_run_in_worker, e): e for e in pending}
+        with deaf_to_ctrl_c():
+            futures: dict[Future[bool], int] = {pool.submit(_run_in_worker, e): e for e in pending}
         try:
             for future in as_completed(futures):
                 try:

@@ -10,8 +10,8 @@ from typing import Any
 import tyro
 
 from smvae_datasets.simulation.options import SimulateOptions
-from smvae_training.cli import INTERRUPTED
 from smvae_training.commands.arguments import parse
+from smvae_training.foreground import INTERRUPTED
 
 SIMULATE_HELP = """Record episodes of the simulated robot, in the Vision&Touch layout.
 

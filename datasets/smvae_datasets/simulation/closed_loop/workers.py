@@ -16,7 +16,7 @@ from smvae_datasets.simulation.closed_loop.methods import Method, make
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.robot import SimulatedRobot
 from smvae_datasets.simulation.stick_operator import OPERATORS
-from smvae_datasets.simulation.worker_process import follow_the_parent
+from smvae_datasets.worker_process import deaf_to_ctrl_c, follow_the_parent
 
 #: Name and folder of a method -> the method; `methods.make`, or what knows others too.
 Make = Callable[[str, Path | None], Method]
@@ -98,7 +98,9 @@ def played(
         return
     make(method, bundle)  # a pool would start workers that cannot begin again and again
     context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
-    with context.Pool(workers, _begin, (method, bundle, seed, make)) as pool:
+    with deaf_to_ctrl_c():
+        pool = context.Pool(workers, _begin, (method, bundle, seed, make))
+    with pool:
         yield from pool.imap_unordered(_play, tasks)
 
 

@@ -1,16 +1,12 @@
 """Pairs of attempts, with help and without, and what came of them.
 
-    python -m smvae_training.evaluate.insertions.pairs BUNDLE OUT --attempts 20
-
 Both attempts of a pair have the same cell, start, operator and aim. In simulated time, faster than
 real time. Writes OUT/insertions.json, a video and a contact sheet of some attempts.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +16,6 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smvae_core.bundle import Bundle
-from smvae_core.errors import SMVAEError
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.closed_loop.workers import Task, played
 from smvae_datasets.simulation.stick_operator import OPERATORS
@@ -111,31 +106,3 @@ def least_seated(attempts: int, share: float = 0.9, confidence: float = 0.99) ->
         if above >= confidence - 1e-12:
             return count
     return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Play what is asked for; 2 with a line when that cannot be done, 130 on Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("bundle", type=Path, help="exported model that tells where the hole is")
-    parser.add_argument("out", type=Path, help="folder of the results")
-    parser.add_argument("--attempts", type=int, default=20, help="pairs of attempts")
-    parser.add_argument("--seed", type=int, default=1000, help="cells, starts and operators")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
-    given = parser.parse_args(arguments)
-    if min(given.attempts, given.workers) < 1:
-        parser.error("--attempts and --workers must be at least 1")
-    given.out.mkdir(parents=True, exist_ok=True)
-    try:
-        insertions(given.bundle, given.out, given.attempts, given.seed, given.workers)
-    except KeyboardInterrupt:
-        return 130
-    except SMVAEError as err:
-        print(f"insertions: {err}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

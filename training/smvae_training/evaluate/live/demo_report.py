@@ -1,14 +1,12 @@
 """The demo's summary.json and report.html, from what its stages left on disk.
 
-`python -m smvae_training.evaluate.live.demo_report runs/demo` writes them again.
+`python -m smvae_training.evaluate.live runs/demo` writes them again.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.errors import SMVAEError
 from smvae_datasets.prepared import prepare_episodes
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.insertions import pairs as insertion_pairs
@@ -249,19 +246,3 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise LiveRunError(path, f"cannot be read: {err}") from err
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the report of a demo folder; 2 with a line when something is missing."""
-    parser = argparse.ArgumentParser(description="Write the demo's summary.json and report.html.")
-    parser.add_argument("root", type=Path, help="e.g. runs/demo")
-    try:
-        write_demo_report(DemoPaths(parser.parse_args(arguments).root))
-    except SMVAEError as err:
-        print(f"demo report: {err}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

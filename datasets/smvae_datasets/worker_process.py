@@ -1,4 +1,4 @@
-"""What every worker process of a simulation begins with."""
+"""How worker processes begin: Ctrl-C is their parent's, and they end with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,22 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
+
+
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes that begin in the body never hear Ctrl-C, not even while they import.
+
+    Their parent hears it after the body, and ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def follow_the_parent() -> None:

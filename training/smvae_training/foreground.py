@@ -1,0 +1,58 @@
+"""How a program in the foreground ends: an exit status, and one line where something was wrong.
+
+What it needs is imported within `run`, so that Ctrl-C is heard from its first moments on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from smvae_core.errors import SMVAEError
+
+#: Exit statuses: bad input; stopped by Ctrl-C, and nobody reads on, as shells report them.
+BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
+
+
+def run(prog: str, work: Callable[[], int]) -> int:
+    """Do the work and return its exit status, or that of what stopped it.
+
+    Args:
+        prog: Name for the line, e.g. 'smvae train'.
+        work: () -> exit status.
+
+    Raises:
+        BrokenPipeError: If nobody reads on.
+    """
+    try:
+        return work()
+    except SMVAEError as err:
+        if _is_of_ctrl_c(err):
+            print(f"{prog}: stopped", file=sys.stderr)
+            return INTERRUPTED
+        print(f"{prog}: error: {' '.join(str(err).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        print(f"{prog}: error: {of_the_system(err)}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt as stop:
+        print(f"{prog}: stopped{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _is_of_ctrl_c(err: BaseException | None) -> bool:
+    """Return whether an error began as Ctrl-C: a library that is imported meanwhile fails by it."""
+    while err is not None:
+        if isinstance(err, KeyboardInterrupt):
+            return True
+        err = err.__cause__ or err.__context__
+    return False
+
+
+def of_the_system(err: OSError) -> str:
+    """Return in one line what the system refused, e.g. 'No space left on device: run/last.tmp'."""
+    what = " ".join((err.strerror or str(err) or type(err).__name__).split())
+    place = err.filename2 or err.filename
+    return f"{what}: {place}" if place else what
