@@ -8,18 +8,35 @@ latent and no independent witnesses: of each axis the surer one is taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.assistance.pose import Pose
-from smvae_core.errors import ConfigError
+from smvae_core.errors import BundleError, ConfigError
 from smvae_core.readout import Estimate
 
 #: Targets by which a latent tells the hole, and how many numbers each has.
 TARGETS = {"offset": 3, "hole": 5}
+
+
+def require_hole(bundle: Path, told: Collection[str]) -> None:
+    """Refuse a bundle whose targets say nothing of the hole.
+
+    Args:
+        bundle: Where it lies, for the error.
+        told: Names of its targets.
+
+    Raises:
+        BundleError: If neither of `TARGETS` is among them.
+    """
+    if TARGETS.keys().isdisjoint(told):
+        needed = " or ".join(map(repr, TARGETS))
+        tells = f"tells {', '.join(sorted(told))}, and not" if told else "does not tell"
+        raise BundleError(bundle, f"{tells} where the hole is: a target {needed} is needed")
 
 
 @dataclass(frozen=True, kw_only=True)

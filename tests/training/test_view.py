@@ -179,6 +179,26 @@ def test_what_cannot_be_seen_is_one_line(
     assert not [*tmp_path.iterdir()]
 
 
+class Unstamped(SmallBag):
+    """As a camera's driver without a clock records them: every stamp is zero."""
+
+    def write(self, topic: str, type_name: str, message: Any, received_ns: int) -> None:
+        if hasattr(message, "header"):
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+        super().write(topic, type_name, message, received_ns)
+
+
+def test_a_bag_without_a_moment_says_what_was_refused(
+    bundle: Path, runtime: Runtime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = tuple(m.name for m in runtime.modalities)
+    bag = Unstamped(tmp_path / "bag", runtime).play((names, 2))
+    picture = ["--picture", str(tmp_path / "bag.png")]
+    assert main(["view", str(bag), "--bundle", str(bundle), *picture]) == 2
+    said = capsys.readouterr().err
+    assert "there is not one moment to see: rgb: 0 received, 2 rejected (2 x zero stamp)" in said
+
+
 def test_a_file_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"x\.png: expected a file that ends in \.rrd"):
         ViewOptions(save=Path("x.png"))

@@ -71,6 +71,17 @@ def test_a_recording_is_seen_without_a_model(storage: str, tmp_path: Path) -> No
     assert not any(g.predicted or g.latent for g in seen)
 
 
+def test_a_recording_without_a_moment_says_what_was_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_bag(tmp_path / "bag", [m._replace(stamp_ns=0) for m in motion(0.2)])
+    words = ["--robot", str(declaration(tmp_path)), "--picture", str(tmp_path / "bag.png")]
+    assert main(["view", str(bag), *words]) == 2
+    said = capsys.readouterr().err
+    assert "there is not one moment to see: wrist: /wrist/image, 4 messages: 0 used" in said
+    assert "refused: 4 x zero stamp" in said
+
+
 def test_what_is_found_is_seen_whole_without_a_declaration(tmp_path: Path) -> None:
     source = open_source(write_bag(tmp_path / "bag", motion(1.0)), ViewOptions(), tmp_path)
     names = {m.name: m for m in source.modalities}

@@ -19,7 +19,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{_counted(steps, 'step')}"
         )
         for part in ("sensors", "targets"):
-            lines += [f"  {of}: {_line(counts)}" for of, counts in found[part].items()]
+            lines += [f"  {of}: {counted(counts)}" for of, counts in found[part].items()]
         lines += [f"  fault: {fault}" for fault in found["faults"]]
         if left := found["not_declared"]:
             listed = ", ".join(f"{topic} ({count})" for topic, count in left.items())
@@ -48,7 +48,7 @@ def foreseen_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _line(counts: Mapping[str, Any]) -> str:
+def counted(counts: Mapping[str, Any]) -> str:
     """Return what became of the messages of one sensor or target."""
     words = [f"{counts['used']} used"]
     words += [

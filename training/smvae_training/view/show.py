@@ -57,9 +57,10 @@ def view(path: Path, options: ViewOptions) -> int:
 
         if viewer is not None:
             viewer.send(*scene.opening())
-        source.play(show)
+        became = source.play(show)
         if not count:
-            raise ConfigError(f"{path}: there is not one moment to see")
+            why = f": {became}" if became else ""
+            raise ConfigError(f"{path}: there is not one moment to see{why}")
         if options.picture is not None:
             page.save(options.picture)
     return count

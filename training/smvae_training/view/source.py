@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from smvae_datasets.recordings.convert import Recording
 from smvae_datasets.recordings.declared import Declared, uncropped
 from smvae_datasets.recordings.episode_files import EpisodeFiles
 from smvae_datasets.recordings.folder import holds_episodes, list_episodes, read_declaration
+from smvae_datasets.recordings.report import counted
 from smvae_datasets.scaffolds import scaffold
 from smvae_datasets.sources import prepare_source
 from smvae_training.commands.figures import data_of
@@ -58,8 +59,8 @@ class Opened:
     modalities: tuple[Modality, ...]
     """As its samples are: `uncut` where they were prepared."""
     targets: dict[str, TargetNames]
-    play: Callable[[Show], None]
-    """Shows every moment of it, in order."""
+    play: Callable[[Show], str]
+    """Shows every moment of it, in order; returns what became of a recording without a moment."""
     has_model: bool = True
     """Whether there are latents and predictions."""
     thresholds: tuple[float, float] | None = None
@@ -121,19 +122,20 @@ def _recording(path: Path, options: ViewOptions) -> Opened:
     robot = _found(path) if options.robot is None else read_robot(options.robot)
     declared = Declared.of(robot)
 
-    def play(show: Show) -> None:
+    def play(show: Show) -> str:
         following = Following(show)
 
-        def play_one(name: str, recording: Recording) -> int:
+        def play_one(name: str, recording: Recording) -> tuple[int, str]:
             replay = RawReplay(recording, declared, following, name)
             total = sum(recording.topics[t].messages for t in replay.topics)
             with Stages().stage(f"view {name}".strip(), total) as advance:
                 replay.run(advance)
             for fault in replay.faults:
                 logger.warning("%s: %s", name or path, fault)
-            return replay.steps
+            counts = (f"{n}: {counted(asdict(c))}" for n, c in replay.counts.items())
+            return replay.steps, "; ".join(counts)
 
-        _play_each(path, options.max_records, play_one)
+        return _play_each(path, options.max_records, play_one)
 
     with next(_recordings(path))[1] as recording:
         targets = RawReplay(recording, declared, Following(lambda glance: None)).target_names()
@@ -169,15 +171,22 @@ def _recordings(path: Path) -> Iterator[tuple[str, Recording]]:
         yield entry.name, LeRobotEpisode(folder, entry, partial(_said, path))
 
 
-def _play_each(path: Path, most: int, play: Callable[[str, Recording], int]) -> None:
-    """Play recording after recording until `most` moments were shown; each play returns its own."""
-    shown = 0
+def _play_each(path: Path, most: int, play: Callable[[str, Recording], tuple[int, str]]) -> str:
+    """Play recording after recording until `most` moments were shown.
+
+    Each play returns how many it showed, and what became of the messages. The first recording's
+    that showed none is returned.
+    """
+    shown, first = 0, ""
     for name, recording in _recordings(path):
         if shown >= most and name:
             logger.info("%s: shown up to here; --max-records asks for more", name)
-            return
+            return first
         with recording:
-            shown += play(name, recording)
+            moments, became = play(name, recording)
+        shown += moments
+        first = first or ("" if moments else became)
+    return first
 
 
 def _open_bag(path: Path) -> Bag:
@@ -199,7 +208,7 @@ def _kept(path: Path, options: ViewOptions) -> Opened:
             if files.has_target(name)
         }
 
-    def play(show: Show) -> None:
+    def play(show: Show) -> str:
         following, steps = Following(show), 0
         with Stages().stage("view", sum(e.steps for e in episodes)) as advance:
             for number, episode in enumerate(episodes):
@@ -209,9 +218,10 @@ def _kept(path: Path, options: ViewOptions) -> Opened:
                         number,
                         len(episodes),
                     )
-                    return
+                    return ""
                 show_episode(episode, declared, following, advance)
                 steps += episode.steps
+        return ""
 
     return Opened(
         name=path.name,
@@ -246,11 +256,12 @@ def _records(
             "the first %d of %d records; --max-records asks for more", len(shown), len(rows)
         )
 
-    def play(show: Show) -> None:
+    def play(show: Show) -> str:
         with Stages().stage("view", len(shown)) as advance:
             for glance in record_glances(data, shown, runtime, dropped):
                 show(glance)
                 advance(1)
+        return ""
 
     return Opened(
         name=name,
@@ -269,11 +280,11 @@ def _thresholds(runtime: Runtime) -> tuple[float, float] | None:
 def _replayed(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
     """Return a bag or a LeRobot folder through a bundle, by the node's own rules."""
 
-    def play(show: Show) -> None:
+    def play(show: Show) -> str:
         given = read_parameters(options.params_file)[1] if options.params_file else {}
         following = Following(show)
 
-        def play_one(name: str, recording: Recording) -> int:
+        def play_one(name: str, recording: Recording) -> tuple[int, str]:
             settings = _settings(recording, runtime, given, options)
             inputs = find_inputs(recording, runtime.modalities, settings)
             replay = BagReplay(recording, runtime, settings, inputs)
@@ -282,9 +293,9 @@ def _replayed(path: Path, runtime: Runtime, options: ViewOptions) -> Opened:
             total = sum(i.messages for i in inputs)
             with Stages().stage(f"view {name}".strip(), total) as advance:
                 replay.run(seen, advance)
-            return seen.moments
+            return seen.moments, replay.why_none()
 
-        _play_each(path, options.max_records, play_one)
+        return _play_each(path, options.max_records, play_one)
 
     return Opened(
         name=path.name,

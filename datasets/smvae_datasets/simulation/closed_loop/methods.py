@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.assistance.pose import Pose
-from smvae_core.assistance.sighting import TARGETS, Sighting, sighting
+from smvae_core.assistance.sighting import Sighting, require_hole, sighting
 from smvae_core.bundle import Bundle
-from smvae_core.errors import BundleError
 from smvae_core.estimates import Estimates
 from smvae_core.fusion.rules import FusionState, ModalityStatus, Observation
 from smvae_core.fusion.source import Source
@@ -121,12 +120,7 @@ class Latents:
         told = {t.name for t in bundle.manifest.targets}
         if self._readout is not None:
             told = set(self._readout.targets)
-        if not told & set(TARGETS):
-            raise BundleError(
-                bundle.path,
-                f"tells {', '.join(sorted(told))}, and not where the hole is: "
-                f"{' or '.join(map(repr, TARGETS))}",
-            )
+        require_hole(bundle.path, told)
         self.begin()
 
     def begin(self) -> None:

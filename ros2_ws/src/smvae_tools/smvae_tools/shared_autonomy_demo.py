@@ -34,7 +34,7 @@ from smvae_core.assistance.controller import Assistance, Phase, Settings
 from smvae_core.assistance.insertion import Insertion
 from smvae_core.assistance.limits import Limits
 from smvae_core.assistance.pose import Motion
-from smvae_core.assistance.sighting import TARGETS, sighting
+from smvae_core.assistance.sighting import require_hole, sighting
 from smvae_core.assistance.spiral import Search
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
@@ -66,8 +66,8 @@ def _readout(bundle: Bundle) -> Readout | None:
     """Return the readout of a bundle whose model has no targets; of another one the node tells.
 
     Raises:
-        BundleError: If it has neither calibrated estimates nor a readout.
-        ConfigError: If they do not tell where the hole is.
+        BundleError: If it has neither calibrated estimates nor a readout, or they do not tell where
+            the hole is.
     """
     readout = None if bundle.manifest.targets else bundle.readout()
     if readout is None:
@@ -75,11 +75,7 @@ def _readout(bundle: Bundle) -> Readout | None:
         names = {target.name for target in bundle.manifest.targets}
     else:
         names = set(readout.targets)
-    if not names & set(TARGETS):
-        raise ConfigError(
-            f"{bundle.path}: a target {' or '.join(map(repr, TARGETS))} is needed, it has "
-            f"{', '.join(sorted(names))}"
-        )
+    require_hole(bundle.path, names)
     return readout
 
 

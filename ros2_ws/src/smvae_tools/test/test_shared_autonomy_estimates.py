@@ -149,5 +149,8 @@ def test_targets_that_do_not_tell_the_hole_are_named(tmp_path: Path, domain: int
         assert program.process.wait(60) == 1
     finally:
         program.end()
-    assert "a target 'offset' or 'hole' is needed, it has contact" in program.text()
+    assert (
+        "tells contact, and not where the hole is: a target 'offset' or 'hole' is needed"
+        in program.text()
+    )
     assert "Traceback" not in program.text()

@@ -135,7 +135,7 @@ def _evaluate(
         replay.run(gatherer, advance)
     written = video is not None and video.close()
     if not len(scores):
-        raise BagError(bag.path, f"not one latent came of it: {_why_none(replay)}")
+        raise BagError(bag.path, f"not one latent came of it: {replay.why_none()}")
     table, sensors = dict[str, Any](), dict[str, Any]()
     if twin is not None:
         value = moments.value()
@@ -291,13 +291,3 @@ def _make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise ConfigError(f"out: {out} cannot be made: {err.strerror}") from err
-
-
-def _why_none(replay: BagReplay) -> str:
-    """Return what became of the messages of a bag without a latent."""
-    status = replay.engine.collector.observe(0.0).status
-    words = []
-    for name, one in status.items():
-        reasons = ", ".join(f"{n} x {reason}" for reason, n in one.reject_reasons.items())
-        words.append(f"{name}: {one.received} received, {one.rejected} rejected ({reasons or '-'})")
-    return "; ".join([*words, f"{replay.not_finite} moments of no finite output"])

@@ -135,6 +135,16 @@ class BagReplay:
         playback.finish()
         self._tell(listener, math.inf)
 
+    def why_none(self) -> str:
+        """Return what became of the messages of a bag without a latent."""
+        status = self.engine.collector.observe(0.0).status
+        words = []
+        for name, one in status.items():
+            reasons = ", ".join(f"{n} x {reason}" for reason, n in one.reject_reasons.items())
+            counts = f"{one.received} received, {one.rejected} rejected"
+            words.append(f"{name}: {counts} ({reasons or '-'})")
+        return "; ".join([*words, f"{self.not_finite} moments of no finite output"])
+
     def _feed(
         self, listener: Listener, playback: Playback, name: str, received_ns: int, message: Any
     ) -> None:
