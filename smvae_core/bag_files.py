@@ -19,6 +19,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from smvae_core.files import git_lfs
+
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 SQLITE_MAGIC = b"SQLite format 3\0"
 #: Receive times are 64 bit and not negative.
@@ -74,6 +76,7 @@ class SqliteFile:
             ValueError: If it is no SQLite file.
             sqlite3.Error: If SQLite cannot read it, or it is no bag.
         """
+        check_pointer(path)
         with path.open("rb") as file:
             head = file.read(100)
         check_head(head, SQLITE_MAGIC, "an SQLite file")
@@ -128,6 +131,7 @@ class McapFile:
         from mcap.reader import make_reader
 
         self._path = path
+        check_pointer(path)
         with path.open("rb") as file:
             check_head(file.read(len(MCAP_MAGIC)), MCAP_MAGIC, "an MCAP file")
             file.seek(-len(MCAP_MAGIC), os.SEEK_END)
@@ -217,6 +221,12 @@ def in_order(read: Callable[[], Iterable[Stored]]) -> Iterator[Stored]:
         while held and held[0][0] <= earliest_left[turn]:
             received_ns, _, number, data = heapq.heappop(held)
             yield number, received_ns, data
+
+
+def check_pointer(path: Path) -> None:
+    """Raise ValueError where Git LFS has not fetched a file."""
+    if pointer := git_lfs(path):
+        raise ValueError(pointer)
 
 
 def check_head(head: bytes, magic: bytes, what: str) -> None:

@@ -13,7 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from smvae_core.bag_files import LAST_NS, Channel, CutShort, Stored, check_head, in_order
+from smvae_core.bag_files import (
+    LAST_NS,
+    Channel,
+    CutShort,
+    Stored,
+    check_head,
+    check_pointer,
+    in_order,
+)
 from smvae_core.bag_types import ROS1
 
 ROS1_MAGIC = b"#ROSBAG V2.0\n"
@@ -39,6 +47,7 @@ class Ros1File:
             ValueError: If it is no ROS 1 bag, or damaged, and nobody forgives.
         """
         self._path, self._forgive = path, forgive
+        check_pointer(path)
         with path.open("rb") as file:
             check_head(file.read(len(ROS1_MAGIC)), ROS1_MAGIC, "a ROS 1 bag")
         declared: dict[int, Channel] = {}

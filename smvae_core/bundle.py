@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from smvae_core.belief import FilterParameters
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
 from smvae_core.estimate_calibration import ESTIMATES, EstimateCalibration
-from smvae_core.files import naming
+from smvae_core.files import git_lfs, naming
 from smvae_core.modality import Modality
 from smvae_core.model_card import CARD, model_card
 from smvae_core.novelty import Novelty
@@ -351,7 +351,8 @@ def _verified(folder: Path, role: str, graph: Graph) -> bytes:
     if size != graph.bytes:
         raise BundleError(
             folder,
-            f"{graph.file} has {size} bytes, the manifest {graph.bytes}: truncated or changed",
+            f"{graph.file} has {size} bytes, the manifest {graph.bytes}: "
+            f"{git_lfs(path) or 'truncated or changed'}",
         )
     try:
         content = path.read_bytes()

@@ -22,6 +22,21 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
         raise
 
 
+#: How the text begins that stands for a large file until Git LFS fetches it.
+_POINTER = b"version https://git-lfs"
+
+
+def git_lfs(path: Path) -> str:
+    """Return what to do where a file is but a pointer of Git LFS, else ''.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        is_pointer = file.read(len(_POINTER)) == _POINTER
+    return "it is a pointer of Git LFS: `git lfs pull` fetches the file" if is_pointer else ""
+
+
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file atomically: whatever fails, what was there stays, and nothing beside it.
 

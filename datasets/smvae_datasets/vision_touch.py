@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import EpisodeError, did_you_mean
 from smvae_core.files import write_bytes
+from smvae_datasets.unreadable import why_unreadable
 
 #: Steps in one file.
 STEPS_PER_FILE = 50
@@ -207,7 +208,8 @@ def open_file(path: Path) -> h5py.File:
                 expected=f"{promised[1]} bytes" if promised else "more bytes",
                 got=f"{size} bytes",
             ) from err
-        raise EpisodeError(path, f"not a readable HDF5 file ({reason})") from err
+        told = why_unreadable(path, err) or f"not a readable HDF5 file ({reason})"
+        raise EpisodeError(path, told) from err
 
 
 def list_trajectories(root: Path) -> list[Trajectory]:

@@ -482,3 +482,11 @@ def test_a_channel_without_schema_has_the_type_that_the_metadata_names(tmp_path:
     with Bag(edited(path, lambda y: y.replace("message_count: 20", "message_count: 0"))) as bag:
         topic, _, data = next(bag.messages())
         assert bag.decode(topic, data).data == "a"
+
+
+@pytest.mark.parametrize("name", ["a.mcap", "a.db3", "a.bag"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(BagError, match="it is a pointer of Git LFS: `git lfs pull` fetches"):
+        Bag(path).__enter__()

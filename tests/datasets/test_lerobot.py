@@ -162,6 +162,110 @@ def test_a_table_of_another_length_is_said_and_text_is_no_topic(tmp_path: Path) 
     assert said[0] == "episode_000000 has 6 rows, meta says 9"
 
 
+def edit_table(path: Path, episode: int, **columns: Any) -> None:
+    """Put other columns into an episode's table; None takes one away."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = path / f"data/chunk-000/episode_{episode:06d}.parquet"
+    table = {n: c for n, c in zip(*_columns(pq.read_table(file)), strict=True) if n not in columns}
+    table |= {name: values for name, values in columns.items() if values is not None}
+    pq.write_table(pa.table(table), file)
+
+
+def _columns(table: Any) -> tuple[list[str], list[Any]]:
+    return table.column_names, table.columns
+
+
+#: Times of six rows as recorders leave them, and what is said of them.
+TIMES = {
+    "a clock of the host": (1.76e9 + np.arange(6) / 20, "timestamp begins at 1760000000.000000 s"),
+    "going on from the episode before": (3.0 + np.arange(6) / 20, "timestamp begins at 3.000000 s"),
+    "a clock of the host in 32 bits": (np.full(6, 1.76e9, np.float32), "timestamp does not rise"),
+    "going back": (np.array([0.0, 0.05, 0.1, 0.0, 0.05, 0.1]), "timestamp does not rise"),
+    "no numbers": (np.array([0.0, np.nan, 0.1, 0.15, 0.2, 0.25]), "timestamp does not rise"),
+}
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_times_of_another_clock_are_brought_to_the_episodes(times: str, tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (6,))
+    seconds, what = TIMES[times]
+    edit_table(path, 0, timestamp=seconds)
+    folder, said = LeRobotFolder(path), list[str]()
+    found = read(LeRobotEpisode(folder, folder.present[0], said.append))
+    stamps = [1_000_000_000 + 50_000_000 * n for n in range(6)]
+    for name in (made.STATE, made.CAMERA):
+        assert [round(stamp, -3) for stamp, _ in found[name]] == stamps
+    assert len(said) == 1
+    assert said[0].startswith(f"episode_000000: {what}")
+
+
+def test_an_episode_that_begins_late_by_its_own_count_keeps_its_times(tmp_path: Path) -> None:
+    """Rows were cut off at the begin, and the video still has their frames."""
+    path = made.write_v21(tmp_path / "set", (6,))
+    later = np.arange(4, 10)
+    edit_table(path, 0, timestamp=later / 20, frame_index=later)
+    folder, said = LeRobotFolder(path), list[str]()
+    found = read(LeRobotEpisode(folder, folder.present[0], said.append))
+    assert [stamp for stamp, _ in found[made.STATE]] == [
+        1_000_000_000 + 50_000_000 * n for n in later
+    ]
+    assert said == [f"{made.CAMERA}: 4 of 6 rows have no frame"]
+
+
+def test_rows_in_another_table_than_meta_names_are_found_and_said(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (4, 5))
+    one, other = (path / f"data/chunk-000/episode_{n:06d}.parquet" for n in (0, 1))
+    one.rename(one.with_suffix(".tmp"))
+    other.rename(one)
+    one.with_suffix(".tmp").rename(other)
+    folder, said = LeRobotFolder(path), list[str]()
+    for number, length in enumerate((4, 5)):
+        found = read(LeRobotEpisode(folder, folder.present[number], said.append))
+        np.testing.assert_allclose(found[made.STATE][-1][1].data, made.state(number, length - 1))
+    assert said == [
+        f"episode_{n:06d} is in data/chunk-000/episode_{1 - n:06d}.parquet, meta says "
+        f"data/chunk-000/episode_{n:06d}.parquet"
+        for n in (0, 1)
+    ]
+
+
+def test_rows_of_an_episode_that_has_none_by_meta_are_counted(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (6,))
+    lines = (path / "meta/episodes.jsonl").read_text()
+    (path / "meta/episodes.jsonl").write_text(lines.replace('"length": 6', '"length": 0'))
+    folder, said = LeRobotFolder(path), list[str]()
+    episode = LeRobotEpisode(folder, folder.present[0], said.append)
+    assert {topic.messages for topic in episode.topics.values()} == {6}
+    assert len(read(episode)[made.STATE]) == 6
+    assert said == ["episode_000000 has 6 rows, meta says 0"]
+
+
+def test_a_feature_of_another_size_than_meta_says_is_said(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (3,))
+    info = json.loads((path / "meta/info.json").read_text())
+    info["features"][made.STATE]["shape"] = [4]
+    damage_info(path, features=info["features"])
+    folder, said = LeRobotFolder(path), list[str]()
+    read(LeRobotEpisode(folder, folder.present[0], said.append))
+    assert said == [f"{made.STATE} has 3 numbers, meta says 4"]
+
+
+def test_a_table_without_times_or_not_fetched_is_named(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (3, 3))
+    edit_table(path, 0, timestamp=None)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (path / "data/chunk-000/episode_000001.parquet").write_text(pointer)
+    folder = LeRobotFolder(path)
+    for number, why in (
+        (0, "there is no column timestamp"),
+        (1, "it is a pointer of Git LFS: `git lfs"),
+    ):
+        with pytest.raises(LeRobotError, match=f"episode_00000{number}: {why}"):
+            read(LeRobotEpisode(folder, folder.present[number]))
+
+
 def damage_info(path: Path, **values: Any) -> None:
     info = json.loads((path / "meta/info.json").read_text())
     (path / "meta/info.json").write_text(json.dumps(info | values))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -99,6 +101,28 @@ def test_a_truncated_file_is_refused(episode, share):
         assert f"expected {len(whole)} bytes, got {int(share * len(whole))} bytes" in str(
             info.value
         )
+
+
+def test_a_file_that_somebody_writes_is_named_as_locked(episode):
+    writing = "import h5py, sys; f = h5py.File(sys.argv[1], 'r+'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", writing, str(episode)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(EpisodeError, match="locked: another program has it open for writing"):
+            read_file(episode)
+        writer.communicate("\n")
+    assert read_file(episode)
+
+
+def test_a_pointer_of_git_lfs_is_named(episode):
+    episode.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(EpisodeError, match="it is a pointer of Git LFS: `git lfs pull` fetches"):
+        read_file(episode)
 
 
 def test_damaged_data_names_the_field(episode):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smvae_core.bags import BagTopic
 from smvae_core.errors import one_line
+from smvae_core.files import git_lfs
 from smvae_datasets.lerobot.folder import EpisodeEntry, LeRobotError, LeRobotFolder
 from smvae_datasets.lerobot.messages import (
     NumbersMessage,
@@ -45,17 +48,26 @@ class LeRobotEpisode:
         self.folder, self.entry, self._forgive = folder, entry, forgive
         self.path: Path = entry.data
         self.name = entry.name
+        self._compared: set[str] = set()
+        length = entry.length if entry.length > 0 else self._counted()
         self.begin_ns = BEGIN_NS
-        self.end_ns = BEGIN_NS + round(entry.length / folder.fps * 1e9)
+        self.end_ns = BEGIN_NS + round(length / folder.fps * 1e9)
         self.topics = {
-            name: BagTopic(
-                name=name, message_type=message_type(f), messages=entry.length, latched=False
-            )
+            name: BagTopic(name=name, message_type=message_type(f), messages=length, latched=False)
             for name, f in folder.features.items()
             if f.is_read and (f.dtype != "video" or _has_video(entry, name))
         }
         self.lost: Counter[str] = Counter()
         """Topic -> rows that had no frame in its video, of what was read."""
+
+    def _counted(self) -> int:
+        """Return how many rows there are, where `meta` says that there are none."""
+        import pyarrow as pa
+
+        try:
+            return len(_Index.of(self.path, self.entry.index).seconds)
+        except (OSError, ValueError, KeyError, pa.ArrowException):
+            return 0  # `messages` says why
 
     def __enter__(self) -> LeRobotEpisode:
         return self
@@ -105,21 +117,70 @@ class LeRobotEpisode:
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(self.path) as file:
+            found = self._index()
+            times = iter(self._times(found))
+            with pq.ParquetFile(found.path) as file:
                 lacking = [c for c in columns if c not in file.schema_arrow.names]
                 if lacking:
                     raise ValueError(f"no column {', '.join(lacking)}")
-                groups = _groups(file, self.entry.index)
-                for batch in file.iter_batches(
-                    _ROWS, groups, ["timestamp", "episode_index", *columns]
-                ):
+                for batch in file.iter_batches(_ROWS, found.groups, ["episode_index", *columns]):
                     batch = batch.filter(pc.equal(batch["episode_index"], self.entry.index))
-                    seconds = _array(batch["timestamp"]).astype(np.float64).reshape(-1)
                     cells = {name: _cells(batch[name]) for name in columns}
-                    for at, second in enumerate(seconds):
-                        yield float(second), {name: cells[name][at] for name in columns}
+                    self._compare(cells)
+                    for at in range(len(batch)):
+                        yield next(times), {name: cells[name][at] for name in columns}
         except (OSError, ValueError, KeyError, pa.ArrowException) as err:
-            raise LeRobotError(self.folder.path, f"{self._place()}: {one_line(err)}") from err
+            why = git_lfs(self.path) or one_line(err)
+            raise LeRobotError(self.folder.path, f"{self._place()}: {why}") from err
+
+    def _index(self) -> _Index:
+        """Return where the episode's rows are: in the table that `meta` names, or in another.
+
+        Raises:
+            OSError, ValueError, ArrowException: If the named table cannot be read.
+        """
+        found = _Index.of(self.path, self.entry.index)
+        if len(found.seconds):
+            return found
+        for path in sorted(self.folder.path.glob("data/**/*.parquet")):
+            other = _Index.of(path, self.entry.index) if path != self.path else found
+            if len(other.seconds):
+                there, named = (p.relative_to(self.folder.path) for p in (path, self.path))
+                self._forgive(f"{self.name} is in {there}, meta says {named}")
+                return other
+        return found
+
+    def _times(self, found: _Index) -> NDArray[np.float64]:
+        """Return the time of each row in the episode [s].
+
+        In LeRobot the first row is at 0, and a row follows the other by 1 / fps. Where the column
+        holds another clock's times, they are brought there; where it does not even rise,
+        `frame_index` tells the time.
+        """
+        seconds, told = found.seconds, found.frames / self.folder.fps
+        if not (np.isfinite(seconds).all() and (np.diff(seconds) > 0).all()):
+            self._forgive(
+                f"{self.name}: timestamp does not rise, so rows are {self.folder.fps:g} per second"
+            )
+            return told
+        if len(seconds) and abs(ahead := seconds[0] - told[0]) > 0.5 / self.folder.fps:
+            self._forgive(
+                f"{self.name}: timestamp begins at {seconds[0]:.6f} s where it should be "
+                f"{told[0]:.6f} s; the difference is subtracted"
+            )
+            return seconds - ahead
+        return seconds
+
+    def _compare(self, cells: dict[str, Any]) -> None:
+        """Say once of each feature that it has another size than `meta` says."""
+        for name, values in cells.items():
+            feature = self.folder.features[name]
+            if feature.is_image or name in self._compared or not len(values):
+                continue
+            self._compared.add(name)
+            has, said = np.size(values[0]), int(np.prod(feature.shape))
+            if has != said:
+                self._forgive(f"{name} has {has} numbers, meta says {said}")
 
     def _place(self) -> str:
         return f"{self.path.relative_to(self.folder.path)}, {self.name}"
@@ -140,6 +201,36 @@ class LeRobotEpisode:
             return bytes(cell["bytes"])
         path = self.folder.path / str(cell.get("path"))
         return path.read_bytes() if path.is_file() else b""
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Which rows of a table are an episode's."""
+
+    path: Path
+    groups: list[int]
+    """Row groups that may hold some."""
+    seconds: NDArray[np.float64]
+    """Of each row, as the table says."""
+    frames: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, path: Path, episode: int) -> _Index:
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            groups = _groups(file, episode)
+            names = [c for c in ("timestamp", "frame_index") if c in file.schema_arrow.names]
+            if "timestamp" not in names:
+                raise ValueError("there is no column timestamp")
+            table = file.read_row_groups(groups, ["episode_index", *names])
+        table = table.filter(pc.equal(table["episode_index"], episode))
+        seconds = table["timestamp"].to_numpy().astype(np.float64).reshape(-1)
+        frames = np.arange(len(seconds))
+        if "frame_index" in names:
+            frames = table["frame_index"].to_numpy().astype(np.int64).reshape(-1)
+        return cls(path, groups, seconds, frames)
 
 
 def _has_video(entry: EpisodeEntry, name: str) -> bool:

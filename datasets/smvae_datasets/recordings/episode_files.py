@@ -23,6 +23,7 @@ from smvae_core.modality import Modality
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.recordings.coding import Coded, Coding, decode, encode
 from smvae_datasets.recordings.declared import FORMAT
+from smvae_datasets.unreadable import why_unreadable
 
 #: Size at which a part is written.
 PART_BYTES = 32 * 2**20
@@ -208,6 +209,8 @@ def _open(path: Path) -> h5py.File:
     try:
         part = h5py.File(path, "r")
     except OSError as err:
+        if told := why_unreadable(path, err):
+            raise DataSetError(path, told) from err
         hint = "remove the folder of the recording and run `smvae episodes` again"
         raise DataSetError(path, f"cannot be read: {err}", hint=hint) from err
     if (found := part.attrs.get("format")) != FORMAT:
