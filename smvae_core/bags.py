@@ -33,6 +33,8 @@ from smvae_core.bag_types import CDR, DEFAULT_TYPESTORE, ROS1, Decoder, MessageT
 from smvae_core.errors import MissingDependency, SMVAEError, one_line
 
 METADATA = "metadata.yaml"
+#: Topics that an error names.
+_MOST_LISTED = 20
 
 _FILES: dict[str, Callable[[Path], BagFile]] = {
     "mcap": McapFile,
@@ -103,8 +105,17 @@ class Readable(Protocol):
 
 
 def listed(topics: Mapping[str, BagTopic]) -> str:
-    """Return topics with their types and numbers of messages, for an error."""
-    found = [f"{t.name} ({t.message_type}, {t.messages})" for t in topics.values()]
+    """Return topics with their types and numbers of messages, for an error.
+
+    Of many topics those with messages come first, and the rest is counted.
+    """
+    every = list(topics.values())
+    if len(every) > _MOST_LISTED:
+        every.sort(key=lambda topic: not topic.messages)
+    found = [f"{t.name} ({t.message_type}, {t.messages})" for t in every[:_MOST_LISTED]]
+    if more := every[_MOST_LISTED:]:
+        filled = sum(bool(t.messages) for t in more)
+        found.append(f"and {len(more)} more topics, {filled} of them with messages")
     return ", ".join(found) or "none"
 
 

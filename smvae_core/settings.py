@@ -31,7 +31,7 @@ class WrongType(ConfigError):
     def __init__(self, parameter: Parameter, why: str) -> None:
         """Build the message."""
         kind = type(parameter.default).__name__
-        hint = " (write 30.0, not 30)" if kind == "float" else ""
+        hint = {"float": " (write 30.0, not 30)", "str": " (a number in quotes)"}.get(kind, "")
         super().__init__(f"parameter {parameter.name} must be a {kind}{hint}: {why}")
 
 

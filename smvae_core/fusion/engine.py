@@ -197,7 +197,7 @@ class Engine:
         text = ""
         if not reason and frame_id and stamped and message.header.frame_id != frame_id:
             reason = "frame"
-            text = f"{name}: frame: expected {frame_id}, got {message.header.frame_id}"
+            text = f"{name}: frame: expected {frame_id!r}, got {message.header.frame_id!r}"
         if not reason and (others := source.of_others(channel.modality, message)):
             reason, text = OF_OTHERS, f"{name}: {OF_OTHERS}: the message is of {others}"
         value = message

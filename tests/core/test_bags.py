@@ -11,7 +11,7 @@ pytest.importorskip("rosbags")
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from smvae_core.bags import Bag, BagError
+from smvae_core.bags import Bag, BagError, BagTopic, listed
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TEXT = "std_msgs/msg/String"
@@ -75,3 +75,15 @@ def test_bytes_of_another_type_are_named_with_their_topic(tmp_path: Path) -> Non
 def test_a_typestore_that_nobody_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BagError, match=r"unknown typestore 'jazzy'.*Did you mean 'ros2_jazzy'"):
         Bag(tmp_path, "jazzy")
+
+
+def test_of_many_topics_those_with_messages_are_listed_and_the_rest_is_counted() -> None:
+    def topic(name: str, messages: int) -> BagTopic:
+        return BagTopic(name=name, message_type=TEXT, messages=messages, latched=False)
+
+    many = {f"/a{n}": topic(f"/a{n}", 0) for n in range(500)} | {"/z": topic("/z", 7)}
+    text = listed(many)
+    assert text.startswith(f"/z ({TEXT}, 7), /a0 ({TEXT}, 0), ")
+    assert text.endswith(", and 481 more topics, 0 of them with messages")
+    assert listed({"/b": topic("/b", 1)}) == f"/b ({TEXT}, 1)"
+    assert listed({}) == "none"

@@ -204,6 +204,18 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
         assert f"# - {line}\n" in found.text(bag)
 
 
+def test_topics_that_are_left_out_alike_are_counted(tmp_path: Path) -> None:
+    made = [
+        stream(f"/cam{n:02d}/camera_info", "sensor_msgs/msg/CameraInfo", 2, lambda _: {"width": 48})
+        for n in range(40)
+    ]
+    moving = stream("/pose", "geometry_msgs/msg/PointStamped", 10, lambda n: {"point": {"x": n}})
+    found = of_bag(write_bag(tmp_path / "bag", in_order(*made, moving)))
+    alike = ", ".join(f"/cam{n:02d}/camera_info" for n in range(5))
+    assert found.left_out[0].startswith(f"{alike} and 35 more topics: sensor_msgs/msg/CameraInfo: ")
+    assert not any("/cam05" in line for line in found.left_out)
+
+
 @pytest.mark.parametrize("node", ["/smvae", ""])
 def test_what_our_own_node_published_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: str

@@ -39,6 +39,8 @@ _NO_SENSOR = {
 _EPISODES, _SHORTEST_S = 5, 2.0
 #: Letters of one reason.
 _LONGEST = 240
+#: Topics left out for one reason that are named.
+_ALIKE = 5
 _BOOL = "std_msgs/msg/Bool"
 
 
@@ -51,8 +53,15 @@ def scaffold_bag(bag: Bag, advance: Callable[[float], None] = lambda share: None
     """
     draft, no_sensor = _Draft(), _no_sensor(bag.topics)
     looked = look(bag, set(bag.topics) - set(no_sensor), advance)
+    reasons: dict[str, list[str]] = {}
     for topic, why in (no_sensor | looked.unread).items():
-        draft.leave(topic, why)
+        reasons.setdefault(why, []).append(topic)
+    for why, topics in reasons.items():
+        if len(topics) > _ALIKE:
+            named = ", ".join(sorted(topics)[:_ALIKE])
+            topics = [f"{named} and {len(topics) - _ALIKE} more topics"]
+        for topic in topics:
+            draft.leave(topic, why)
     for seen in looked.seen.values():
         draft.add(seen)
     robot = re.sub(r"[^A-Za-z0-9_-]+", "_", bag.path.stem).strip("_-") or "robot"

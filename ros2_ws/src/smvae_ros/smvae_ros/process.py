@@ -15,7 +15,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from smvae_core.errors import SMVAEError
+from smvae_core.errors import ConfigError, SMVAEError, one_line
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -42,8 +42,8 @@ def run(
             its time, as a recorder must that has a file to finish.
     """
     _take_signals(grace_s)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        _begin_ros(args)
         node = make_node()
     except SMVAEError as err:
         print(f"error: {err}", file=sys.stderr)
@@ -69,15 +69,30 @@ def until_stopped(args: Sequence[str]) -> Iterator[threading.Event]:
 
     Args:
         args: Command line.
+
+    Raises:
+        ConfigError: If ROS does not take its own part of it.
     """
     stop = threading.Event()
-    rclpy.init(args=list(args), signal_handler_options=SignalHandlerOptions.NO)
+    _begin_ros(list(args))
     for number in SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     try:
         yield stop
     finally:
         _end_ros()
+
+
+def _begin_ros(args: list[str] | None) -> None:
+    """Start ROS without handlers of its own.
+
+    Raises:
+        ConfigError: If ROS does not take its own arguments, e.g. a parameter file.
+    """
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as err:  # what rcl raises
+        raise ConfigError(f"ROS does not start: {one_line(err)}") from err
 
 
 def _end_ros() -> None:
