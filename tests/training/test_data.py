@@ -18,7 +18,13 @@ from smvae_core.presets import vision_touch
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.augmenter import Augmenter
 from smvae_training.config import AugmentConfig
-from smvae_training.data import StepStream, batch_order, fingerprint, loader
+from smvae_training.data import (
+    StepStream,
+    batch_order,
+    fingerprint,
+    loader,
+    read_at_random,
+)
 from smvae_training.normalise import BatchNormaliser
 from smvae_training.presets import debug
 from smvae_training.run import training_statistics, write_arrays
@@ -95,6 +101,37 @@ def test_no_record_of_an_epoch_counts_twice_on_any_number_of_devices(devices: in
         for record in order.records(step)[rank::devices]
     ]
     assert len(seen) == len(set(seen)) == 21
+
+
+def test_files_beyond_half_of_the_memory_are_read_without_what_lies_around(tmp_path: Path) -> None:
+    values = np.arange(5000, dtype=np.float32).reshape(1000, 5)
+    np.save(tmp_path / "a.npy", values)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    given = {"file": mapped, "part": mapped[10:], "memory": values}
+    assert read_at_random(given, 10**9) == given
+    assert read_at_random(given, 2 * mapped.nbytes)["file"] is mapped
+    found = read_at_random(given, 2 * mapped.nbytes - 1)
+    assert found["memory"] is values
+    assert found["part"] is given["part"]
+    np.testing.assert_array_equal(found["file"], values)
+    address = found["file"].__array_interface__["data"][0]
+    assert "rr" in vm_flags(address)  # the kernel's word for random reads
+    assert "rr" not in vm_flags(mapped.__array_interface__["data"][0])
+    with pytest.raises(ValueError, match="read-only"):
+        found["file"][0] = 0
+
+
+def vm_flags(address: int) -> list[str]:
+    """Return the kernel's flags of the mapping that holds an address."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, _, rest = line.partition(" ")
+        if "-" in name and not name.endswith(":"):
+            first, last = (int(part, 16) for part in name.split("-"))
+            inside = first <= address < last
+        elif inside and name == "VmFlags:":
+            return rest.split()
+    raise LookupError(hex(address))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

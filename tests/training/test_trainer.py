@@ -18,7 +18,13 @@ from smvae_core.preprocessing import Statistics
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.callbacks import read_metrics
 from smvae_training.config import OptimizerConfig, TrainConfig
-from smvae_training.module import SMVAETraining, TrainingDiverged, lr_factor, update_average
+from smvae_training.module import (
+    SMVAETraining,
+    TrainingDiverged,
+    clip_gradient,
+    lr_factor,
+    update_average,
+)
 from smvae_training.presets import preset
 from smvae_training.resume import check_folder
 from smvae_training.run import RunError, RunPaths, RunRecord, load_run
@@ -42,6 +48,27 @@ def test_gradients_are_clipped_in_every_precision(
         run(settings, episodes, tmp_path / name, stop_after=1, callbacks=[watch])
         norms.append(watch.norm)
     assert norms[0] <= 1.001e-6 < norms[1]
+
+
+def test_a_gradient_is_clipped_as_torch_does_and_a_small_one_stays_as_it_is() -> None:
+    def weights() -> list[torch.nn.Parameter]:
+        made = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(2))]
+        made[0].grad = torch.tensor([1.0, -2.0, 3.0])
+        return made
+
+    for largest in (1e-3, 1.0, 3.7416, 3.7418, 10.0):  # the norm is 3.74166
+        mine, theirs = weights(), weights()
+        clip_gradient(mine, largest)
+        torch.nn.utils.clip_grad_norm_(theirs, largest)
+        assert mine[0].grad is not None
+        assert theirs[0].grad is not None
+        torch.testing.assert_close(mine[0].grad, theirs[0].grad, rtol=0, atol=0)
+        assert mine[1].grad is None
+    unusable = weights()
+    unusable[0].grad = torch.tensor([1.0, float("nan"), 3.0])
+    clip_gradient(unusable, 10.0)
+    assert unusable[0].grad is not None
+    assert unusable[0].grad.isnan().all()
 
 
 class GradientNorm(Callback):

@@ -8,10 +8,12 @@ row by row, and what a row is does not depend on how many devices there are.
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -64,6 +66,38 @@ class Batch(NamedTuple):
     """Of each target that is decoded (B, K), in its unit; NaN where it was not recorded."""
     share: Share | None = None
     """Which rows of the step's batch these are; None: all of them."""
+
+
+def read_at_random(
+    arrays: Mapping[str, NDArray[Any]], memory_bytes: int | None = None
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays; of files that do not fit into half of the memory, other maps of them.
+
+    Of those the system reads the pages that a batch asks for and none around them. It reads 2.6 MB
+    ahead for a record of 29 kB otherwise, which is gone before it is asked for. Files that fit are
+    better read ahead. Whoever reads the given arrays in order still does so quickly.
+
+    Args:
+        arrays: Those that are no memory map of a whole array stay as they are.
+        memory_bytes: Of the machine, by default.
+    """
+    if memory_bytes is None:
+        memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    maps = {name: cast("np.memmap[Any, Any]", a) for name, a in arrays.items() if _is_map(a)}
+    given = dict(arrays)
+    if 2 * sum(a.nbytes for a in maps.values()) <= memory_bytes:
+        return given
+    for name, a in maps.items():
+        again = np.memmap(str(a.filename), a.dtype, "r", a.offset, a.shape)
+        if isinstance(again.base, mmap.mmap) and hasattr(mmap, "MADV_RANDOM"):
+            again.base.madvise(mmap.MADV_RANDOM)
+            given[name] = again
+    return given
+
+
+def _is_map(array: NDArray[Any]) -> bool:
+    whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
+    return whole and bool(array.flags.c_contiguous)
 
 
 def gather(arrays: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -145,7 +179,7 @@ class StepStream(IterableDataset[Batch]):
             match_batches: Batches of each step of stage 'match'.
             targets: Names of those that are decoded.
         """
-        self._arrays = dict(episodes.arrays)
+        self._arrays = read_at_random(episodes.arrays)
         self._recorded = episodes.recorded
         self._order = order
         self._first_step = first_step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -212,7 +212,7 @@ class SMVAETraining(LightningModule):
             gradient_clip_val = MATCH_CLIP
         if gradient_clip_val:
             weights = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(weights, gradient_clip_val)
+            clip_gradient(weights, gradient_clip_val)
 
     def metrics(self) -> dict[str, float]:
         """Return the terms of the last step, in nats per record, and the settings of that step.
@@ -290,6 +290,20 @@ def step_seed(seed: int, step: int) -> int:
     """Return the seed of one step, the same on every device: see `distributions.Share`."""
     state = np.random.SeedSequence([seed, NOISE_STREAM, step, 0]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
+
+
+def clip_gradient(weights: Sequence[Tensor], largest: float) -> None:
+    """Scale the gradients so that their norm is at most `largest`, as torch's clip_grad_norm_.
+
+    That one multiplies every gradient by 1 where the norm is smaller. On a CPU its number costs
+    nothing to read, and then the multiplication is left out: 1 % of a step.
+    """
+    gradients = [w.grad for w in weights if w.grad is not None]
+    if gradients and gradients[0].device.type == "cpu":
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2.0)))
+        if norm + 1e-6 <= largest:
+            return
+    torch.nn.utils.clip_grad_norm_(weights, largest)
 
 
 def seed_noise(seed: int) -> None:

@@ -34,6 +34,7 @@ from smvae_training.contexts import Contexts
 from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
 from smvae_training.embedded import EmbeddedRecords
 from smvae_training.hardware import Hardware, choose_hardware, launcher
+from smvae_training.heap import keep_memory
 from smvae_training.module import SMVAETraining
 from smvae_training.processes import Processes
 from smvae_training.resume import check_folder, find_checkpoint
@@ -223,6 +224,7 @@ def train_on(
             paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         record.write(paths.config)
         _log_size(episodes, parts, order, record)
+    keep_memory()
     stop = StopOnInterrupt(stop_after)
     records = EmbeddedRecords(episodes, parts.train, paths.root) if contexts else None
     session = _Session(config, paths, record, order, hardware, build, records, processes)
