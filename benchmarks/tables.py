@@ -11,6 +11,8 @@ from benchmarks.closed_loop.report import section as closed_loop_section
 from benchmarks.data_speed.report import section as data_section
 from benchmarks.door.report import section as door_section
 from benchmarks.experiments import EXPERIMENTS, Experiment
+from benchmarks.growth.report import draw as draw_growth
+from benchmarks.growth.report import section as growth_section
 from benchmarks.job import RESULTS
 from benchmarks.live.report import section as live_section
 from benchmarks.many_machines.report import section as many_section
@@ -22,6 +24,7 @@ from benchmarks.readme_tables import README, filled
 from benchmarks.robot_figure import draw_errors
 from benchmarks.robot_tables import in_order, picture, robot_section
 from benchmarks.runtime_speed.report import section as runtime_section
+from benchmarks.train_speed.report import section as train_section
 from benchmarks.view_tables import view_section
 from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
@@ -140,6 +143,8 @@ def render(folder: Path = RESULTS) -> str:
         runtime_section(folder),
         live_section(folder),
         many_section(folder),
+        train_section(folder),
+        growth_section(folder),
         toy_section(folder),
         published_section(),
     ]
@@ -147,11 +152,12 @@ def render(folder: Path = RESULTS) -> str:
 
 
 def draw(folder: Path = RESULTS, out: Path = OUT.parent) -> None:
-    """Write the pictures that RESULTS.md shows, of the robot experiments that have results."""
+    """Write the pictures that RESULTS.md shows, of what has results."""
     for experiment in EXPERIMENTS.values():
         results = read_results(folder, experiment.name)
         if results and experiment.kind == "subsets":
             draw_errors(out / picture(experiment), in_order(experiment, results))
+    draw_growth(folder, out)
 
 
 def main() -> int:

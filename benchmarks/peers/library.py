@@ -32,6 +32,8 @@ try:
     )
     from multivae.models.base import BaseDecoder, BaseEncoder, BaseMultiVAE, ModelOutput
     from multivae.models.nn import BaseJointEncoder
+    from multivae.trainers import BaseTrainer, BaseTrainerConfig
+    from multivae.trainers.base.callbacks import TrainingCallback
 except ImportError as err:
     raise PeersMissing(str(err)) from err
 
@@ -43,6 +45,8 @@ __all__ = [
     "BaseEncoder",
     "BaseJointEncoder",
     "BaseMultiVAE",
+    "BaseTrainer",
+    "BaseTrainerConfig",
     "JMVAEConfig",
     "MMVAEConfig",
     "MVAEConfig",
@@ -50,4 +54,5 @@ __all__ = [
     "MoPoEConfig",
     "ModelOutput",
     "MultimodalBaseDataset",
+    "TrainingCallback",
 ]

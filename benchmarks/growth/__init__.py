@@ -1,0 +1,1 @@
+"""How costs grow with sensors, image side, latent, context and episodes."""
