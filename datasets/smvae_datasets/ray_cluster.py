@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -53,17 +54,29 @@ def cluster(address: str, *, logs: bool = False) -> Iterator[Any]:
             "_node_ip_address": "127.0.0.1",  # nobody else is to reach it
         }
     try:
+        _knock(address)
         ray.init(address=address, **options)
-    except (ConnectionError, ValueError) as err:
+    except (OSError, ValueError) as err:
         first = str(err).strip().splitlines()[0]
         raise ConfigError(
-            f"no Ray cluster at '{address}': {first} Give HOST:PORT, 'auto' after `ray start`, or "
-            f"'{LOCAL}' to start one on this machine"
+            f"no Ray cluster at '{address}' ({first}): give HOST:PORT, 'auto' after `ray start`, "
+            f"or '{LOCAL}' to start one on this machine"
         ) from err
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Connect to HOST:PORT: Ray itself tries for minutes where nobody listens.
+
+    Raises:
+        OSError: If nobody listens.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=5.0).close()
 
 
 def cpus(ray: Any) -> int:
