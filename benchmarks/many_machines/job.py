@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pytorch_lightning import Callback
 from torch import nn
 
+from smvae_core.model.config import MemoryConfig
 from smvae_datasets.ray_cluster import LOCAL
 from smvae_training.cli import configure_logging, quiet_lightning
 from smvae_training.config import AugmentConfig, TrainConfig
@@ -46,6 +47,8 @@ class Case:
     batch_size: int = 8
     steps: int = 6
     augment: bool = False
+    memory: bool = False
+    """Learn a memory too, in as many steps again, of which 1 in 3 decodes."""
     lost_at: int = 0
     """Step before which the second worker is killed, once; 0: never."""
     checkpoint_every: int = 2
@@ -60,6 +63,12 @@ class Case:
         log = replace(
             config.log, every=1, checkpoint_every=self.checkpoint_every, tensorboard=False
         )
+        if self.memory:
+            remembering = MemoryConfig(horizon_s=1.0, width=4)
+            model = replace(config.model, pooling="evidence", memory=remembering)
+            config = replace(
+                config, model=model, context=replace(config.context, match=0.67, tune=0.33)
+            )
         return replace(
             config,
             batch_size=self.batch_size,
@@ -68,6 +77,11 @@ class Case:
             log=log,
             augment=CHANGED if self.augment else config.augment,
         )
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all stages."""
+        return self.config().stages(self.steps).total
 
     def callbacks(self) -> list[Callback]:
         """Return what makes the case one."""
