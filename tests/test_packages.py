@@ -156,6 +156,10 @@ def test_every_dependency_has_a_licence_that_is_allowed() -> None:
         ("License-Expression: GPL-3.0-only", "GPL-3.0-only"),
         ("License-Expression: MIT AND LGPL-2.1-or-later", "LGPL-2.1-or-later"),
         ("License: Proprietary", "Proprietary"),
+        (
+            "License-Expression: GPL-2.0\nClassifier: License :: OSI Approved :: MIT License",
+            "GPL-2.0",
+        ),
         ("Classifier: License :: OSI Approved :: GNU General Public License v3 (GPLv3)", "GPLv3"),
         ("Summary: says nothing", "nothing"),
     ],
@@ -165,6 +169,20 @@ def test_a_dependency_of_another_licence_is_refused(told: str, why: str, tmp_pat
     (line,) = licences.refused({"odd": Distribution.at(tmp_path)})
     assert line.startswith("odd 1.0: ")
     assert why in line
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "License-Expression: MIT AND (Apache-2.0 OR BSD-3-Clause)",
+        "License: Apache License, Version 2.0",
+        "License: BSD-3\nClassifier: License :: OSI Approved :: BSD License",
+        "License: " + "a whole text " * 20 + "\nClassifier: License :: OSI Approved :: MIT License",
+    ],
+)
+def test_the_spellings_of_before_are_understood(told: str, tmp_path: Path) -> None:
+    (tmp_path / "METADATA").write_text(f"Name: odd\nVersion: 1.0\n{told}\n", encoding="utf-8")
+    assert licences.refused({"odd": Distribution.at(tmp_path)}) == []
 
 
 DOCKERFILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
