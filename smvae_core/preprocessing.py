@@ -53,23 +53,47 @@ class Statistics:
         )
 
 
+#: So many samples are looked at together: of a large set the whole need not be in memory.
+CHUNK = 2**13
+
+
 def measure_statistics(
-    modality: Modality, prepared: NDArray[Any], force_scaling: ForceScaling = "standard"
+    modality: Modality,
+    prepared: NDArray[Any],
+    force_scaling: ForceScaling = "standard",
+    rows: NDArray[np.int64] | None = None,
 ) -> Statistics:
-    """Return statistics of prepared training samples (N, *shape).
+    """Return statistics of prepared training samples (N, *shape), of some `rows` or of all.
 
     Kinds that are standardised get a mean and a standard deviation per channel, at least the kind's
-    floor so that a constant channel cannot blow up; the others need none.
+    floor so that a constant channel cannot blow up; the others need none, and are not read.
     """
     if not modality.family.is_standardised:
         return Statistics()
     channels = modality.shape[0]
     if modality.family.is_window and force_scaling == "tanh":
         return Statistics(mean=(0.0,) * channels, scale=(1.0,) * channels, force_scaling="tanh")
-    axes = tuple(i for i in range(prepared.ndim) if i != 1)
-    mean = prepared.mean(axis=axes, dtype=np.float64)
-    scale = np.maximum(prepared.std(axis=axes, dtype=np.float64), modality.family.floor)
+    mean, variance = _moments(prepared, rows)
+    scale = np.maximum(np.sqrt(variance), modality.family.floor)
     return Statistics(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
+
+
+def _moments(
+    prepared: NDArray[Any], rows: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and variance of each channel (Chan et al. 1983: of parts, put together)."""
+    axes = tuple(i for i in range(prepared.ndim) if i != 1)
+    total = len(prepared) if rows is None else len(rows)
+    mean, variance = np.zeros(prepared.shape[1]), np.zeros(prepared.shape[1])
+    for start in range(0, max(total, 1), CHUNK):
+        end = min(start + CHUNK, total)
+        part = prepared[start:end] if rows is None else prepared[rows[start:end]]
+        share = (end - start) / max(end, 1)
+        further = part.mean(axis=axes, dtype=np.float64) - mean
+        spread = part.var(axis=axes, dtype=np.float64)
+        variance = (1.0 - share) * (variance + share * further**2) + share * spread
+        mean = mean + share * further
+    return mean, variance
 
 
 def constant_channels(modality: Modality, statistics: Statistics) -> list[str]:

@@ -61,9 +61,11 @@ AXES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "episodes": (
         "records",
         {
-            "a batch of 32": "32 rows; more where a batch's rows are not in the system's memory",
-            "order of an epoch": "one permutation for each pass over the records",
-            "statistics, once": "windows and vectors are read whole, once",
+            "a batch of 32": "32 rows; the largest set is not in the system's memory, and its "
+            "rows are read without what lies around",
+            "order of an epoch": "one permutation for each pass over the records, so nothing for "
+            "a step; it leaves the caches as it grows",
+            "statistics, once": "windows and vectors are read once, some at a time",
         },
     ),
 }

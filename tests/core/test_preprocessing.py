@@ -104,3 +104,22 @@ def test_impossible_statistics_are_refused():
         Statistics(mean=(0.0, 1.0), scale=(1.0,))
     with pytest.raises(ConfigError, match="1 statistics for 6 channels"):
         normalise(FORCE, Statistics(), np.zeros((6, 32), np.float32))
+
+
+def test_statistics_of_a_large_set_are_put_together_from_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A drifting signal, so that parts differ in their means; rows in any order."""
+    force = VISION_TOUCH[2]
+    drift = np.linspace(-50.0, 50.0, 1000)[:, None, None]
+    noise = np.random.default_rng(0).normal(size=(1000, *force.shape))
+    samples = (drift + noise * np.arange(1, 7)[:, None]).astype(np.float32)
+    rows = np.random.default_rng(1).permutation(1000)[:700]
+    whole = measure_statistics(force, samples, rows=rows)
+    assert whole == measure_statistics(force, samples[rows])
+    monkeypatch.setattr("smvae_core.preprocessing.CHUNK", 64)
+    parts = measure_statistics(force, samples, rows=rows)
+    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-12)
+    expected = samples[rows].astype(np.float64).std(axis=(0, 2))
+    np.testing.assert_allclose(parts.scale, expected, rtol=1e-12)

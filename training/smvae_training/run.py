@@ -287,9 +287,8 @@ def training_statistics(
             raise ConfigError(
                 f"no training record holds '{m.name}': leave it out of model.modalities"
             )
-        rows = rows if m.family.is_standardised else rows[:0]
         found[m.name] = measure_statistics(
-            m, episodes.arrays[m.name][rows], config.data.force_scaling
+            m, episodes.arrays[m.name], config.data.force_scaling, rows
         )
     return found
 
