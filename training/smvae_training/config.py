@@ -32,7 +32,7 @@ class DataConfig:
     """Which records, prepared how, and who is held out."""
 
     source: Source = "episodes"
-    """'episodes' in the Vision&Touch layout, or an image set."""
+    """'episodes' (of `smvae episodes`, or in the Vision&Touch layout), or an image set."""
     binarised: bool = False
     """MNIST: pixels drawn as Bernoulli(level / 255), for training anew at every step, for testing
     once and for all; False keeps grey levels. Numbers of the two must never be compared."""
@@ -218,7 +218,8 @@ class HardwareConfig:
     accelerator: Accelerator = "auto"
     """'auto' takes a GPU when there is one."""
     devices: int = 1
-    """Devices of one machine, with DDP above 1; the batch is shared out among them."""
+    """Devices of this machine; with --ray, workers of the cluster. The batch is shared out among
+    them."""
     channels_last: bool = True
     """Image memory layout; faster convolutions on CPUs and new GPUs."""
     compile: bool = False

@@ -60,7 +60,7 @@ fitted goes into the bundle too.
 examples:
   smvae export run bundle
   smvae export run bundle --data episodes      (where the episodes have moved)
-  smvae export run bundle --robot robot.yaml   (a node then starts by it alone)
+  smvae export run bundle --robot robot.yaml   (another than the episodes')
   smvae export run bundle --int8               (image embeddings partly in 8 bits, for CPUs)"""
 
 
@@ -69,8 +69,8 @@ class TrainArguments:
     """What `smvae train` takes; the description shown is TRAIN_HELP."""
 
     data: Path | None = None
-    """Folder of episode files in the Vision&Touch layout, or of the preset's image set; MNIST and
-    Fashion-MNIST are found or fetched without one."""
+    """Folder that `smvae episodes` wrote, folder of files in the Vision&Touch layout, or of the
+    preset's image set. MNIST and Fashion-MNIST are found or fetched without one."""
     out: Path | None = None
     """Run folder to write; runs/PRESET by default."""
     preset: str = DEFAULT_PRESET
@@ -202,7 +202,8 @@ def export(arguments: list[str], prog: str) -> int:
             name: Name of the model, shown by the robot's node.
             data: The data of the run, to calibrate novelty on its held-out part; where training
                 found them by default.
-            robot: A robot.yaml, whose topics and settings the node then starts with.
+            robot: A robot.yaml, whose topics and settings the node then starts with; that of the
+                run's episodes by default, where they have one.
             int8: Compute linear layers of image embeddings in 8 bits, on CPUs faster and smaller.
                 Refused where held-out records tell that latents or errors change by it.
         """
