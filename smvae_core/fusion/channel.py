@@ -12,7 +12,7 @@ from typing import Any
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.delivery import Delivery
 from smvae_core.fusion.rhythm import Rhythm
-from smvae_core.fusion.rules import TOO_LATE, Further, FusionRule
+from smvae_core.fusion.rules import OF_OTHERS, TOO_LATE, Further, FusionRule
 from smvae_core.fusion.samples import Readings, Sample, Samples
 from smvae_core.fusion.untold import Untold
 from smvae_core.modality import Modality
@@ -222,7 +222,8 @@ class Channel:
         self.last_rejection = text or reason
         self.first_rejection = self.first_rejection or self.last_rejection
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        self.last_rejected_s, self.last_rejected_ns = now_s, stamp_ns
+        if reason != OF_OTHERS or not self.received:  # what is not its own says nothing of it
+            self.last_rejected_s, self.last_rejected_ns = now_s, stamp_ns
 
     def drop(self, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
         """Take back a sample that turned out to be bad when it was decoded."""

@@ -100,6 +100,10 @@ def fill_sample(modality: Modality, message: Any, prediction: Prediction) -> Any
     )
 
 
+#: Messages queued of a topic on which others publish too, e.g. each controller its own joints.
+SHARED_DEPTH = 10
+
+
 @dataclass(frozen=True, kw_only=True)
 class NoOptions:
     """Of a kind that has nothing to declare."""
@@ -146,6 +150,13 @@ class Kind:
     """Messages that the middleware queues: a longer queue only adds latency."""
     rate: ClassVar[str] = "as it comes"
     """Rate of its topic, for the table of topics."""
+
+    def depth(self, converter: Converter) -> int:
+        """Return how many messages the middleware queues of a topic.
+
+        One that others may share keeps theirs too: of a burst the sensor's own must not be lost.
+        """
+        return max(self.queue_depth, SHARED_DEPTH if converter.of_others else 1)
 
     # --- declaration -----------------------------------------------------------------------------
 

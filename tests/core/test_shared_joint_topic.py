@@ -69,6 +69,12 @@ def test_a_grippers_message_takes_the_place_of_no_sample(
         assert status.stamp_ns == T0 + 20 * turn * MS
     assert status.reject_reasons == {OF_OTHERS: 5}
     assert status.received == 5
+    for turn in range(5, 100):
+        at = message(20 * turn + 4, "finger")
+        found.receive(modality.name, at, Stamps(turn * 0.02 + 0.004))
+    status = found.observe(2.0).status[modality.name]
+    assert status.state is FusionState.STALE
+    assert status.reason.startswith("nothing for 1.92 s")
 
 
 def test_a_sensor_whose_joints_nobody_sends_says_what_comes_instead() -> None:

@@ -83,9 +83,11 @@ class Inputs:
         self.errors = 0
         for modality in self._modalities:
             name, topic = modality.name, topics[modality.name]
-            profile = partial(qos.sensor, modality.family.queue_depth, self._declared.get(name))
+            converter = self._sources[name].converter
+            depth = modality.family.depth(converter)
+            profile = partial(qos.sensor, depth, self._declared.get(name))
             self.statistics[name] = TopicStatistics()
-            cls = message_class(self._sources[name].converter.message_type)
+            cls = message_class(converter.message_type)
             matched = partial(self._matched, name)
             listener = self._images if modality.is_image else self._listener
             store = partial(self._store_image if modality.is_image else self._store, modality)

@@ -201,7 +201,7 @@ def inputs(modalities: Iterable[Modality], chosen: dict[str, str] | None = None)
                 direction="subscribe",
                 content=modality.family.content(modality),
                 rate=modality.family.rate,
-                qos=f"best effort, volatile, depth {modality.family.queue_depth}",
+                qos=f"best effort, volatile, depth {modality.family.depth(modality.converter())}",
             )
         )
         if modality.is_image:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_harness import Client, fused, status_of
+from node_harness import Client, fused, nanoseconds, status_of
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2, PointField
 from smvae_msgs.msg import LatentState, ModalityStatus
@@ -102,6 +102,38 @@ def test_each_message_type_gives_the_latent_of_its_sample(
         assert stamp < got <= client.now_ns(), "stamped when it arrived"
     else:
         assert got == stamp
+
+
+def test_a_gripper_on_the_topic_of_the_arm_takes_the_place_of_no_sample(
+    start_node, client, bundle, strict
+) -> None:
+    """Two publishers of one topic, as of /joint_states: each message of the arm is fused."""
+    kind = "sensor_msgs/msg/JointState"
+    parameters = {
+        "modalities.action.message_type": kind,
+        "modalities.action.topic": "joint_states",
+        "modalities.action.joint_names": ",".join(JOINTS),
+    }
+    start_node(bundle=bundle, parameters=strict | parameters)
+    arm, gripper = (
+        client.node.create_publisher(message_class(kind), "joint_states", 10) for _ in range(2)
+    )
+    client.retire("action")
+    client.activate()
+    client.until(lambda: arm.get_subscription_count() and gripper.get_subscription_count())
+    for _ in range(20):
+        _, stamp = send(client, "action", kind, arm)
+        other = message_class(kind)(name=["finger"], velocity=[0.1])
+        set_header(other, client.now_ns(), "")
+        gripper.publish(other)
+        client.until(
+            lambda s=stamp: [m for m in client.latents if nanoseconds(m.header.stamp) == s]
+        )
+    client.until(lambda: status_of(client.latents[-1], "action").rejected == 20)
+    assert status_of(client.latents[-1], "action").received == 20
+    assert all(fused(m) == ("action",) for m in client.latents if m.valid)
+    states = {status_of(m, "action").state for m in client.latents}
+    assert ModalityStatus.REJECTED not in states
 
 
 def test_commands_without_a_header_under_simulated_time(start_node, client, bundle, strict) -> None:

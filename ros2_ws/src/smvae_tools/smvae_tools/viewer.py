@@ -102,7 +102,7 @@ class LiveViewer(Node):
             source, topic = self._settings.sources[m.name], self._settings.topics[m.name]
             offset_ns = round(self._settings.rules[m.name].stamp_offset_s * 1e9)
             take = self._taker(m, source, offset_ns, predicted=False)
-            quality = qos.sensor(m.family.queue_depth, declared.get(m.name))
+            quality = qos.sensor(m.family.depth(source.converter), declared.get(m.name))
             kind = source.converter.message_type
             self._inputs.append(self._listen(kind, topic, take, quality))
             for found in m.family.predicted(m)[:1]:
