@@ -3,7 +3,7 @@
 Axes, all by default; one that is measured again replaces its own numbers in the results:
 
     sensors    equal windows of readings, 1 to 32
-    side       a colour camera of 32 to 256 pixels a side
+    side       a colour camera of 32, 64 and 128 pixels a side, the sizes that a model takes
     latent     numbers of the latent, 8 to 512; also where its dimensions covary
     context    remembered samples of each of four sensors, 8 to 128
     episodes   10 to 10,000 of 250 records; their files are holes, so that none fills the disk
@@ -64,7 +64,7 @@ def episodes(count: int, folder: Path) -> Costs:
 
 AXES: dict[str, tuple[Callable[[int, Path], Costs], tuple[int, ...]]] = {
     "sensors": (sensors, (1, 2, 4, 8, 16, 32)),
-    "side": (side, (32, 64, 128, 256)),
+    "side": (side, (32, 64, 128)),
     "latent": (latent, (8, 32, 128, 512)),
     "context": (context, (8, 16, 32, 64, 128)),
     "episodes": (episodes, (10, 100, 1000, 10_000)),
