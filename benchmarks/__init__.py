@@ -6,6 +6,6 @@ Not part of the installed package: run from the repository's root as `python -m 
 from importlib.util import find_spec
 
 if find_spec("torchvision"):
-    from benchmarks.torchvision_shim import ensure_torchvision
+    from benchmarks.paper.torchvision_shim import ensure_torchvision
 
     ensure_torchvision()

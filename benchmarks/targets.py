@@ -26,16 +26,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.full_networks import full_networks
+from benchmarks.robots.full_networks import full_networks
 from smvae_core.estimates import calibrated
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.networks import embedding
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_training.calibrate.estimates import calibrate_estimates, decoded_targets
 from smvae_training.config import TrainConfig
-from smvae_training.data import batch_order, gather
-from smvae_training.estimates import calibrate_estimates, decoded_targets
 from smvae_training.evaluate.baselines import TrainingMean, training_mean
 from smvae_training.evaluate.measures import images, squared_error
 from smvae_training.evaluate.predict import CHUNK, Predictor
@@ -43,10 +42,11 @@ from smvae_training.evaluate.records import Records
 from smvae_training.evaluate.results import write_json
 from smvae_training.evaluate.targets import score
 from smvae_training.hardware import source_version, versions
-from smvae_training.normalise import BatchNormaliser
 from smvae_training.run import Run, RunPaths, load_run, split_episodes
-from smvae_training.subsets import generator
-from smvae_training.targets import declare
+from smvae_training.steps.data import batch_order, gather
+from smvae_training.steps.normalise import BatchNormaliser
+from smvae_training.steps.subsets import generator
+from smvae_training.steps.targets import declare
 from smvae_training.trainer import train_on
 
 RESULTS = Path(__file__).parent / "results" / "targets.json"

@@ -24,7 +24,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.substitutions import FindPackageShare
-from smvae_ros.sensor_choices import chosen_topics, listened_to, sensors_of
+from smvae_ros.parameters.choices import chosen_topics, listened_to, sensors_of
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from smvae_core.errors import SMVAEError

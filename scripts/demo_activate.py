@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import rclpy
 from rclpy.node import Node
-from smvae_ros.lifecycle_start import bring_up
-from smvae_ros.service_client import within
+from smvae_ros.lifecycle.service_client import within
+from smvae_ros.lifecycle.start import bring_up
 
 
 def main(name: str, timeout_s: float) -> int:

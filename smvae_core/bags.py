@@ -17,8 +17,8 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from smvae_core import bag_log
-from smvae_core.bag_files import (
+from smvae_core.bag_formats import log as bag_log
+from smvae_core.bag_formats.files import (
     FIRST_NS,
     LAST_NS,
     BagFile,
@@ -27,9 +27,9 @@ from smvae_core.bag_files import (
     McapFile,
     SqliteFile,
 )
-from smvae_core.bag_ros1 import Ros1File
-from smvae_core.bag_salvage import salvaging
-from smvae_core.bag_types import CDR, DEFAULT_TYPESTORE, ROS1, Decoder, MessageTypes
+from smvae_core.bag_formats.ros1 import Ros1File
+from smvae_core.bag_formats.salvage import salvaging
+from smvae_core.bag_formats.types import CDR, DEFAULT_TYPESTORE, ROS1, Decoder, MessageTypes
 from smvae_core.errors import MissingDependency, SMVAEError, one_line
 
 METADATA = "metadata.yaml"

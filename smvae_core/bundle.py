@@ -25,17 +25,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.belief import FilterParameters
 from smvae_core.errors import BundleError, ConfigError, SMVAEError
 from smvae_core.estimate_calibration import ESTIMATES, EstimateCalibration
 from smvae_core.files import git_lfs, naming
+from smvae_core.memory.belief import FilterParameters
 from smvae_core.modality import Modality
 from smvae_core.model_card import CARD, model_card
-from smvae_core.novelty import Novelty
+from smvae_core.novelty.scale import Novelty
+from smvae_core.novelty.suspicion import Suspicion
 from smvae_core.preprocessing import Statistics
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Qos, Robot
-from smvae_core.suspicion import Suspicion
 from smvae_core.target import DecodedTarget
 
 logger = logging.getLogger(__name__)

@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 from smvae_core.bundle import TARGETS, Bundle
 from smvae_core.errors import BundleError, ConfigError
 from smvae_core.estimate_calibration import EstimateCalibration
+from smvae_core.graphs.sessions import Placement, Sessions
 from smvae_core.modality import subset_name
 from smvae_core.readout import Estimate
-from smvae_core.sessions import Placement, Sessions
 from smvae_core.target import DecodedTarget
 
 #: J, half of them drawn.

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from smvae_core.errors import refusing
 from smvae_core.fusion.rules import Further, FusionState, Observation, SuspicionRule
 from smvae_core.fusion.source import REFUSALS, Source
-from smvae_core.novelty_scorer import UNKNOWN, NoveltyReport
-from smvae_core.recall import Recall
-from smvae_core.renewed_novelty import Asked, RenewedNovelty, Score, judge
+from smvae_core.memory.recall import Recall
+from smvae_core.novelty.renewed import Asked, RenewedNovelty, Score, judge
+from smvae_core.novelty.scorer import UNKNOWN, NoveltyReport
+from smvae_core.novelty.suspects import Suspects
 from smvae_core.runtime import Posterior, Runtime, Snapshot
-from smvae_core.suspects import Suspects
 
 #: Judges sensors by a snapshot; None = by the runtime itself.
 Judgement = Callable[[Snapshot | None], None]

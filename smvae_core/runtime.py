@@ -16,13 +16,13 @@ from smvae_core.bundle import RECALL, Bundle, Manifest
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality, refusing
 from smvae_core.estimates import Estimates
 from smvae_core.fusion.spacing import most_at_once
-from smvae_core.memory import LATE_S
+from smvae_core.graphs.pooled_set import PooledSet
+from smvae_core.graphs.sessions import Placement, Provider, Sessions
+from smvae_core.memory.recall import Reading, Recall
+from smvae_core.memory.samples import LATE_S
 from smvae_core.modality import Modality
-from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
-from smvae_core.pooled_set import PooledSet
+from smvae_core.novelty.scorer import NoveltyReport, NoveltyScorer
 from smvae_core.preprocessing import normaliser, prepare, restore
-from smvae_core.recall import Reading, Recall
-from smvae_core.sessions import Placement, Provider, Sessions
 
 #: Of 32 bits: the exponential of more is infinite.
 _LARGEST_LOG = float(np.log(np.finfo(np.float32).max))

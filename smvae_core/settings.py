@@ -1,6 +1,6 @@
 """THE table of the node's parameters: what each is, its default, its range, when it may change.
 
-Live the node declares, checks and uses them (`smvae_ros/parameters.py`), offline `smvae
+Live the node declares, checks and uses them (`smvae_ros/parameters/declared.py`), offline `smvae
 evaluate-bag` reads them from the same file; `Settings` is what they mean to both.
 `config/perception.yaml` and the documents are this table written out. Parameters of a modality are
 `modalities.<name>.*`; they exist once a bundle is configured, for those that its manifest names.

@@ -18,11 +18,11 @@ from smvae_core.fusion.rules import SuspicionRule
 from smvae_core.fusion.source import Source
 from smvae_core.kinds import Converter
 from smvae_core.modality import subset_name
-from smvae_core.novelty import Novelty, Tail, component
+from smvae_core.novelty.scale import Novelty, Tail, component
+from smvae_core.novelty.suspicion import EVIDENCE, MISFIT, Suspicion, given, scale_key
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
-from smvae_core.suspicion import EVIDENCE, MISFIT, Suspicion, given, scale_key
 
 #: Scales on which every sample is ordinary, and on which each is without precedent.
 USUAL = Tail(values=(1e6,), surprises=(0.0,), slope=1.0)

@@ -14,7 +14,7 @@ from smvae_core.kinds import Converter
 from smvae_core.model.config import MemoryConfig, ModelConfig
 from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
-from smvae_core.novelty import Novelty
+from smvae_core.novelty.scale import Novelty
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.presets import vision_touch

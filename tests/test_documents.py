@@ -100,7 +100,8 @@ def test_parameters_that_a_page_names_are_the_nodes(page: Path) -> None:
     }
     values = set(
         re.findall(
-            r"\b(\w+)=", (WORKSPACE / "smvae_ros/smvae_ros/diagnostics.py").read_text("utf-8")
+            r"\b(\w+)=",
+            (WORKSPACE / "smvae_ros/smvae_ros/report/diagnostics.py").read_text("utf-8"),
         )
     )
     named = set(re.findall(r"`([a-z_]+_(?:s|hz|m))`", prose(page)))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from benchmarks.closed_loop.store import Store
-from benchmarks.markdown import table
+from benchmarks.tables.markdown import table
 from smvae_datasets.simulation.closed_loop.failures import DECIDING, FAILURES
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.stick_operator import OPERATORS

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paired import ResultsError
+from benchmarks.tables.paired import ResultsError
 from smvae_core.files import write_text
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 

@@ -27,9 +27,9 @@ from smvae_core.errors import SMVAEError
 from smvae_core.estimate_calibration import ESTIMATES
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.presets import vision_touch
+from smvae_training.calibrate.estimates import MAX_RECORDS
 from smvae_training.cli import configure_logging, quiet_lightning
 from smvae_training.config import TrainConfig
-from smvae_training.estimates import MAX_RECORDS
 from smvae_training.evaluate.records import Records
 from smvae_training.exporting import export_run
 from smvae_training.presets import demo

@@ -52,7 +52,7 @@ def main() -> None:
     from smvae_core.presets import VISION_TOUCH
     from smvae_datasets.sources import prepare_source
     from smvae_datasets.splits import split
-    from smvae_training.data import StepStream, batch_order, loader
+    from smvae_training.steps.data import StepStream, batch_order, loader
 
     done("our_modules")
     data = prepare_source("episodes", Path(sys.argv[1]), VISION_TOUCH, progress=False)

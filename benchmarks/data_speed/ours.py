@@ -18,8 +18,8 @@ from smvae_datasets.dataset import Dataset
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder
 from smvae_datasets.recordings.folder import read_declaration
 from smvae_datasets.sources import prepare_source
-from smvae_training.data import BatchOrder, StepStream, loader
-from smvae_training.normalise import BatchNormaliser
+from smvae_training.steps.data import BatchOrder, StepStream, loader
+from smvae_training.steps.normalise import BatchNormaliser
 
 
 class _Reader:

@@ -13,7 +13,7 @@ from benchmarks.closed_loop.report import wilson
 from benchmarks.closed_loop.store import Store
 from benchmarks.door.failures import ALIVE, FAILURES
 from benchmarks.door.outcome import DoorOutcome
-from benchmarks.markdown import table
+from benchmarks.tables.markdown import table
 
 #: Results of the door are files with this in front of the method's name.
 PREFIX = "closed-loop-door-"

@@ -26,11 +26,11 @@ import numpy as np
 from benchmarks.gpu.checks import CHECKS, require_gpu
 from benchmarks.gpu.providers import PARITY, measure, parity
 from benchmarks.gpu.utilisation import Utilisation
-from benchmarks.missing_records import errors
+from benchmarks.robots.missing_records import errors
 from benchmarks.turns.machine import machine
 from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
-from smvae_core.sessions import PROVIDERS
+from smvae_core.graphs.sessions import PROVIDERS
 from smvae_datasets.dataset import holding
 from smvae_training.run import RunPaths, RunRecord, load_run
 from smvae_training.trainer import prepare_data

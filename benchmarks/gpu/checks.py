@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from smvae_core.errors import SMVAEError
-from smvae_core.sessions import CUDA, TENSORRT
+from smvae_core.graphs.sessions import CUDA, TENSORRT
 
 #: Share of the GPU's memory that others may hold where figures are to count.
 BUSY_SHARE = 0.05

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import SMVAEError
+from smvae_core.graphs.sessions import PROVIDERS, Provider
 from smvae_core.modality import subset_name
 from smvae_core.runtime import Runtime
-from smvae_core.sessions import PROVIDERS, Provider
 from smvae_core.subsets import evaluated_subsets
 
 #: How far a latent may be from that of the CPU, in standard deviations of the posterior. GPUs

@@ -12,15 +12,15 @@ import numpy as np
 from pytorch_lightning import Callback
 
 from benchmarks.growth.models import model_config, records, training_config, untrained
-from benchmarks.memory_cost import Robot
+from benchmarks.outage.memory_cost import Robot
 from smvae_core.model.config import MemoryConfig, ModelConfig
 from smvae_core.model.export import export_bundle
 from smvae_core.preprocessing import prepare
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 from smvae_datasets.dataset import ArrayDataset
-from smvae_training.data import BatchOrder, StepStream
 from smvae_training.run import RunPaths, training_statistics
+from smvae_training.steps.data import BatchOrder, StepStream
 from smvae_training.trainer import train_on
 
 #: Times that something is done; the median counts.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.growth.models import RATE_HZ
-from benchmarks.markdown import table
+from benchmarks.tables.markdown import table
 from benchmarks.turns.machine import machine_line
 from smvae_training.evaluate.draw import new_figure
 

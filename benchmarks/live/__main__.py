@@ -38,13 +38,13 @@ from benchmarks.live.robots import robot
 from benchmarks.live.robots import spelled as robots_row
 from benchmarks.live.soak import soak
 from benchmarks.live.turn import Answers, Contender, Turn, bare_ms, of_contender, of_node
-from benchmarks.markdown import table
 from benchmarks.reliability import conditions
 from benchmarks.reliability.node import NodeProcess, random_domain
 from benchmarks.reliability.observer import Observer
 from benchmarks.reliability.record import RESULTS, for_json
 from benchmarks.reliability.sensors import Sensors
 from benchmarks.runtime_speed.forms import write_fused
+from benchmarks.tables.markdown import table
 from smvae_core.files import write_text
 from smvae_core.runtime import Runtime
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.live.cases import CASES, ROBOTS
-from benchmarks.markdown import table
+from benchmarks.tables.markdown import table
 from benchmarks.turns.ratios import verdict
 
 _RATIOS = ("p50_ratio", "p99_ratio", "rgb_ratio", "cpu_of_fused_ratio")

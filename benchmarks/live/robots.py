@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks import many_robots
+from benchmarks.robots import many_robots
 
 _RATE_HZ, _IMAGE_RATE_HZ = 100, 30
 _STEPS, _RECORDS = 10, 240

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from benchmarks.many_machines.job import Case
 from smvae_core.errors import SMVAEError
-from smvae_training.callbacks import read_metrics
 from smvae_training.processes import FRESH_STORE
 from smvae_training.run import RunPaths
+from smvae_training.steps.callbacks import read_metrics
 
 #: What launchers set, which a job of its own must not inherit.
 _LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID")

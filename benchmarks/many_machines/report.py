@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.markdown import table
+from benchmarks.tables.markdown import table
 from benchmarks.turns.machine import machine_line
 
 #: Losses of two workers and of one process may differ by so much of themselves.

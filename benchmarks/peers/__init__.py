@@ -18,11 +18,11 @@ in our model: networks under autocast, heads and likelihoods in float32.
 What peers do not read of our settings: `present` (our random subset; MVAE, MMVAE and MoPoE have
 their own way to train on subsets) and `objective.target`. A batch that lacks a modality is refused.
 
-The shim (`benchmarks/torchvision_shim.py`): MultiVae imports torchvision, and so does torchmetrics
-once it is there. Where the registry's wheel, built for CUDA, meets a CPU build of torch, its
-compiled operators do not load and the import ends in "operator torchvision::nms does not exist".
-No peer uses them; declaring the two names is enough. `import benchmarks` does it, so that in
-.venv-peers everything is started as `python -m benchmarks...`, not by the `smvae` command.
+The shim (`benchmarks/paper/torchvision_shim.py`): MultiVae imports torchvision, and so does
+torchmetrics once it is there. Where the registry's wheel, built for CUDA, meets a CPU build of
+torch, its compiled operators do not load and the import ends in "operator torchvision::nms does
+not exist". No peer uses them; declaring the two names is enough. `import benchmarks` does it, so
+that in .venv-peers everything is started as `python -m benchmarks...`, not by the `smvae` command.
 
 MultiVae encodes a modality once per subset; here each encoder runs once per step and its output is
 kept. The loss is the same, BatchNorm's running statistics move once per step as ours do.

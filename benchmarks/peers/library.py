@@ -3,7 +3,7 @@
 # mypy: disable-error-code="import-not-found,import-untyped"
 from __future__ import annotations
 
-from benchmarks.torchvision_shim import ensure_torchvision
+from benchmarks.paper.torchvision_shim import ensure_torchvision
 from smvae_core.errors import SMVAEError
 
 

@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from smvae_msgs.msg import LatentState
-from smvae_ros.service_client import connect
+from smvae_ros.lifecycle.service_client import connect
 
 from smvae_core.fusion.rules import FusionState
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import table
 from benchmarks.reliability.record import RESULTS, path, read
 from benchmarks.reliability.tested import ROOT, TESTED
+from benchmarks.tables.markdown import table
 from smvae_core.files import write_text
 
 PAGE = ROOT / "RELIABILITY.md"

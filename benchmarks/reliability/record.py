@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import table
+from benchmarks.tables.markdown import table
 from smvae_core.files import write_text
 
 RESULTS = Path(__file__).parents[1] / "results"

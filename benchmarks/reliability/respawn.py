@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smvae_ros.lifecycle_start import bring_up
+from smvae_ros.lifecycle.start import bring_up
 
 from benchmarks.reliability.node import NodeProcess, random_domain
 from benchmarks.reliability.observer import Heard, Observer

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.paired import standard_error
+from benchmarks.tables.paired import standard_error
 from smvae_core.bundle import Bundle
 from smvae_core.modality import subset_name
 from smvae_core.runtime import Runtime

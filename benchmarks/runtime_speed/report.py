@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import table
+from benchmarks.tables.markdown import table
 from benchmarks.turns.machine import machine_line
 from benchmarks.turns.ratios import ratio, spread, verdict
 

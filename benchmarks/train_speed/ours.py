@@ -10,9 +10,9 @@ from typing import Any
 
 from pytorch_lightning import Callback
 
+from benchmarks.paper.variants import METHODS
 from benchmarks.train_speed.networks import settings
 from benchmarks.train_speed.paced import Paced
-from benchmarks.variants import METHODS
 from smvae_core.model.config import ModelConfig
 from smvae_training.hardware import Precision, choose_hardware
 from smvae_training.run import RunPaths

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import table
+from benchmarks.tables.markdown import table
 from benchmarks.train_speed.networks import BATCH, PRESETS
 from benchmarks.turns.machine import machine_line
 from benchmarks.turns.ratios import Spread, ratio, spread, verdict

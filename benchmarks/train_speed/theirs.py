@@ -28,7 +28,7 @@ from benchmarks.train_speed.paced import Paced
 from smvae_core.model.config import ModelConfig
 from smvae_core.preprocessing import measure_statistics
 from smvae_training.hardware import Precision
-from smvae_training.normalise import BatchNormaliser
+from smvae_training.steps.normalise import BatchNormaliser
 from smvae_training.trainer import prepare_data
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from smvae_core.bag_types import DEFAULT_TYPESTORE
+from smvae_core.bag_formats.types import DEFAULT_TYPESTORE
 from smvae_core.bags import Bag
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotError, LeRobotFolder, is_lerobot
 from smvae_datasets.lerobot.folder import EpisodeEntry

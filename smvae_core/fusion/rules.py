@@ -136,9 +136,9 @@ class ModalityStatus:
     further_ns: tuple[int, ...] = ()
     """Stamps of samples that were fused into no moment and count from this one on."""
     suspect: bool = False
-    """Its samples contradict the others (`smvae_core.suspects`), or it is `novel`."""
+    """Its samples contradict the others (`smvae_core.novelty.suspects`), or it is `novel`."""
     novel: bool = False
-    """Left out of this moment, whose set is novel with it (`smvae_core.odd_ones_out`); what it said
+    """Left out of this moment, whose set is novel with it (`novelty/odd_ones_out.py`); what it said
     before stands."""
     suspicion: float = math.nan
     """What the others held against it over time, 1 = suspect; NaN = not computed."""

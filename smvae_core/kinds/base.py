@@ -384,7 +384,7 @@ class Kind:
     def second_differences(self, modality: Modality, x: NDArray[Any]) -> NDArray[Any] | None:
         """Return second differences of network inputs (N, *shape) between neighbours.
 
-        None for a kind without neighbours. Their energy is the texture of `smvae_core.novelty`.
+        None for a kind without neighbours. Their energy is the texture of `novelty/scale.py`.
         """
         return None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from smvae_core.bag_types import DEFAULT_TYPESTORE, typestore
+from smvae_core.bag_formats.types import DEFAULT_TYPESTORE, typestore
 from smvae_core.errors import ConfigError, did_you_mean
 
 _PART = re.compile(r"([A-Za-z_]\w*)(?:\[(\d+)(?::(\d+))?\])?")

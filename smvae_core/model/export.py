@@ -32,13 +32,13 @@ from smvae_core.model.pooling import SetFeature
 from smvae_core.model.set_encoder import SetEncoder, marginals
 from smvae_core.model.smvae import SMVAE
 from smvae_core.model.targets import EveryTarget
-from smvae_core.novelty import Novelty
+from smvae_core.novelty.scale import Novelty
+from smvae_core.novelty.suspicion import Suspicion
 from smvae_core.preprocessing import Statistics, normalise, prepare
 from smvae_core.readout import Readout
 from smvae_core.robot import Robot
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
-from smvae_core.suspicion import Suspicion
 
 #: Largest accepted |torch - onnxruntime| / (1 + |torch|), over posteriors and decoders.
 PARITY_TOLERANCE = 1e-4

@@ -23,7 +23,7 @@ from benchmarks.closed_loop.report import (
     wilson,
 )
 from benchmarks.closed_loop.store import Store
-from benchmarks.paired import ResultsError
+from benchmarks.tables.paired import ResultsError
 from smvae_core.assistance.controller import Phase, Settings
 from smvae_core.assistance.sighting import Sighting
 from smvae_core.bundle import Bundle, add_readout

@@ -15,7 +15,7 @@ from benchmarks.closed_loop.baselines.networks import Supervised, mixture, objec
 from benchmarks.closed_loop.baselines.product import mvae, of_product, product_of_experts
 from benchmarks.closed_loop.baselines.trained import NETWORKS, Supervision, Trained
 from benchmarks.closed_loop.methods import identity, make
-from benchmarks.paired import ResultsError
+from benchmarks.tables.paired import ResultsError
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.config import ModelConfig
 from smvae_core.target import DecodedTarget

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.humanoid import compare, supervised
+from benchmarks.robots.humanoid import compare, supervised
 from smvae_training.presets import debug
 from smvae_training.run import RunPaths, RunRecord
 from smvae_training.trainer import prepare_data, train_on

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.experiments import Experiment
-from benchmarks.job import Job
-from benchmarks.pair_tables import settings_table
-from benchmarks.paired import read_results
-from benchmarks.run_queue import claimed, run_all, work
-from benchmarks.variants import METHODS
+from benchmarks.paper.experiments import Experiment
+from benchmarks.paper.job import Job
+from benchmarks.paper.run_queue import claimed, run_all, work
+from benchmarks.paper.variants import METHODS
+from benchmarks.tables.paired import read_results
+from benchmarks.tables.pairs import settings_table
 from tests.training.told_runs import write_episodes
 
 ABSURD, USUAL = 1e30, 1e-3
@@ -58,7 +58,7 @@ def tuned(job: Job, scores: dict[str, float | None]) -> None:
 
 
 def test_a_rate_that_diverges_while_tuning_is_not_chosen(job: Job, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("benchmarks.job.LEARNING_RATES", (ABSURD, USUAL))
+    monkeypatch.setattr("benchmarks.paper.job.LEARNING_RATES", (ABSURD, USUAL))
     assert run_all([job]) == 0
     tuning = json.loads(job.tuning.read_text())
     assert tuning["chosen"] == USUAL
@@ -112,7 +112,7 @@ def test_two_queues_share_a_tuning_and_no_seed(job: Job):
 
 def test_a_killed_queue_leaves_no_claim(tmp_path: Path):
     code = (
-        "import os, sys, pathlib; from benchmarks.run_queue import claimed\n"
+        "import os, sys, pathlib; from benchmarks.paper.run_queue import claimed\n"
         "with claimed(pathlib.Path(sys.argv[1]), 'a') as mine:\n"
         "    print(mine, flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.subset_scores import subset_checks
+from benchmarks.paper.subset_scores import subset_checks
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE

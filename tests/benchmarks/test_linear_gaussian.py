@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.linear_gaussian import (
+from benchmarks.paper.linear_gaussian import (
     LinearGaussian,
     SensorEncoder,
     SubsetVariances,

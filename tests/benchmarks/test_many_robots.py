@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import many_robots
+from benchmarks.robots import many_robots
 from smvae_core.robot import read_robot
 
 

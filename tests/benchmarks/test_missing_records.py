@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.missing_records import SHARE, compare, with_holes
+from benchmarks.robots.missing_records import SHARE, compare, with_holes
 from smvae_training.presets import debug
 from tests.training.conftest import make_episodes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.novelty import (
+from benchmarks.suspects.novelty import (
     EVERY,
     FAULTS,
     RESULTS,

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.linear_gaussian import LinearGaussian, linear_gaussian
-from benchmarks.ou_toy import (
+from benchmarks.outage.ou_toy import (
     RATES_HZ,
     TIMES_S,
     Filter,
@@ -17,6 +16,7 @@ from benchmarks.ou_toy import (
     training_contexts,
     verdict,
 )
+from benchmarks.paper.linear_gaussian import LinearGaussian, linear_gaussian
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.outage import AGES_S, Condition, Embedded, conditions, offset_error
+from benchmarks.outage.__main__ import AGES_S, Condition, Embedded, conditions, offset_error
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.context import Context
 from smvae_core.preprocessing import normalise

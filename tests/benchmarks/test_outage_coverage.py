@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.outage import AGES_S, DEVIATIONS, Embedded
-from benchmarks.outage_coverage import OffsetProbe, fit_variance, judged, scores
+from benchmarks.outage.__main__ import AGES_S, DEVIATIONS, Embedded
+from benchmarks.outage.coverage import OffsetProbe, fit_variance, judged, scores
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.distributions import Posterior
 from smvae_training.presets import debug

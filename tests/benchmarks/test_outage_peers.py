@@ -12,20 +12,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.outage import Condition
-from benchmarks.outage import Embedded as EveryRecord
-from benchmarks.outage_peers import PEERS, Peer
-from benchmarks.outage_start import LaterStages, begin, check_start, load
+from benchmarks.outage.__main__ import Condition
+from benchmarks.outage.__main__ import Embedded as EveryRecord
+from benchmarks.outage.peers import PEERS, Peer
+from benchmarks.outage.start import LaterStages, begin, check_start, load
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.context import Elements
 from smvae_core.model.matching import matching
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
-from smvae_training.contexts import Contexts
 from smvae_training.presets import debug
 from smvae_training.resume import check_folder
 from smvae_training.run import RunError, RunPaths, load_run
-from smvae_training.subsets import draw_subsets
+from smvae_training.steps.contexts import Contexts
+from smvae_training.steps.subsets import draw_subsets
 from smvae_training.trainer import train_on
 from tests.training.conftest import make_episodes
 from tests.training.short_runs import run

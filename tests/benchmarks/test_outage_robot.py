@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.outage import (
+from benchmarks.outage.__main__ import (
     AGES_S,
     Condition,
     Embedded,
@@ -19,7 +19,7 @@ from benchmarks.outage import (
     references,
     scores,
 )
-from benchmarks.outage_robot import spelled, verdict
+from benchmarks.outage.robot import spelled, verdict
 from smvae_core.model.config import MemoryConfig
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.presets import debug

@@ -24,9 +24,9 @@ from smvae_training.config import (
     OptimizerConfig,
     TrainConfig,
 )
-from smvae_training.module import TrainingDiverged
 from smvae_training.resume import check_folder
 from smvae_training.run import RunPaths, save_weights
+from smvae_training.steps.module import TrainingDiverged
 from smvae_training.trainer import train_on
 
 try:

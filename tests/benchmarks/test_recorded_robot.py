@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.recorded_robot import convert, rises, summary
+from benchmarks.robots.recorded_robot import convert, rises, summary
 from smvae_core.presets import vision_touch
 from smvae_datasets.prepared import prepare_episodes
 from smvae_datasets.recordings.folder import read_declaration

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.experiments import EXPERIMENTS, LEARNING_RATES, lookup
-from benchmarks.pair_tables import PROPOSALS, QUANTITIES
-from benchmarks.paired import ResultsError, difference, read_results, summarise
-from benchmarks.published import TABLE_1, contradictions
-from benchmarks.robot_tables import SUBSETS
-from benchmarks.tables import draw, render
-from benchmarks.variants import METHODS
+from benchmarks.paper.experiments import EXPERIMENTS, LEARNING_RATES, lookup
+from benchmarks.paper.variants import METHODS
+from benchmarks.tables.__main__ import draw, render
+from benchmarks.tables.paired import ResultsError, difference, read_results, summarise
+from benchmarks.tables.pairs import PROPOSALS, QUANTITIES
+from benchmarks.tables.published import TABLE_1, contradictions
+from benchmarks.tables.robot import SUBSETS
 from smvae_core.errors import ConfigError
 
 KEYS = [f"{p}/{q}" for p in PROPOSALS for q in QUANTITIES]
@@ -146,7 +146,7 @@ def test_an_unknown_method_is_named():
 
 
 def test_the_toy_shows_which_set_encoder_counts_evidence(tmp_path: Path):
-    assert "Not run yet: `python -m benchmarks.ablation_toy`" in render(tmp_path)
+    assert "Not run yet: `python -m benchmarks.paper.ablation_toy`" in render(tmp_path)
     ratio = {"1": 0.95, "2": 1.05}
     rows = [
         {"pooling": "evidence", "copies": 0, "ratio": ratio, "extremes": [0.8, 1.2]},

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import sixteen_sensors
+from benchmarks.robots import sixteen_sensors
 from smvae_core.bundle import Bundle
 from smvae_core.preprocessing import raw_sample
 from smvae_core.runtime import Runtime
@@ -17,7 +17,7 @@ from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.presets import debug
 from smvae_training.run import Run
-from smvae_training.subsets import fitted_subsets
+from smvae_training.steps.subsets import fitted_subsets
 
 SENSORS = sixteen_sensors.sensors(32)
 NAMES = tuple(m.name for m in SENSORS)

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks.suspects import FAULTS, Player, most_per_hour, share, summary
+from benchmarks.suspects.__main__ import FAULTS, Player, most_per_hour, share, summary
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 from tests.accused import accusing_bundle

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.training_length import MODERATE, RESULTS, another_day, measure, ratios
+from benchmarks.robots.training_length import MODERATE, RESULTS, another_day, measure, ratios
 from smvae_training.presets import debug
 from tests.training.conftest import make_episodes
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.experiments import EXPERIMENTS
-from benchmarks.paired import Results
-from benchmarks.view_tables import subset_table, view_section
+from benchmarks.paper.experiments import EXPERIMENTS
+from benchmarks.tables.paired import Results
+from benchmarks.tables.views import subset_table, view_section
 from smvae_core.modality import all_subsets, subset_name
 
 VIEWS = EXPERIMENTS["simulated-robot-views"]

@@ -26,7 +26,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from smvae_core.bag_files import in_order
+from smvae_core.bag_formats.files import in_order
 from smvae_core.bags import Bag, BagError
 
 STORE = get_typestore(Stores.ROS2_JAZZY)

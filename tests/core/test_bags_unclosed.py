@@ -15,7 +15,7 @@ pytest.importorskip("rosbags")
 pytest.importorskip("mcap")
 from rosbags.rosbag2 import StoragePlugin
 
-from smvae_core import bag_log
+from smvae_core.bag_formats import log as bag_log
 from smvae_core.bags import Bag, BagError
 from tests.core.test_bags_of_other_writers import ROWS, recorded, text
 

@@ -14,7 +14,7 @@ from smvae_core.fusion.channel import NOT_INCREASING
 from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.playback import Playback
 from smvae_core.fusion.rules import TOO_LATE, FusionRule, FusionState, Pace
-from smvae_core.memory import LATE_S
+from smvae_core.memory.samples import LATE_S
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.runtime import Runtime
 from tests.remembering import AS_IT_IS, MODALITIES, NAMES, T0, Desk, remembering_bundle

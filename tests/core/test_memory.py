@@ -15,14 +15,14 @@ pytest.importorskip("torch")
 
 import torch
 
-from smvae_core.belief import Belief, Element, FilterParameters
 from smvae_core.bundle import MEMORY, Bundle, add_readout
 from smvae_core.errors import BundleError, ConfigError
-from smvae_core.memory import LATE_S, Memory
+from smvae_core.memory.belief import Belief, Element, FilterParameters
+from smvae_core.memory.recall import Recall
+from smvae_core.memory.samples import LATE_S, Memory
 from smvae_core.model.context import Elements
 from smvae_core.model.smvae import SMVAE
 from smvae_core.readout import Readout
-from smvae_core.recall import Recall
 from smvae_core.runtime import Runtime
 from tests.remembering import MODALITIES, SPREAD, remembering_bundle, remembering_model
 
@@ -245,7 +245,7 @@ def test_memory_is_bounded_and_an_update_costs_the_same_however_long_it_is(
 
 
 def test_samples_and_beliefs_are_as_large_as_stated(recall: Recall) -> None:
-    """With M 4, Z 8, W 4, D 32, K 4; the sizes that `smvae_core/memory.py` names."""
+    """With M 4, Z 8, W 4, D 32, K 4; the sizes that `smvae_core/memory/samples.py` names."""
 
     def size(arrays: tuple[Any, ...]) -> int:
         return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))

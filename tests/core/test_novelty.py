@@ -7,7 +7,7 @@ import pytest
 
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality, find
-from smvae_core.novelty import (
+from smvae_core.novelty.scale import (
     Novelty,
     Tail,
     component,

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 from smvae_core.bundle import Bundle
 from smvae_core.fusion.rules import FusionRule, FusionState, SuspicionRule
-from smvae_core.odd_ones_out import rest, scored
+from smvae_core.novelty.odd_ones_out import rest, scored
 from smvae_core.runtime import Runtime
 from tests.accused import FED, Desk, plain_bundle, scoring_bundle
 from tests.remembering import NAMES, remembering_bundle
@@ -166,7 +166,7 @@ class Scripted:
         return self._runtime.posteriors([FED] * len(subsets))
 
     def novelty_report(self, subset: Any, posterior: Any) -> Any:
-        from smvae_core.novelty_scorer import NoveltyReport
+        from smvae_core.novelty.scorer import NoveltyReport
 
         self.scored += 1
         surprises = {f"set/reconstruction/{n}": -float(n[1:]) for n in subset}

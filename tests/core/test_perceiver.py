@@ -17,7 +17,7 @@ from smvae_core.fusion.rules import FusionState
 from smvae_core.fusion.source import Source
 from smvae_core.kinds import Converter
 from smvae_core.modality import Modality
-from smvae_core.novelty_scorer import NoveltyScorer
+from smvae_core.novelty.scorer import NoveltyScorer
 from smvae_core.perceiver import Perceived, Perceiver
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from smvae_core.fusion.rules import FusionState, SuspicionRule
-from smvae_core.novelty_scorer import NoveltyScorer
+from smvae_core.novelty.scorer import NoveltyScorer
 from tests.accused import FED, Desk, accusing_bundle, plain_bundle
 
 

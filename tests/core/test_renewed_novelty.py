@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from smvae_core.fusion.rules import SuspicionRule
-from smvae_core.novelty_scorer import NoveltyReport, NoveltyScorer
-from smvae_core.renewed_novelty import OLDEST_S, RENEWED_S, Asked, RenewedNovelty, Score
+from smvae_core.novelty.renewed import OLDEST_S, RENEWED_S, Asked, RenewedNovelty, Score
+from smvae_core.novelty.scorer import NoveltyReport, NoveltyScorer
 from tests.accused import FED, Desk, plain_bundle, scoring_bundle
 
 T0 = 10**15

@@ -18,10 +18,10 @@ import pytest
 
 from smvae_core.bundle import Bundle, Manifest, roles, write_bundle
 from smvae_core.errors import BundleError, ConfigError
+from smvae_core.graphs.sessions import CPU, CUDA, TENSORRT, Placement, Sessions
 from smvae_core.preprocessing import Statistics
 from smvae_core.presets import VISION_TOUCH
 from smvae_core.runtime import Runtime
-from smvae_core.sessions import CPU, CUDA, TENSORRT, Placement, Sessions
 
 NAMES = ("rgb", "force")
 X = np.zeros(1, np.float32)

@@ -12,9 +12,17 @@ import pytest
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
-from smvae_core.novelty import Tail
-from smvae_core.suspects import Suspects
-from smvae_core.suspicion import EVIDENCE, MISFIT, STILLNESS, Suspicion, given, scale_key, stillness
+from smvae_core.novelty.scale import Tail
+from smvae_core.novelty.suspects import Suspects
+from smvae_core.novelty.suspicion import (
+    EVIDENCE,
+    MISFIT,
+    STILLNESS,
+    Suspicion,
+    given,
+    scale_key,
+    stillness,
+)
 
 NAMES = ("a", "b", "c", "d")
 RATE_HZ = 5.0

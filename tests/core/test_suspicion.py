@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import ConfigError
-from smvae_core.novelty import MovedTail, Tail
-from smvae_core.suspicion import (
+from smvae_core.novelty.scale import MovedTail, Tail
+from smvae_core.novelty.suspicion import (
     FAST,
     LEAST_LIMIT,
     LEAST_SAMPLES,

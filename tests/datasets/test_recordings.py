@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smvae_core.bag_types import DEFAULT_TYPESTORE
+from smvae_core.bag_formats.types import DEFAULT_TYPESTORE
 from smvae_core.bags import Bag
 from smvae_core.errors import ConfigError
 from smvae_core.fusion.engine import Engine, Taken

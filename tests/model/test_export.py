@@ -18,7 +18,7 @@ from smvae_core.errors import BundleError, ConfigError, EmptySubset, SampleError
 from smvae_core.modality import all_subsets
 from smvae_core.model import SMVAE
 from smvae_core.model.export import PARITY_TOLERANCE, check_parity, export_bundle
-from smvae_core.novelty_scorer import NoveltyScorer
+from smvae_core.novelty.scorer import NoveltyScorer
 from smvae_core.preprocessing import normalise, prepare
 from smvae_core.runtime import Runtime
 from tests.model.conftest import example_statistics, small_config

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from smvae_core.bundle import Bundle
+from smvae_core.graphs.pooled_set import PooledSet
+from smvae_core.graphs.sessions import Placement, Sessions
 from smvae_core.model import SMVAE
 from smvae_core.model.config import Pooling
 from smvae_core.model.evidence import Evidence
 from smvae_core.model.export import PARITY_TOLERANCE, export_bundle
 from smvae_core.model.pooling import PMA
 from smvae_core.model.set_encoder import SetEncoder
-from smvae_core.pooled_set import PooledSet
-from smvae_core.sessions import Placement, Sessions
 from tests.model.conftest import (
     PRESENT,
     added_pairs,

@@ -9,10 +9,10 @@ from typing import Any
 from pytorch_lightning import Callback
 
 from smvae_datasets.prepared import PreparedEpisodes
-from smvae_training.callbacks import read_metrics
 from smvae_training.config import TrainConfig
 from smvae_training.resume import check_folder
 from smvae_training.run import RunPaths
+from smvae_training.steps.callbacks import read_metrics
 from smvae_training.trainer import Build, build_smvae, train_on
 
 WithSteps = Callable[[int], TrainConfig]

@@ -19,17 +19,17 @@ from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import ArrayDataset, DataSetError, Target, conditions, holding
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
-from smvae_training.data import StepStream, batch_order, fingerprint
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.probe import probe
 from smvae_training.evaluate.records import EvaluateConfig, Records
 from smvae_training.evaluate.results import jsonable
-from smvae_training.normalise import BatchNormaliser
 from smvae_training.run import RunPaths, load_run, training_statistics
-from smvae_training.stages import Stages
+from smvae_training.steps.data import StepStream, batch_order, fingerprint
+from smvae_training.steps.normalise import BatchNormaliser
+from smvae_training.steps.stages import Stages
+from smvae_training.steps.validation import QuickElbo
 from smvae_training.trainer import train_on
-from smvae_training.validation import QuickElbo
 from tests.training.conftest import make_episodes
 
 NAMES = ("rgb", "depth", "force", "action")
@@ -148,7 +148,7 @@ def test_statistics_are_those_of_the_records_that_hold_a_sensor(
 def test_the_quick_elbo_of_absent_sensors_is_finite(
     episodes: PreparedEpisodes, config: TrainConfig
 ) -> None:
-    from smvae_training.module import SMVAETraining
+    from smvae_training.steps.module import SMVAETraining
 
     settings = replace(config, log=replace(config.log, validate_records=20))
     train = np.arange(len(episodes))

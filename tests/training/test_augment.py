@@ -19,8 +19,8 @@ from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.augment import Sensor, augment
 from smvae_training.augmenter import Augmenter
 from smvae_training.config import AugmentConfig, TrainConfig
-from smvae_training.data import StepStream, batch_order
 from smvae_training.run import RunRecord, training_statistics
+from smvae_training.steps.data import StepStream, batch_order
 from tests.declared import EVERY_KIND, JOINTS, POSE, SCAN
 from tests.training.short_runs import WithSteps, run
 from tests.training.test_absent_sensors import at_random, step

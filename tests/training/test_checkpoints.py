@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import OptimizerConfig, TrainConfig
-from smvae_training.module import TrainingDiverged
 from smvae_training.resume import check_folder
 from smvae_training.run import RunError, RunPaths, RunRecord
+from smvae_training.steps.module import TrainingDiverged
 from tests.training.short_runs import WithSteps, rows_without_speed, run
 
 

@@ -11,9 +11,9 @@ from smvae_core.errors import ConfigError
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import ContextConfig
-from smvae_training.contexts import Contexts, Drawn
-from smvae_training.data import StepStream, batch_order
-from smvae_training.stages import Stages
+from smvae_training.steps.contexts import Contexts, Drawn
+from smvae_training.steps.data import StepStream, batch_order
+from smvae_training.steps.stages import Stages
 from tests.training.conftest import make_episodes
 
 HORIZON_S, BATCH = 2.0, 64

@@ -18,16 +18,16 @@ from smvae_core.presets import vision_touch
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.augmenter import Augmenter
 from smvae_training.config import AugmentConfig
-from smvae_training.data import (
+from smvae_training.presets import debug
+from smvae_training.run import training_statistics, write_arrays
+from smvae_training.steps.data import (
     StepStream,
     batch_order,
     fingerprint,
     loader,
     read_at_random,
 )
-from smvae_training.normalise import BatchNormaliser
-from smvae_training.presets import debug
-from smvae_training.run import training_statistics, write_arrays
+from smvae_training.steps.normalise import BatchNormaliser
 
 
 def test_an_epoch_holds_each_record_once_and_the_next_another_order() -> None:
@@ -198,7 +198,7 @@ def test_arrays_are_written_whole_and_without_pickle(tmp_path: Path, compressed:
 
 def test_a_reader_of_prepared_records_imports_no_progress_bar_and_no_lightning() -> None:
     code = (
-        "import sys, smvae_training.data, smvae_datasets.sources\n"
+        "import sys, smvae_training.steps.data, smvae_datasets.sources\n"
         "print([n for n in ('rich', 'pytorch_lightning', 'tyro') if n in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

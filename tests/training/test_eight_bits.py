@@ -12,11 +12,11 @@ import pytest
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
 from smvae_core.runtime import Runtime
-from smvae_training import eight_bits
+from smvae_training.calibrate import eight_bits
+from smvae_training.calibrate.novelty import NotCalibrated
+from smvae_training.calibrate.readout import fit_readout
 from smvae_training.cli import main
 from smvae_training.exporting import export_run
-from smvae_training.novelty import NotCalibrated
-from smvae_training.readout import fit_readout
 from smvae_training.run import load_run
 from smvae_training.trainer import prepare_data
 

@@ -11,8 +11,8 @@ from smvae_core.bundle import Bundle
 from smvae_core.estimates import Decoded, Estimates
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
+from smvae_training.calibrate.estimates import COVERED, HALF_WIDTH, factors
 from smvae_training.cli import main
-from smvae_training.estimates import COVERED, HALF_WIDTH, factors
 from smvae_training.exporting import export_run
 from tests.training.told_runs import folder  # noqa: F401 (a fixture)
 

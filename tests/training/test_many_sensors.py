@@ -16,15 +16,15 @@ from smvae_core.model.config import ModelConfig
 from smvae_core.model.objective import elbo
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
-from smvae_core.novelty import Novelty, largest
+from smvae_core.novelty.scale import Novelty, largest
 from smvae_core.preprocessing import Statistics, measure_statistics, normalise
 from smvae_core.readout import Readout
 from smvae_datasets.dataset import ArrayDataset, Target
+from smvae_training.calibrate.novelty import NotCalibrated, calibrate, statistics_of
+from smvae_training.calibrate.readout import fit
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
-from smvae_training.novelty import NotCalibrated, calibrate, statistics_of
-from smvae_training.readout import fit
-from smvae_training.subsets import Rows, draw_subsets, fitted_subsets, subset_rows
+from smvae_training.steps.subsets import Rows, draw_subsets, fitted_subsets, subset_rows
 
 #: One latent state seen by eight vector sensors of different size, noise and bend.
 SENSORS = tuple(

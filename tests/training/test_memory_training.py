@@ -23,17 +23,17 @@ from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.prepared import PreparedEpisodes
-from smvae_training.callbacks import read_metrics
 from smvae_training.config import AugmentConfig, TrainConfig
-from smvae_training.contexts import Contexts
-from smvae_training.data import Batch, StepStream, batch_order
-from smvae_training.embedded import EmbeddedRecords
 from smvae_training.evaluate.figures import curves
-from smvae_training.module import SMVAETraining
-from smvae_training.normalise import BatchNormaliser
 from smvae_training.presets import debug
 from smvae_training.run import load_run, training_statistics
-from smvae_training.stages import Stages
+from smvae_training.steps.callbacks import read_metrics
+from smvae_training.steps.contexts import Contexts
+from smvae_training.steps.data import Batch, StepStream, batch_order
+from smvae_training.steps.embedded import EmbeddedRecords
+from smvae_training.steps.module import SMVAETraining
+from smvae_training.steps.normalise import BatchNormaliser
+from smvae_training.steps.stages import Stages
 from smvae_training.trainer import build_smvae
 from tests.training.short_runs import rows_without_speed, run
 

@@ -16,10 +16,10 @@ from smvae_core.kinds.signal import slowed
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.preprocessing import raw_sample
 from smvae_core.runtime import Runtime
+from smvae_training.calibrate.novelty import NotCalibrated, calibrate, statistics_of
 from smvae_training.cli import main
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
-from smvae_training.novelty import NotCalibrated, calibrate, statistics_of
 from smvae_training.run import load_run
 from tests.training.told_runs import STEPS, TRIALS, write_episodes
 
@@ -190,7 +190,7 @@ def test_an_export_without_its_data_says_so_and_has_no_novelty(
 def test_an_export_with_too_few_records_does_not_send_for_other_data(
     run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smvae_training.novelty.LEAST_RECORDS", 10**6)
+    monkeypatch.setattr("smvae_training.calibrate.novelty.LEAST_RECORDS", 10**6)
     assert main(["export", str(run), str(tmp_path / "bundle")]) == 0
     assert "novelty is not calibrated: " in caplog.text
     assert "held-out records, 1000000 are needed" in caplog.text

@@ -15,11 +15,11 @@ from smvae_core.modality import find
 from smvae_core.preprocessing import raw_sample
 from smvae_core.runtime import Runtime
 from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_training.calibrate.readout import fit_readout
 from smvae_training.cli import main
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
 from smvae_training.exporting import export_run
-from smvae_training.readout import fit_readout
 from smvae_training.run import RunError, load_run
 from tests.training.told_runs import write_episodes
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import EmptySubset
-from smvae_training.subsets import SUBSET_STREAM, draw_subsets, generator
+from smvae_training.steps.subsets import SUBSET_STREAM, draw_subsets, generator
 
 
 def codes(present: np.ndarray) -> np.ndarray:

@@ -14,14 +14,19 @@ from smvae_core.bundle import Bundle
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.export import export_bundle
 from smvae_core.model.smvae import SMVAE
+from smvae_core.novelty.suspects import Suspects
+from smvae_core.novelty.suspicion import LEAST_LIMIT, MISFIT, STILLNESS, given, scale_key
 from smvae_core.preprocessing import Statistics, measure_statistics
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import FEW_SENSORS
-from smvae_core.suspects import Suspects
-from smvae_core.suspicion import LEAST_LIMIT, MISFIT, STILLNESS, given, scale_key
 from smvae_datasets.prepared import PreparedEpisodes
-from smvae_training import suspicion as calibrating
-from smvae_training.suspicion import SPACING_S, NoSequences, Sequences, calibrate_suspicion
+from smvae_training.calibrate import suspicion as calibrating
+from smvae_training.calibrate.suspicion import (
+    SPACING_S,
+    NoSequences,
+    Sequences,
+    calibrate_suspicion,
+)
 from tests.training.conftest import make_episodes
 
 TRAJECTORIES, STEPS = 4, 160

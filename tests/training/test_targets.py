@@ -14,10 +14,10 @@ from smvae_core.errors import ConfigError
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
 from smvae_datasets.prepared import PreparedEpisodes
-from smvae_training.callbacks import read_metrics
 from smvae_training.config import OptimizerConfig, TrainConfig
 from smvae_training.run import RunPaths, load_run
-from smvae_training.targets import declare, with_targets
+from smvae_training.steps.callbacks import read_metrics
+from smvae_training.steps.targets import declare, with_targets
 from tests.training.short_runs import WithSteps, run
 
 

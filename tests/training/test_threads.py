@@ -71,7 +71,7 @@ def test_a_containers_quota_counts(
     assert usable_cores(tmp_path / "none") == 8
 
 
-@pytest.mark.parametrize("start", ["smvae_training.cli", "benchmarks.run_queue"])
+@pytest.mark.parametrize("start", ["smvae_training.cli", "benchmarks.paper.run_queue"])
 def test_openmp_reads_the_policy_where_we_start(start: str) -> None:
     """Libgomp itself says what it has read, when it is loaded."""
     if not sys.platform.startswith("linux"):

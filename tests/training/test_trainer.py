@@ -16,19 +16,19 @@ from safetensors.torch import load_file
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
 from smvae_datasets.prepared import PreparedEpisodes
-from smvae_training.callbacks import read_metrics
 from smvae_training.config import OptimizerConfig, TrainConfig
-from smvae_training.module import (
+from smvae_training.presets import preset
+from smvae_training.resume import check_folder
+from smvae_training.run import RunError, RunPaths, RunRecord, load_run
+from smvae_training.steps.callbacks import read_metrics
+from smvae_training.steps.module import (
     SMVAETraining,
     TrainingDiverged,
     clip_gradient,
     lr_factor,
     update_average,
 )
-from smvae_training.presets import preset
-from smvae_training.resume import check_folder
-from smvae_training.run import RunError, RunPaths, RunRecord, load_run
-from smvae_training.stages import Stages
+from smvae_training.steps.stages import Stages
 from tests.training.short_runs import WithSteps, rows_without_speed, run
 
 

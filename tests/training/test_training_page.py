@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs/training.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^smvae .+$", PAGE, flags=re.M)
 SPEAKING = (
     "datasets/smvae_datasets/checks.py",
-    "training/smvae_training/module.py",
+    "training/smvae_training/steps/module.py",
     "training/smvae_training/trainer.py",
 )
 #: What makes a run take seconds.

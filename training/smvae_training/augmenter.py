@@ -20,7 +20,7 @@ from smvae_datasets.dataset import Dataset
 from smvae_training.augment import Sensor, augment
 from smvae_training.config import AugmentConfig
 from smvae_training.draws import Draws, draws_of
-from smvae_training.subsets import AUGMENT_STREAM, OUTAGE_STREAM, generator
+from smvae_training.steps.subsets import AUGMENT_STREAM, OUTAGE_STREAM, generator
 
 
 class Augmenter:

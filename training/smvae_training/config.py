@@ -19,7 +19,7 @@ from smvae_datasets.prepared_steps import ActionPairing
 from smvae_datasets.sources import Source
 from smvae_datasets.splits import SplitBy
 from smvae_training.hardware import Accelerator, Precision
-from smvae_training.stages import Stages
+from smvae_training.steps.stages import Stages
 
 
 def _require(condition: bool, message: str) -> None:

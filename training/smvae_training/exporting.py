@@ -19,22 +19,22 @@ from smvae_core.errors import SMVAEError
 from smvae_core.estimate_calibration import EstimateCalibration
 from smvae_core.model.export import export_bundle
 from smvae_core.model_card import MEASURES
-from smvae_core.novelty import Novelty
+from smvae_core.novelty.scale import Novelty
+from smvae_core.novelty.suspicion import Suspicion
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Robot
-from smvae_core.suspicion import Suspicion
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.recordings.folder import holds_episodes, read_declaration
 from smvae_datasets.sources import prepare_source
-from smvae_training.eight_bits import in_eight_bits
-from smvae_training.estimates import MAX_RECORDS as MAX_ESTIMATED
-from smvae_training.estimates import calibrate_estimates
+from smvae_training.calibrate.eight_bits import in_eight_bits
+from smvae_training.calibrate.estimates import MAX_RECORDS as MAX_ESTIMATED
+from smvae_training.calibrate.estimates import calibrate_estimates
+from smvae_training.calibrate.novelty import MAX_RECORDS, NotCalibrated, calibrate
+from smvae_training.calibrate.suspicion import NoSequences, Sequences, calibrate_suspicion
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
 from smvae_training.evaluate.results import RESULTS, headline
-from smvae_training.novelty import MAX_RECORDS, NotCalibrated, calibrate
 from smvae_training.run import Run, RunError, RunPaths, load_run
-from smvae_training.suspicion import NoSequences, Sequences, calibrate_suspicion
 
 logger = logging.getLogger(__name__)
 

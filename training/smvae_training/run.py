@@ -30,8 +30,8 @@ from smvae_datasets.checks import check_dataset
 from smvae_datasets.dataset import Dataset, DataSetError, holding
 from smvae_datasets.splits import Split, split
 from smvae_training.config import TrainConfig
-from smvae_training.data import fingerprint
 from smvae_training.hardware import versions
+from smvae_training.steps.data import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -22,20 +22,9 @@ from smvae_datasets.dataset import Dataset
 from smvae_datasets.sources import prepare_source
 from smvae_datasets.splits import Split
 from smvae_training.augmenter import Augmenter
-from smvae_training.callbacks import (
-    Checkpoint,
-    MetricsFile,
-    ShareCores,
-    StepBar,
-    StopOnInterrupt,
-)
 from smvae_training.config import TrainConfig
-from smvae_training.contexts import Contexts
-from smvae_training.data import Batch, BatchOrder, StepStream, batch_order, fingerprint, loader
-from smvae_training.embedded import EmbeddedRecords
 from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.heap import keep_memory
-from smvae_training.module import SMVAETraining
 from smvae_training.processes import Processes
 from smvae_training.resume import check_folder, find_checkpoint
 from smvae_training.run import (
@@ -47,8 +36,26 @@ from smvae_training.run import (
     save_weights,
     split_episodes,
 )
-from smvae_training.targets import with_targets
-from smvae_training.validation import QuickElbo
+from smvae_training.steps.callbacks import (
+    Checkpoint,
+    MetricsFile,
+    ShareCores,
+    StepBar,
+    StopOnInterrupt,
+)
+from smvae_training.steps.contexts import Contexts
+from smvae_training.steps.data import (
+    Batch,
+    BatchOrder,
+    StepStream,
+    batch_order,
+    fingerprint,
+    loader,
+)
+from smvae_training.steps.embedded import EmbeddedRecords
+from smvae_training.steps.module import SMVAETraining
+from smvae_training.steps.targets import with_targets
+from smvae_training.steps.validation import QuickElbo
 
 logger = logging.getLogger(__name__)
 

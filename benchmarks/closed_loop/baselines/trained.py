@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.closed_loop.baselines.networks import Concatenation, Router, Supervised
-from benchmarks.paired import ResultsError
+from benchmarks.tables.paired import ResultsError
 from smvae_core.assistance.pose import Pose
 from smvae_core.assistance.sighting import Sighting, sighting
 from smvae_core.errors import SampleError, refusing
@@ -26,7 +26,7 @@ from smvae_core.modality import subset_name
 from smvae_core.preprocessing import normalise, prepare
 from smvae_core.readout import Estimate
 from smvae_datasets.simulation.closed_loop.failures import Samples
-from smvae_training.estimates import factors
+from smvae_training.calibrate.estimates import factors
 from smvae_training.evaluate.predict import CHUNK
 from smvae_training.evaluate.records import Records
 from smvae_training.run import RunPaths, RunRecord, load_weights

@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from smvae_core.bag_types import DEFAULT_TYPESTORE
+from smvae_core.bag_formats.types import DEFAULT_TYPESTORE
 from smvae_core.bags import Bag
 from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from smvae_core.bag_types import CDR, ROS1
+from smvae_core.bag_formats.types import CDR, ROS1
 from smvae_core.bags import Bag, BagTopic, NotOfType
 from smvae_core.errors import SMVAEError
 from smvae_core.kinds.proposal import Seen

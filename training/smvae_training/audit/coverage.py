@@ -24,7 +24,7 @@ from smvae_core.messages.members import expand
 from smvae_core.readout import Quantity, Readout
 from smvae_core.robot import RecordedTarget
 from smvae_core.target import DecodedTarget
-from smvae_training.readout import NORMAL_90
+from smvae_training.calibrate.readout import NORMAL_90
 
 #: A latent and a target are compared when their stamps are at most so far apart.
 NEAR_NS = 50_000_000

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smvae_core.fusion.rules import Further, FusionRule, FusionState
 from smvae_core.fusion.source import REFUSALS
-from smvae_core.recall import Recall
+from smvae_core.memory.recall import Recall
 from smvae_core.runtime import Posterior, Runtime
 from smvae_training.audit.samples import Readings
 from smvae_training.evaluate.live.bag import Latent

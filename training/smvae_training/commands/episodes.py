@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import tyro
 
-from smvae_core.bag_types import DEFAULT_TYPESTORE
+from smvae_core.bag_formats.types import DEFAULT_TYPESTORE
 from smvae_training.commands.arguments import parse
 
 HELP = """Convert recordings of a robot to episodes that `smvae train` reads.

@@ -37,7 +37,7 @@ def readout(arguments: list[str], prog: str) -> int:
         return target, data
 
     target, data = parse(options, arguments, prog, description=READOUT_HELP)
-    from smvae_training.readout import fit_readout
+    from smvae_training.calibrate.readout import fit_readout
 
     use_cores()
     fitted, path = fit_readout(target, data)

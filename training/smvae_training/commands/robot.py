@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from smvae_core.bag_types import DEFAULT_TYPESTORE
+from smvae_core.bag_formats.types import DEFAULT_TYPESTORE
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_training.commands.arguments import parse
 

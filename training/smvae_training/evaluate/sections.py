@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smvae_core.modality import Modality
-from smvae_training.callbacks import read_metrics
 from smvae_training.evaluate.answers import (
     SETUP,
     answers_of,
@@ -30,6 +29,7 @@ from smvae_training.evaluate.report import (
 )
 from smvae_training.evaluate.results import TITLE, subtitle
 from smvae_training.run import RunPaths
+from smvae_training.steps.callbacks import read_metrics
 
 if TYPE_CHECKING:
     from smvae_training.evaluate.episodes import Evaluation

@@ -16,7 +16,7 @@ from smvae_core.estimates import Decoded, calibrated
 from smvae_core.modality import subset_name
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
-from smvae_training.estimates import HALF_WIDTH, decoded_targets, factors
+from smvae_training.calibrate.estimates import HALF_WIDTH, decoded_targets, factors
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.probe import SHOWN
 from smvae_training.evaluate.records import Records

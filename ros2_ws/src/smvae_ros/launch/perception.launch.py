@@ -24,8 +24,8 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import FindPackageShare
-from smvae_ros.launch_autostart import Autostart
-from smvae_ros.sensor_choices import parameters_of, viewer_remappings
+from smvae_ros.lifecycle.autostart import Autostart
+from smvae_ros.parameters.choices import parameters_of, viewer_remappings
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 

@@ -16,12 +16,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from smvae_core.errors import ConfigError
-from smvae_ros.inference import Inference
-from smvae_ros.lifecycle_guards import guarded, refuse_impossible, surviving
-from smvae_ros.node_parameters import NodeParameters, Phase, Prepared
-from smvae_ros.resources import give_back_memory, keep_memory
-from smvae_ros.session import Session
-from smvae_ros.supervision import Supervision
+from smvae_ros.infer.inference import Inference
+from smvae_ros.infer.session import Session
+from smvae_ros.lifecycle.guards import guarded, refuse_impossible, surviving
+from smvae_ros.parameters.node import NodeParameters, Phase, Prepared
+from smvae_ros.report.resources import give_back_memory, keep_memory
+from smvae_ros.report.supervision import Supervision
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
@@ -274,6 +274,6 @@ def _not_done(reason: str, _: Trigger.Request, response: Trigger.Response) -> Tr
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit code."""
-    from smvae_ros.process import run
+    from smvae_ros.lifecycle.process import run
 
     return run(PerceptionNode, args, grace_s=GRACE_S)

@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_harness import Listener, Process
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, ModelInfo
-from smvae_ros.service_client import connect
+from smvae_ros.lifecycle.service_client import connect
 
 from smvae_core.fusion.rules import FusionState
 from smvae_core.kinds.window import resample_window

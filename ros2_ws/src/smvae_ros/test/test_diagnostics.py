@@ -15,7 +15,7 @@ from lifecycle_msgs.msg import Transition
 from node_harness import LATCHED, ModelInfo, fused
 from rosgraph_msgs.msg import Clock
 from smvae_msgs.msg import LatentState
-from smvae_ros import diagnostics, resources
+from smvae_ros.report import diagnostics, resources
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 PERIOD_S = 0.1

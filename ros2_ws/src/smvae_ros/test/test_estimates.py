@@ -24,9 +24,10 @@ from smvae_core.bundle import Bundle, write_bundle
 from smvae_core.modality import all_subsets, find, subset_name
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.export import export_bundle
-from smvae_core.novelty import Novelty, Tail, component
+from smvae_core.novelty.scale import Novelty, Tail, component
 from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import ArrayDataset, Target
+from smvae_training.calibrate.estimates import calibrate_estimates
 from smvae_training.config import (
     DataConfig,
     HardwareConfig,
@@ -34,7 +35,6 @@ from smvae_training.config import (
     OptimizerConfig,
     TrainConfig,
 )
-from smvae_training.estimates import calibrate_estimates
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
 from smvae_training.run import RunPaths, load_run

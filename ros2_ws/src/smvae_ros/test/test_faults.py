@@ -16,9 +16,9 @@ from rclpy.clock import ClockChange
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from smvae_ros import inputs as inputs_module
-from smvae_ros.lifecycle_guards import surviving
-from smvae_ros.mailbox import Mailbox
+from smvae_ros.lifecycle.guards import surviving
+from smvae_ros.listen import inputs as inputs_module
+from smvae_ros.listen.mailbox import Mailbox
 from smvae_ros.perception_node import PerceptionNode
 from std_srvs.srv import Trigger
 

@@ -11,12 +11,12 @@ from builtin_interfaces.msg import Duration, Time
 from rclpy.serialization import deserialize_message, serialize_message
 from smvae_msgs.msg import LatentState
 from smvae_msgs.msg import ModalityStatus as StatusMessage
-from smvae_ros import latent_bytes
-from smvae_ros.latent_bytes import LatentWriter
+from smvae_ros.publish import latent_bytes
+from smvae_ros.publish.latent_bytes import LatentWriter
 
 from smvae_core.fusion.rules import FusionState, ModalityStatus, Observation
-from smvae_core.novelty_scorer import NoveltyReport
-from smvae_core.renewed_novelty import Asked, Score
+from smvae_core.novelty.renewed import Asked, Score
+from smvae_core.novelty.scorer import NoveltyReport
 from smvae_core.runtime import Posterior
 
 #: Names of every length, up to what fills eight bytes.

@@ -18,7 +18,7 @@ from lifecycle_msgs.srv import ChangeState
 from node_harness import LATCHED, WITHOUT_TORCH, ModelInfo, fused
 from rcl_interfaces.srv import DescribeParameters
 from smvae_msgs.msg import LatentState
-from smvae_ros.inputs import Inputs
+from smvae_ros.listen.inputs import Inputs
 
 from smvae_core.runtime import Runtime
 

@@ -11,8 +11,8 @@ from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
 from node_harness import fused
 from smvae_msgs.msg import LatentState
-from smvae_ros.inference import Inference, Result
-from smvae_ros.mailbox import Mailbox
+from smvae_ros.infer.inference import Inference, Result
+from smvae_ros.listen.mailbox import Mailbox
 
 from smvae_core.fusion.rules import FusionRule, Pace
 from smvae_core.runtime import Runtime
@@ -142,7 +142,7 @@ def test_the_watchdog_looks_often_however_rare_heartbeats_are(bundle, domain) ->
 def test_a_run_counts_as_hung_when_it_is_found_late_twice(runtime, monkeypatch) -> None:
     """A process that was stopped as a whole and goes on finds its run late once."""
     now_s = [0.0]
-    monkeypatch.setattr("smvae_ros.steps.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("smvae_ros.infer.steps.time.monotonic", lambda: now_s[0])
     rules = {m.name: FusionRule() for m in runtime.modalities}
     mailbox = Mailbox(runtime.modalities, rules, Pace())
     inference = Inference(runtime, mailbox, lambda result: None, lambda name, text: None)

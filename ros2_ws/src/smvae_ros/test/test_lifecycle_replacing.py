@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
-from smvae_ros.predicted import Predicted
+from smvae_ros.publish.predicted import Predicted
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE

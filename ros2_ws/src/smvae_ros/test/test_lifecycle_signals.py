@@ -20,8 +20,8 @@ from lifecycle_msgs.srv import ChangeState
 from node_harness import NodeProcess
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from smvae_ros.lifecycle.service_client import connect
 from smvae_ros.perception_node import GRACE_S
-from smvae_ros.service_client import connect
 
 PROMISED_S = 2.0
 ALLOWED_S = 3 * PROMISED_S

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from lifecycle_msgs.msg import Transition
-from smvae_ros.launch_autostart import Autostart
-from smvae_ros.lifecycle_start import bring_up
+from smvae_ros.lifecycle.autostart import Autostart
+from smvae_ros.lifecycle.start import bring_up
 
 pytestmark = pytest.mark.dds
 

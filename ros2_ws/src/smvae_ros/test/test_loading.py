@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smvae_ros.loading import Interrupted, load, verified, warm_up
+from smvae_ros.infer.loading import Interrupted, load, verified, warm_up
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import BundleError, ConfigError

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from smvae_ros.mailbox import Mailbox
+from smvae_ros.listen.mailbox import Mailbox
 
 from smvae_core.fusion.engine import Taken
 from smvae_core.fusion.rules import FusionRule, FusionState, Observation, Pace

@@ -14,7 +14,8 @@ from lifecycle_msgs.msg import Transition
 from node_harness import LATCHED, WITHOUT_TORCH, ModelInfo, fused, status_of
 from robot_harness import Process
 from smvae_msgs.msg import LatentState, ModalityStatus, Setting
-from smvae_ros import messages, setting_sources
+from smvae_ros.parameters import sources as setting_sources
+from smvae_ros.publish import messages
 
 from smvae_core.bundle import Bundle, write_bundle
 from smvae_core.fusion.rules import FusionState

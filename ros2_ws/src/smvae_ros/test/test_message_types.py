@@ -13,7 +13,7 @@ from node_harness import Client, fused, nanoseconds, status_of
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2, PointField
 from smvae_msgs.msg import LatentState, ModalityStatus
-from smvae_ros.message_types import message_class
+from smvae_ros.listen.message_types import message_class
 from smvae_ros.topics import camera_info_topic
 
 from smvae_core.messages import ConversionOptions

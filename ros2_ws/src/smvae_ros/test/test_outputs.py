@@ -16,12 +16,12 @@ from lifecycle_msgs.msg import Transition
 from node_harness import LATCHED, ModelInfo, camera_info, fused
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, Timing
-from smvae_ros.latencies import WINDOW_S, Latencies
+from smvae_ros.report.latencies import WINDOW_S, Latencies
 
 from smvae_core.kinds.depth_color import colored, limits_m
 from smvae_core.messages.image_data import fill
 from smvae_core.modality import all_subsets, find, subset_name
-from smvae_core.novelty import Novelty, Tail, component
+from smvae_core.novelty.scale import Novelty, Tail, component
 from smvae_core.preprocessing import measure_statistics, prepare
 from smvae_core.presets import VISION_TOUCH
 

@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import Transition
 from node_harness import Client, fused
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, JointState, LaserScan
-from smvae_ros.message_types import message_class
+from smvae_ros.listen.message_types import message_class
 
 from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import Prediction

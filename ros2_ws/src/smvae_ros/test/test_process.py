@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import os, signal
-from smvae_ros.process import SIGNALS, until_stopped
+from smvae_ros.lifecycle.process import SIGNALS, until_stopped
 
 with until_stopped([]) as stop:
     assert not stop.is_set()

@@ -9,7 +9,7 @@ import pytest
 from in_process_node import InProcess
 from node_harness import fused
 from rclpy.node import Node
-from smvae_ros import inputs
+from smvae_ros.listen import inputs
 
 
 @pytest.fixture

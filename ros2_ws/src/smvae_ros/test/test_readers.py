@@ -9,7 +9,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
-from smvae_ros import readers
+from smvae_ros.listen import readers
 
 from smvae_core.messages import decoder, organised_cloud
 from smvae_core.presets import VISION_TOUCH

@@ -11,7 +11,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
-from smvae_ros import diagnostics, resources
+from smvae_ros.report import diagnostics, resources
 
 from smvae_core.settings import PARAMETERS
 

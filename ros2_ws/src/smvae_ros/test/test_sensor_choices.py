@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from smvae_ros.sensor_choices import choices, chosen_topics, listened_to, parameters_of
+from smvae_ros.parameters.choices import choices, chosen_topics, listened_to, parameters_of
 
 from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.presets import VISION_TOUCH

@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from robot_harness import Listener, Program
 from smvae_msgs.msg import LatentState
 from smvae_ros import topics
-from smvae_ros.lifecycle_start import bring_up
+from smvae_ros.lifecycle.start import bring_up
 
 RELIABILITY = {
     ReliabilityPolicy.BEST_EFFORT: "best effort",

@@ -24,11 +24,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from smvae_ros.message_types import message_class
-from smvae_ros.process import until_stopped
+from smvae_ros.lifecycle.process import until_stopped
+from smvae_ros.listen.message_types import message_class
 from std_srvs.srv import SetBool
 
-from smvae_core.bag_types import CDR, ROS1
+from smvae_core.bag_formats.types import CDR, ROS1
 from smvae_core.bags import Bag, BagError, BagTopic
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments

@@ -22,9 +22,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from smvae_ros import topics
-from smvae_ros.message_types import message_class
-from smvae_ros.process import until_stopped
-from smvae_ros.rclpy_versions import SubscriptionEventCallbacks
+from smvae_ros.lifecycle.process import until_stopped
+from smvae_ros.lifecycle.rclpy_versions import SubscriptionEventCallbacks
+from smvae_ros.listen.message_types import message_class
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError

@@ -12,7 +12,7 @@ from typing import Any
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
-from smvae_core.bag_types import DEFAULT_TYPESTORE, typestore
+from smvae_core.bag_formats.types import DEFAULT_TYPESTORE, typestore
 from smvae_core.errors import SMVAEError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smvae_ros.sensor_choices import chosen_topics
+from smvae_ros.parameters.choices import chosen_topics
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError

@@ -19,7 +19,7 @@ from geometry_msgs.msg import TwistStamped
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
-from smvae_ros import process
+from smvae_ros.lifecycle import process
 
 from smvae_core.errors import ConfigError
 from smvae_datasets.simulation.stick_operator import StickOperator, operator_kind

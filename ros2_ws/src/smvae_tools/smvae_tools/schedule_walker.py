@@ -16,8 +16,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from smvae_msgs.msg import LatentState, ModalityStatus
 from smvae_ros import qos
-from smvae_ros.lifecycle_start import bring_up
-from smvae_ros.service_client import Wait, ask, within
+from smvae_ros.lifecycle.service_client import Wait, ask, within
+from smvae_ros.lifecycle.start import bring_up
 from std_msgs.msg import String
 
 from smvae_core.errors import SMVAEError

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from smvae_ros import topics
-from smvae_ros.sensor_choices import choices
+from smvae_ros.parameters.choices import choices
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError, SMVAEError

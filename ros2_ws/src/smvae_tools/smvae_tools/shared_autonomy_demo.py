@@ -25,8 +25,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from smvae_msgs.msg import Estimates, LatentState, ModelInfo
-from smvae_ros import process
 from smvae_ros.bundle_path import resolve
+from smvae_ros.lifecycle import process
 
 from smvae_core.assistance.belief import Fusion
 from smvae_core.assistance.blending import Blending

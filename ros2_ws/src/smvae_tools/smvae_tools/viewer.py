@@ -22,9 +22,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from smvae_msgs.msg import LatentState, ModelInfo
 from smvae_ros import qos, topics
-from smvae_ros.message_types import message_class
-from smvae_ros.process import until_stopped
-from smvae_ros.sensor_choices import choices
+from smvae_ros.lifecycle.process import until_stopped
+from smvae_ros.listen.message_types import message_class
+from smvae_ros.parameters.choices import choices
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError, SMVAEError

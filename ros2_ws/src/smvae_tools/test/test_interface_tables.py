@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from smvae_ros.message_types import message_class
+from smvae_ros.listen.message_types import message_class
 from smvae_tools import interface_tables, message_definitions
 
 from smvae_core.presets import VISION_TOUCH

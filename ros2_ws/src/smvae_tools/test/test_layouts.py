@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from smvae_ros import sensor_choices, topics
-from smvae_ros.message_types import message_class
-from smvae_ros.sensor_choices import viewer_remappings
+from smvae_ros import topics
+from smvae_ros.listen.message_types import message_class
+from smvae_ros.parameters import choices as sensor_choices
+from smvae_ros.parameters.choices import viewer_remappings
 from smvae_tools.layouts import LAYOUTS, Shown
 
 from smvae_core.modality import Modality

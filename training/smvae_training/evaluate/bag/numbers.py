@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from smvae_core.fusion.rules import OF_OTHERS, FusionState, ModalityStatus
 from smvae_core.modality import Modality, subset_name
-from smvae_core.novelty import Novelty
+from smvae_core.novelty.scale import Novelty
 from smvae_core.settings import Settings
 from smvae_training.evaluate.bag.inputs import Input
 from smvae_training.evaluate.bag.scores import error_names
@@ -128,7 +128,8 @@ def suspect_numbers(
 ) -> dict[str, dict[str, Any]]:
     """Return of each sensor in how many latents it is suspect, since when, why, and how nearly.
 
-    Nothing where the bundle is calibrated for neither. See `smvae_core.suspects`, `odd_ones_out`.
+    Nothing where the bundle is calibrated for neither. See `suspects` and `odd_ones_out`
+    of `smvae_core.novelty`.
     """
     if "suspect" not in columns:
         return {}

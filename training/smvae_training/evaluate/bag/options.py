@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smvae_core.bag_types import DEFAULT_TYPESTORE
+from smvae_core.bag_formats.types import DEFAULT_TYPESTORE
 from smvae_core.errors import ConfigError
 
 

@@ -20,10 +20,10 @@ from smvae_core.modality import Modality, find, subset_name
 from smvae_core.preprocessing import normalise, prepare
 from smvae_core.runtime import Posterior, Runtime
 from smvae_training.audit.coverage import Coverage
+from smvae_training.calibrate.readout import NORMAL_90
 from smvae_training.evaluate.bag.moments import Kept, mean_sample
 from smvae_training.evaluate.bag.scores import Pair, error_names
 from smvae_training.evaluate.measures import finite_mean, images, measured, squared_error
-from smvae_training.readout import NORMAL_90
 
 Columns = Mapping[str, NDArray[Any]]
 #: Ends of the bins of the time since a loss [s].

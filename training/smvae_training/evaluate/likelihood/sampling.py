@@ -20,7 +20,7 @@ from smvae_core.modality import subset_name
 from smvae_training.evaluate.likelihood.method import CannotEncode, Method
 from smvae_training.evaluate.likelihood.mixture import Mixture
 from smvae_training.evaluate.records import spread
-from smvae_training.subsets import generator
+from smvae_training.steps.subsets import generator
 
 #: Streams of random numbers (see `subsets.generator`), apart from those of a training run.
 ITEM_STREAM, PRIOR_STREAM = 11, 12

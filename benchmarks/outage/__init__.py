@@ -1,0 +1,1 @@
+"""What a model still knows when sensors are lost, and what its memory costs."""

@@ -1,0 +1,1 @@
+"""Robots of other make: recorded ones, with many sensors, with records that lack some."""

@@ -1,0 +1,1 @@
+"""RESULTS.md and README's tables, written from the files of the results."""

@@ -1,0 +1,1 @@
+"""From the engine to latents: the threads, and what configure makes for them."""

@@ -1,0 +1,1 @@
+"""The node as a process: its start, its transitions, its end."""

@@ -1,0 +1,267 @@
+"""Subscriptions: each message goes into the mailbox, in the thread that listens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from rclpy.qos import qos_policy_name_from_kind
+from sensor_msgs.msg import CameraInfo
+
+from smvae_core.fusion.rules import OF_OTHERS, none_used
+from smvae_core.fusion.source import Source
+from smvae_core.messages import has_stamp
+from smvae_core.modality import Modality
+from smvae_core.robot import Qos
+from smvae_ros import qos
+from smvae_ros.lifecycle.rclpy_versions import (
+    TELLS_MATCHES,
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+)
+from smvae_ros.listen.listening import Listener
+from smvae_ros.listen.mailbox import Mailbox
+from smvae_ros.listen.matching import mismatch
+from smvae_ros.listen.message_types import message_class
+from smvae_ros.report.topic_statistics import TopicStatistics
+from smvae_ros.topics import camera_info_topic
+
+
+class Inputs:
+    """The subscriptions of one active period."""
+
+    def __init__(
+        self,
+        node: Any,
+        modalities: tuple[Modality, ...],
+        mailbox: Mailbox,
+        listener: Listener,
+        images: Listener,
+        on_restart: Callable[[str], None],
+        declared: Mapping[str, Qos] | None = None,
+        embed_ahead: Callable[[str, Any], None] = lambda name, message: None,
+    ) -> None:
+        """Prepare; `configure` tells how to read messages, `open` subscribes.
+
+        Args:
+            node: The rclpy node.
+            modalities: What the bundle knows.
+            mailbox: Where messages go.
+            listener: Whose thread takes them.
+            images: The same of images, which cost more.
+            on_restart: Called with a reason when the stamps of a topic began again.
+            declared: Quality of service that a sensor is declared with.
+            embed_ahead: Called with modality and message of each image before it is stored.
+        """
+        self._declared = declared or {}
+        self._node = node
+        self._modalities = modalities
+        self._mailbox = mailbox
+        self._listener, self._images = listener, images
+        self._embed_ahead = embed_ahead
+        self._on_restart = on_restart
+        self._subscriptions: list[tuple[str, Any]] = []
+        self._sources: dict[str, Source] = {}
+        self.topics: dict[str, str] = {}
+        self.frame_ids: dict[str, str] = {}
+        self.settings_from: dict[str, str] = {}
+        """Which settings of a sensor are not the node's defaults, and where each came from."""
+        self.camera_infos: dict[str, CameraInfo] = {}
+        self.qos_mismatches: dict[str, str] = {}
+        """What the middleware complained of last; `mismatch` says what is wrong now."""
+        self.statistics = {m.name: TopicStatistics() for m in modalities}
+        self.errors = 0
+
+    def configure(self, sources: Mapping[str, Source]) -> None:
+        """Apply parameters: a changed message type counts at the next `open`."""
+        self._sources = dict(sources)
+
+    def open(self, topics: Mapping[str, str]) -> None:
+        """Subscribe to the topic of every modality, and to camera_info beside images."""
+        self.errors = 0
+        for modality in self._modalities:
+            name, topic = modality.name, topics[modality.name]
+            converter = self._sources[name].converter
+            depth = modality.family.depth(converter)
+            profile = partial(qos.sensor, depth, self._declared.get(name))
+            self.statistics[name] = TopicStatistics()
+            cls = message_class(converter.message_type)
+            matched = partial(self._matched, name)
+            listener = self._images if modality.is_image else self._listener
+            store = partial(self._store_image if modality.is_image else self._store, modality)
+            subscription = self._subscribe(name, cls, topic, store, profile(), matched, listener)
+            self.topics[name] = subscription.topic_name
+            if modality.is_image:
+                keep = partial(self._keep_camera_info, name)
+                self._subscribe(name, CameraInfo, self._camera_info(topic), keep, profile())
+
+    def _camera_info(self, image_topic: str) -> str:
+        """Return the topic beside the image's, also where that was remapped and this was not."""
+        topic, resolve = camera_info_topic(image_topic), self._node.resolve_topic_name
+        if resolve(topic) != resolve(topic, only_expand=True):
+            return topic
+        return camera_info_topic(resolve(image_topic))
+
+    def close(self) -> None:
+        """Unsubscribe; remembered frames and camera infos stay."""
+        self._listener.clear()
+        self._images.clear()
+        for _, subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+        self.qos_mismatches.clear()
+
+    def publishers(self, name: str) -> int:
+        """Return how many publishers a modality's topic has, also those that do not match."""
+        return int(self._node.count_publishers(self.topics[name])) if name in self.topics else 0
+
+    def rate_hz(self, name: str) -> float:
+        """Return how many messages of a modality arrive per second on the steady clock."""
+        return self.statistics[name].rate_hz(time.monotonic())
+
+    def mismatch(self, name: str) -> str:
+        """Return why a publisher of a modality's topics is not heard now; '' = all are."""
+        found = (mismatch(self._node, s) for n, s in self._subscriptions if n == name)
+        return next(filter(None, found), "")
+
+    def implausible(self, name: str, text: str) -> None:
+        """Note what is odd about a valid sample ('' = nothing); called by the inference thread."""
+        self.statistics[name].judged(text)
+        if text:
+            self._warn(name, "implausible", f"{name}: {text}")
+
+    def rejected(self, name: str, text: str) -> None:
+        """Tell of a message that was refused, and of a sensor all of whose messages are."""
+        self._warn(name, "rejected", f"message rejected: {text}")
+        statistics = self.statistics[name]
+        if not statistics.used and statistics.may_warn("none used", time.monotonic()):
+            lost = none_used(self._mailbox.observe().status[name], statistics.used)
+            self._node.get_logger().warning(f"{name}: {lost}")
+
+    def suspected(self, name: str, text: str) -> None:
+        """Tell of a sensor that is suspect; called for each latent that says so."""
+        self._warn(name, "suspect", f"{name}: {text}")
+
+    def _subscribe(
+        self,
+        name: str,
+        cls: Any,
+        topic: str,
+        callback: Callable[[Any, Mapping[str, Any]], None],
+        profile: Any,
+        matched: Callable[[Any], None] | None = None,
+        listener: Listener | None = None,
+    ) -> Any:
+        # for complaints alone: a name that is remapped already would be remapped again
+        resolved = self._node.resolve_topic_name(topic)
+        guarded = self._guarded(callback)
+
+        def subscribe(on_matched: Callable[[Any], None] | None) -> Any:
+            events = SubscriptionEventCallbacks(
+                incompatible_qos=self._guarded_event(partial(self._incompatible, name, resolved)),
+                use_default_callbacks=False,
+                **({"matched": on_matched} if on_matched else {}),
+            )
+            return self._node.create_subscription(
+                cls,
+                topic,
+                guarded,
+                profile,
+                callback_group=None if listener is None else listener.group,
+                event_callbacks=events,
+                qos_overriding_options=qos.overridable(),
+            )
+
+        if matched is None or not TELLS_MATCHES:
+            subscription = subscribe(None)
+        else:
+            try:
+                subscription = subscribe(self._guarded_event(matched))
+                self._mailbox.set_publishers(name, 0)  # as many as `matched` will tell of
+            except UnsupportedEventTypeError:  # then it is not known whether anybody publishes
+                subscription = subscribe(None)
+        self._subscriptions.append((name, subscription))
+        if listener is not None:
+            listener.add(subscription, guarded)
+        return subscription
+
+    def _incompatible(self, name: str, topic: str, info: Any) -> None:
+        policy = qos_policy_name_from_kind(info.last_policy_kind)
+        self.qos_mismatches[name] = f"{topic}: a publisher offers an incompatible {policy}"
+        self._node.get_logger().error(
+            f"{self.qos_mismatches[name]}; see `ros2 topic info --verbose {topic}`, or set "
+            f"qos_overrides.{topic}.subscription.*",
+            throttle_duration_sec=5.0,
+        )
+
+    def _matched(self, name: str, info: Any) -> None:
+        self._mailbox.set_publishers(name, info.current_count)
+
+    def _guarded(
+        self, callback: Callable[[Any, Mapping[str, Any]], None]
+    ) -> Callable[[Any, Mapping[str, Any]], None]:
+        """Keep an exception in one callback from ending the process; it is logged and counted."""
+
+        def guarded(message: Any, info: Mapping[str, Any]) -> None:
+            try:
+                callback(message, info)
+            except Exception as err:
+                self._failed(err)
+
+        return guarded
+
+    def _guarded_event(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def guarded(info: Any) -> None:
+            try:
+                callback(info)
+            except Exception as err:
+                self._failed(err)
+
+        return guarded
+
+    def _failed(self, err: Exception) -> None:
+        self.errors += 1
+        self._node.get_logger().error(
+            f"callback failed: {type(err).__name__}: {err}", throttle_duration_sec=5.0
+        )
+
+    def _keep_camera_info(self, name: str, message: CameraInfo, _: Mapping[str, Any]) -> None:
+        self.camera_infos[name] = message
+
+    def _store(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
+        """Leave a message in the mailbox, whose engine says what becomes of it."""
+        self.statistics[modality.name].arrived(time.monotonic(), info)
+        self._receive(modality.name, message, self._node.get_clock().now().nanoseconds, info)
+
+    def _store_image(self, modality: Modality, message: Any, info: Mapping[str, Any]) -> None:
+        """Do so once it is embedded, unless everything was forgotten meanwhile."""
+        name, arrived_s = modality.name, time.monotonic()
+        self.statistics[name].arrived(arrived_s, info)
+        now_ns, epoch = self._node.get_clock().now().nanoseconds, self._mailbox.epoch
+        self._embed_ahead(name, message)
+        if self._mailbox.epoch == epoch:
+            self._receive(name, message, now_ns, info, arrived_s)
+
+    def _receive(
+        self,
+        name: str,
+        message: Any,
+        clock_ns: int,
+        info: Mapping[str, Any],
+        arrived_s: float | None = None,
+    ) -> None:
+        verdict = self._mailbox.receive(name, message, clock_ns, info, arrived_s)
+        if verdict.restarted:
+            self._on_restart(f"stamps of {name} jumped back")
+        if verdict.reason == OF_OTHERS:
+            return  # no fault; counted in diagnostics
+        if verdict.reason:
+            self.rejected(name, verdict.text or f"{name}: {verdict.reason}")
+        elif has_stamp(message):
+            self.frame_ids[name] = message.header.frame_id
+
+    def _warn(self, name: str, what: str, text: str) -> None:
+        if self.statistics[name].may_warn(what, time.monotonic()):
+            self._node.get_logger().warning(text)

@@ -1,0 +1,1 @@
+"""How the node is: diagnostics, heartbeats, rates, latencies, resources."""

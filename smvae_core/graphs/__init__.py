@@ -1,0 +1,1 @@
+"""The graphs of a bundle as they run: sessions, and the set encoder with what it keeps."""
