@@ -194,9 +194,18 @@ def interrupted(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
+def heed_ctrl_c() -> None:
+    """Tests that were started in the background are deaf to SIGINT, and so are their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
 
 
