@@ -55,7 +55,7 @@ def opened(browser: playwright.Browser, width: int) -> Iterator[tuple[playwright
     page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]})
     page.on("console", lambda said: wrong.append(f"console: {said.text}"))
     page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-    page.on("response", lambda got: got.ok or wrong.append(f"{got.status}: {got.url}"))
+    page.on("response", lambda got: got.status < 400 or wrong.append(f"{got.status}: {got.url}"))
     page.on("request", lambda asked: "//127.0.0.1:" in asked.url or wrong.append(asked.url))
     yield page, wrong
     page.close()
