@@ -30,7 +30,7 @@ class Gaussian(Protocol):
 
 
 class Networks(Protocol):
-    """What the scorer asks of a runtime."""
+    """What novelty and suspects ask of a runtime."""
 
     @property
     def manifest(self) -> Manifest: ...

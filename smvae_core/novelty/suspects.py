@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.bundle import Manifest
-from smvae_core.modality import Modality
 from smvae_core.novelty.scale import reconstruction
-from smvae_core.novelty.scorer import Gaussian
+from smvae_core.novelty.scorer import Networks
 from smvae_core.novelty.suspicion import (
     EVIDENCE,
     FAST,
@@ -44,21 +42,6 @@ _CHARGES = {
     f"{MISFIT}/slow": "its samples are at odds with what {others} foretell all the time",
     f"{STILLNESS}/fast": "its samples stand still while {others} move",
 }
-
-
-class Networks(Protocol):
-    """What is asked of a runtime."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-
-    def modality(self, name: str) -> Modality: ...
-
-    def seen(self, name: str) -> NDArray[np.float32]: ...
-
-    def posteriors(self, subsets: Sequence[Sequence[str]]) -> Sequence[Gaussian]: ...
-
-    def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
