@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "ros2_ws/src"
 #: ROS programs that print a help, by the module that holds them.
 ROS_PROGRAMS = {
-    "bag_player": "smvae_tools.bag_player",
-    "bag_recorder": "smvae_tools.bag_recorder",
-    "security_policy": "smvae_tools.security_policy",
-    "sensor_schedule": "smvae_tools.sensor_schedule",
+    "bag_player": "smvae_tools.bags.player",
+    "bag_recorder": "smvae_tools.bags.recorder",
+    "security_policy": "smvae_tools.files.security_policy",
+    "sensor_schedule": "smvae_tools.robot.sensor_schedule",
 }
 #: What draws the boxes of a help text, with and without Unicode.
 _RULE = re.compile("[\u2500-\u257f]+|-{8,}")

@@ -3,16 +3,17 @@
 from setuptools import find_packages, setup
 
 NAME = "smvae_tools"
-PROGRAMS = (
-    "simulated_robot",
-    "bag_recorder",
-    "bag_player",
-    "sensor_schedule",
-    "shared_autonomy_demo",
-    "imperfect_operator",
-    "generate",
-    "viewer",
-)
+#: Program of `ros2 run smvae_tools`: the module that holds its `main`.
+PROGRAMS = {
+    "simulated_robot": "robot.simulated_robot",
+    "sensor_schedule": "robot.sensor_schedule",
+    "shared_autonomy_demo": "operators.shared_autonomy_demo",
+    "imperfect_operator": "operators.imperfect_operator",
+    "bag_recorder": "bags.recorder",
+    "bag_player": "bags.player",
+    "generate": "files.generate",
+    "viewer": "viewer",
+}
 
 setup(
     name=NAME,
@@ -26,5 +27,7 @@ setup(
     ],
     install_requires=["setuptools"],
     zip_safe=False,
-    entry_points={"console_scripts": [f"{name} = {NAME}.{name}:main" for name in PROGRAMS]},
+    entry_points={
+        "console_scripts": [f"{name} = {NAME}.{module}:main" for name, module in PROGRAMS.items()]
+    },
 )

@@ -53,7 +53,7 @@ class Process:
 
 
 class Program(Process):
-    """One module's `main` as a process, e.g. of smvae_tools.bag_player."""
+    """One module's `main` as a process, e.g. of smvae_tools.bags.player."""
 
     def __init__(self, module: str, domain: int, log: Path, *arguments: str) -> None:
         code = f"import sys; from {module} import main; sys.exit(main())"

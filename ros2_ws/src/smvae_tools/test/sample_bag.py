@@ -9,7 +9,7 @@ import numpy as np
 from geometry_msgs.msg import TwistStamped, WrenchStamped
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
-from smvae_tools.bag_writer import BagWriter
+from smvae_tools.bags.writer import BagWriter
 
 from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality

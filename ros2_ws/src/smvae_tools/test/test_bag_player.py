@@ -62,7 +62,7 @@ def play(domain: int, bag: Path, tmp_path: Path) -> Iterator[Any]:
         topics = ("--topics", "/wrench", "/rgb/image", "--wait", "30")
         log = tmp_path / f"player{len(started)}.log"
         started.append(
-            Program("smvae_tools.bag_player", domain, log, str(bag), *topics, *arguments)
+            Program("smvae_tools.bags.player", domain, log, str(bag), *topics, *arguments)
         )
         return started[-1]
 
@@ -136,7 +136,7 @@ def test_the_clock_goes_on_through_a_silence(
     """Or a node would take two seconds without a message for a jump of time."""
     bag = write_bag(tmp_path / "silent", modalities, 1.2, silence_s=2.0)
     topics = ("--topics", "/wrench", "/rgb/image", "--wait", "30")
-    program = Program("smvae_tools.bag_player", domain, tmp_path / "silent.log", str(bag), *topics)
+    program = Program("smvae_tools.bags.player", domain, tmp_path / "silent.log", str(bag), *topics)
     try:
         assert ended(audience, program) == 0, program.text()
     finally:
@@ -162,7 +162,7 @@ def test_what_cannot_be_played_ends_with_one_line(
     bag: Path, domain: int, tmp_path: Path, bag_name: str, arguments: tuple[str, ...], said: str
 ) -> None:
     path = bag if bag_name == "bag" else tmp_path / bag_name
-    program = Program("smvae_tools.bag_player", domain, tmp_path / "log", str(path), *arguments)
+    program = Program("smvae_tools.bags.player", domain, tmp_path / "log", str(path), *arguments)
     try:
         assert program.process.wait(60) == 1
     finally:
@@ -190,7 +190,7 @@ def test_what_is_no_ros_message_is_left_out_and_named(
             writer.add_message(topics[1], START_NS + n, b"{}", START_NS)
         writer.finish()
     program = Program(
-        "smvae_tools.bag_player", domain, tmp_path / "log", str(path), "--wait", "30", "--no-clock"
+        "smvae_tools.bags.player", domain, tmp_path / "log", str(path), "--wait", "30", "--no-clock"
     )
     try:
         assert ended(audience, program) == 0, program.text()
@@ -208,7 +208,7 @@ def test_latents_of_older_definitions_play_as_those_of_today(
     infos = audience.listen(ModelInfo, "/smvae/model_info")
     arguments = ("--topics", "/smvae/latent", "/smvae/model_info", "--wait", "30", "--rate", "4")
     path = tmp_path / "log"
-    program = Program("smvae_tools.bag_player", domain, path, str(FROZEN_BAG), *arguments)
+    program = Program("smvae_tools.bags.player", domain, path, str(FROZEN_BAG), *arguments)
     try:
         assert ended(audience, program) == 0, program.text()
     finally:
@@ -236,7 +236,7 @@ def test_fewer_messages_than_are_counted_are_said(
     text = metadata.read_text(encoding="utf-8")
     assert "message_count: 50\n" in text
     metadata.write_text(text.replace("message_count: 50\n", "message_count: 51\n"), "utf-8")
-    program = Program("smvae_tools.bag_player", domain, tmp_path / "log", str(bag))
+    program = Program("smvae_tools.bags.player", domain, tmp_path / "log", str(bag))
     try:
         assert ended(audience, program) == 1, program.text()
     finally:

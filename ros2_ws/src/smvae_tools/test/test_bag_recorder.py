@@ -14,8 +14,8 @@ from geometry_msgs.msg import WrenchStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_harness import Listener, Program
 from smvae_msgs.msg import Estimate, Estimates, LatentState
-from smvae_tools.bag_recorder import DEFAULT_TOPICS, matching_qos
-from smvae_tools.bag_writer import BagWriter, RecordingError
+from smvae_tools.bags.recorder import DEFAULT_TOPICS, matching_qos
+from smvae_tools.bags.writer import BagWriter, RecordingError
 from std_msgs.msg import String
 
 RELIABLE = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
@@ -86,7 +86,7 @@ def test_every_reliable_message_is_recorded_in_order(
     marks = listener.node.create_publisher(String, "/demo/schedule", LATCHED)
     other = listener.node.create_publisher(String, "/not/recorded", RELIABLE)
     marks.publish(String(data="before the recorder came"))
-    recorder = Program("smvae_tools.bag_recorder", domain, tmp_path / "log", str(tmp_path / "bag"))
+    recorder = Program("smvae_tools.bags.recorder", domain, tmp_path / "log", str(tmp_path / "bag"))
     try:
         recorded = (wrench, latent, estimates, marks)
         listener.until(lambda: all(p.get_subscription_count() for p in recorded))
@@ -122,7 +122,7 @@ def test_every_reliable_message_is_recorded_in_order(
 @pytest.mark.dds
 def test_a_duration_ends_the_recording(tmp_path: Path, domain: int) -> None:
     arguments = (str(tmp_path / "bag"), "--duration", "0.3", "--topics", "/nothing")
-    recorder = Program("smvae_tools.bag_recorder", domain, tmp_path / "log", *arguments)
+    recorder = Program("smvae_tools.bags.recorder", domain, tmp_path / "log", *arguments)
     try:
         assert recorder.process.wait(60) == 0, recorder.text()
     finally:

@@ -80,7 +80,7 @@ def replayed_live(
 ) -> list[LatentState]:
     """Return the valid latents of a running node while the bag is played to it."""
     client.activate()
-    player = Program("smvae_tools.bag_player", domain, log, str(bag), "--wait", "30", *arguments)
+    player = Program("smvae_tools.bags.player", domain, log, str(bag), "--wait", "30", *arguments)
     try:
         client.until(lambda: player.process.poll() is not None, 120.0)
         client.spin(1.0)
@@ -139,7 +139,7 @@ def test_a_looped_bag_begins_a_new_epoch_and_goes_on(
     client.activate()
     arguments = ("--wait", "30", "--loop", "--start-offset", "2.5")
     player = Program(
-        "smvae_tools.bag_player", domain, tmp_path / "player.log", str(bag), *arguments
+        "smvae_tools.bags.player", domain, tmp_path / "player.log", str(bag), *arguments
     )
     try:
         client.until(lambda: len({m.epoch for m in client.latents if m.valid}) >= 3, 120.0)

@@ -11,7 +11,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from robot_harness import Listener, Program
-from smvae_tools.command_follower import STEP_LIMIT, CommandFollower
+from smvae_tools.robot.command_follower import STEP_LIMIT, CommandFollower
 
 from smvae_core.modality import find
 from smvae_core.presets import VISION_TOUCH
@@ -117,7 +117,12 @@ def robot(domain: int, tmp_path: Path) -> Iterator[tuple[Program, Steerer]]:
     parameters = ("-p", "command_topic:=steer", "-p", "episode_steps:=10000")
     quiet = ("-p", "sensors.rgb.enabled:=false", "-p", "sensors.depth.enabled:=false")
     program = Program(
-        "smvae_tools.simulated_robot", domain, tmp_path / "log", "--ros-args", *parameters, *quiet
+        "smvae_tools.robot.simulated_robot",
+        domain,
+        tmp_path / "log",
+        "--ros-args",
+        *parameters,
+        *quiet,
     )
     steerer = Steerer(domain)
     yield program, steerer

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from smvae_tools import generate
-from smvae_tools.layouts import Shown
-from smvae_tools.parameter_file import to_yaml
+from smvae_tools.files import generate
+from smvae_tools.files.layouts import Shown
+from smvae_tools.files.parameter_file import to_yaml
 
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.export import export_bundle
@@ -35,7 +35,7 @@ FILES = sorted(generate.files(Shown(modalities=VISION_TOUCH)))
 
 def test_the_parameter_file_is_the_table() -> None:
     assert (PACKAGE / "config/perception.yaml").read_text() == to_yaml(VISION_TOUCH), (
-        "write it again: python -m smvae_tools.generate vision_touch ros2_ws/src/smvae_ros"
+        "write it again: python -m smvae_tools.files.generate vision_touch ros2_ws/src/smvae_ros"
     )
 
 
@@ -49,7 +49,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", FILES)
 def test_the_shipped_files_are_the_generated_ones(name: str, shipped: Path) -> None:
     assert (PACKAGE / name).read_bytes() == (shipped / name).read_bytes(), (
-        "write it again: python -m smvae_tools.generate vision_touch ros2_ws/src/smvae_ros"
+        "write it again: python -m smvae_tools.files.generate vision_touch ros2_ws/src/smvae_ros"
     )
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_written_is_one_line(
 
 
 def test_help_names_every_file_and_shows_an_example() -> None:
-    command = [sys.executable, "-m", "smvae_tools.generate", "--help"]
+    command = [sys.executable, "-m", "smvae_tools.files.generate", "--help"]
     text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     assert all(name in text for name in FILES)
     assert "--topics left=" in text

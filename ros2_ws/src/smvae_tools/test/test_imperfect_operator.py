@@ -37,7 +37,7 @@ def test_a_truth_that_says_nothing_makes_no_command_and_ends_nothing(
     listener = Listener(domain)
     commands = listener.listen(TwistStamped, "/operator/command")
     publisher = listener.node.create_publisher(DiagnosticArray, TRUTH, RELIABLE)
-    program = Program("smvae_tools.imperfect_operator", domain, tmp_path / "log")
+    program = Program("smvae_tools.operators.imperfect_operator", domain, tmp_path / "log")
     try:
         listener.until(publisher.get_subscription_count)
         listener.until(lambda: listener.node.count_publishers("/operator/command"))
@@ -63,7 +63,7 @@ def test_a_truth_that_says_nothing_makes_no_command_and_ends_nothing(
 @pytest.mark.parametrize("value", ["-0.1", ".nan", ".inf"])
 def test_an_error_that_is_no_length_is_refused(domain: int, tmp_path: Path, value: str) -> None:
     program = Program(
-        "smvae_tools.imperfect_operator",
+        "smvae_tools.operators.imperfect_operator",
         *(domain, tmp_path / "log", "--ros-args", "-p", f"error_m:={value}"),
     )
     try:
@@ -76,7 +76,7 @@ def test_an_error_that_is_no_length_is_refused(domain: int, tmp_path: Path, valu
 def test_an_attempt_that_went_deep_enough_is_counted_as_seated(domain: int, tmp_path: Path) -> None:
     listener = Listener(domain)
     publisher = listener.node.create_publisher(DiagnosticArray, TRUTH, RELIABLE)
-    program = Program("smvae_tools.imperfect_operator", domain, tmp_path / "log")
+    program = Program("smvae_tools.operators.imperfect_operator", domain, tmp_path / "log")
     try:
         listener.until(publisher.get_subscription_count)
 

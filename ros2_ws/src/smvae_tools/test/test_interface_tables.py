@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from smvae_ros.listen.message_types import message_class
-from smvae_tools import interface_tables, message_definitions
+from smvae_tools.files import interface_tables, message_definitions
 
 from smvae_core.presets import VISION_TOUCH
 from smvae_core.settings import MODALITY_PARAMETERS, PARAMETERS
@@ -17,7 +17,7 @@ PAGE = ROOT / "docs/interfaces.md"
 
 
 def test_the_page_is_the_generated_one() -> None:
-    """Remake it: python -m smvae_tools.interface_tables ros2_ws/src/smvae_msgs/msg."""
+    """Remake it: python -m smvae_tools.files.interface_tables ros2_ws/src/smvae_msgs/msg."""
     generated = interface_tables.to_markdown(VISION_TOUCH, MESSAGES)
     assert PAGE.read_text(encoding="utf-8") == generated
 

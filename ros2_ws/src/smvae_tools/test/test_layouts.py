@@ -16,7 +16,7 @@ from smvae_ros import topics
 from smvae_ros.listen.message_types import message_class
 from smvae_ros.parameters import choices as sensor_choices
 from smvae_ros.parameters.choices import viewer_remappings
-from smvae_tools.layouts import LAYOUTS, Shown
+from smvae_tools.files.layouts import LAYOUTS, Shown
 
 from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH

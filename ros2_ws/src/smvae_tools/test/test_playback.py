@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments
+from smvae_tools.bags.playback import Jump, Segment, Stopwatch, parse_jump, segments
 
 from smvae_core.errors import ConfigError
 

@@ -36,7 +36,7 @@ def test_a_wrench_at_643_hz_goes_from_scaffold_to_live_latents(
     reports = client.listen(DiagnosticArray, "/diagnostics", 100)
     client.activate()
     arguments = (str(BAG), "--wait", "30", "--start-offset", str(FROM_S))
-    player = Program("smvae_tools.bag_player", domain, tmp_path / "player.log", *arguments)
+    player = Program("smvae_tools.bags.player", domain, tmp_path / "player.log", *arguments)
     try:
         client.until(lambda: player.process.poll() is not None, 120.0)
         client.spin(1.0)

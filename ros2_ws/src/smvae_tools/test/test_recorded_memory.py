@@ -53,7 +53,7 @@ def test_late_samples_and_those_of_no_latent_are_audited(tmp_path: Path, domain:
     node = NodeProcess(domain, tmp_path / "node.log", parameters)
     client = Client(domain, MODALITIES, QoSProfile(depth=1000))  # reliable: the recorder lacks none
     words = (str(tmp_path / "bag"), "--topics", *TOPICS)
-    recorder = Program("smvae_tools.bag_recorder", domain, tmp_path / "recorder.log", *words)
+    recorder = Program("smvae_tools.bags.recorder", domain, tmp_path / "recorder.log", *words)
     try:
         client.activate()
         client.until(lambda: all(p.get_subscription_count() > 1 for p in listened(client)))

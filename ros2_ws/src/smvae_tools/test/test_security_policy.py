@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from smvae_ros import topics
-from smvae_tools import security_policy
+from smvae_tools.files import security_policy
 
 from smvae_core.errors import ConfigError
 from smvae_core.presets import VISION_TOUCH

@@ -19,10 +19,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot_harness import RELIABLE, Listener, Process, Program
 from smvae_msgs.msg import LatentState
 from smvae_ros import topics
-from smvae_tools.bag_recorder import DEFAULT_TOPICS
-from smvae_tools.robot_publishers import RobotPublishers
-from smvae_tools.schedule_walker import MARKS_TOPIC, awaits_recording
-from smvae_tools.sensor_schedule import parse, schedule
+from smvae_tools.bags.recorder import DEFAULT_TOPICS
+from smvae_tools.robot.publishers import RobotPublishers
+from smvae_tools.robot.schedule_walker import MARKS_TOPIC, awaits_recording
+from smvae_tools.robot.sensor_schedule import parse, schedule
 from std_msgs.msg import String
 
 from smvae_core.presets import VISION_TOUCH
@@ -49,7 +49,7 @@ def start(domain: int, tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
     def start_program(module: str, *arguments: str) -> Program:
         log = tmp_path / f"{module}.log"
-        programs.append(Program(f"smvae_tools.{module}", domain, log, *arguments))
+        programs.append(Program(f"smvae_tools.robot.{module}", domain, log, *arguments))
         return programs[-1]
 
     yield start_program

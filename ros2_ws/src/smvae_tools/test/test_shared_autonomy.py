@@ -65,7 +65,9 @@ def stage(assisted: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     domain = free_domain()
     log = tmp_path_factory.mktemp("demo") / "log"
     parameters = ("-p", f"bundle:={assisted.path}", "-p", "weight_rise_per_s:=5.0")
-    program = Program("smvae_tools.shared_autonomy_demo", domain, log, "--ros-args", *parameters)
+    program = Program(
+        "smvae_tools.operators.shared_autonomy_demo", domain, log, "--ros-args", *parameters
+    )
     stage = Stage(domain, assisted)
     stage.program = program  # type: ignore[attr-defined]
     yield stage
@@ -239,7 +241,7 @@ def test_it_does_not_start_without_what_it_needs(
 ) -> None:
     given = [a.format(bundle=bundle, assisted=assisted.path) for a in arguments]
     program = Program(
-        "smvae_tools.shared_autonomy_demo", domain, tmp_path / "log", "--ros-args", *given
+        "smvae_tools.operators.shared_autonomy_demo", domain, tmp_path / "log", "--ros-args", *given
     )
     try:
         assert program.process.wait(60) == 1
@@ -261,7 +263,9 @@ def test_the_perception_node_itself_is_trusted(
     start_node(bundle=assisted.path, parameters=strict)
     client.activate()
     arguments = ("--ros-args", "-p", f"bundle:={assisted.path}", "-p", "max_age_s:=5.0")
-    program = Program("smvae_tools.shared_autonomy_demo", domain, tmp_path / "log", *arguments)
+    program = Program(
+        "smvae_tools.operators.shared_autonomy_demo", domain, tmp_path / "log", *arguments
+    )
     states: list[Any] = client.listen(DiagnosticStatus, "/shared_autonomy_demo/assistance", 10)
     operator = client.node.create_publisher(TwistStamped, "/operator/command", 1)
     arm = [client.node.create_publisher(PoseStamped, f"/tip_{h}", 5) for h in ("pose", "setpoint")]

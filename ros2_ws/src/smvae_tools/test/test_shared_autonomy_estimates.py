@@ -65,7 +65,9 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def started(bundle: Bundle, domain: int, log: Path) -> Program:
     given = {"bundle": bundle.path, "weight_rise_per_s": 5.0, "max_age_s": 5.0}
     parameters = (part for k, v in given.items() for part in ("-p", f"{k}:={v}"))
-    return Program("smvae_tools.shared_autonomy_demo", domain, log, "--ros-args", *parameters)
+    return Program(
+        "smvae_tools.operators.shared_autonomy_demo", domain, log, "--ros-args", *parameters
+    )
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 from robot_harness import Listener, Program, stamp
 from sensor_msgs.msg import CameraInfo, Image
-from smvae_tools.pacing import MAX_LAG_NS, DeadlineClock
+from smvae_tools.robot.pacing import MAX_LAG_NS, DeadlineClock
 
 from smvae_datasets.simulation.ros_domain import free_domain
 
@@ -82,7 +82,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, L
     domain = free_domain()
     log = tmp_path_factory.mktemp("robot") / "robot.log"
     program = Program(
-        "smvae_tools.simulated_robot", domain, log, "--ros-args", "-p", "episode_steps:=15"
+        "smvae_tools.robot.simulated_robot", domain, log, "--ros-args", "-p", "episode_steps:=15"
     )
     client = Listener(domain)
     yield program, client
@@ -188,7 +188,7 @@ def test_a_bad_parameter_ends_it_with_one_line(
     tmp_path: Path, domain: int, setting: str, said: str
 ) -> None:
     arguments = ("--ros-args", "-p", setting)
-    program = Program("smvae_tools.simulated_robot", domain, tmp_path / "log", *arguments)
+    program = Program("smvae_tools.robot.simulated_robot", domain, tmp_path / "log", *arguments)
     try:
         assert program.process.wait(60) == 1
     finally:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
-from smvae_tools.tip_listener import TipListener
+from smvae_tools.operators.tip_listener import TipListener
 
 
 def pose(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from smvae_msgs.msg import Estimate, Estimates, LatentState, ModalityStatus, ModelInfo
-from smvae_tools.trust import Patience, Trust
+from smvae_tools.operators.trust import Patience, Trust
 
 from smvae_core.errors import ConfigError
 from smvae_core.readout import LinearMap, Quantity, Readout

@@ -23,7 +23,7 @@ from smvae_ros.lifecycle import process
 
 from smvae_core.errors import ConfigError
 from smvae_datasets.simulation.stick_operator import StickOperator, operator_kind
-from smvae_tools.robot_publishers import OFFSETS, STEP_TIME_S
+from smvae_tools.robot.publishers import OFFSETS, STEP_TIME_S
 
 #: The peg is seated when its tip is so far below the surface [m].
 SEATED_M = 0.028

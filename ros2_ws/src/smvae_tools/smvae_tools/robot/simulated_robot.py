@@ -28,10 +28,10 @@ from smvae_core.assistance.pose import difference
 from smvae_core.errors import SMVAEError
 from smvae_core.presets import VISION_TOUCH
 from smvae_datasets.simulation.robot import STEP_MS, SimulatedRobot
-from smvae_tools.command_follower import CommandFollower
-from smvae_tools.pacing import DeadlineClock
-from smvae_tools.robot_parameters import SENSORS, accepted, declare, sensor_switches
-from smvae_tools.robot_publishers import BASE_FRAME, STEP_TIME_S, RobotPublishers
+from smvae_tools.robot.command_follower import CommandFollower
+from smvae_tools.robot.pacing import DeadlineClock
+from smvae_tools.robot.parameters import SENSORS, accepted, declare, sensor_switches
+from smvae_tools.robot.publishers import BASE_FRAME, STEP_TIME_S, RobotPublishers
 
 #: Physics runs ahead by this much and is published when its moment comes [ms].
 SLICE_MS = 2

@@ -30,7 +30,7 @@ from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
 from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH
-from smvae_tools.bag_writer import BagWriter
+from smvae_tools.bags.writer import BagWriter
 
 #: Of every session: outputs but what people alone look at, truth, and the marks of the schedule.
 COMMON_TOPICS = (

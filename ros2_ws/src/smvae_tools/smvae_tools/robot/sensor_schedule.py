@@ -18,7 +18,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from smvae_core.errors import SMVAEError
-from smvae_tools.schedule_walker import Interrupted, ScheduleWalker
+from smvae_tools.robot.schedule_walker import Interrupted, ScheduleWalker
 
 _ORDERS_TRIED = 200
 

@@ -1,6 +1,6 @@
 """The node's SROS2 access policy, from the same arguments as its launch file. Default: deny.
 
-`python -m smvae_tools.security_policy --namespace robot1 --rgb-topic /camera/image > policy.xml`
+`python -m smvae_tools.files.security_policy --namespace robot1 --rgb-topic /rgb/image > policy.xml`
 
 A topic outside the policy stops the node at start-up when security is enforced, so the policy is
 written from the names that the node will use, never by hand. The names come from `topics.py`.
@@ -62,7 +62,9 @@ def to_xml(
     for name in (namespace, node_name, *chosen.values()):
         _require_plain(name)
     policy = ET.Element("policy", version=VERSION)
-    policy.append(ET.Comment(" Written by smvae_tools/security_policy.py; the rest is denied. "))
+    policy.append(
+        ET.Comment(" Written by smvae_tools/files/security_policy.py; the rest is denied. ")
+    )
     place = ET.SubElement(ET.SubElement(policy, "enclaves"), "enclave", path=enclave)
     profile = ET.SubElement(
         ET.SubElement(place, "profiles"),
@@ -98,7 +100,7 @@ def _require_plain(name: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m smvae_tools.security_policy",
+        prog="python -m smvae_tools.files.security_policy",
         description="Write the SROS2 policy of perception_node to standard output.",
     )
     parser.add_argument("--namespace", default="", help="namespace of the node")

@@ -1,6 +1,6 @@
 """docs/interfaces.md, written from the tables that the code uses.
 
-`python -m smvae_tools.interface_tables ros2_ws/src/smvae_msgs/msg > docs/interfaces.md`
+`python -m smvae_tools.files.interface_tables ros2_ws/src/smvae_msgs/msg > docs/interfaces.md`
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from smvae_core.modality import Modality
 from smvae_core.parameter import Parameter
 from smvae_core.presets import VISION_TOUCH
 from smvae_core.settings import PARAMETERS, of_kind
-from smvae_tools import message_definitions
+from smvae_tools.files import message_definitions
 
 _OPENING = """# Which topics, services, parameters and messages does the node have?
 
-Written by `smvae_tools/interface_tables.py` from the code's own tables; a test holds this page
-equal to them, and another compares topics and services with a running node. Names are relative:
-`rgb/image` lies in the node's namespace, `~/latent` below the node's name (`/smvae/latent`). All of
-them can be remapped. Topics and `modalities.*` parameters follow the bundle; shown here are those
-of the robot's four modalities.
+Written by `smvae_tools/files/interface_tables.py` from the code's own tables; a test holds this
+page equal to them, and another compares topics and services with a running node. Names are
+relative: `rgb/image` lies in the node's namespace, `~/latent` below the node's name
+(`/smvae/latent`). All of them can be remapped. Topics and `modalities.*` parameters follow the
+bundle; shown here are those of the robot's four modalities.
 """
 _PARAMETERS = """## Parameters
 
@@ -145,7 +145,10 @@ def _message(message: message_definitions.Message) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Print the page; the one argument is the folder of the .msg files."""
     if len(arguments) != 1:
-        print("usage: python -m smvae_tools.interface_tables FOLDER_OF_MSG_FILES", file=sys.stderr)
+        print(
+            "usage: python -m smvae_tools.files.interface_tables FOLDER_OF_MSG_FILES",
+            file=sys.stderr,
+        )
         return 2
     sys.stdout.write(to_markdown(VISION_TOUCH, Path(arguments[0])))
     return 0

@@ -75,7 +75,7 @@ def rviz(shown: Shown) -> str:
     ]
     return f"""\
 # Sensors and what the model predicts of them, side by side. perception.launch.py remaps the names
-# of a node /smvae to those of the node that it starts. Written by smvae_tools/layouts.py.
+# of a node /smvae to those of the node that it starts. Written by smvae_tools/files/layouts.py.
 Panels:
   - Class: rviz_common/Displays
     Name: Displays
@@ -274,7 +274,7 @@ def plotjuggler(shown: Shown) -> str:
     names = ", ".join(m.name for m in shown.modalities)
     return f"""\
 <?xml version="1.0" encoding="UTF-8"?>
-<!-- PlotJuggler 3: load with its option layout. Written by smvae_tools/layouts.py.
+<!-- PlotJuggler 3: load with its option layout. Written by smvae_tools/files/layouts.py.
      Sensors are in the bundle's order: {names}.
      States: {STATES}. -->
 {ET.tostring(root, encoding="unicode")}

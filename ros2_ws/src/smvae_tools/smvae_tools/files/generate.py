@@ -14,8 +14,8 @@ from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
 from smvae_core.presets import VISION_TOUCH
 from smvae_core.target import DecodedTarget
-from smvae_tools import parameter_file, security_policy
-from smvae_tools.layouts import LAYOUTS, Shown
+from smvae_tools.files import parameter_file, security_policy
+from smvae_tools.files.layouts import LAYOUTS, Shown
 
 #: Stands for a bundle with the simulated robot's sensors.
 SHIPPED = "vision_touch"

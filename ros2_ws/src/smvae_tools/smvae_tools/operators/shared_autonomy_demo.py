@@ -39,8 +39,8 @@ from smvae_core.assistance.spiral import Search
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
 from smvae_core.readout import Readout
-from smvae_tools.tip_listener import TipListener
-from smvae_tools.trust import Patience, Trust, Verdict
+from smvae_tools.operators.tip_listener import TipListener
+from smvae_tools.operators.trust import Patience, Trust, Verdict
 
 #: Components of a twist that are commanded; roll and pitch stay zero, the peg upright.
 _AXES = ("linear.x", "linear.y", "linear.z", "angular.z")

@@ -31,7 +31,7 @@ from std_srvs.srv import SetBool
 from smvae_core.bag_formats.types import CDR, ROS1
 from smvae_core.bags import Bag, BagError, BagTopic
 from smvae_core.errors import ConfigError, SMVAEError
-from smvae_tools.playback import Jump, Segment, Stopwatch, parse_jump, segments
+from smvae_tools.bags.playback import Jump, Segment, Stopwatch, parse_jump, segments
 
 CLOCK = "/clock"
 #: Encodings of messages that are played.

@@ -1,6 +1,6 @@
 """The parameter table written out.
 
-`python -m smvae_tools.parameter_file > config/perception.yaml`
+`python -m smvae_tools.files.parameter_file > config/perception.yaml`
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def to_yaml(
     """
     topics = {f"modalities.{name}.topic": topic for name, topic in (chosen or {}).items()}
     lines = [
-        "# Parameters of perception_node, with defaults; written by smvae_tools/parameter_file.py.",
+        "# Parameters of perception_node, with defaults; by smvae_tools/files/parameter_file.py.",
         "# [live] may change while the node runs, [inactive] while it is unconfigured or inactive,",
         "# the others only while it is unconfigured.",
         "/**:",

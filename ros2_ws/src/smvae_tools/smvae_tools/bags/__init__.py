@@ -1,0 +1,1 @@
+"""Bags recorded and played, where `ros2 bag` is not installed."""

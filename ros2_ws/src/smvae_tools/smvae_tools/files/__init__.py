@@ -1,0 +1,1 @@
+"""Files written from the code's own tables: parameters, layouts of viewers, policy, a page."""
