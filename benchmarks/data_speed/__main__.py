@@ -19,17 +19,16 @@ follows one of every other. The official packages live in environments of their 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import add_result, add_turns, parser_of, status_of
 from benchmarks.data_speed import inputs
 from benchmarks.turns.contender import Contender, Played, play
 from benchmarks.turns.machine import machine
-from smvae_core.errors import ConfigError, SMVAEError
-from smvae_core.files import write_text
+from smvae_core.errors import ConfigError
 
 RESULTS = Path(__file__).parents[1] / "results" / "data-speed.json"
 HERE = "benchmarks.data_speed"
@@ -144,44 +143,40 @@ def measure(part: str, contenders: list[Contender], arguments: argparse.Namespac
     about = machine()
 
     def write(played: Mapping[str, Played]) -> None:
-        out = arguments.out
-        found = json.loads(out.read_text()) if out.exists() else {}
         turns = {name: each.to_json() for name, each in played.items()}
-        found[part] = {"machine": about, "contenders": turns}
-        write_text(out, json.dumps(found, indent=1) + "\n")
+        add_result(arguments.out, (part,), {"machine": about, "contenders": turns})
 
     play(contenders, arguments.turns, lock=arguments.lock, after=write)
 
 
+def measure_all(arguments: argparse.Namespace) -> None:
+    """Measure the parts that were asked for.
+
+    Raises:
+        ConfigError: If there is no such part, or what it needs is not given.
+    """
+    for part in arguments.parts or PARTS:
+        if part not in PARTS:
+            raise ConfigError(f"no part '{part}': have {', '.join(PARTS)}")
+        if part == "lerobot" and arguments.lerobot is None:
+            raise ConfigError("part 'lerobot' needs --lerobot FOLDER")
+        measure(part, PARTS[part](arguments), arguments)
+
+
 def main() -> int:
     """Measure the parts and write them; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {HERE}",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(HERE, __doc__)
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
     add("--episodes", type=Path, required=True, help="150 trajectories of smvae simulate")
     add("--lerobot", type=Path, help="LeRobot v3 folder written by `smvae episodes --to lerobot`")
     add("--work", type=Path, required=True, help="folder for what is prepared; made if missing")
-    add("--turns", type=int, default=5, help="turns of each contender (default: 5)")
+    add_turns(parser)
     add("--lerobot-python", type=Path, default=Path(".venv-lerobot/bin/python"))
     add("--robosuite-python", type=Path, default=Path(".venv-door/bin/python"))
-    add("--lock", type=Path, help="file to lock for each round, where benchmarks share a machine")
     add("--out", type=Path, default=RESULTS, help="JSON file to write")
     arguments = parser.parse_args()
-    try:
-        for part in arguments.parts or PARTS:
-            if part not in PARTS:
-                raise ConfigError(f"no part '{part}': have {', '.join(PARTS)}")
-            if part == "lerobot" and arguments.lerobot is None:
-                raise ConfigError("part 'lerobot' needs --lerobot FOLDER")
-            measure(part, PARTS[part](arguments), arguments)
-    except SMVAEError as err:
-        print(f"data_speed: error: {err}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of("data_speed", lambda: measure_all(arguments))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.tables.markdown import table
+from benchmarks.tables.section import section_of
 from benchmarks.turns.machine import machine_line
 from benchmarks.turns.ratios import Spread, ratio, spread, verdict
 
@@ -24,11 +24,12 @@ Contenders = Mapping[str, Mapping[str, Any]]
 
 def section(folder: Path) -> str:
     """Return the section; says what was not measured yet."""
-    path = folder / "data-speed.json"
-    head = "## Data, beside other readers and another simulator"
-    if not path.exists():
-        return f"{head}\n\nNot run yet."
-    found = json.loads(path.read_text(encoding="utf-8"))
+    return section_of(
+        "Data, beside other readers and another simulator", folder / "data-speed.json", _paragraphs
+    )
+
+
+def _paragraphs(found: Mapping[str, Any]) -> list[str]:
     about = (
         "`python -m benchmarks.data_speed`; a turn of each follows one of every other, each in a "
         "process of its own with one thread. Median over turns (smallest to largest). Ratios are "
@@ -46,7 +47,7 @@ def section(folder: Path) -> str:
         for part, write in parts.items()
         if part in found
     ]
-    return "\n\n".join([head, about, *texts])
+    return [about, *texts]
 
 
 def rates(turns: list[Mapping[str, Any]], what: str, clock: str) -> list[float]:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.command import parser_of
 from benchmarks.gpu.checks import CHECKS, require_gpu
 from benchmarks.gpu.providers import PARITY, measure, parity
 from benchmarks.gpu.utilisation import Utilisation
@@ -216,11 +217,7 @@ def show(given: argparse.Namespace) -> None:
 
 def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     """Return what was asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.gpu", __doc__)
     add = parser.add_argument
     add("--dry-run", action="store_true", help="print the plan and the checks, measure nothing")
     add("--work", type=Path, default=Path("runs/gpu"), help="folder for episodes and runs")

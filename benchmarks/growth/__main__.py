@@ -14,7 +14,6 @@ Milliseconds of CPU of one thread, since other work may share the machine.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,12 +21,12 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.command import add_result, parser_of, status_of
 from benchmarks.growth import costs
 from benchmarks.growth.costs import Costs
 from benchmarks.growth.models import camera, model_config, wrenches
 from benchmarks.turns.machine import machine
-from smvae_core.errors import ConfigError, SMVAEError
-from smvae_core.files import write_text
+from smvae_core.errors import ConfigError
 
 RESULTS = Path(__file__).parents[1] / "results" / "growth.json"
 HERE = "benchmarks.growth"
@@ -80,33 +79,31 @@ def measure(name: str, out: Path, fewer: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows.append({"size": size, "ms": cost(size, Path(folder))})
         print(f"{name} {size}: {rows[-1]['ms']}", file=sys.stderr)
-    found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-    found[name] = {"machine": about, "rows": rows}
-    write_text(out, json.dumps(found, indent=1) + "\n")
+    add_result(out, (name,), {"machine": about, "rows": rows})
+
+
+def measure_all(arguments: argparse.Namespace) -> None:
+    """Measure the axes that were asked for.
+
+    Raises:
+        ConfigError: If there is no such axis.
+    """
+    for name in arguments.axes or AXES:
+        if name not in AXES:
+            raise ConfigError(f"no axis '{name}': have {', '.join(AXES)}")
+        measure(name, arguments.out, arguments.fewer)
 
 
 def main() -> int:
     """Measure the axes and write them; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {HERE}",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(HERE, __doc__)
     add = parser.add_argument
     add("axes", nargs="*", metavar="AXIS", help=f"{', '.join(AXES)}; all by default")
     add("--fewer", type=int, default=0, help="leave out so many of the largest sizes")
     add("--out", type=Path, default=RESULTS, help="JSON file to write")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        for name in arguments.axes or AXES:
-            if name not in AXES:
-                raise ConfigError(f"no axis '{name}': have {', '.join(AXES)}")
-            measure(name, arguments.out, arguments.fewer)
-    except SMVAEError as err:
-        print(f"growth: error: {err}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of("growth", lambda: measure_all(arguments))
 
 
 if __name__ == "__main__":

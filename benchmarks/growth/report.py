@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.growth.models import RATE_HZ
 from benchmarks.tables.markdown import table
+from benchmarks.tables.section import section_of
 from benchmarks.turns.machine import machine_line
 from smvae_training.evaluate.draw import new_figure
 
@@ -76,11 +77,11 @@ RECORDS_PER_EPISODE = 250
 
 def section(folder: Path) -> str:
     """Return the section; says what was not measured yet."""
-    path = folder / "growth.json"
-    head = "## How costs grow"
-    if not path.exists():
-        return f"{head}\n\nNot run yet."
-    found = json.loads(path.read_text(encoding="utf-8"))
+    title = "How costs grow"
+    return section_of(title, folder / "growth.json", _paragraphs)
+
+
+def _paragraphs(found: Mapping[str, Any]) -> list[str]:
     about = (
         "`python -m benchmarks.growth`; CPU time of one thread, medians, small networks (8 "
         f"channels at first, D 128, Z 64), batches of 16, records at {RATE_HZ} Hz. The exponent p "
@@ -90,16 +91,13 @@ def section(folder: Path) -> str:
     rows = [row for name in AXES if name in found for row in _rows(name, found[name]["rows"])]
     heading = ["grows", "from, to", "cost", "ms", "p", "p at last", "why"]
     first = next(iter(found.values()))
-    return "\n\n".join(
-        [
-            head,
-            about,
-            f"![Costs against sizes, both logarithmic]({PICTURE})",
-            table(heading, rows),
-            _past_the_disk(),
-            machine_line(first["machine"]),
-        ]
-    )
+    return [
+        about,
+        f"![Costs against sizes, both logarithmic]({PICTURE})",
+        table(heading, rows),
+        _past_the_disk(),
+        machine_line(first["machine"]),
+    ]
 
 
 def _sizes(name: str, rows: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -20,10 +20,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import parser_of, status_of
 from benchmarks.many_machines.compare import compare, play
 from benchmarks.many_machines.job import Case
 from benchmarks.turns.machine import machine
-from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 
 RESULTS = Path(__file__).parents[1] / "results" / "many-machines.json"
@@ -64,13 +64,30 @@ def finished(of: Case) -> bool:
     return bool(found["step"] >= found["total_steps"])
 
 
+def train_all(given: argparse.Namespace) -> None:
+    """Train what is not trained yet, and write each comparison once it is done.
+
+    Raises:
+        SMVAEError: If a training fails.
+    """
+    given.work.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {}
+    for name, changes in COMPARISONS.items():
+        one = case(given, name, "self", **changes)
+        every = [case(given, name, starter, **changes) for starter in given.starters]
+        for each in (one, *every):
+            if not finished(each):
+                print(f"{name}: {each.starter}", flush=True)
+                play(each)
+        found[name] = {each.starter: compare(one, each) for each in every}
+        about = {k: getattr(given, k) for k in ("preset", "batch_size", "steps")}
+        text = json.dumps({"machine": machine(), **about, "comparisons": found}, indent=1)
+        write_text(given.out, text + "\n")
+
+
 def main() -> int:
     """Train, compare, write; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.many_machines",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.many_machines", __doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of episodes in the Vision&Touch layout")
     add("--work", type=Path, required=True, help="folder for the runs; made if missing")
@@ -82,24 +99,7 @@ def main() -> int:
     given = parser.parse_args()
     if "ray" in given.starters and importlib.util.find_spec("ray") is None:
         parser.error("Ray is not installed: take .venv-ray/bin/python, or --starters torchrun")
-    given.work.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {}
-    try:
-        for name, changes in COMPARISONS.items():
-            one = case(given, name, "self", **changes)
-            every = [case(given, name, starter, **changes) for starter in given.starters]
-            for each in (one, *every):
-                if not finished(each):
-                    print(f"{name}: {each.starter}", flush=True)
-                    play(each)
-            found[name] = {each.starter: compare(one, each) for each in every}
-            about = {k: getattr(given, k) for k in ("preset", "batch_size", "steps")}
-            text = json.dumps({"machine": machine(), **about, "comparisons": found}, indent=1)
-            write_text(given.out, text + "\n")
-    except SMVAEError as err:
-        print(f"many_machines: error: {err}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of("many_machines", lambda: train_all(given))
 
 
 if __name__ == "__main__":

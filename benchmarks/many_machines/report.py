@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.tables.markdown import table
+from benchmarks.tables.section import section_of
 from benchmarks.turns.machine import machine_line
 
 #: Losses of two workers and of one process may differ by so much of themselves.
@@ -14,11 +16,12 @@ SAME = 1e-4
 
 def section(folder: Path) -> str:
     """Return the section; says what was not measured yet."""
-    path = folder / "many-machines.json"
-    head = "## Many machines: two workers beside one process"
-    if not path.exists():
-        return f"{head}\n\nNot run yet."
-    found = json.loads(path.read_text(encoding="utf-8"))
+    return section_of(
+        "Many machines: two workers beside one process", folder / "many-machines.json", _paragraphs
+    )
+
+
+def _paragraphs(found: Mapping[str, Any]) -> list[str]:
     about = (
         f"`python -m benchmarks.many_machines`; preset `{found['preset']}`, "
         f"{found['batch_size']} records per step, {found['steps']} steps, float32, two workers on "
@@ -43,4 +46,4 @@ def section(folder: Path) -> str:
                 ]
             )
     columns = ["run", "started by", "loss", "weights", "last loss, one / two", "1e-4"]
-    return "\n\n".join([head, about, table(columns, rows), machine_line(found["machine"])])
+    return [about, table(columns, rows), machine_line(found["machine"])]

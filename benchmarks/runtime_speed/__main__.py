@@ -11,12 +11,12 @@ and what 8 bits and half precision change on held-out records. Forms of the mode
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import add_result, add_turns, parser_of, status_of
 from benchmarks.runtime_speed.errors import compare
 from benchmarks.runtime_speed.forms import (
     write_fp16,
@@ -27,8 +27,6 @@ from benchmarks.runtime_speed.forms import (
 from benchmarks.turns.contender import Contender, Played, play
 from benchmarks.turns.machine import machine
 from smvae_core.bundle import Bundle
-from smvae_core.errors import SMVAEError
-from smvae_core.files import write_text
 from smvae_training.run import load_run
 from smvae_training.trainer import prepare_data
 
@@ -90,30 +88,16 @@ def _of(name: str, player: str, arguments: dict[str, Any]) -> Contender:
     )
 
 
-def main() -> int:
-    """Measure and write; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {HERE}",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--run", type=Path, required=True, help="run of smvae train")
-    add("--bundle", type=Path, required=True, help="its bundle")
-    add("--data", type=Path, required=True, help="the data that it was trained on")
-    add("--work", type=Path, required=True, help="folder for forms of the model; made if missing")
-    add("--name", default="", help="name of the model in the results (default: the bundle's)")
-    add("--turns", type=int, default=5, help="turns of each contender (default: 5)")
-    add("--lock", type=Path, help="file to lock for each round, where benchmarks share a machine")
-    add("--out", type=Path, default=RESULTS, help="JSON file to write")
-    arguments = parser.parse_args()
+def measure_all(arguments: argparse.Namespace) -> None:
+    """Write the forms of the model, and measure all of it; each part is kept once it is done.
+
+    Raises:
+        SMVAEError: If the run, its bundle or its data cannot be read.
+    """
     name = arguments.name or arguments.bundle.name
 
     def write(part: str, content: Mapping[str, Any]) -> None:
-        out = arguments.out
-        found = json.loads(out.read_text()) if out.exists() else {}
-        found.setdefault(name, {})[part] = {"machine": machine(), **content}
-        write_text(out, json.dumps(found, indent=1) + "\n")
+        add_result(arguments.out, (name, part), {"machine": machine(), **content})
 
     def played(part: str, who: list[Contender]) -> None:
         def save(found: Mapping[str, Played]) -> None:
@@ -121,23 +105,33 @@ def main() -> int:
 
         play(who, arguments.turns, lock=arguments.lock, after=save)
 
-    try:
-        run, bundle = load_run(arguments.run), Bundle.load(arguments.bundle)
-        data, work = prepare_data(run.config, arguments.data), arguments.work / name
-        work.mkdir(parents=True, exist_ok=True)
-        forms = {
-            "int8": write_int8(bundle, work / "int8"),
-            "int8 everywhere": write_int8_everywhere(bundle, run, data, work / "int8-everywhere"),
-            "fp16": write_fp16(bundle, work / "fp16"),
-        }
-        fused = write_fused(run.model, work / "fused.onnx")
-        played("operations", contenders(arguments, fused, forms))
-        played("loading", loading(arguments))
-        write("errors", {name: compare(run, data, bundle, form) for name, form in forms.items()})
-    except SMVAEError as err:
-        print(f"runtime_speed: error: {err}", file=sys.stderr)
-        return 2
-    return 0
+    run, bundle = load_run(arguments.run), Bundle.load(arguments.bundle)
+    data, work = prepare_data(run.config, arguments.data), arguments.work / name
+    work.mkdir(parents=True, exist_ok=True)
+    forms = {
+        "int8": write_int8(bundle, work / "int8"),
+        "int8 everywhere": write_int8_everywhere(bundle, run, data, work / "int8-everywhere"),
+        "fp16": write_fp16(bundle, work / "fp16"),
+    }
+    fused = write_fused(run.model, work / "fused.onnx")
+    played("operations", contenders(arguments, fused, forms))
+    played("loading", loading(arguments))
+    write("errors", {name: compare(run, data, bundle, form) for name, form in forms.items()})
+
+
+def main() -> int:
+    """Measure and write; return the exit status."""
+    parser = parser_of(HERE, __doc__)
+    add = parser.add_argument
+    add("--run", type=Path, required=True, help="run of smvae train")
+    add("--bundle", type=Path, required=True, help="its bundle")
+    add("--data", type=Path, required=True, help="the data that it was trained on")
+    add("--work", type=Path, required=True, help="folder for forms of the model; made if missing")
+    add("--name", default="", help="name of the model in the results (default: the bundle's)")
+    add_turns(parser)
+    add("--out", type=Path, default=RESULTS, help="JSON file to write")
+    arguments = parser.parse_args()
+    return status_of("runtime_speed", lambda: measure_all(arguments))
 
 
 if __name__ == "__main__":

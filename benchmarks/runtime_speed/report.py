@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.tables.markdown import table
+from benchmarks.tables.section import section_of
 from benchmarks.turns.machine import machine_line
 from benchmarks.turns.ratios import ratio, spread, verdict
 
@@ -21,19 +21,19 @@ Contenders = Mapping[str, Mapping[str, Any]]
 
 def section(folder: Path) -> str:
     """Return the section; says what was not measured yet."""
-    path = folder / "runtime-speed.json"
-    head = "## Runtime, beside torch and one fused graph"
-    if not path.exists():
-        return f"{head}\n\nNot run yet."
-    found = json.loads(path.read_text(encoding="utf-8"))
+    return section_of(
+        "Runtime, beside torch and one fused graph", folder / "runtime-speed.json", _paragraphs
+    )
+
+
+def _paragraphs(found: Mapping[str, Any]) -> list[str]:
     about = (
         "`python -m benchmarks.runtime_speed`; contenders as processes of one thread, in turns. "
         "Milliseconds of CPU, from a prepared sample on: the median over a turn's runs, of that "
         "the median over turns. `fused graph` is one ONNX graph of all modalities with bound "
         "buffers, which embeds what is absent too. `int8` and `fp16` are off by default."
     )
-    models = [_model(name, parts) for name, parts in found.items()]
-    return "\n\n".join([head, about, *models])
+    return [about, *(_model(name, parts) for name, parts in found.items())]
 
 
 def _model(name: str, parts: Mapping[str, Any]) -> str:

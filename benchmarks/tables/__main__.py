@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.closed_loop.report import section as closed_loop_section
+from benchmarks.command import status_of
 from benchmarks.data_speed.report import section as data_section
 from benchmarks.door.report import section as door_section
 from benchmarks.growth.report import draw as draw_growth
@@ -26,7 +27,6 @@ from benchmarks.tables.robot import in_order, picture, robot_section
 from benchmarks.tables.robot_figure import draw_errors
 from benchmarks.tables.views import view_section
 from benchmarks.train_speed.report import section as train_section
-from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 
 OUT = RESULTS.parent / "RESULTS.md"
@@ -160,17 +160,21 @@ def draw(folder: Path = RESULTS, out: Path = OUT.parent) -> None:
     draw_growth(folder, out)
 
 
+def write() -> None:
+    """Write RESULTS.md, README's tables and the pictures, and print where.
+
+    Raises:
+        ResultsError: If result files contradict each other's budgets.
+    """
+    write_text(OUT, render())
+    write_text(README, filled(README.read_text(encoding="utf-8")))
+    draw()
+    print(OUT.relative_to(Path.cwd()) if OUT.is_relative_to(Path.cwd()) else OUT)
+
+
 def main() -> int:
     """Write the files and the pictures; return the exit status."""
-    try:
-        write_text(OUT, render())
-        write_text(README, filled(README.read_text(encoding="utf-8")))
-        draw()
-    except SMVAEError as err:
-        print(f"tables: error: {err}", file=sys.stderr)
-        return 2
-    print(OUT.relative_to(Path.cwd()) if OUT.is_relative_to(Path.cwd()) else OUT)
-    return 0
+    return status_of("tables", write)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import add_turns, parser_of, status_of
 from benchmarks.train_speed.networks import OBJECTIVES
 from benchmarks.turns.contender import Contender, Played, play
 from benchmarks.turns.machine import machine
-from smvae_core.errors import ConfigError, SMVAEError
+from smvae_core.errors import ConfigError
 from smvae_core.files import write_text
 
 RESULTS = Path(__file__).parents[1] / "results" / "train-speed.json"
@@ -58,22 +59,12 @@ def _of(name: str, player: str, arguments: Mapping[str, Any], threads: int) -> C
     )
 
 
-def main() -> int:
-    """Measure and write; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {HERE}",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--episodes", type=Path, required=True, help="folder of Vision&Touch episodes")
-    add("--steps", type=int, default=12, help="training steps of a turn (default: 12)")
-    add("--turns", type=int, default=5, help="turns of each contender (default: 5)")
-    add("--threads", type=int, default=1, help="of each contender (default: 1)")
-    add("--only", nargs="+", metavar="TEXT", help="only contenders whose name holds one of these")
-    add("--lock", type=Path, help="file to lock for each round, where benchmarks share a machine")
-    add("--out", type=Path, default=RESULTS, help="JSON file to write")
-    arguments = parser.parse_args()
+def measure(arguments: argparse.Namespace) -> None:
+    """Play the turns, and write the results after each round.
+
+    Raises:
+        ConfigError: If no contender has such a name.
+    """
     about = machine() | {"threads": str(arguments.threads), "cores": os.cpu_count()}
     about |= {"steps": arguments.steps}
 
@@ -82,17 +73,26 @@ def main() -> int:
         content = {"machine": about, "contenders": turns}
         write_text(arguments.out, json.dumps(content, indent=1) + "\n")
 
-    try:
-        found = contenders(arguments.episodes, arguments.steps, arguments.threads)
-        if arguments.only:
-            found = [c for c in found if any(text in c.name for text in arguments.only)]
-        if not found:
-            raise ConfigError(f"no contender is called {' or '.join(arguments.only)}")
-        play(found, arguments.turns, lock=arguments.lock, after=write)
-    except SMVAEError as err:
-        print(f"train_speed: error: {err}", file=sys.stderr)
-        return 2
-    return 0
+    found = contenders(arguments.episodes, arguments.steps, arguments.threads)
+    if arguments.only:
+        found = [c for c in found if any(text in c.name for text in arguments.only)]
+    if not found:
+        raise ConfigError(f"no contender is called {' or '.join(arguments.only)}")
+    play(found, arguments.turns, lock=arguments.lock, after=write)
+
+
+def main() -> int:
+    """Measure and write; return the exit status."""
+    parser = parser_of(HERE, __doc__)
+    add = parser.add_argument
+    add("--episodes", type=Path, required=True, help="folder of Vision&Touch episodes")
+    add("--steps", type=int, default=12, help="training steps of a turn (default: 12)")
+    add_turns(parser)
+    add("--threads", type=int, default=1, help="of each contender (default: 1)")
+    add("--only", nargs="+", metavar="TEXT", help="only contenders whose name holds one of these")
+    add("--out", type=Path, default=RESULTS, help="JSON file to write")
+    arguments = parser.parse_args()
+    return status_of("train_speed", lambda: measure(arguments))
 
 
 if __name__ == "__main__":

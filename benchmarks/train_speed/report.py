@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.tables.markdown import table
+from benchmarks.tables.section import section_of
 from benchmarks.train_speed.networks import BATCH, PRESETS
 from benchmarks.turns.machine import machine_line
 from benchmarks.turns.ratios import Spread, ratio, spread, verdict
@@ -23,11 +23,12 @@ Contenders = Mapping[str, Mapping[str, Any]]
 
 def section(folder: Path) -> str:
     """Return the section; says what was not measured yet."""
-    path = folder / "train-speed.json"
-    head = "## Training, beside MultiVae's own trainer"
-    if not path.exists():
-        return f"{head}\n\nNot run yet."
-    found = json.loads(path.read_text(encoding="utf-8"))
+    return section_of(
+        "Training, beside MultiVae's own trainer", folder / "train-speed.json", _paragraphs
+    )
+
+
+def _paragraphs(found: Mapping[str, Any]) -> list[str]:
     contenders, about = found["contenders"], found["machine"]
     text = (
         f"`python -m benchmarks.train_speed`; {about['steps']} steps of {BATCH} records a turn, "
@@ -40,16 +41,8 @@ def section(folder: Path) -> str:
         "precision, measured in the same turns. Passes of ours: of each sensor's embedding "
         "network and of its decoder, per record."
     )
-    return "\n\n".join(
-        [
-            head,
-            text,
-            _speeds(contenders),
-            _objectives(contenders),
-            _targets(contenders),
-            machine_line(about),
-        ]
-    )
+    parts = (_speeds(contenders), _objectives(contenders), _targets(contenders))
+    return [text, *parts, machine_line(about)]
 
 
 def _ours(objective: str, precision: str) -> str:

@@ -1,0 +1,54 @@
+"""What commands of benchmarks share: their parser, what they add to results, how they fail."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from smvae_core.errors import SMVAEError
+from smvae_core.files import write_text
+
+
+def parser_of(module: str, about: str | None) -> argparse.ArgumentParser:
+    """Return the parser of `python -m MODULE`; its help shows the text as it stands."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_turns(parser: argparse.ArgumentParser) -> None:
+    """Let a command say how many turns are played, and what is locked during each."""
+    parser.add_argument("--turns", type=int, default=5, help="of each contender (default: 5)")
+    parser.add_argument(
+        "--lock", type=Path, help="file to lock for each round, where benchmarks share a machine"
+    )
+
+
+def add_result(path: Path, keys: tuple[str, ...], value: Any) -> None:
+    """Put a value into a JSON file, below these keys. What else the file holds stays.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    place = found
+    for key in keys[:-1]:
+        place = place.setdefault(key, {})
+    place[keys[-1]] = value
+    write_text(path, json.dumps(found, indent=1) + "\n")
+
+
+def status_of(name: str, work: Callable[[], object]) -> int:
+    """Do the work of a command; return its exit status. An error of ours is one line, and 2."""
+    try:
+        work()
+    except SMVAEError as err:
+        print(f"{name}: error: {err}", file=sys.stderr)
+        return 2
+    return 0
