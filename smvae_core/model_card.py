@@ -72,7 +72,8 @@ def _targets(manifest: Manifest) -> list[str]:
         (f"`{t.name}`", str(len(t.mean)), "yes or no" if t.binary else t.unit, t.frame_id or "none")
         for t in manifest.targets
     )
-    return ["## Targets", _table(("target", "numbers", "unit", "frame"), rows)]
+    rules = [f"`{t.name}` was not recorded: {t.rule}." for t in manifest.targets if t.rule]
+    return ["## Targets", _table(("target", "numbers", "unit", "frame"), rows), *rules]
 
 
 def _data(training: Mapping[str, Any]) -> Iterable[str]:

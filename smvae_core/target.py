@@ -29,6 +29,8 @@ class DecodedTarget:
     """Name of each number, e.g. 'x'; empty for numbers from 0."""
     frame_id: str = ""
     """Frame that the numbers are in; empty = not declared, or they are in none."""
+    rule: str = ""
+    """How it was computed from the sensors, in words; empty = it was recorded."""
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.deviation):
@@ -59,7 +61,10 @@ class DecodedTarget:
         return self.fields or tuple(map(str, range(self.size)))
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        data = asdict(self)
+        if not self.rule:
+            del data["rule"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DecodedTarget:

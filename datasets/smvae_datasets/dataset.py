@@ -50,6 +50,8 @@ class Target:
     """Of one binary number: what 0 and 1 are called, e.g. 'free' and 'contact'."""
     frame_id: str = ""
     """Frame that the numbers are in; empty = not declared, or they are in none."""
+    rule: str = ""
+    """How it was computed from the sensors, in words; empty = it was recorded."""
 
     def take(self, rows: NDArray[np.int64]) -> Target:
         return replace(self, values=self.values[rows])
@@ -97,6 +99,10 @@ class Dataset(Protocol):
         """Named targets of all records."""
 
     @property
+    def end_effector(self) -> Target | None:
+        """Where the end effector was, of data that tell it beside their sensors and targets."""
+
+    @property
     def path(self) -> Path | None:
         """Folder or archive that the records come from."""
 
@@ -114,6 +120,7 @@ class ArrayDataset:
     recorded: NDArray[np.bool_] = None  # type: ignore[assignment]  # all, see __post_init__
     stamp_ns: NDArray[np.int64] = None  # type: ignore[assignment]  # 0, see __post_init__
     targets: Mapping[str, Target] = field(default_factory=dict)
+    end_effector: Target | None = None
     path: Path | None = None
 
     def __post_init__(self) -> None:
@@ -134,6 +141,8 @@ class ArrayDataset:
             raise DataSetError(where, "arrays", expected=names, got=sorted(self.arrays))
         sizes = {name: len(a) for name, a in self.arrays.items()}
         sizes |= {f"target {name}": len(t.values) for name, t in self.targets.items()}
+        if self.end_effector is not None:
+            sizes["end_effector"] = len(self.end_effector.values)
         for name, size in (sizes | {"stamp_ns": len(self.stamp_ns)}).items():
             if size != count:
                 raise DataSetError(where, name, expected=f"{count} records", got=size)

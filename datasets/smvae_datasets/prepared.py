@@ -25,9 +25,9 @@ from smvae_datasets.vision_touch import FIELD, STEP_RATE_HZ, Trajectory, list_tr
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 5
+_FORMAT = 6
 #: What is prepared beside the sensors, by array.
-_LABELS = ("trajectory", "step", "recorded", "contact", "offset_m", "hole_pose")
+_LABELS = ("trajectory", "step", "recorded", "contact", "ee_pos", "offset_m", "hole_pose")
 #: The robot's base frame, by the name that the simulated robot's messages give it.
 _FRAME = "base_link"
 #: Numbers of the target `hole`; a yaw by its sine and cosine has no jump.
@@ -42,7 +42,7 @@ class PreparedEpisodes(ArrayDataset):
     [m] in it and sine and cosine of its yaw, both NaN where the file has no hole_pose attribute;
     `contact`, whether any of the last 32 force readings of the step was in contact. The simulated
     holes repeat after a third or a quarter of a turn, and their yaw stays within 0.6 rad, so it is
-    one number.
+    one number. `end_effector` is `ee_pos` (N, 3) in m, base frame.
     """
 
     @classmethod
@@ -56,7 +56,7 @@ class PreparedEpisodes(ArrayDataset):
     ) -> PreparedEpisodes:
         """Return the episodes of arrays by name: the sensors', and those of `_LABELS`.
 
-        Without `recorded` nothing is missing.
+        Without `recorded` nothing is missing; without `ee_pos` nobody says where the peg was.
         """
         labels = {name: np.array(arrays[name]) for name in _LABELS if name in arrays}
         contact = labels["contact"][:, None].astype(np.float32)
@@ -83,6 +83,14 @@ class PreparedEpisodes(ArrayDataset):
                 ),
                 "contact": Target(values=contact, binary=True, states=("free", "contact")),
             },
+            end_effector=Target(
+                values=labels["ee_pos"].astype(np.float32),
+                unit="m",
+                fields=("x", "y", "z"),
+                frame_id=_FRAME,
+            )
+            if "ee_pos" in labels
+            else None,
             path=path,
         )
 

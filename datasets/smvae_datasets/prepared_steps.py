@@ -50,6 +50,7 @@ def prepared_steps(
         newest = raw["contact"][:count, -CONTACT_READINGS:]
         block["contact"] = newest.max(axis=1) > 0
         hole = _hole_pose(path)
+        block["ee_pos"] = raw["ee_pos"][:count]
         block["offset_m"] = raw["ee_pos"][:count] - hole[:3]
         block["hole_pose"] = np.broadcast_to(hole, (count, len(hole)))
         yield block

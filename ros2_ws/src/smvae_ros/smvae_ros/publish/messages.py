@@ -162,6 +162,7 @@ def _modality_info(runtime: Runtime, modality: Modality) -> ModalityInfo:
 
 
 def _target_info(target: DecodedTarget) -> ModalityInfo:
+    frame = f"frame {target.frame_id}" if target.frame_id else ""
     return ModalityInfo(
         name=target.name,
         kind="binary" if target.binary else "vector",
@@ -169,5 +170,5 @@ def _target_info(target: DecodedTarget) -> ModalityInfo:
         unit=target.unit,
         fields=list(target.names),
         scale=list(target.deviation),
-        notes=f"frame {target.frame_id}" if target.frame_id else "",
+        notes="; ".join(note for note in (frame, target.rule) if note),
     )
