@@ -99,12 +99,17 @@ class Augmenter:
                 continue
             rng = draws_of(generator(self._seed, AUGMENT_STREAM, step, 0, number), mine)
             held = held[mine]
-            rows = self._delayed(number, index[held], rng)
-            samples = np.ascontiguousarray(self._data.arrays[name][rows])
             changed = np.array(arrays[name].numpy())
-            changed[held // devices] = augment(sensor, samples, rng)
+            changed[held // devices] = self.samples(number, index[held], rng)
             found[name] = torch.from_numpy(changed)
         return found
+
+    def samples(self, number: int, index: NDArray[np.int64], rng: Draws) -> NDArray[Any]:
+        """Return what is observed (B, *shape) of sensor `number` of the records `index` (B,)."""
+        sensor = self._sensors[number]
+        rows = self._delayed(number, index, rng)
+        recorded = np.ascontiguousarray(self._data.arrays[sensor.modality.name][rows])
+        return augment(sensor, recorded, rng)
 
     def _delayed(self, number: int, index: NDArray[np.int64], rng: Draws) -> NDArray[np.int64]:
         """Return the records whose samples are taken: of some the one before, if there is one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from smvae_core.errors import ConfigError
 from smvae_core.model.config import ModelConfig
@@ -20,6 +20,10 @@ from smvae_datasets.sources import Source
 from smvae_datasets.splits import SplitBy
 from smvae_training.hardware import Accelerator, Precision
 from smvae_training.steps.stages import Stages
+
+SelfSupervised = Literal["contact", "motion", "pairing"]
+#: What is learned by mixing sensors of two records, and is no target of any one of them.
+PAIRING = "pairing"
 
 
 def _require(condition: bool, message: str) -> None:
@@ -52,8 +56,22 @@ class DataConfig:
     targets: tuple[str, ...] = ()
     """Targets of the data that are decoded from the latent and never observed, such as 'offset
     contact'; 'all': every one that training records tell."""
+    self_supervised: tuple[SelfSupervised, ...] = ()
+    """Further ones that are computed from the sensors alone. 'contact': whether the next record is
+    in contact, by its force. 'motion': how the robot moves until then. 'pairing': whether all that
+    is observed is of one moment; only in training."""
 
     def __post_init__(self) -> None:
+        known = get_args(SelfSupervised)
+        for name in self.self_supervised:
+            _require(
+                name in known,
+                f"data.self_supervised: expected some of {', '.join(known)}, got '{name}'",
+            )
+        _require(
+            not (PAIRING in self.self_supervised and self.binarised),
+            "data.self_supervised: pairing is not for data.binarised",
+        )
         _require(0 < self.held_out < 1, f"data.held_out must lie in (0, 1), got {self.held_out}")
         _require(
             0 <= self.validation < 1, f"data.validation must lie in [0, 1), got {self.validation}"
@@ -331,7 +349,7 @@ class TrainConfig:
         parts: dict[str, Callable[..., Any]] = {
             "model": lambda **values: ModelConfig.from_json(values),
             "objective": ObjectiveConfig,
-            "data": lambda targets=(), **values: DataConfig(targets=tuple(targets), **values),
+            "data": _data,
             "augment": AugmentConfig,
             "context": _context,
             "optimizer": OptimizerConfig,
@@ -342,6 +360,13 @@ class TrainConfig:
             return cls(**{k: parts[k](**v) if k in parts else v for k, v in data.items()})
         except (TypeError, KeyError) as err:
             raise ConfigError(f"training configuration of another version: {err}") from err
+
+
+def _data(
+    targets: Sequence[str] = (), self_supervised: Sequence[SelfSupervised] = (), **values: Any
+) -> DataConfig:
+    """Return the settings of data, of an earlier version also, which had fewer."""
+    return DataConfig(targets=tuple(targets), self_supervised=tuple(self_supervised), **values)
 
 
 def _context(outage_s: Sequence[float], **values: Any) -> ContextConfig:

@@ -35,6 +35,7 @@ from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
 from smvae_training.evaluate.results import RESULTS, headline
 from smvae_training.run import Run, RunError, RunPaths, load_run
+from smvae_training.steps.self_supervised import with_self_supervised
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ def export_run(
         "weights": sha256_of(RunPaths(run).weights),
         "versions": record.versions,
     }
+    if record.config.data.self_supervised:
+        training["self_supervised"] = list(record.config.data.self_supervised)
     if measured := _measures(loaded):
         training[MEASURES] = measured
     records = _held_out(loaded, data)[0] if int8 else None  # before anything is written
@@ -234,7 +237,7 @@ def _held_out(run: Run, data: Path | None) -> tuple[Dataset, NDArray[np.int64], 
             raise
         raise DataGone(str(err)) from err
     about = {"data": folder.name, "fingerprint": run.record.data_fingerprint}
-    return records, held_out, about
+    return with_self_supervised(config, records), held_out, about
 
 
 def _readout(run: Run, weights: object) -> Readout | None:

@@ -22,7 +22,7 @@ from smvae_datasets.dataset import Dataset
 from smvae_datasets.sources import prepare_source
 from smvae_datasets.splits import Split
 from smvae_training.augmenter import Augmenter
-from smvae_training.config import TrainConfig
+from smvae_training.config import PAIRING, TrainConfig
 from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.heap import keep_memory
 from smvae_training.processes import Processes
@@ -54,6 +54,8 @@ from smvae_training.steps.data import (
 )
 from smvae_training.steps.embedded import EmbeddedRecords
 from smvae_training.steps.module import SMVAETraining
+from smvae_training.steps.pairing import Pairing
+from smvae_training.steps.self_supervised import with_self_supervised
 from smvae_training.steps.targets import with_targets
 from smvae_training.steps.validation import QuickElbo
 
@@ -86,6 +88,9 @@ class EpisodeData(LightningDataModule):
             else None
         )
         self._contexts = contexts
+        self._pairing = None
+        if PAIRING in config.data.self_supervised:
+            self._pairing = Pairing(episodes, order.seed, self._augmenter)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -102,6 +107,7 @@ class EpisodeData(LightningDataModule):
             self._config.stages(self._order.steps_per_epoch),
             self._config.context.match_batches,
             [target.name for target in self._config.model.targets],
+            self._pairing,
         )
         return loader(stream, self._config.hardware.workers, torch.cuda.is_available())
 
@@ -202,6 +208,7 @@ def train_on(
         "training on %s in %s: %s", hardware.accelerator, hardware.precision, hardware.reason
     )
     _log_processes(processes)
+    episodes = with_self_supervised(config, episodes)
     parts = split_episodes(config, episodes)
     config = with_targets(config, episodes, parts.train)
     if old is None and not processes.is_helper:
@@ -231,6 +238,7 @@ def train_on(
             paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         record.write(paths.config)
         _log_size(episodes, parts, order, record)
+        _log_computed(config)
     keep_memory()
     stop = StopOnInterrupt(stop_after)
     records = EmbeddedRecords(episodes, parts.train, paths.root) if contexts else None
@@ -273,6 +281,13 @@ def _log_size(episodes: Dataset, parts: Split, order: BatchOrder, record: RunRec
         logger.warning(
             "split by sample: neighbouring frames stand on both sides, scores will flatter"
         )
+
+
+def _log_computed(config: TrainConfig) -> None:
+    for target in config.model.targets:
+        if target.rule:
+            share = f"; in {target.mean[0]:.0%} of training records" if target.binary else ""
+            logger.info("%s: %s%s", target.name, target.rule, share)
 
 
 class _Session:

@@ -40,6 +40,7 @@ from smvae_training.evaluate.sensor_value import (
 )
 from smvae_training.evaluate.targets import target_scores
 from smvae_training.run import Run, RunPaths, load_run
+from smvae_training.steps.self_supervised import with_self_supervised
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Evaluation:
 
     def __init__(self, run: Run, episodes: Dataset, config: EvaluateConfig) -> None:
         """Choose the records, embed them, and measure the baselines' training statistics."""
+        episodes = with_self_supervised(run.config, episodes)
         self.run, self.episodes, self.config = run, episodes, config
         self.modalities: tuple[Modality, ...] = run.model_config.modalities
         self.names = run.model.names

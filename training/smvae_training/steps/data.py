@@ -27,6 +27,7 @@ from smvae_datasets.dataset import Dataset
 from smvae_training.augmenter import Augmenter
 from smvae_training.draws import draws_of
 from smvae_training.steps.contexts import Contexts, Remembered
+from smvae_training.steps.pairing import Mixed, Pairing
 from smvae_training.steps.stages import Stages
 from smvae_training.steps.subsets import (
     PIXEL_STREAM,
@@ -66,6 +67,8 @@ class Batch(NamedTuple):
     """Of each target that is decoded (B, K), in its unit; NaN where it was not recorded."""
     share: Share | None = None
     """Which rows of the step's batch these are; None: all of them."""
+    mixed: Mixed | None = None
+    """Where whether sensors belong together is learned: what of them is another record's."""
 
 
 def read_at_random(
@@ -162,6 +165,7 @@ class StepStream(IterableDataset[Batch]):
         stages: Stages | None = None,
         match_batches: int = 1,
         targets: Sequence[str] = (),
+        pairing: Pairing | None = None,
     ) -> None:
         """Make the stream.
 
@@ -178,6 +182,7 @@ class StepStream(IterableDataset[Batch]):
             stages: When it is; from the first step on without.
             match_batches: Batches of each step of stage 'match'.
             targets: Names of those that are decoded.
+            pairing: Draws what is mixed of two records; None = nothing ever is.
         """
         self._arrays = read_at_random(episodes.arrays)
         self._recorded = episodes.recorded
@@ -185,7 +190,7 @@ class StepStream(IterableDataset[Batch]):
         self._first_step = first_step
         self._rank, self._world = shard
         self._binarise, self._proper = tuple(binarise), proper
-        self._augmenter, self._contexts = augmenter, contexts
+        self._augmenter, self._contexts, self._pairing = augmenter, contexts, pairing
         self._stages = stages or Stages(0)
         self._match_batches = match_batches
         self._told = {name: episodes.targets[name].values for name in targets}
@@ -211,9 +216,12 @@ class StepStream(IterableDataset[Batch]):
         mine = slice(self._rank, None, self._world)
         arrays = self._targets(index, step)
         observed: dict[str, Tensor] = {}
+        shard = (self._rank, self._world)
         if augmenter is not None:
-            shard = (self._rank, self._world)
             observed = augmenter.observed(index, recorded, arrays, step, shard)
+        mixed = None
+        if self._pairing is not None:
+            mixed = self._pairing.mixed(index, recorded, present, step, shard)
         return Batch(
             arrays,
             _tensor(recorded[mine]),
@@ -221,6 +229,7 @@ class StepStream(IterableDataset[Batch]):
             observed,
             targets=gather(self._told, index[mine]),
             share=self._share(len(index)),
+            mixed=mixed,
         )
 
     def _share(self, total: int) -> Share | None:

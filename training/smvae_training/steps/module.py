@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from smvae_core.model.matching import matched, matching
 from smvae_core.model.objective import ElboTerms, Objective, elbo
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
-from smvae_training.config import TrainConfig
+from smvae_training.config import PAIRING, TrainConfig
 from smvae_training.steps.data import Batch
 from smvae_training.steps.embedded import EmbeddedRecords
 from smvae_training.steps.normalise import BatchNormaliser
+from smvae_training.steps.pairing import Mixed, add_pairing, pairing_decoder
 from smvae_training.steps.stages import Stages
 from smvae_training.steps.subsets import NOISE_STREAM
 
@@ -82,6 +84,13 @@ class SMVAETraining(LightningModule):
         """What stage 'match' draws posteriors towards: the set encoder of the stage before."""
         self.batch_size = batch_size
         self.objective = objective
+        self.pairing = None
+        """Decodes whether sensors belong together, where that is learned."""
+        self._weighed = config.objective
+        if PAIRING in config.data.self_supervised:
+            self.pairing = pairing_decoder(model.config.latent_dim)
+            own = {k: w for k, w in config.objective.weights.items() if k != PAIRING}
+            self._weighed = replace(config.objective, weights=own)
         self._compiled = torch.compile(objective) if config.hardware.compile else objective
         self._terms: ElboTerms | None = None
         self._loss: Tensor | None = None
@@ -123,18 +132,42 @@ class SMVAETraining(LightningModule):
         if batch.references is None:
             if batch.share is not None:
                 changed["generator"] = batch.share
-            self._terms = self._compiled(*every, self._beta, self.config.objective, **changed)
+            self._terms = self._compiled(*every, self._beta, self._weighed, **changed)
+            if batch.mixed is not None:
+                seen = changed.get("observed", inputs)
+                self._terms = self._with_pairing(self._terms, batch, batch.mixed, seen)
         else:
             assert self.records is not None
             self._terms = matched(
                 *every,
-                self.config.objective,
+                self._weighed,
                 self.records.embedded(batch.references, self.device),
                 self.records.best(batch.references, self.device),
                 self.config.context.matching,
                 **changed,
             )
         return self._terms.loss
+
+    def _with_pairing(
+        self, terms: ElboTerms, batch: Batch, mixed: Mixed, seen: Mapping[str, Tensor]
+    ) -> ElboTerms:
+        """Return the terms with what is learned of the batch mixed."""
+        assert self.pairing is not None
+        shown = dict(seen)
+        for name, samples in self.normaliser(mixed.samples).items():
+            shown[name] = seen[name].index_copy(0, mixed.rows[name], samples)
+        modalities = self.model.config.modalities
+        weight = self.config.objective.target_weight(self.pairing.target, modalities)
+        return add_pairing(
+            terms,
+            self.model,
+            self.pairing,
+            shown,
+            batch.present,
+            mixed.together,
+            weight,
+            batch.share,
+        )
 
     def _match(self, batch: Batch) -> Tensor:
         """Return how far posteriors with memory are from those of the instant with every sensor."""
@@ -243,6 +276,7 @@ class SMVAETraining(LightningModule):
             return {name: float(value) for name, value in found.items()}
         names = ["loss", "elbo", "kl"]  # in one order on every device, also of what this one lacks
         names += [f"log_likelihood/{k}" for k in (*self.model.names, *self.model.targets)]
+        names += [f"log_likelihood/{PAIRING}"] if self.pairing is not None else []
         weight = [rows.get(k, share.rows) * (k in found) for k in names]
         sums = [float(found[k]) * w if w else 0.0 for k, w in zip(names, weight, strict=True)]
         total = torch.tensor([sums, weight], dtype=torch.float64, device=self.device)
@@ -257,6 +291,8 @@ class SMVAETraining(LightningModule):
             scales += self.model.memory.times()
         ids = {id(p) for p in scales}
         networks = [p for p in self.model.parameters() if id(p) not in ids]
+        if self.pairing is not None:
+            networks += self.pairing.parameters()
         noise_lr = settings.lr * settings.noise_lr_multiple
         groups: list[dict[str, Any]] = [
             {"params": networks},

@@ -14,29 +14,28 @@ from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Dataset, Target
 from smvae_training.config import TrainConfig
+from smvae_training.steps.self_supervised import computed_targets
 
 #: Stands for every target that training records tell.
 ALL = "all"
 
 
 def with_targets(config: TrainConfig, data: Dataset, train: NDArray[np.int64]) -> TrainConfig:
-    """Return the configuration with `model.targets` as `data.targets` asks for them.
+    """Return the configuration with `model.targets` as `data` asks for them.
 
     Args:
         config: Of the run.
-        data: All records.
+        data: All records, see `with_self_supervised`.
         train: Which of them are trained on.
 
     Raises:
         ConfigError: If the data have no target of a name, or no training record tells it.
     """
     wanted, train_targets = config.data.targets, _told(data, train)
-    if wanted == (ALL,):
-        names = tuple(train_targets)
-    else:
-        names = wanted
-        for name in names:
-            _require(name, data, train_targets)
+    names = tuple(train_targets) if wanted == (ALL,) else wanted
+    names = tuple(dict.fromkeys((*names, *computed_targets(config))))
+    for name in names:
+        _require(name, data, train_targets)
     declared = tuple(declare(name, train_targets[name]) for name in names)
     return replace(config, model=replace(config.model, targets=declared))
 
@@ -75,4 +74,5 @@ def declare(name: str, target: Target) -> DecodedTarget:
         binary=target.binary,
         fields=target.fields,
         frame_id=target.frame_id,
+        rule=target.rule,
     )
