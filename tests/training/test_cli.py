@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,55 @@ def test_errors_are_one_line(
     assert words in captured
     assert captured.count("\n") == 0
     assert "Traceback" not in captured
+
+
+LONG = f"/{'a_long_folder/' * 12}run"
+
+
+UNREADABLE = [
+    ("evaluate-bag empty", "Missing from smvae evaluate-bag: --bundle PATH (Folder written by"),
+    ("simulate", "Missing from smvae simulate: PATH (Folder for the episodes; made if missing"),
+    ("train --max-steps x", "'x'; expected --max-steps INT"),
+    ("train --objective.target all", "Expected one of ('observed', 'subset', 'remaining'"),
+    (f"evaluate run {LONG}", f"Unrecognized options: {LONG}"),
+    ("train --no-repor", "Perhaps you meant: --report, --no-report"),
+    ("episodes bag --out", "Missing value for argument '--out'"),
+]
+
+
+def told_in_one_line(words: str, said: str, stderr: str) -> bool:
+    command = words.split()[0]
+    begin, end = f"smvae {command}: error: ", f"; see `smvae {command} --help`\n"
+    whole = stderr.startswith(begin) and stderr.endswith(end) and stderr.count("\n") == 1
+    return whole and said in stderr and not {*"│─╮"} & {*stderr}
+
+
+@pytest.mark.parametrize(("words", "said"), UNREADABLE)
+def test_a_command_line_that_cannot_be_read_is_one_line(
+    words: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(words.split()) == 2
+    assert told_in_one_line(words, said, capsys.readouterr().err)
+    assert os.environ["COLUMNS"] == "40"
+
+
+def test_a_command_line_that_cannot_be_read_is_one_line_where_stdout_is_ascii() -> None:
+    """The frame has no bars there."""
+    words, said = UNREADABLE[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "smvae_training.cli", *words.split()],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert told_in_one_line(words, said, done.stderr)
+    assert "--- " not in done.stderr
 
 
 def test_help_lists_commands_and_presets(capsys: pytest.CaptureFixture[str]) -> None:

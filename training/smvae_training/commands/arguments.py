@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -101,9 +106,80 @@ def _memory_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | Non
 
 
 def parse(target: Callable[..., T], arguments: list[str], prog: str, **options: Any) -> T:
-    """Return `target` built from the command line; help and usage errors leave as tyro does."""
-    parsed: T = tyro.cli(target, args=arguments, prog=prog, registry=REGISTRY, **options)
-    return parsed
+    """Return `target` built from the command line; help leaves as tyro does.
+
+    Raises:
+        UsageError: If an argument is missing, unknown, or cannot be read.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed: T = tyro.cli(target, args=arguments, prog=prog, registry=REGISTRY, **options)
+    except SystemExit:
+        if not said.getvalue():  # help was asked for
+            raise
+    else:
+        sys.stderr.write(said.getvalue())
+        return parsed
+    said = io.StringIO()
+    with _wide_terminal(), contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+        tyro.cli(target, args=arguments, prog=prog, registry=REGISTRY, **options)
+    raise UsageError(said.getvalue(), prog)
+
+
+class UsageError(ConfigError):
+    """A command line that cannot be read, in one line."""
+
+    def __init__(self, frame: str, prog: str) -> None:
+        """Take what is wrong out of the frame that tyro draws around it."""
+        super().__init__(f"{_unframed(frame)}; see `{prog} --help`")
+
+
+@contextlib.contextmanager
+def _wide_terminal() -> Iterator[None]:
+    """Let tyro break no line: it would break a path in two."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100000"
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
+#: Of tyro's frame: colours, sides (blank where stdout is not UTF-8), a line across.
+_COLOUR, _SIDES = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"^[│ ] | *[│ ]$")
+_ACROSS = re.compile(r"[─-]{9,}")
+#: How far tyro indents what it says of an argument; the argument itself less.
+_ABOUT_ARGUMENT = " " * 8
+
+
+def _unframed(frame: str) -> str:
+    """Return what is wrong, and of which arguments, without the pointer to the help."""
+    parts: list[list[str]] = [[]]
+    for framed in _COLOUR.sub("", frame).splitlines()[1:-1]:  # between the first line and the last
+        line = _SIDES.sub("", framed)
+        if _ACROSS.fullmatch(line.strip()):
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    told = [_told(part) for part in parts if part and not part[0].startswith("For full helptext")]
+    return "; ".join(told)
+
+
+def _told(part: list[str]) -> str:
+    """Return a part of the frame in one line, such as 'Missing from smvae simulate: PATH'."""
+    head, *rest = (line.rstrip(" .") for line in part)
+    if head == "Argument helptext:":
+        return f"expected {rest[0].strip()}"
+    arguments: list[str] = []
+    for line in rest:
+        if not line.startswith(_ABOUT_ARGUMENT):
+            arguments.append(line.strip())
+        elif head.startswith("Missing") and not arguments[-1].endswith(")"):
+            arguments[-1] += f" ({line.strip().removesuffix(' (required)').rstrip('.')})"
+    return " ".join([head, ", ".join(arguments)]).strip()
 
 
 def peek(arguments: list[str], flag: str) -> str | None:
