@@ -31,6 +31,7 @@ from smvae_core.bag_formats.ros1 import Ros1File
 from smvae_core.bag_formats.salvage import salvaging
 from smvae_core.bag_formats.types import CDR, DEFAULT_TYPESTORE, ROS1, Decoder, MessageTypes
 from smvae_core.errors import MissingDependency, SMVAEError, one_line
+from smvae_core.what_is import what_is
 
 METADATA = "metadata.yaml"
 #: Topics that an error names.
@@ -500,9 +501,11 @@ def _check_path(path: Path, *, whole: bool) -> None:
                 return
             what = f"no metadata.yaml beside {inside[0].name}; give that file itself, or {_RECOVER}"
             raise BagError(path, what)
-        raise BagError(path, "no metadata.yaml in it: not the folder of a rosbag2 bag")
+        what = "no metadata.yaml in it: expected the folder of a rosbag2 bag"
+        raise BagError(path, f"{what}, got {what_is(path)}")
     if path.suffix not in _SUFFIXES:
-        raise BagError(path, "expected a bag's folder, or a .mcap, .db3 or .bag file")
+        what = "expected a bag's folder, or a .mcap, .db3 or .bag file"
+        raise BagError(path, f"{what}, got {what_is(path)}")
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -37,6 +37,7 @@ from smvae_core.preprocessing import Statistics
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Qos, Robot
 from smvae_core.target import DecodedTarget
+from smvae_core.what_is import what_is
 
 logger = logging.getLogger(__name__)
 
@@ -293,10 +294,9 @@ class Bundle:
         folder = Path(path)
         _recover(folder)
         manifest_path = folder / MANIFEST
-        if not folder.is_dir():
-            raise BundleError(folder, "no such folder; `smvae export RUN BUNDLE` writes one")
         if not manifest_path.is_file():
-            raise BundleError(folder, f"no {MANIFEST} in it; is this a run rather than a bundle?")
+            what = f"expected a folder that `smvae export RUN BUNDLE` wrote, got {what_is(folder)}"
+            raise BundleError(folder, what)
         try:
             content = manifest_path.read_bytes()
         except OSError as err:

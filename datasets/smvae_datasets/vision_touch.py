@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import EpisodeError, did_you_mean
 from smvae_core.files import write_bytes
+from smvae_core.what_is import what_is
 from smvae_datasets.unreadable import why_unreadable
 
 #: Steps in one file.
@@ -27,6 +28,8 @@ STEPS_PER_FILE = 50
 STEP_RATE_HZ = 20.0
 #: Name of file k of a trajectory; 1000 is the authors' trajectory length and part of every name.
 FILE_NAME = re.compile(r"^(?P<name>.+)_(?P<k>\d+)_1000\.h5$")
+#: What a folder of episodes is known by, for errors.
+_WANTED = "NAME_<k>_1000.h5 files, or a folder that `smvae episodes` wrote"
 
 #: Of rendered steps, each on one core: this writes 50 kB in 1.3 ms (simulating one takes 10 ms),
 #: lzf 59 kB in 0.9 ms and only h5py reads it; gzip 4 46 kB in 1.7 ms; none 248 kB. Reading: 0.6 ms.
@@ -220,7 +223,7 @@ def list_trajectories(root: Path) -> list[Trajectory]:
             NAME_<k>_1000.h5, or if a trajectory lacks a file between 0 and its last.
     """
     if not root.is_dir():
-        raise EpisodeError(root, "no such folder")
+        raise EpisodeError(root, "no such folder", expected=_WANTED, got=what_is(root))
     found: dict[str, dict[int, Path]] = {}
     for path in sorted(root.glob("*.h5")):
         if path.name.startswith("."):
@@ -235,8 +238,8 @@ def list_trajectories(root: Path) -> list[Trajectory]:
         files[k] = path
     if not found:
         inner = next((p.parent.relative_to(root) for p in sorted(root.rglob("*.h5"))), None)
-        got = f"none here; there are some in '{inner}'" if inner else "none"
-        raise EpisodeError(root, "empty folder", expected="NAME_<k>_1000.h5 files", got=got)
+        got = f"none here; there are some in '{inner}'" if inner else what_is(root)
+        raise EpisodeError(root, "no episodes", expected=_WANTED, got=got)
     for name, files in found.items():
         for k in range(max(files)):
             if k not in files:

@@ -25,6 +25,7 @@ from smvae_core.robot.declaration import (
     RobotError,
     Sensor,
 )
+from smvae_core.what_is import what_is
 
 #: Type whose numbers stand in a row as a column's do, where a kind has none of its own.
 COLUMN = "std_msgs/msg/Float32MultiArray"
@@ -64,6 +65,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
         line = f"line {err.problem_mark.line + 1}: " if err.problem_mark else ""
         problem = str(err.problem).partition(" with value ")[0]  # of a key that stands there twice
         raise RobotError(path, "", f"cannot be read: {line}{problem}") from err
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as err:
+        raise RobotError(path, "", f"expected a robot.yaml, got {what_is(path)}") from err
     except (OSError, ValueError, YAMLError) as err:
         what = err.strerror if isinstance(err, OSError) and err.strerror else one_line(err)
         raise RobotError(path, "", f"cannot be read: {what}") from err

@@ -195,7 +195,7 @@ def test_tags_that_would_run_code_are_refused(tmp_path: Path):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(RobotError, match="No such file"):
+    with pytest.raises(RobotError, match=r"expected a robot.yaml, got nothing"):
         read_robot(tmp_path / "none.yaml")
 
 

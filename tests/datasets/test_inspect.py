@@ -133,7 +133,7 @@ def test_a_gap_is_an_error_and_the_files_are_read_all_the_same(make_episodes):
 
 
 def test_an_empty_or_missing_path_is_an_error(tmp_path):
-    assert "empty folder" in inspect_path(tmp_path).errors[0]
+    assert "no episodes" in inspect_path(tmp_path).errors[0]
     inspection = inspect_path(tmp_path / "nowhere")
     assert "no such folder" in inspection.errors[0]
     counts, error, verdict = printed(inspection)  # no line for a field that nothing was read of

@@ -269,7 +269,8 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path):
     with pytest.raises(EpisodeError, match="no such folder"):
         list_trajectories(tmp_path / "nowhere")
     with pytest.raises(
-        EpisodeError, match=r"empty folder: expected NAME_<k>_1000.h5 files, got none"
+        EpisodeError,
+        match=r"no episodes: expected NAME_<k>_1000.h5 files, or .*, got an empty folder",
     ):
         list_trajectories(tmp_path)
     (tmp_path / "inner").mkdir()

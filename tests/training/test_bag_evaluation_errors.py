@@ -141,7 +141,7 @@ def foreign_bytes(folder: Path, runtime: Runtime) -> Path:
     ("make", "expected"),
     [
         (no_bag, "nowhere: no such file or folder"),
-        (a_folder, "no metadata.yaml in it: not the folder of a rosbag2 bag"),
+        (a_folder, "no metadata.yaml in it: expected the folder of a rosbag2 bag"),
         (a_ros1_bag, "it holds no messages at all; its topics: none"),
         (another_file, "expected a bag's folder, or a .mcap, .db3 or .bag file"),
         (cut_short, "no metadata.yaml beside bag.mcap; give that file itself, or"),
@@ -149,7 +149,7 @@ def foreign_bytes(folder: Path, runtime: Runtime) -> Path:
         (damaged, "cannot be read after"),
         (truncated_sqlite, "was the recording cut short?"),
         (empty, "it holds no messages at all; its topics:"),
-        (a_ros1_folder, "no metadata.yaml in it: not the folder of a rosbag2 bag"),
+        (a_ros1_folder, "no metadata.yaml in it: expected the folder of a rosbag2 bag"),
         (foreign_hash, "hash mismatch"),
         (foreign_bytes, "and ros2_jazzy was assumed: name the distribution that recorded it"),
     ],

@@ -97,7 +97,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(
         compare([first])
     with pytest.raises(CompareError, match="the same run twice"):
         compare([first, first])
-    with pytest.raises(CompareError, match=r"no evaluation in it; `smvae evaluate .*nothing"):
+    with pytest.raises(CompareError, match=r"nothing: expected a run that `smvae evaluate` has"):
         compare([first, tmp_path / "nothing"])
     with pytest.raises(CompareError, match="same --max-records"):
         compare([first, evaluated("few", records=20)])
@@ -145,4 +145,7 @@ def test_the_command_writes_a_table_a_report_and_json(
     assert main(["compare", *runs, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["reference"] == "first"
     assert main(["compare", runs[0], str(tmp_path)]) == 2
-    assert "no evaluation in it" in capsys.readouterr().err
+    assert "expected a run that `smvae evaluate` has scored" in capsys.readouterr().err
+    (tmp_path / "config.json").touch()
+    assert main(["compare", runs[0], str(tmp_path)]) == 2
+    assert "no evaluation in it; `smvae evaluate" in capsys.readouterr().err

@@ -152,7 +152,10 @@ def test_the_picture_shows_what_was_recorded_beside_what_was_predicted(
     [
         (["{folder}", "--picture", "x.png"], "seen through a model: name the --bundle"),
         (["{bag}", "--bundle", "{bundle}"], "no display"),
-        (["/nowhere", "--picture", "x.png"], "/nowhere: there is no run, recording or folder"),
+        (
+            ["/nowhere", "--picture", "x.png"],
+            "/nowhere: expected a run, a recording",
+        ),
         (["{bag}", "--bundle", "{bundle}", "--save", "{out}"], "pip install rerun-sdk"),
         (["{bag}", "--bundle", "{bundle}", "--picture", "x.png", "--drop", "rbg"], "'rgb'"),
     ],

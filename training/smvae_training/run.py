@@ -26,6 +26,7 @@ from smvae_core.files import write_bytes, write_text
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics, measure_statistics
+from smvae_core.what_is import what_is
 from smvae_datasets.checks import check_dataset
 from smvae_datasets.dataset import Dataset, DataSetError, holding
 from smvae_datasets.splits import Split, split
@@ -134,10 +135,9 @@ class RunRecord:
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as err:
-            raise RunError(
-                path.parent, "no config.json: this is not a run of `smvae train`"
-            ) from err
+        except (FileNotFoundError, NotADirectoryError) as err:
+            what = "no config.json: expected a folder that `smvae train` wrote"
+            raise RunError(path.parent, f"{what}, got {what_is(path.parent)}") from err
         except ValueError as err:
             raise RunError(path.parent, f"config.json is damaged: {err}") from err
         found = data.pop("format", None) if isinstance(data, dict) else None

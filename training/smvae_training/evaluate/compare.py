@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from smvae_core.errors import SMVAEError, one_line
+from smvae_core.what_is import what_is
 from smvae_training.evaluate.report import (
     Answer,
     Section,
@@ -108,6 +109,9 @@ def _read(path: Path) -> dict[str, Any]:
     places = [path, path / RESULTS, RunPaths(path).evaluation / RESULTS]
     file = next((p for p in places if p.is_file()), None)
     if file is None:
+        if not RunPaths(path).config.is_file():
+            what = "expected a run that `smvae evaluate` has scored"
+            raise CompareError(f"{path}: {what}, got {what_is(path)}")
         raise CompareError(
             f"{path}: no evaluation in it; `smvae evaluate {path} --data EPISODES` makes one"
         )

@@ -20,6 +20,7 @@ from smvae_core.robot.reading import parse_robot
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
 from smvae_core.view.glance import TargetNames
+from smvae_core.what_is import what_is
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
 from smvae_datasets.recordings.convert import Recording
@@ -67,16 +68,19 @@ class Opened:
     """Novelty from which the node warns, and calls a latent out of distribution."""
 
 
+_WANTED = "expected a run, a recording or a folder of episodes"
+
+
 def what(path: Path) -> str:
     """Return what lies at a path: a 'run', 'bag', 'lerobot', 'recorded' or other 'episodes'.
 
     Recorded are those that `smvae episodes` made.
 
     Raises:
-        ConfigError: If there is nothing.
+        ConfigError: If it is nothing of these.
     """
     if not path.exists():
-        raise ConfigError(f"{path}: there is no run, recording or folder of episodes")
+        raise ConfigError(f"{path}: {_WANTED}, got {what_is(path)}")
     if RunPaths(path).config.is_file():
         return "run"
     if path.is_file() or (path / METADATA).exists():
@@ -86,6 +90,8 @@ def what(path: Path) -> str:
     if is_lerobot(path):
         return "lerobot"
     recorded = any(f.name.removesuffix(".zstd").endswith(RECORDINGS) for f in path.iterdir())
+    if not recorded and next(path.rglob("*.h5"), None) is None:
+        raise ConfigError(f"{path}: {_WANTED}, got {what_is(path)}")
     return "bag" if recorded else "episodes"
 
 
