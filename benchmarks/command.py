@@ -49,6 +49,6 @@ def status_of(name: str, work: Callable[[], object]) -> int:
     try:
         work()
     except SMVAEError as err:
-        print(f"{name}: error: {err}", file=sys.stderr)
+        print(f"{name}: {err}", file=sys.stderr)
         return 2
     return 0

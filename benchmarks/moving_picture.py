@@ -24,8 +24,8 @@ from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.command import status_of
 from smvae_core.bundle import Bundle
-from smvae_core.errors import SMVAEError
 from smvae_core.modality import Modality, find
 from smvae_core.preprocessing import in_si, prepare, raw_sample
 from smvae_datasets.dataset import Dataset
@@ -285,6 +285,24 @@ def _sized(pixels: Picture) -> Picture:
     return np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=how), np.uint8)
 
 
+def film(given: argparse.Namespace) -> None:
+    """Draw what was asked for, and print how large it became.
+
+    Raises:
+        SMVAEError: If run, bundle or episodes cannot be used.
+    """
+    bundle = Bundle.load(given.bundle)
+    trajectory = Trajectory(given.run, given.episodes)
+    canvas = Canvas(trajectory.sensors)
+    forgetting = Latents(bundle, memory_s=0.0)
+    losses(canvas, trajectory, forgetting)
+    if bundle.manifest.memory is not None:
+        memory(canvas, trajectory, Latents(bundle), forgetting)
+    insertion(canvas, given.bundle, given.attempts, given.seed)
+    write(canvas.frames, given.out)
+    print(f"{given.out}: {len(canvas.frames)} frames, {given.out.stat().st_size / 1e6:.2f} MB")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Draw the three parts and write them; 2 with a line when something cannot be used."""
     parser = argparse.ArgumentParser(
@@ -297,21 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="as the demo's")
     parser.add_argument("--seed", type=int, default=SEED, help="of the demo's attempts")
     given = parser.parse_args(arguments)
-    try:
-        bundle = Bundle.load(given.bundle)
-        trajectory = Trajectory(given.run, given.episodes)
-        canvas = Canvas(trajectory.sensors)
-        forgetting = Latents(bundle, memory_s=0.0)
-        losses(canvas, trajectory, forgetting)
-        if bundle.manifest.memory is not None:
-            memory(canvas, trajectory, Latents(bundle), forgetting)
-        insertion(canvas, given.bundle, given.attempts, given.seed)
-        write(canvas.frames, given.out)
-    except SMVAEError as err:
-        print(f"moving_picture: {err}", file=sys.stderr)
-        return 2
-    print(f"{given.out}: {len(canvas.frames)} frames, {given.out.stat().st_size / 1e6:.2f} MB")
-    return 0
+    return status_of("moving_picture", lambda: film(given))
 
 
 if __name__ == "__main__":

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.modules import module_of
 from tests.test_documents import ROOT
 
 
 @pytest.fixture(scope="module")
 def pages() -> ModuleType:
     """docs/site/pages.py, which is no package."""
-    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs/site/pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(ROOT / "docs/site/pages.py")
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ from pathlib import Path
 from benchmarks.closed_loop.methods import identity, make
 from benchmarks.closed_loop.report import ALIVE, WITHOUT_SENSORS, draw, read_stores, section
 from benchmarks.closed_loop.store import Cell, Store
+from benchmarks.command import status_of
 from smvae_core.assistance.controller import Settings
-from smvae_core.errors import SMVAEError
 from smvae_datasets.ray_cluster import LOCAL
 from smvae_datasets.simulation.closed_loop.failures import DECIDING, FAILURES
 from smvae_datasets.simulation.closed_loop.workers import Task, played
@@ -119,18 +119,18 @@ def main() -> int:
     parser.add_argument("--picture", type=Path, default=PICTURE)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    try:
+    for method in given.methods:
+        if method not in WITHOUT_SENSORS and given.bundle is None:
+            parser.error(f"method '{method}' perceives by a bundle: give --bundle")
+
+    def work() -> None:
         for method in given.methods:
-            if method not in WITHOUT_SENSORS and given.bundle is None:
-                parser.error(f"method '{method}' perceives by a bundle: give --bundle")
             run(method, given, given.failures, given.operators)
         if given.report:
             print(section(given.out))
             draw(read_stores(given.out), given.picture)
-    except SMVAEError as err:
-        print(f"closed_loop: {err}", file=sys.stderr)
-        return 1
-    return 0
+
+    return status_of("closed_loop", work)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from typing import Any
 from benchmarks.closed_loop.baselines.networks import Supervised, objective
 from benchmarks.closed_loop.baselines.product import mvae, of_product, product_of_experts
 from benchmarks.closed_loop.baselines.trained import NETWORKS, calibrate
+from benchmarks.command import status_of
 from smvae_core.bundle import MANIFEST
-from smvae_core.errors import SMVAEError
 from smvae_core.estimate_calibration import ESTIMATES
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.presets import vision_touch
@@ -111,14 +111,13 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging(verbose=False)
     quiet_lightning()
     config = settings(given.steps, given.seed)
-    try:
+
+    def work() -> None:
         for method in given.methods:
             make(method, config, given.episodes, given.runs / method)
             print(f"python -m benchmarks.closed_loop {method} --bundle {given.runs / method}")
-    except SMVAEError as err:
-        print(f"closed_loop.train: {err}", file=sys.stderr)
-        return 1
-    return 0
+
+    return status_of("closed_loop.train", work)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from benchmarks.door.report import OPERATOR, WITHOUT_SENSORS, DoorStore, path_of
 from smvae_core.assistance.belief import Fusion
 from smvae_core.bundle import Bundle
 from smvae_core.errors import SMVAEError
-from smvae_datasets.simulation.closed_loop.methods import Method, Nobody
+from smvae_datasets.simulation.closed_loop.methods import Method, Nobody, Truth
 
 RESULTS = Path(__file__).parents[1] / "results"
 #: Seeds of the doors of episodes, and of attempts.
@@ -61,7 +61,7 @@ def record_all(folder: Path, first: int, count: int) -> None:
 
 def play(method: str, given: argparse.Namespace) -> None:
     """Make the attempts of one method that are missing, and write each."""
-    from benchmarks.door.attempt import DoorLatents, KnownHandle, attempt
+    from benchmarks.door.attempt import TRUTH_STD, DoorLatents, attempt
     from benchmarks.door.simulator import DoorRobot
 
     about: dict[str, object] = {"method": method, "seed": given.seed}
@@ -85,7 +85,7 @@ def play(method: str, given: argparse.Namespace) -> None:
     if not tasks:
         return
     robot = DoorRobot(given.seed, render=perceives)
-    helped: Method = KnownHandle() if method == "ceiling" else Nobody(assisted=False)
+    helped: Method = Truth(TRUTH_STD) if method == "ceiling" else Nobody(assisted=False)
     teller = DoorLatents(bundle) if bundle else helped
     begin = time.monotonic()
     for done, (number, failure) in enumerate(tasks, 1):

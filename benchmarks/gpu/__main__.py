@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.command import parser_of
+from benchmarks.command import parser_of, status_of
 from benchmarks.gpu.checks import CHECKS, require_gpu
 from benchmarks.gpu.providers import PARITY, measure, parity
 from benchmarks.gpu.utilisation import Utilisation
@@ -240,13 +240,12 @@ def main(argv: list[str] | None = None) -> int:
     if given.dry_run:
         show(given)
         return 0
-    try:
+
+    def work() -> None:
         require_gpu()
         measure_all(given)
-    except SMVAEError as err:
-        print(f"gpu: {err}", file=sys.stderr)
-        return 2
-    return 0
+
+    return status_of("gpu", work)
 
 
 def measure_all(given: argparse.Namespace) -> None:

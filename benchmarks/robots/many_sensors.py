@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
@@ -43,16 +44,24 @@ def sensors(count: int) -> tuple[Modality, ...]:
     )
 
 
-def records(modalities: tuple[Modality, ...], count: int, seed: int) -> ArrayDataset:
-    """Return readings of hidden states, and a target that they tell."""
-    world, rng = np.random.default_rng(0), np.random.default_rng(seed)
-    state = rng.normal(size=(count, 4))
-    arrays = {}
+def readings(
+    modalities: tuple[Modality, ...], state: NDArray[np.float64], rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    """Return what sensors of different size, noise and bend read of hidden states (N, 4)."""
+    world, arrays = np.random.default_rng(0), {}
     for i, m in enumerate(modalities):
         seen = state @ world.normal(size=(4, m.shape[0]))
         seen = 2.0 * np.tanh(seen) if i % 2 else seen
         noise = 0.1 + 0.9 * world.random()
         arrays[m.name] = (seen + noise * rng.normal(size=seen.shape)).astype(np.float32)
+    return arrays
+
+
+def records(modalities: tuple[Modality, ...], count: int, seed: int) -> ArrayDataset:
+    """Return readings of hidden states, and a target that they tell."""
+    rng = np.random.default_rng(seed)
+    state = rng.normal(size=(count, 4))
+    arrays = readings(modalities, state, rng)
     bent = state[:, 2] * (1.0 + 0.5 * state[:, 3])
     place = np.column_stack([state[:, :2], bent]) + 0.05 * rng.normal(size=(count, 3))
     return ArrayDataset(
@@ -122,15 +131,14 @@ def not_sampled(names: tuple[str, ...], seed: int) -> list[tuple[str, ...]]:
     return list(found)
 
 
-def measure(count: int, steps: int) -> dict[str, Any]:
-    """Return alarm rates, interval coverage and the error against a map of each subset."""
-    modalities = sensors(count)
-    names = tuple(m.name for m in modalities)
-    trained = train(modalities, steps)
-    subsets = not_sampled(names, 9)
+def alarms(trained: Trained, subsets: list[tuple[str, ...]]) -> dict[str, Any]:
+    """Return how often novelty warns of records that are nothing new, and the calibration's time.
+
+    Of records of subsets that were not sampled, where 1 and 0.1 per cent are promised.
+    """
 
     def held_out(size: int, seed: int) -> Records:
-        return Records.of(records(modalities, size, seed), np.arange(size), size)
+        return Records.of(records(trained[0].config.modalities, size, seed), np.arange(size), size)
 
     started = time.perf_counter()
     novelty = calibrate(*trained, held_out(1500, 2))
@@ -139,6 +147,20 @@ def measure(count: int, steps: int) -> dict[str, Any]:
     scores = [novelty.score(label.split("+"), found) for label, found in values.items()]
     warn = np.array([(x >= novelty.warn).mean() for x in scores])
     error = np.array([(x >= novelty.error).mean() for x in scores])
+    return {
+        "warn_rate": float(warn.mean()),
+        "warn_within_factor_2": float(((warn > 0.005) & (warn < 0.02)).mean()),
+        "error_rate": float(error.mean()),
+        "calibrate_s": round(calibrated_s, 1),
+    }
+
+
+def read_out(trained: Trained, subsets: list[tuple[str, ...]]) -> dict[str, Any]:
+    """Return how well a readout fits subsets that were not sampled, and the time of fitting it.
+
+    Coverage of its 90 % intervals, and its error beside a map fitted to that subset alone.
+    """
+    modalities, names = trained[0].config.modalities, trained[0].names
     data, asked = records(modalities, 5500, 3), records(modalities, 4000, 6)
     parts = np.arange(4000), np.arange(4000, 5500)
 
@@ -167,17 +189,21 @@ def measure(count: int, steps: int) -> dict[str, Any]:
         best = np.sqrt(np.square(probe.predict(z, *own) - truth).mean(axis=0))
         ratios.append(float((np.sqrt(np.square(wrong).mean(axis=0)) / best).mean()))
     return {
-        "sensors": count,
-        "fitted_subsets": len(fitted_subsets(names)),
-        "warn_rate": float(warn.mean()),
-        "warn_within_factor_2": float(((warn > 0.005) & (warn < 0.02)).mean()),
-        "error_rate": float(error.mean()),
         "coverage_of_90": float(np.mean(held)),
         "coverage_85_to_95": float(np.mean([0.85 <= share <= 0.95 for share in held])),
         "rmse_to_own_map": float(np.mean(ratios)),
-        "calibrate_s": round(calibrated_s, 1),
         "fit_s": round(fitted_s, 1),
     }
+
+
+def measure(count: int, steps: int) -> dict[str, Any]:
+    """Return alarm rates, interval coverage and the error against a map of each subset."""
+    modalities = sensors(count)
+    names = tuple(m.name for m in modalities)
+    trained = train(modalities, steps)
+    subsets = not_sampled(names, 9)
+    told = {"sensors": count, "fitted_subsets": len(fitted_subsets(names))}
+    return told | alarms(trained, subsets) | read_out(trained, subsets)
 
 
 def main() -> None:

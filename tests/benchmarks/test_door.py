@@ -17,7 +17,7 @@ import pytest
 from benchmarks.closed_loop.report import read_stores
 from benchmarks.door.__main__ import main
 from benchmarks.door.assistance import APPROACH, LIMITS, DoorAssistance
-from benchmarks.door.attempt import DoorLatents, KnownHandle, across
+from benchmarks.door.attempt import TRUTH_STD, DoorLatents, across
 from benchmarks.door.failures import ALIVE, FAILURES
 from benchmarks.door.operator import HOVER_M, DoorOperator, OperatorKind
 from benchmarks.door.outcome import DoorOutcome
@@ -28,6 +28,7 @@ from smvae_core.bundle import Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.readout import LinearMap, Quantity, Readout
 from smvae_core.robot import read_robot
+from smvae_datasets.simulation.closed_loop.methods import Truth
 
 REPOSITORY = Path(__file__).parents[2]
 ROBOT = REPOSITORY / "benchmarks" / "door" / "robot.yaml"
@@ -88,7 +89,7 @@ def test_the_approach_frame_is_a_rotation_that_keeps_unknown_axes_unknown() -> N
 
 
 def test_the_truth_is_told_in_the_base_frame() -> None:
-    told = KnownHandle().see({}, np.zeros(4), HANDLE)
+    told = Truth(TRUTH_STD).see({}, np.zeros(4), HANDLE)
     assert told is not None
     np.testing.assert_allclose(told.pose, HANDLE)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.modules import module_of
 
 ROOT = Path(__file__).parents[2]
 EXPORT = (
@@ -20,12 +21,7 @@ EXPORT = (
 
 @pytest.fixture(scope="module")
 def patcher() -> Any:
-    spec = importlib.util.spec_from_file_location("patch", ROOT / "scripts/patch_ros_wheels.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(ROOT / "scripts/patch_ros_wheels.py")
 
 
 def test_exports_name_this_machine_and_patching_again_changes_nothing(

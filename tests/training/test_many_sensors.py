@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.robots.many_sensors import readings, sensors
 from smvae_core.errors import ConfigError
-from smvae_core.modality import Modality, subset_name
+from smvae_core.modality import subset_name
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.objective import elbo
 from smvae_core.model.objective_config import ObjectiveConfig
@@ -27,23 +28,16 @@ from smvae_training.evaluate.records import Records
 from smvae_training.steps.subsets import Rows, draw_subsets, fitted_subsets, subset_rows
 
 #: One latent state seen by eight vector sensors of different size, noise and bend.
-SENSORS = tuple(
-    Modality(name=f"s{i}", kind="vector", shape=(2 + i % 3,), unit="1") for i in range(8)
-)
+SENSORS = sensors(8)
 NAMES = tuple(m.name for m in SENSORS)
 Trained = tuple[SMVAE, dict[str, Statistics]]
 
 
 def records(count: int, seed: int, missing: float = 0.0) -> ArrayDataset:
     """Return readings of hidden states, and targets that they tell."""
-    world, rng = np.random.default_rng(0), np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     state = rng.normal(size=(count, 4))
-    arrays = {}
-    for i, m in enumerate(SENSORS):
-        seen = state @ world.normal(size=(4, m.shape[0]))
-        seen = 2.0 * np.tanh(seen) if i % 2 else seen
-        noise = 0.1 + 0.9 * world.random()
-        arrays[m.name] = (seen + noise * rng.normal(size=seen.shape)).astype(np.float32)
+    arrays = readings(SENSORS, state, rng)
     place = state[:, :2] + 0.05 * rng.normal(size=(count, 2))
     recorded = rng.random((count, len(NAMES))) >= missing
     recorded[~recorded.any(axis=1), 0] = True

@@ -17,18 +17,11 @@ from numpy.typing import NDArray
 from smvae_core import preprocessing
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
-from smvae_datasets.cache import (
-    Block,
-    cache_folder,
-    code_sha256,
-    files_sha256,
-    in_order,
-    prepare_once,
-)
+from smvae_datasets.cache import Block, code_sha256, files_sha256
 from smvae_datasets.dataset import DataSetError, ImageRecords
 from smvae_datasets.image_sets import decoding
 from smvae_datasets.image_sets.decoding import central_square, read_image
-from smvae_datasets.image_sets.fetching import only_one
+from smvae_datasets.image_sets.once import prepare_images
 from smvae_datasets.image_sets.tables import Table, read_table
 
 IMAGE_FOLDER = "img_align_celeba"
@@ -71,24 +64,20 @@ def prepare_celeba(
     partition = read_table(root / PARTITION_FILE)
     group = published_groups(partition)
     paths = [root / IMAGE_FOLDER / name for name in partition.rows]
-    manifest = {
-        "format": _FORMAT,
-        "set": "celeba",
-        "root": str(root.resolve()),
-        "modalities": [m.to_json() for m in chosen],
-        "code": code_sha256(decoding),
-        "files": files_sha256([*paths, root / ATTRIBUTE_FILE, root / PARTITION_FILE]),
-    }
-    place = cache if cache is not None else cache_folder() / "celeba"
-    with only_one(place):
-        folder, arrays = prepare_once(
-            place,
-            manifest,
-            [m.name for m in chosen],
-            lambda: in_order(_jobs(root, paths, chosen)),
-            len(paths),
-            progress=progress,
-        )
+    folder, arrays = prepare_images(
+        "celeba",
+        root,
+        chosen,
+        {
+            "format": _FORMAT,
+            "code": code_sha256(decoding),
+            "files": files_sha256([*paths, root / ATTRIBUTE_FILE, root / PARTITION_FILE]),
+        },
+        lambda: _jobs(root, paths, chosen),
+        len(paths),
+        cache=cache,
+        progress=progress,
+    )
     return ImageRecords(
         name="celeba",
         sensors=chosen,

@@ -17,19 +17,12 @@ from numpy.typing import NDArray
 from smvae_core import preprocessing
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
-from smvae_datasets.cache import (
-    Block,
-    cache_folder,
-    code_sha256,
-    files_sha256,
-    in_order,
-    prepare_once,
-)
+from smvae_datasets.cache import Block, code_sha256, files_sha256
 from smvae_datasets.dataset import ImageRecords
 from smvae_datasets.image_sets import decoding, frames, transforms
 from smvae_datasets.image_sets.decoding import central_square
-from smvae_datasets.image_sets.fetching import only_one
 from smvae_datasets.image_sets.frames import LANDMARK_FILES, Frames, Reader, find_frames
+from smvae_datasets.image_sets.once import prepare_images
 from smvae_datasets.image_sets.transforms import CELEBA_SIDE_PX, landmark_mask
 
 #: What a modality's `source` can be, in the order of the paper's Table 6.
@@ -72,33 +65,23 @@ def prepare_vision_tasks(
     chosen = tuple(modalities)
     _check_sources(chosen)
     found = find_frames(root)
-    for m in chosen:
-        if m.source == "mask" and found.landmarks is None:
-            others = "+".join(other.name for other in chosen if other.source != "mask")
-            raise ConfigError(
-                f"modality '{m.name}': {root} has no landmarks, so there is no mask: expected "
-                f"{' or '.join(LANDMARK_FILES)} beside the images, or a model without it "
-                f"(--model.modalities vision_tasks:{m.shape[-1]}:{others})"
-            )
-    manifest = {
-        "format": _FORMAT,
-        "set": "vision_tasks",
-        "root": str(root.resolve()),
-        "modalities": [m.to_json() for m in chosen],
-        "seed": seed,
-        "code": code_sha256(decoding, frames, transforms),
-        "files": files_sha256(found.files),
-    }
-    place = cache if cache is not None else cache_folder() / "vision_tasks"
-    with only_one(place):
-        folder, arrays = prepare_once(
-            place,
-            manifest,
-            [m.name for m in chosen],
-            lambda: in_order(_jobs(found, chosen, seed)),
-            len(found),
-            progress=progress,
-        )
+    if found.landmarks is None:
+        _refuse_mask(root, chosen)
+    folder, arrays = prepare_images(
+        "vision_tasks",
+        root,
+        chosen,
+        {
+            "format": _FORMAT,
+            "seed": seed,
+            "code": code_sha256(decoding, frames, transforms),
+            "files": files_sha256(found.files),
+        },
+        lambda: _jobs(found, chosen, seed),
+        len(found),
+        cache=cache,
+        progress=progress,
+    )
     return ImageRecords(
         name="vision_tasks",
         origin=found.origin,
@@ -154,6 +137,22 @@ def _check_sources(modalities: tuple[Modality, ...]) -> None:
             hint = did_you_mean(m.source, TASKS)
             raise ConfigError(
                 f"modality '{m.name}': source '{m.source}' is not one of {', '.join(TASKS)}.{hint}"
+            )
+
+
+def _refuse_mask(root: Path, modalities: tuple[Modality, ...]) -> None:
+    """Refuse a mask of images without landmarks.
+
+    Raises:
+        ConfigError: If a modality is the mask.
+    """
+    for m in modalities:
+        if m.source == "mask":
+            others = "+".join(other.name for other in modalities if other.source != "mask")
+            raise ConfigError(
+                f"modality '{m.name}': {root} has no landmarks, so there is no mask: expected "
+                f"{' or '.join(LANDMARK_FILES)} beside the images, or a model without it "
+                f"(--model.modalities vision_tasks:{m.shape[-1]}:{others})"
             )
 
 

@@ -72,11 +72,15 @@ class Truth:
     perceives = False
     flagged = False
 
+    def __init__(self, std: tuple[float, ...] = (TRUTH_M, TRUTH_M, TRUTH_M, TRUTH_RAD)) -> None:
+        """Tell it with these deviations [m, m, m, rad]."""
+        self._std = std
+
     def begin(self) -> None:
         pass
 
     def see(self, samples: Samples, tip: Pose, hole: Pose) -> Sighting | None:
-        return Sighting(pose=hole, std=np.array([TRUTH_M] * 3 + [TRUTH_RAD]))
+        return Sighting(pose=hole, std=np.array(self._std))
 
 
 class Latents:

@@ -34,3 +34,16 @@ class InProcess:
         self._node.release()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
+
+
+def break_means(runtime: Any, number: float) -> None:
+    """Let posteriors' means have this number, until `del runtime.posteriors`."""
+    healthy = runtime.posteriors
+
+    def broken(subsets: Any) -> Any:
+        found = healthy(subsets)
+        for posterior in found:
+            posterior.mean[0] = number
+        return found
+
+    runtime.posteriors = broken

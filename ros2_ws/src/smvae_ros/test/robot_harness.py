@@ -51,6 +51,15 @@ class Process:
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
+    def gives_up(self, said: str, timeout_s: float = 60.0) -> None:
+        """Assert that it ends by itself with status 1 and says this, without a stack trace."""
+        try:
+            assert self.process.wait(timeout_s) == 1
+        finally:
+            self.end()
+        assert said in self.text()
+        assert "Traceback" not in self.text()
+
 
 class Program(Process):
     """One module's `main` as a process, e.g. of smvae_tools.bags.player."""

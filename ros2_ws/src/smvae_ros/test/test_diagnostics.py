@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from in_process_node import InProcess
+from in_process_node import InProcess, break_means
 from lifecycle_msgs.msg import Transition
 from node_harness import LATCHED, ModelInfo, fused
 from rosgraph_msgs.msg import Clock
@@ -264,15 +264,7 @@ def test_a_model_that_gives_no_numbers_is_counted(client, bundle, domain) -> Non
     with InProcess(domain, bundle=str(bundle), diagnostics_period_s=PERIOD_S) as node:
         client.activate()
         runtime = node.session.runtime
-        healthy = runtime.posteriors
-
-        def broken(subsets: Any) -> Any:
-            found = healthy(subsets)
-            for posterior in found:
-                posterior.mean[0] = np.nan
-            return found
-
-        runtime.posteriors = broken
+        break_means(runtime, np.nan)
         client.moment(("action",))
         client.until(lambda: [m for m in client.latents if m.status == LatentState.ERROR])
         values = board.entry("latent", level=DiagnosticStatus.ERROR)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from in_process_node import InProcess
+from in_process_node import InProcess, break_means
 from lifecycle_msgs.msg import Transition
 from node_harness import fused, status_of
 from smvae_msgs.msg import LatentState, ModalityStatus
@@ -90,15 +90,7 @@ def test_an_error_is_stamped_by_the_nodes_clock_and_shows_nothing_fused(
     with InProcess(domain, bundle=str(bundle), **strict) as node:
         client.activate()
         runtime = node.session.runtime
-        healthy = runtime.posteriors
-
-        def broken(subsets: Any) -> Any:
-            found = healthy(subsets)
-            for posterior in found:
-                posterior.mean[0] = np.inf
-            return found
-
-        runtime.posteriors = broken
+        break_means(runtime, np.inf)
         measured_ns = client.now_ns() - 10 * 10**9
 
         def error() -> list[LatentState]:

@@ -22,12 +22,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from smvae_msgs.msg import LatentState, ModelInfo
 from smvae_ros import qos, topics
-from smvae_ros.lifecycle.process import until_stopped
+from smvae_ros.lifecycle.process import status_of, until_stopped
 from smvae_ros.listen.message_types import message_class
 from smvae_ros.parameters.choices import choices
 
 from smvae_core.bundle import Bundle
-from smvae_core.errors import ConfigError, SMVAEError
+from smvae_core.errors import ConfigError
 from smvae_core.fusion.rules import FusionState
 from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.modality import Modality, find
@@ -221,13 +221,12 @@ def main(args: list[str] | None = None) -> int:
     """Show until SIGINT or SIGTERM; 1 with a line when it cannot."""
     arguments = sys.argv[1:] if args is None else args
     options = parse(arguments)
-    try:
+
+    def work() -> None:
         with until_stopped(arguments) as stop:
             print(f"{show(options, stop)} messages shown", flush=True)
-    except SMVAEError as err:
-        print(f"viewer: {err}", file=sys.stderr)
-        return 1
-    return 0
+
+    return status_of("viewer", work)
 
 
 if __name__ == "__main__":

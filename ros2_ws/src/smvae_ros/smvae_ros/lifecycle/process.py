@@ -83,6 +83,21 @@ def until_stopped(args: Sequence[str]) -> Iterator[threading.Event]:
         _end_ros()
 
 
+def status_of(program: str, work: Callable[[], object]) -> int:
+    """Do the work of a program; return its exit status: 1, and a line that says why, if it fails.
+
+    Args:
+        program: Its name, which begins the line on standard error.
+        work: What it does. Only `SMVAEError` is a failure of the user's making.
+    """
+    try:
+        work()
+    except SMVAEError as err:
+        print(f"{program}: {err}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _begin_ros(args: list[str] | None) -> None:
     """Start ROS without handlers of its own.
 

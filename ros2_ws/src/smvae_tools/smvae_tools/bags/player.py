@@ -24,13 +24,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from smvae_ros.lifecycle.process import until_stopped
+from smvae_ros.lifecycle.process import status_of, until_stopped
 from smvae_ros.listen.message_types import message_class
 from std_srvs.srv import SetBool
 
 from smvae_core.bag_formats.types import CDR, ROS1
 from smvae_core.bags import Bag, BagError, BagTopic
-from smvae_core.errors import ConfigError, SMVAEError
+from smvae_core.errors import ConfigError
 from smvae_tools.bags.playback import Jump, Segment, Stopwatch, parse_jump, segments
 
 CLOCK = "/clock"
@@ -302,14 +302,13 @@ def play(path: Path, typestore: str, options: PlayOptions, stop: threading.Event
 def main(args: Sequence[str] | None = None) -> int:
     """Play until the end, SIGINT or SIGTERM; 1 with a line when the bag cannot be played."""
     arguments = list(sys.argv[1:] if args is None else args)
-    try:
+
+    def work() -> None:
         path, typestore, options = parse(arguments)
         with until_stopped(arguments) as stop:
             play(path, typestore, options, stop)
-    except SMVAEError as err:
-        print(f"bag_player: {err}", file=sys.stderr)
-        return 1
-    return 0
+
+    return status_of("bag_player", work)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from smvae_ros import topics
-from smvae_ros.lifecycle.process import until_stopped
+from smvae_ros.lifecycle.process import status_of, until_stopped
 from smvae_ros.lifecycle.rclpy_versions import SubscriptionEventCallbacks
 from smvae_ros.listen.message_types import message_class
 
 from smvae_core.bundle import Bundle
-from smvae_core.errors import SMVAEError
 from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH
 from smvae_tools.bags.writer import BagWriter
@@ -201,13 +200,12 @@ def main(args: list[str] | None = None) -> int:
     """Record until SIGINT, SIGTERM or --duration; 1 with a line when the bag cannot be written."""
     arguments = sys.argv[1:] if args is None else args
     options = parse(arguments)
-    try:
+
+    def work() -> None:
         with until_stopped(arguments) as stop:
             record(options, stop)
-    except SMVAEError as err:
-        print(f"bag_recorder: {err}", file=sys.stderr)
-        return 1
-    return 0
+
+    return status_of("bag_recorder", work)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from numpy.typing import NDArray
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from smvae_ros.lifecycle import process
 
 from smvae_core.errors import ConfigError
 from smvae_datasets.simulation.stick_operator import StickOperator, operator_kind
+from smvae_tools.operators.parameters import declare_fixed
 from smvae_tools.robot.publishers import OFFSETS, STEP_TIME_S
 
 #: The peg is seated when its tip is so far below the surface [m].
@@ -43,10 +43,12 @@ class ImperfectOperator(Node):
             ConfigError: If a parameter has no usable value.
         """
         super().__init__("imperfect_operator", **kwargs)
-        seed = self._declare("seed", 0, "Fixes the errors of all attempts")
-        error_m = self._declare("error_m", 0.01, "How far the hole is from where they aim")
-        error_rad = self._declare("error_rad", 0.15, "How far its yaw is from what they aim at")
-        kind = self._declare("kind", "aims_wrong", "'aims_wrong', 'noisy' or 'late'")
+        seed = declare_fixed(self, "seed", 0, "Fixes the errors of all attempts")
+        error_m = declare_fixed(self, "error_m", 0.01, "How far the hole is from where they aim")
+        error_rad = declare_fixed(
+            self, "error_rad", 0.15, "How far its yaw is from what they aim at"
+        )
+        kind = declare_fixed(self, "kind", "aims_wrong", "'aims_wrong', 'noisy' or 'late'")
         if not (0.0 <= error_m < math.inf and 0.0 <= error_rad < math.inf) or seed < 0:
             raise ConfigError("seed, error_m and error_rad must not be negative, the errors finite")
         self._kind = replace(
@@ -59,13 +61,6 @@ class ImperfectOperator(Node):
         self._command = self.create_publisher(TwistStamped, "operator/command", 1)
         truth = "simulated_robot/ground_truth/state"
         self.create_subscription(DiagnosticArray, truth, self._on_truth, 1)
-
-    def _declare(self, name: str, default: Any, text: str) -> Any:
-        descriptor = ParameterDescriptor(description=text, read_only=True)
-        try:
-            return self.declare_parameter(name, default, descriptor).value
-        except Exception as err:  # rclpy's own classes, which differ between releases
-            raise ConfigError(f"parameter refused: {err}") from err
 
     def _begin(self) -> None:
         """Begin an attempt, with a new wrong idea."""

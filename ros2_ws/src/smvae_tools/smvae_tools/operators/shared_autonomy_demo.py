@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -39,6 +38,7 @@ from smvae_core.assistance.spiral import Search
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
 from smvae_core.readout import Readout
+from smvae_tools.operators.parameters import declare_fixed
 from smvae_tools.operators.tip_listener import TipListener
 from smvae_tools.operators.trust import Patience, Trust, Verdict
 
@@ -90,7 +90,7 @@ class SharedAutonomyDemo(Node):
             ConfigError: If a parameter has no usable value.
         """
         super().__init__("shared_autonomy_demo", **kwargs)
-        own = {name: self._declare(name, *entry) for name, entry in _OWN.items()}
+        own = {name: declare_fixed(self, name, *entry) for name, entry in _OWN.items()}
         settings = Settings(
             limits=self._declared(Limits),
             fusion=self._declared(Fusion),
@@ -139,17 +139,10 @@ class SharedAutonomyDemo(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on while /clock stands
         self.create_timer(1.0 / own["rate_hz"], self._watch, clock=steady)
 
-    def _declare(self, name: str, default: Any, text: str) -> Any:
-        descriptor = ParameterDescriptor(description=text, read_only=True)
-        try:
-            return self.declare_parameter(name, default, descriptor).value
-        except Exception as err:  # rclpy's own classes, which differ between releases
-            raise ConfigError(f"parameter refused: {err}") from err
-
     def _declared(self, kind: type) -> Any:
         """Declare one parameter per field of a settings class; return it with their values."""
         values = {
-            f.name: self._declare(f.name, f.default, f"See {kind.__name__}.{f.name}")
+            f.name: declare_fixed(self, f.name, f.default, f"See {kind.__name__}.{f.name}")
             for f in fields(kind)
         }
         return kind(**{k: tuple(v) if isinstance(v, Sequence) else v for k, v in values.items()})
