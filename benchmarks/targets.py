@@ -208,22 +208,8 @@ def cameras(config: TrainConfig) -> list[tuple[str, ...]]:
     return [s for s in all_subsets(names) if seeing & set(s)]
 
 
-def main() -> None:
-    """Train what is missing, score, and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("episodes", type=Path)
-    parser.add_argument("test", type=Path)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=0, help="of each training; 0: the preset's")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--labels", type=float, default=1.0, help="share of labelled records")
-    parser.add_argument(
-        "--subsets", nargs="*", help="supervised ones; all with a camera by default"
-    )
-    parser.add_argument("--no-plain", action="store_true", help="leave out the one without targets")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+def measure(given: argparse.Namespace) -> None:
+    """Train what is missing and score it; each result is written once it is there."""
     config = settings(given.steps, given.seed, targets=True)
     sensors = config.model.modalities
     data = prepare_episodes(given.episodes, sensors, progress=False)
@@ -268,6 +254,24 @@ def main() -> None:
     if not given.no_plain:
         plain = trained(settings(given.steps, given.seed, targets=False), data, folder / "plain")
         keep("images without targets", image_errors(plain, test, means))
+
+
+def main() -> None:
+    """Train what is missing, score, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("episodes", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=0, help="of each training; 0: the preset's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--labels", type=float, default=1.0, help="share of labelled records")
+    parser.add_argument(
+        "--subsets", nargs="*", help="supervised ones; all with a camera by default"
+    )
+    parser.add_argument("--no-plain", action="store_true", help="leave out the one without targets")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    torch.set_num_threads(1)
+    measure(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -52,109 +52,109 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> list[Stage]:
-    """Return the stages in order; the bag is drawn where there is a viewer."""
-    simulated = {"episodes": options.episodes, "steps": options.steps, "seed": options.seed}
-    trained = {"preset": options.preset, "seed": options.seed}
-    # another world than any training episode's
-    live = LiveOptions(dwell_s=options.dwell, robot_seed=options.seed + 1000, schedule_seed=0)
-    pegs = {"attempts": options.attempts, "seed": options.seed + 2000, "workers": 2}
-    assist = AssistOptions(attempts=options.live_attempts, robot_seed=options.seed + 3000)
+class Work:
+    """What each stage does, and the settings that its output depends on."""
 
-    def simulate(resume: bool) -> None:
+    def __init__(self, options: argparse.Namespace, paths: DemoPaths) -> None:
+        """Take the settings of all stages from the command line."""
+        self._options, self._paths = options, paths
+        seed = options.seed
+        self.simulated = {"episodes": options.episodes, "steps": options.steps, "seed": seed}
+        self.trained = {"preset": options.preset, "seed": seed}
+        # another world than any training episode's
+        self.live = LiveOptions(dwell_s=options.dwell, robot_seed=seed + 1000, schedule_seed=0)
+        self.pegs = {"attempts": options.attempts, "seed": seed + 2000, "workers": 2}
+        self.assisted = AssistOptions(attempts=options.live_attempts, robot_seed=seed + 3000)
+
+    def simulate(self, resume: bool) -> None:
+        """Simulate episodes; those of an interrupted attempt stay."""
         if not resume:
-            shutil.rmtree(paths.episodes, ignore_errors=True)
-        words = [word for key, value in simulated.items() for word in (f"--{key}", value)]
-        command("simulate", SMVAE, "simulate", paths.episodes, *words)
+            shutil.rmtree(self._paths.episodes, ignore_errors=True)
+        words = ["simulate", self._paths.episodes, *_options(self.simulated)]
+        command("simulate", SMVAE, *words)
 
-    def train(resume: bool) -> None:
+    def train(self, resume: bool) -> None:
+        """Train; go on from a checkpoint where there is one."""
+        paths = self._paths
         can_resume = resume and any((paths.run / "checkpoints").glob("*.ckpt"))
         flag = ["--resume"] if can_resume else ["--overwrite"]
-        words = ["--preset", options.preset, "--seed", options.seed]
-        words += ["--data", paths.episodes, "--out", paths.run, "--no-report"]
+        words = [*_options(self.trained), "--data", paths.episodes, "--out", paths.run]
+        words += ["--no-report"]
         words += ["--data.targets", "all"]  # whatever the preset: pegs are seated by them
         command("train", SMVAE, "train", *words, *flag)
 
-    def evaluate(_: bool) -> None:
-        command("evaluate", SMVAE, "evaluate", paths.run, "--data", paths.episodes)
+    def evaluate(self, _: bool) -> None:
+        """Evaluate the run on held-out episodes."""
+        command("evaluate", SMVAE, "evaluate", self._paths.run, "--data", self._paths.episodes)
 
-    def export(_: bool) -> None:
-        command("export", SMVAE, "export", paths.run, paths.bundle)
+    def export(self, _: bool) -> None:
+        """Export the run as a bundle."""
+        command("export", SMVAE, "export", self._paths.run, self._paths.bundle)
 
-    def perceive(_: bool) -> None:
-        run_live(ROOT, paths.root, paths.bundle, live)
+    def perceive(self, _: bool) -> None:
+        """Run robot, node and recorder over ROS 2."""
+        run_live(ROOT, self._paths.root, self._paths.bundle, self.live)
 
-    def view(_: bool) -> None:
-        python = ["--viewer-python", options.viewer_python] if options.viewer_python else []
-        words = [paths.bag, "--bundle", paths.bundle, "--save", paths.view, *python]
+    def view(self, _: bool) -> None:
+        """Draw the recorded bag in rerun."""
+        python, paths = self._options.viewer_python, self._paths
+        given = ["--viewer-python", python] if python else []
+        words = [paths.bag, "--bundle", paths.bundle, "--save", paths.view, *given]
         command("view", SMVAE, "view", *words)
 
-    drawn = Stage(name="view", title="draw it in rerun", settings={}, output=paths.view, work=view)
-
-    def insert(_: bool) -> None:
-        words = [word for key, value in pegs.items() for word in (f"--{key}", value)]
+    def insert(self, _: bool) -> None:
+        """Seat pegs in simulated time."""
         module = "smvae_training.evaluate.insertions"
-        command("insert", sys.executable, "-m", module, paths.bundle, paths.root, *words)
+        words = ["-m", module, self._paths.bundle, self._paths.root, *_options(self.pegs)]
+        command("insert", sys.executable, *words)
 
-    def help_live(_: bool) -> None:
-        run_assist(ROOT, paths.root, paths.bundle, assist)
+    def assist(self, _: bool) -> None:
+        """Seat pegs over ROS 2."""
+        run_assist(ROOT, self._paths.root, self._paths.bundle, self.assisted)
 
-    def report(_: bool) -> None:
-        command("report", sys.executable, "-m", "smvae_training.evaluate.live", paths.root)
+    def report(self, _: bool) -> None:
+        """Write report and summary."""
+        command("report", sys.executable, "-m", "smvae_training.evaluate.live", self._paths.root)
 
-    return [
-        Stage(
-            name="simulate",
-            title="simulate episodes",
-            settings=simulated,
-            output=paths.episodes / "dataset.json",
-            work=simulate,
+
+def _options(settings: dict[str, Any]) -> list[Any]:
+    """Return settings as options of a command."""
+    return [word for key, value in settings.items() for word in (f"--{key}", value)]
+
+
+def stages(options: argparse.Namespace, paths: DemoPaths, *, viewer: bool) -> list[Stage]:
+    """Return the stages in order; the bag is drawn where there is a viewer."""
+    work = Work(options, paths)
+    live, assisted = vars(work.live), vars(work.assisted)
+    weights, manifest = paths.run / "weights.safetensors", paths.bundle / "manifest.json"
+    table = [
+        (
+            "simulate",
+            "simulate episodes",
+            work.simulated,
+            paths.episodes / "dataset.json",
+            work.simulate,
         ),
-        Stage(
-            name="train",
-            title="train",
-            settings=trained,
-            output=paths.run / "weights.safetensors",
-            work=train,
+        ("train", "train", work.trained, weights, work.train),
+        ("evaluate", "evaluate on held-out episodes", {}, paths.results, work.evaluate),
+        ("export", "export the bundle", {}, manifest, work.export),
+        ("live", "perceive live over ROS 2", live, paths.bag / "metadata.yaml", work.perceive),
+        ("view", "draw it in rerun", {}, paths.view, work.view),
+        (
+            "insert",
+            "seat pegs, with its latents and without",
+            work.pegs,
+            paths.insertions,
+            work.insert,
         ),
-        Stage(
-            name="evaluate",
-            title="evaluate on held-out episodes",
-            settings={},
-            output=paths.results,
-            work=evaluate,
-        ),
-        Stage(
-            name="export",
-            title="export the bundle",
-            settings={},
-            output=paths.bundle / "manifest.json",
-            work=export,
-        ),
-        Stage(
-            name="live",
-            title="perceive live over ROS 2",
-            settings=vars(live),
-            output=paths.bag / "metadata.yaml",
-            work=perceive,
-        ),
-        *([drawn] if viewer else []),
-        Stage(
-            name="insert",
-            title="seat pegs, with its latents and without",
-            settings=pegs,
-            output=paths.insertions,
-            work=insert,
-        ),
-        Stage(
-            name="assist",
-            title="help an operator live over ROS 2",
-            settings=vars(assist),
-            output=paths.assisted,
-            work=help_live,
-        ),
-        Stage(name="report", title="report", settings={}, output=paths.summary, work=report),
+        ("assist", "help an operator live over ROS 2", assisted, paths.assisted, work.assist),
+        ("report", "report", {}, paths.summary, work.report),
     ]
+    found = [
+        Stage(name=name, title=title, settings=settings, output=output, work=done)
+        for name, title, settings, output, done in table
+    ]
+    return [stage for stage in found if viewer or stage.name != "view"]
 
 
 def finish_summary(paths: DemoPaths, extra: dict[str, float]) -> dict[str, Any]:

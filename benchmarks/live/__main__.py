@@ -211,34 +211,47 @@ def main() -> int:
         for name in options.cases or known:
             print(f"{name} ...", flush=True)
             if name in ROBOTS:
-                before = conditions.before()
-                told = robot(ROBOTS[name], Path(folder) / name, options.turns * options.seconds)
-                record = {**told, **before, **conditions.after()}
-                print(f"written to {write(name, record, {}, options.out)}", flush=True)
-                rows.append(robots_row(name, told))
+                rows.append(robots_row(name, _robot(name, Path(folder), options)))
                 continue
-            case, before = CASES[name], conditions.before()
-            log = Path(folder) / f"{name}.log"
-            found = measure(
-                case, bundle, fused if case.fused else None, log, options.turns, options.seconds
-            )
-            told = summary(case, found)
-            record = {
-                "case": asdict(case),
-                "turns": options.turns,
-                "seconds": options.seconds,
-                "image_size": SIZE,
-                **told,
-                **before,
-                **conditions.after(),
-                "per_turn": {who: [t.figures() for t in found[who]] for who in WHO if who in found},
-            }
-            print(f"written to {write(name, record, found, options.out)}", flush=True)
+            told = _case(name, bundle, fused, Path(folder), options)
             rows.append(spelled(name, told))
             kept &= all(limit["kept"] for limit in told["limits"].values())
     header = ("case", "echo force p50 / p99 [ms]", "node", "echo RGB", "node", "latents/s")
     print(table((*header, "CPU per latent [ms]", "of one graph", "node / echo"), rows))
     return 0 if kept else 1
+
+
+def _robot(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure a robot of many sensors, and write what was found."""
+    before = conditions.before()
+    told = robot(ROBOTS[name], folder / name, options.turns * options.seconds)
+    record = {**told, **before, **conditions.after()}
+    print(f"written to {write(name, record, {}, options.out)}", flush=True)
+    return told
+
+
+def _case(
+    name: str, bundle: Path, fused: Path | None, folder: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Measure one case, and write what was found; return its summary."""
+    case, before = CASES[name], conditions.before()
+    log = folder / f"{name}.log"
+    found = measure(
+        case, bundle, fused if case.fused else None, log, options.turns, options.seconds
+    )
+    told = summary(case, found)
+    record = {
+        "case": asdict(case),
+        "turns": options.turns,
+        "seconds": options.seconds,
+        "image_size": SIZE,
+        **told,
+        **before,
+        **conditions.after(),
+        "per_turn": {who: [t.figures() for t in found[who]] for who in WHO if who in found},
+    }
+    print(f"written to {write(name, record, found, options.out)}", flush=True)
+    return told
 
 
 def _fused(run: Path | None, path: Path) -> Path | None:

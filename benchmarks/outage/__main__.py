@@ -396,30 +396,8 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Train what is not trained, score, write the results and the picture."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("episodes", type=Path, help="folder of `smvae simulate`")
-    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1200, help="of the model with memory")
-    parser.add_argument("--instant-steps", type=int, default=2100, help="of a single instant")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(OURS))
-    parser.add_argument(
-        "--start", type=Path, help="finished run of kind 'instant' that --kinds begin with"
-    )
-    parser.add_argument("--target", choices=("observed", "joint"), default="observed")
-    parser.add_argument("--picture", type=Path, help="PNG of what is imagined, if wanted")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    given = parser.parse_args()
-    if given.start and "instant" in given.kinds:
-        parser.error("--start is the single instant: leave 'instant' out of --kinds")
-    if not given.start and set(given.kinds) & set(PEERS):
-        parser.error(f"{', '.join(PEERS)} need --start, a finished run of kind 'instant'")
-    given.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
+def measure(given: argparse.Namespace) -> None:
+    """Train what is not trained, score each and write it; then what a held image is worth."""
     steps = dict.fromkeys(KINDS, given.steps) | {"instant": given.instant_steps}
     data = prepare_data(settings("instant", 1, 0), given.episodes)
     start = load_run(given.start) if given.start else None
@@ -453,6 +431,33 @@ def main() -> None:
     write(given.out / "outage-hold.json", {"kind": "hold", "rows": held})
     if given.picture:
         draw({kind: Embedded(run, data) for kind, run in runs.items()}, given.picture)
+
+
+def main() -> None:
+    """Train what is not trained, score, write the results and the picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("episodes", type=Path, help="folder of `smvae simulate`")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=1200, help="of the model with memory")
+    parser.add_argument("--instant-steps", type=int, default=2100, help="of a single instant")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(OURS))
+    parser.add_argument(
+        "--start", type=Path, help="finished run of kind 'instant' that --kinds begin with"
+    )
+    parser.add_argument("--target", choices=("observed", "joint"), default="observed")
+    parser.add_argument("--picture", type=Path, help="PNG of what is imagined, if wanted")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    given = parser.parse_args()
+    if given.start and "instant" in given.kinds:
+        parser.error("--start is the single instant: leave 'instant' out of --kinds")
+    if not given.start and set(given.kinds) & set(PEERS):
+        parser.error(f"{', '.join(PEERS)} need --start, a finished run of kind 'instant'")
+    given.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    measure(given)
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:

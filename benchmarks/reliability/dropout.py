@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -20,13 +22,30 @@ LIMIT_S = 1.0
 SUBSETS = tuple(s for n in range(1, len(NAMES) + 1) for s in combinations(NAMES, n))
 
 
+@dataclass(kw_only=True)
+class Seen:
+    """How long things took [s], by sensor or subset."""
+
+    gone: dict[str, list[float]]
+    back: dict[str, list[float]]
+    states: dict[str, set[str]]
+    """What the status of a sensor said once it was gone."""
+    relapses: int = 0
+    """How often a sensor was fused while it was gone."""
+    reached: dict[tuple[str, ...], float | None] = field(default_factory=dict)
+    """None: the latents of a subset were never of exactly that one."""
+    silent: float = math.inf
+    alive: bool = False
+
+
 def measure(bundle: Path, folder: Path, repetitions: int) -> Result:
     """Switch sensors of one running robot off and on; one node, its default limits."""
     domain = random_domain()
-    gone: dict[str, list[float]] = {n: [] for n in NAMES}
-    back: dict[str, list[float]] = {n: [] for n in NAMES}
-    states: dict[str, set[str]] = {n: set() for n in NAMES}
-    relapses = 0
+    seen = Seen(
+        gone={n: [] for n in NAMES},
+        back={n: [] for n in NAMES},
+        states={n: set() for n in NAMES},
+    )
     with (
         NodeProcess(domain, folder / "dropout.log", {"bundle": bundle}) as node,
         Observer(domain) as observer,
@@ -37,68 +56,71 @@ def measure(bundle: Path, folder: Path, repetitions: int) -> Result:
         for name in NAMES * repetitions:
             observer.spin(1.0)
             seconds, heard = _switched(observer, sensors, name, on=False)
-            gone[name].append(seconds)
-            states[name].add(FusionState(heard.status(name).state).name)
+            seen.gone[name].append(seconds)
+            seen.states[name].add(FusionState(heard.status(name).state).name)
             observer.spin(LIMIT_S / 2)
             observer.latents.clear()
             observer.spin(LIMIT_S / 2)
-            relapses += any(name in one.fused for one in observer.latents)
+            seen.relapses += any(name in one.fused for one in observer.latents)
             seconds, _ = _switched(observer, sensors, name, on=True)
-            back[name].append(seconds)
-        reached = {subset: _reach(observer, sensors, subset) for subset in SUBSETS}
-        silent = _silence(observer, sensors)
-        alive = node.alive
-    worst_gone = max(max(v) for v in gone.values())
-    worst_back = max(max(v) for v in back.values())
+            seen.back[name].append(seconds)
+        seen.reached = {subset: _reach(observer, sensors, subset) for subset in SUBSETS}
+        seen.silent = _silence(observer, sensors)
+        seen.alive = node.alive
+    return result(seen, repetitions)
+
+
+def result(seen: Seen, repetitions: int) -> Result:
+    """Judge what was seen."""
     return Result(
         promises=(
             Promise(
                 text=f"a sensor that stops is no longer fused, and its status says so within "
                 f"{LIMIT_S:g} s (worst of {repetitions} per sensor)",
-                figure=worst_gone,
+                figure=max(max(v) for v in seen.gone.values()),
                 limit=LIMIT_S,
                 unit="s",
             ),
             Promise(
                 text="a sensor that stopped is never fused again before it returns",
-                figure=relapses,
+                figure=seen.relapses,
                 limit=0,
                 unit="times",
             ),
             Promise(
                 text=f"a sensor that returns is fused within {LIMIT_S:g} s (worst of "
                 f"{repetitions} per sensor)",
-                figure=worst_back,
+                figure=max(max(v) for v in seen.back.values()),
                 limit=LIMIT_S,
                 unit="s",
             ),
             Promise(
                 text="each subset of the sensors, when it alone lives, gives latents of exactly "
                 "that subset",
-                figure=sum(seconds is not None for seconds in reached.values()),
+                figure=sum(seconds is not None for seconds in seen.reached.values()),
                 limit=len(SUBSETS),
                 unit=f"of {len(SUBSETS)} subsets",
                 at_least=True,
             ),
             Promise(
                 text=f"without any sensor the status becomes NO_INPUT within {LIMIT_S:g} s",
-                figure=silent,
+                figure=seen.silent,
                 limit=LIMIT_S,
                 unit="s",
             ),
         ),
         done=f"Each sensor of a running robot stopped and returned {repetitions} times. The "
-        f"median time until its status said so was {_median(gone):.2f} s, until it was fused again "
-        f"{_median(back):.2f} s. Then each of the 15 subsets was sent, and at last nothing. Limits "
-        "are the node's defaults.",
+        f"median time until its status said so was {_median(seen.gone):.2f} s, until it was fused "
+        f"again {_median(seen.back):.2f} s. Then each of the 15 subsets was sent, and at last "
+        "nothing. Limits are the node's defaults.",
         settings={"image_size": (128, 128), "rates_hz": RATES_HZ, "parameters": "defaults"},
         raw={
-            "gone_s": gone,
-            "back_s": back,
-            "states_said": {n: sorted(s) for n, s in states.items()},
-            "subset_reached_s": {"+".join(s): v for s, v in reached.items()},
-            "no_input_s": silent,
-            "node_alive": alive,
+            "gone_s": seen.gone,
+            "back_s": seen.back,
+            "states_said": {n: sorted(s) for n, s in seen.states.items()},
+            "subset_reached_s": {"+".join(s): v for s, v in seen.reached.items()},
+            "no_input_s": seen.silent,
+            "node_alive": seen.alive,
         },
     )
 

@@ -128,6 +128,33 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
     first part of the set encoder, which reads each modality alone, takes modalities. Its second
     part, which gives posteriors, takes subsets.
     """
+    graphs = _sensor_graphs(model, folder) | _set_encoder_graphs(model, folder)
+    if model.memory is not None:
+        recalling, given = (
+            Recalling(model.memory, model.set_encoder),
+            memory_inputs(model, model.memory),
+        )
+        graphs[RECALL] = _export(
+            recalling,
+            tuple(given.values()),
+            folder / "recall.onnx",
+            list(given),
+            ["mean", "log_var"],
+        )
+    if model.config.targets:
+        graphs[TARGETS] = _export(
+            EveryTarget(model.targets),
+            (torch.zeros(2, model.config.latent_dim),),
+            folder / "targets.onnx",
+            ["z"],
+            ["mean", "log_var"],
+            {name: {0: "latents"} for name in ("z", "mean", "log_var")},
+        )
+    return graphs
+
+
+def _sensor_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
+    """Export each sensor's embedding network and decoder."""
     graphs: dict[str, Path] = {}
     config = model.config
     for modality in config.modalities:
@@ -141,7 +168,13 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
             embedding, (x,), folder / f"e{len(graphs)}.onnx", ["x"], ["e"], together
         )
         graphs[decode] = _export(decoder, (z,), folder / f"d{len(graphs)}.onnx", ["z"], ["mean"])
-    embeddings = torch.zeros(1, len(model.names), config.embedding_dim)
+    return graphs
+
+
+def _set_encoder_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
+    """Export what the set encoder reads of each modality alone, if it does, and the rest of it."""
+    graphs: dict[str, Path] = {}
+    embeddings = torch.zeros(1, len(model.names), model.config.embedding_dim)
     present = torch.ones(2, len(model.names), dtype=torch.bool)
     reading, inputs = _Reading(model.set_encoder), ["embeddings"]
     read = reading(embeddings)
@@ -159,27 +192,6 @@ def _write_graphs(model: SMVAE, folder: Path) -> dict[str, Path]:
         ["mean", "log_var"],
         {name: {0: "subsets"} for name in ("present", "mean", "log_var")},
     )
-    if model.memory is not None:
-        recalling, given = (
-            Recalling(model.memory, model.set_encoder),
-            memory_inputs(model, model.memory),
-        )
-        graphs[RECALL] = _export(
-            recalling,
-            tuple(given.values()),
-            folder / "recall.onnx",
-            list(given),
-            ["mean", "log_var"],
-        )
-    if model.config.targets:
-        graphs[TARGETS] = _export(
-            EveryTarget(model.targets),
-            (torch.zeros(2, config.latent_dim),),
-            folder / "targets.onnx",
-            ["z"],
-            ["mean", "log_var"],
-            {name: {0: "latents"} for name in ("z", "mean", "log_var")},
-        )
     return graphs
 
 

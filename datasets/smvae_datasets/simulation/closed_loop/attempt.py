@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smvae_core.assistance.belief import HoleBelief
 from smvae_core.assistance.controller import Assistance, Phase, Settings
 from smvae_core.assistance.limits import Limits, limited
 from smvae_core.assistance.pose import Motion, Pose, difference
@@ -81,12 +82,9 @@ def attempt(
     hole, last = robot.hole_pose, np.zeros(4)
     above = hole[:3] + np.array([0.0, 0.0, HOVER_M])
     half_m = 0.5 * float(np.linalg.norm(robot.peg_pose[:3] - above))
-    peak_n, breaches, seated = 0.0, 0, False
-    failed_s = flagged_s = missed_mm = missed_rad = np.nan
-    force, touched = np.zeros((STEP_MS, 6)), False
-    steps = round(ATTEMPT_S / STEP_S)
-    step = 0
-    for step in range(steps):
+    told, seated, step = _Told(), False, 0
+    force = np.zeros((STEP_MS, 6))
+    for step in range(round(ATTEMPT_S / STEP_S)):
         tip, lead = robot.peg_pose, robot.lead
         if method.perceives and step:
             midway = float(np.linalg.norm(tip[:3] - above)) < half_m
@@ -94,12 +92,9 @@ def attempt(
             seen = method.see(sensors.deliver(samples, midway), tip, hole)
             if seen is not None:
                 assistance.see(seen, STEP_S)
-            if sensors.begun and np.isnan(failed_s) and not touched:
-                failed_s = step * STEP_S
             doubted = method.flagged or assistance.belief.agreement < CONTRADICTED
-            waited = sensors.begun or not failure.sensors
-            if doubted and waited and np.isnan(flagged_s) and not touched:
-                flagged_s = step * STEP_S
+            awaited = sensors.begun or not failure.sensors
+            told.sensed(step * STEP_S, failed=sensors.begun, flagged=doubted and awaited)
         elif (seen := method.see({}, tip, hole)) is not None:
             assistance.see(seen, STEP_S)
         wanted = operator.command(difference(tip, hole), SEATED_M)
@@ -107,14 +102,9 @@ def attempt(
             motion = assistance.step(wanted, tip, lead, STEP_S)
         else:
             motion = limited(wanted, last, tip, lead, STEP_S, limits)
-        if not touched and (assistance.phase is not Phase.APPROACH or robot.peak_contact_force_n):
-            touched = True
-            if np.isfinite(assistance.belief.std[:2]).all():
-                missed = difference(assistance.belief.pose, hole)
-                missed_mm = 1e3 * float(np.linalg.norm(missed[:2]))
-            if np.isfinite(assistance.belief.std[3]):
-                missed_rad = abs(float(difference(assistance.belief.pose, hole)[3]))
-        breaches += _breaks(motion, tip, lead, limits)
+        if assistance.phase is not Phase.APPROACH or robot.peak_contact_force_n:
+            told.touches(assistance.belief, hole)
+        told.breaches += _breaks(motion, tip, lead, limits)
         if watch is not None:
             belief = assistance.belief
             watch(
@@ -131,20 +121,53 @@ def attempt(
             )
         robot.command(motion * STEP_S)
         force, last = robot.advance(STEP_MS), motion
-        peak_n = max(peak_n, robot.peak_contact_force_n)
+        told.peak_n = max(told.peak_n, robot.peak_contact_force_n)
         if seated := bool(hole[2] - robot.peg_pose[2] > SEATED_M):
             break
     return Outcome(
         seated=seated,
         time_s=(step + 1) * STEP_S,
-        peak_n=peak_n,
+        peak_n=told.peak_n,
         hand_overs=assistance.hand_overs,
-        failed_s=failed_s,
-        flagged_s=flagged_s,
-        missed_mm=missed_mm,
-        missed_rad=missed_rad,
-        breaches=breaches,
+        failed_s=told.failed_s,
+        flagged_s=told.flagged_s,
+        missed_mm=told.missed_mm,
+        missed_rad=told.missed_rad,
+        breaches=told.breaches,
     )
+
+
+@dataclass(kw_only=True)
+class _Told:
+    """What an outcome tells of the way there; its fields have the names and units of `Outcome`."""
+
+    peak_n: float = 0.0
+    breaches: int = 0
+    failed_s: float = np.nan
+    flagged_s: float = np.nan
+    missed_mm: float = np.nan
+    missed_rad: float = np.nan
+    touched: bool = False
+
+    def sensed(self, time_s: float, *, failed: bool, flagged: bool) -> None:
+        """Note the first time before the touch that sensors had failed, and that it was noticed."""
+        if self.touched:
+            return
+        if failed and np.isnan(self.failed_s):
+            self.failed_s = time_s
+        if flagged and np.isnan(self.flagged_s):
+            self.flagged_s = time_s
+
+    def touches(self, belief: HoleBelief, hole: Pose) -> None:
+        """Note at the first touch how far the belief is off, where there is one."""
+        if self.touched:
+            return
+        self.touched = True
+        missed = difference(belief.pose, hole)
+        if np.isfinite(belief.std[:2]).all():
+            self.missed_mm = 1e3 * float(np.linalg.norm(missed[:2]))
+        if np.isfinite(belief.std[3]):
+            self.missed_rad = abs(float(missed[3]))
 
 
 def _samples(

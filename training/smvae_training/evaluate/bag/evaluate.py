@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from smvae_training.audit.options import AuditOptions
 from smvae_training.evaluate.bag import numbers
 from smvae_training.evaluate.bag.gather import Gatherer
 from smvae_training.evaluate.bag.inputs import Input, find_inputs
-from smvae_training.evaluate.bag.moments import Kept, Moments, subset_table
+from smvae_training.evaluate.bag.moments import Moments, subset_table
 from smvae_training.evaluate.bag.options import BagOptions
 from smvae_training.evaluate.bag.outage import (
     Outage,
@@ -103,10 +103,81 @@ def evaluate_bag(
         return _evaluate(bag, runtime, settings, out, options)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Played:
+    """A bag, replayed."""
+
+    bag: Bag
+    replay: BagReplay
+    inputs: list[Input]
+    outages: list[Outage]
+    truth: Truth
+    scores: Scores
+    moments: Moments
+    recorded: Mapping[str, RecordedTruth]
+    """Targets that were recorded beside."""
+    left_out: Mapping[str, str]
+    """Why others are not compared."""
+    video: Mapping[str, Any]
+    """Of summary.json."""
+
+
 def _evaluate(
     bag: Bag, runtime: Runtime, settings: Settings, out: Path, options: BagOptions
 ) -> dict[str, Any]:
+    """Replay, and write numbers, contact sheet and report; return the numbers."""
     stages = Stages()
+    played = _play(bag, runtime, settings, out, options, stages)
+    columns = played.scores.arrays()
+    table, sensors = dict[str, Any](), dict[str, Any]()
+    if options.subsets == "all":
+        value = played.moments.value()
+        with stages.stage("subsets", len(evaluated_subsets(runtime.manifest.names))) as advance:
+            table = subset_table(played.moments.kept, runtime, value, advance)
+        sensors = value.numbers() if value.names else {}
+    write_arrays(out / LATENTS, columns)
+    summary = _numbers(played, columns) | {
+        "settings": _settings(settings, options),
+        "subsets": table,
+        "sensors": sensors,
+        "suspects": numbers.suspect_numbers(
+            columns, runtime.manifest.names, played.scores.charges, bag.begin_ns
+        ),
+        "targets": _targets(runtime, columns, played.recorded),
+        "targets_left_out": played.left_out,
+        "outages": _outages(played, columns),
+        "live": _audited(bag.path, runtime.bundle, options),
+        "subset_every": played.moments.every,
+        "video": played.video,
+        "seconds": stages.seconds,
+    }
+    write_json(out / SUMMARY, summary)
+    sheet = None
+    if images(runtime.modalities):
+        sheet = contact_sheet(runtime.modalities, played.moments.kept, bag.begin_ns)
+        write_bytes(out / SHEET, sheet)
+    render_report(
+        out / REPORT,
+        title=f"Bag {bag.path.name}",
+        subtitle=f"{len(played.scores)} latents of {runtime.manifest.name}, offline",
+        sections=bag_sections(summary, columns, runtime.modalities, sheet),
+    )
+    return summary
+
+
+def _play(
+    bag: Bag,
+    runtime: Runtime,
+    settings: Settings,
+    out: Path,
+    options: BagOptions,
+    stages: Stages,
+) -> _Played:
+    """Replay a bag, and gather scores, moments and the video on the way.
+
+    Raises:
+        BagError: If not one latent came of it.
+    """
     inputs = find_inputs(bag, runtime.modalities, settings)
     outages = [Outage.parse(text, runtime.modalities) for text in options.outage]
     lost = tuple(m for m in runtime.modalities if any(m.name in o.sensors for o in outages))
@@ -129,63 +200,34 @@ def _evaluate(
             for m in lost
         }
 
-    begin_ns = bag.begin_ns
-    gatherer = Gatherer(scores, moments, truth, begin_ns=begin_ns, video=video, further=sure)
+    gatherer = Gatherer(scores, moments, truth, begin_ns=bag.begin_ns, video=video, further=sure)
     with stages.stage("replay", sum(i.messages for i in inputs)) as advance:
         replay.run(gatherer, advance)
     written = video is not None and video.close()
     if not len(scores):
         raise BagError(bag.path, f"not one latent came of it: {replay.why_none()}")
-    table, sensors = dict[str, Any](), dict[str, Any]()
-    if twin is not None:
-        value = moments.value()
-        with stages.stage("subsets", len(evaluated_subsets(runtime.manifest.names))) as advance:
-            table = subset_table(moments.kept, runtime, value, advance)
-        sensors = value.numbers() if value.names else {}
-    columns = scores.arrays()
-    write_arrays(out / LATENTS, columns)
-    summary = _numbers(bag, replay, inputs, columns, truth.bad) | {
-        "settings": _settings(settings, options),
-        "subsets": table,
-        "sensors": sensors,
-        "suspects": numbers.suspect_numbers(
-            columns, runtime.manifest.names, scores.charges, bag.begin_ns
-        ),
-        "targets": _targets(runtime, columns, recorded),
-        "targets_left_out": left_out,
-        "outages": _outages(bag, runtime, settings, outages, columns, moments.kept, recorded),
-        "live": _audited(bag.path, runtime.bundle, options),
-        "subset_every": moments.every,
-        "video": {
+    return _Played(
+        bag=bag,
+        replay=replay,
+        inputs=inputs,
+        outages=outages,
+        truth=truth,
+        scores=scores,
+        moments=moments,
+        recorded=recorded,
+        left_out=left_out,
+        video={
             "file": VIDEO if written else "",
             "frames": video.frames if video and written else 0,
             "why_not": video.why_not if video else _why_no_video(pictured),
         },
-        "seconds": stages.seconds,
-    }
-    write_json(out / SUMMARY, summary)
-    sheet = None
-    if pictured:
-        sheet = contact_sheet(runtime.modalities, moments.kept, bag.begin_ns)
-        write_bytes(out / SHEET, sheet)
-    render_report(
-        out / REPORT,
-        title=f"Bag {bag.path.name}",
-        subtitle=f"{len(scores)} latents of {runtime.manifest.name}, offline",
-        sections=bag_sections(summary, columns, runtime.modalities, sheet),
     )
-    return summary
 
 
-def _numbers(
-    bag: Bag,
-    replay: BagReplay,
-    inputs: Collection[Input],
-    columns: numbers.Columns,
-    unreadable: Mapping[str, int],
-) -> dict[str, Any]:
+def _numbers(played: _Played, columns: numbers.Columns) -> dict[str, Any]:
     """Return the part of summary.json that is about the bag, the model and the latents."""
-    runtime = replay.runtime
+    bag, replay, inputs = played.bag, played.replay, played.inputs
+    runtime, unreadable = replay.runtime, played.truth.bad
     statuses = replay.engine.collector.observe(replay.seconds(bag.end_ns)).status
     counts = {
         i.modality.name: {"messages": i.messages, "unreadable": unreadable.get(i.modality.name, 0)}
@@ -236,20 +278,14 @@ def _targets(
     return coverage_numbers(columns, names, rows_by_subset(columns, names), told)
 
 
-def _outages(
-    bag: Bag,
-    runtime: Runtime,
-    settings: Settings,
-    outages: Sequence[Outage],
-    columns: numbers.Columns,
-    kept: Sequence[Kept],
-    recorded: Mapping[str, RecordedTruth],
-) -> dict[str, Any]:
+def _outages(played: _Played, columns: numbers.Columns) -> dict[str, Any]:
     """Return errors and coverage by time since a loss; nothing without an outage."""
-    if not outages:
+    if not (outages := played.outages):
         return {}
-    seconds = (columns["received_ns"] - bag.begin_ns) * 1e-9
-    offsets_s = {name: rule.stamp_offset_s for name, rule in settings.rules.items()}
+    runtime, kept, recorded = played.replay.runtime, played.moments.kept, played.recorded
+    seconds = (columns["received_ns"] - played.bag.begin_ns) * 1e-9
+    rules = played.replay.settings.rules
+    offsets_s = {name: rule.stamp_offset_s for name, rule in rules.items()}
     names = runtime.manifest.names
     sensors = outage_numbers(columns, runtime.modalities, outages, seconds, offsets_s, kept)
     since = [since_loss_s(columns, names.index(n), n, outages, seconds, offsets_s) for n in sensors]

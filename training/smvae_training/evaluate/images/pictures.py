@@ -9,10 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from smvae_core.errors import ConfigError, did_you_mean
+from smvae_core.modality import Modality
+from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import Dataset
 from smvae_training.evaluate.figures import MOMENTS, choose_moments, figure_7
 from smvae_training.evaluate.images import generation
-from smvae_training.evaluate.images.items import read_items
+from smvae_training.evaluate.images.items import Items, read_items
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.images.tsne import tsne_figure
 from smvae_training.evaluate.measures import blind, is_described_image, is_exclusive
@@ -62,21 +64,26 @@ def pictures(
     modalities = run.model_config.modalities
     limit = points or ImageEvaluateConfig().tsne_items
     items = read_items(modalities, run.statistics, records, spread(held_out, limit))
-    model = run.model
-    if not is_described_image(modalities):
-        scenes = count or generation.SCENES
-        caption = (
-            "As Figure 6 of the paper: columns are what is drawn, rows what was observed. "
-            f"{min(scenes, len(items))} held-out items, evenly spaced; decoded posterior means."
-        )
-        return [
-            Picture(
-                name="translations",
-                family="generation",
-                caption=caption,
-                draw=lambda: generation.translations(model, items, scenes),
-            )
-        ]
+    if is_described_image(modalities):
+        return _of_described_images(run.model, modalities, items, count, seed)
+    return [_translations(run.model, items, count or generation.SCENES)]
+
+
+def _translations(model: SMVAE, items: Items, scenes: int) -> Picture:
+    """Return the one figure of modalities that are drawn from each other."""
+    return Picture(
+        name="translations",
+        family="generation",
+        caption="As Figure 6 of the paper: columns are what is drawn, rows what was observed. "
+        f"{min(scenes, len(items))} held-out items, evenly spaced; decoded posterior means.",
+        draw=lambda: generation.translations(model, items, scenes),
+    )
+
+
+def _of_described_images(
+    model: SMVAE, modalities: tuple[Modality, ...], items: Items, count: int | None, seed: int
+) -> list[Picture]:
+    """Return the figures of images with a label or attributes."""
     image, label = (m.name for m in modalities)
     chosen = items.one_of_each_class(count or generation.COLUMNS)
     rows = count or generation.ROWS
