@@ -40,9 +40,9 @@ from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 from smvae_core.modality import find
 from smvae_core.model.config import MemoryConfig
-from smvae_core.model.context import Elements
 from smvae_core.model.distributions import Posterior, likelihood_mean
-from smvae_core.model.memory import Reading
+from smvae_core.model.memory.context import Elements
+from smvae_core.model.memory.memory import Reading
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import in_si, normalise, restore
 from smvae_datasets.dataset import Dataset, holding, recorded_of

@@ -30,12 +30,12 @@ from benchmarks.paper.linear_gaussian import LinearGaussian, linear_gaussian
 from smvae_core.files import write_text
 from smvae_core.modality import Modality
 from smvae_core.model import Elements, MemoryConfig, ModelConfig, Posterior
-from smvae_core.model.belief import believe
 from smvae_core.model.evidence import Evidence
-from smvae_core.model.memory import Memory
+from smvae_core.model.memory.belief import believe
+from smvae_core.model.memory.memory import Memory
+from smvae_core.model.memory.stamps import Stamps
 from smvae_core.model.networks import embedding
 from smvae_core.model.set_encoder import SetEncoder
-from smvae_core.model.stamps import Stamps
 from smvae_training.hardware import source_version, versions
 
 NAME = "outage-ou-toy.json"

@@ -19,12 +19,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from smvae_core.model.belief import NOTHING
 from smvae_core.model.config import ModelConfig
-from smvae_core.model.context import Elements
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.evidence import Evidence
-from smvae_core.model.memory import PERIODS_S, Memory, Reading, positive_times
+from smvae_core.model.memory.belief import NOTHING
+from smvae_core.model.memory.context import Elements
+from smvae_core.model.memory.memory import PERIODS_S, Memory, Reading, positive_times
 from smvae_core.model.pooling import PMA, SelfAttention, SetSum
 from smvae_core.model.set_encoder import SetEncoder
 from smvae_core.model.smvae import SMVAE

@@ -1,6 +1,6 @@
-"""The filter of a model's memory, one sample at a time: what `smvae_core/model/memory.py` is whole.
+"""The filter of a model's memory, one sample at a time: what `smvae_core/model/memory/` is whole.
 
-The formulas of belief and path stand there and in `smvae_core/model/belief.py`, with what they
+The formulas of belief and path stand there, in `belief.py` and `memory.py`, with what they
 promise. Here they are numpy, in double precision, and recursive. Over dt, of which v_s was held for
 d_s:
 
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from smvae_core.errors import ConfigError
 
 Array = NDArray[np.float64]
-#: log 0, and what stands for 0, as in `model/belief.py`.
+#: log 0, and what stands for 0, as in `model/memory/belief.py`.
 NOTHING, TINY = -1e6, 1e-30
 #: A larger log precision counts as this one: its variance is 0 in the float32 of a latent.
 LARGEST_LOG_PRECISION = 300.0

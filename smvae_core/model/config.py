@@ -28,7 +28,7 @@ Covariance = Literal["diagonal", "full"]
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig:
-    """What a latent remembers of the samples before its reference time; see `model/memory.py`."""
+    """What a latent remembers of the samples before its reference time; see `model/memory/`."""
 
     horizon_s: float = 5.0
     """Older samples count in no context of training, nor one by one on a robot."""

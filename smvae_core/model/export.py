@@ -21,7 +21,7 @@ from smvae_core.estimate_calibration import EstimateCalibration
 from smvae_core.estimates import bundle_decoder
 from smvae_core.modality import Modality, subset_name
 from smvae_core.model.distributions import likelihood_mean
-from smvae_core.model.memory_export import (
+from smvae_core.model.memory.export import (
     Recalling,
     contexts,
     filter_parameters,

@@ -6,8 +6,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smvae_core.model.bounds import Bound, Part
-from smvae_core.model.context import Embedded
 from smvae_core.model.distributions import Posterior
+from smvae_core.model.memory.context import Embedded
 from smvae_core.model.objective import ElboTerms, explain
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from smvae_core.errors import ConfigError, EmptySubset, UnknownModality
 from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
-from smvae_core.model.context import Context, Elements
 from smvae_core.model.distributions import Posterior, likelihood_mean, log_likelihood
-from smvae_core.model.memory import Memory, Reading
+from smvae_core.model.memory.context import Context, Elements
+from smvae_core.model.memory.memory import Memory, Reading
 from smvae_core.model.networks import NoisyDecoder, decoder, embedding
 from smvae_core.model.set_encoder import SetEncoder
 from smvae_core.model.targets import target_decoders

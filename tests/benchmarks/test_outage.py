@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.outage.__main__ import AGES_S, Condition, Embedded, conditions, offset_error
 from smvae_core.model.config import MemoryConfig
-from smvae_core.model.context import Context
+from smvae_core.model.memory.context import Context
 from smvae_core.preprocessing import normalise
 from smvae_training.presets import debug
 from smvae_training.run import load_run

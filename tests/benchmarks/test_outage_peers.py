@@ -17,8 +17,8 @@ from benchmarks.outage.__main__ import Embedded as EveryRecord
 from benchmarks.outage.peers import PEERS, Peer
 from benchmarks.outage.start import LaterStages, begin, check_start, load
 from smvae_core.model.config import MemoryConfig
-from smvae_core.model.context import Elements
 from smvae_core.model.matching import matching
+from smvae_core.model.memory.context import Elements
 from smvae_datasets.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.presets import debug

@@ -20,7 +20,7 @@ from smvae_core.errors import BundleError, ConfigError
 from smvae_core.memory.belief import Belief, Element, FilterParameters
 from smvae_core.memory.recall import Recall
 from smvae_core.memory.samples import LATE_S, Memory
-from smvae_core.model.context import Elements
+from smvae_core.model.memory.context import Elements
 from smvae_core.model.smvae import SMVAE
 from smvae_core.readout import Readout
 from smvae_core.runtime import Runtime

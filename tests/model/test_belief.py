@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from smvae_core.model.belief import believe
+from smvae_core.model.memory.belief import believe
 
 #: Rates of sensors in Hz, and their noise.
 RATES_HZ = (10.0, 30.0, 100.0, 1000.0, 10.0, 30.0, 100.0, 1000.0)

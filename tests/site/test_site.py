@@ -23,7 +23,7 @@ PAGES = (
     "docs/decisions/set-encoder.html",
     "benchmarks/RESULTS.html",
     "api/smvae_core.runtime.html",
-    "api/smvae_core.model.belief.html",
+    "api/smvae_core.model.memory.belief.html",
 )
 
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from smvae_core.errors import ConfigError
 from smvae_core.model.config import MemoryConfig
-from smvae_core.model.context import Embedded
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.matching import matched, matching
+from smvae_core.model.memory.context import Embedded
 from smvae_core.model.objective import ElboTerms, Objective
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE

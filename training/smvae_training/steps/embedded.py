@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smvae_core.files import naming
-from smvae_core.model.context import Elements, Embedded
 from smvae_core.model.distributions import Posterior
+from smvae_core.model.memory.context import Elements, Embedded
 from smvae_core.model.set_encoder import SetEncoder
 from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import Dataset

@@ -10,7 +10,7 @@ times is the way dC = (of every sensor, M W), in units of PATH_UNIT_S; its fadin
 
     S_{s,k} = sum over held pieces of v (exp(-end_age / tau_k) - exp(-start_age / tau_k))
 
-Belief. `smvae_core/model/belief.py`: precisions of one instant add, age with T (one per latent
+Belief. `belief.py`: precisions of one instant add, age with T (one per latent
 dimension) and count anew with c (per sensor and latent dimension); between two stamps the mean
 moves by shift = K dC.
 
@@ -36,14 +36,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from smvae_core.model.belief import believe
 from smvae_core.model.config import MemoryConfig, ModelConfig
-from smvae_core.model.context import Elements
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.evidence import Evidence
+from smvae_core.model.memory.belief import believe
+from smvae_core.model.memory.context import Elements
+from smvae_core.model.memory.stamps import Held, Newest, Stamps
 from smvae_core.model.pooling import SetSum
 from smvae_core.model.set_encoder import SetEncoder
-from smvae_core.model.stamps import Held, Newest, Stamps
 
 #: tau of phi, by which an age is read: 2 ms to 20 s.
 PERIODS_S = tuple(2e-3 * 1e4 ** (k / 15) for k in range(16))

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from smvae_core.memory.belief import FilterParameters
 from smvae_core.memory.recall import Recall
-from smvae_core.model.context import Elements
 from smvae_core.model.distributions import Posterior
-from smvae_core.model.memory import PATH_UNIT_S, Memory, positive_times
+from smvae_core.model.memory.context import Elements
+from smvae_core.model.memory.memory import PATH_UNIT_S, Memory, positive_times
 from smvae_core.model.pooling import SetSum
 from smvae_core.model.set_encoder import SetEncoder, marginals
 from smvae_core.model.smvae import SMVAE
