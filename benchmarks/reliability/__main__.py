@@ -14,8 +14,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.reliability import conditions, dropout, malformed, overload, respawn, soak
+from benchmarks.reliability import conditions
 from benchmarks.reliability.bundle import untrained
+from benchmarks.reliability.measured import dropout, malformed, overload, respawn, soak
 from benchmarks.reliability.record import RESULTS, Result, short_table, write
 
 

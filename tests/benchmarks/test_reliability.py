@@ -46,8 +46,8 @@ def test_a_promise_that_is_not_kept_is_printed_as_broken(tmp_path: Path) -> None
 def test_damaged_messages_through_a_live_node_find_no_fault(tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
     pytest.importorskip("smvae_msgs", reason="ros2_ws is not built: run scripts/build_workspace.sh")
-    from benchmarks.reliability import malformed
     from benchmarks.reliability.bundle import untrained
+    from benchmarks.reliability.measured import malformed
 
     result = malformed.measure(untrained(tmp_path / "bundle"), tmp_path, damaged=60)
     broken = [p.text for p in result.promises[1:] if not p.kept]

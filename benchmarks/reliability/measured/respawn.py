@@ -26,7 +26,7 @@ LAUNCH = Path("ros2_ws/src/smvae_ros/launch/perception.launch.py")
 
 def respawn_delay_s() -> float:
     """Return the delay that the launch file gives its node."""
-    source = (Path(__file__).parents[2] / LAUNCH).read_text(encoding="utf-8")
+    source = (Path(__file__).parents[3] / LAUNCH).read_text(encoding="utf-8")
     delays = [
         ast.literal_eval(node.value)
         for node in ast.walk(ast.parse(source))

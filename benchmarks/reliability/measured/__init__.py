@@ -1,0 +1,1 @@
+"""What is measured of the node: one module per measurement, each with `measure`."""
