@@ -32,7 +32,7 @@ from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.networks import embedding
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Dataset
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.calibrate.estimates import calibrate_estimates, decoded_targets
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate.baselines import TrainingMean, training_mean

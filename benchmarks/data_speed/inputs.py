@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from smvae_datasets.recordings.folder import EPISODES
-from smvae_datasets.vision_touch import list_trajectories
+from smvae_datasets.vision_touch.files import list_trajectories
 
 
 def linked(paths: Iterable[Path], out: Path) -> Path:

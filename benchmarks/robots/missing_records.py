@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from smvae_core.modality import all_subsets, subset_name
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate.measures import squared_error
 from smvae_training.evaluate.predict import Predictor

@@ -31,7 +31,7 @@ from benchmarks.tables.paired import summarise
 from smvae_core.files import write_text
 from smvae_core.messages import ConversionOptions
 from smvae_core.presets import VISION_TOUCH
-from smvae_datasets.vision_touch import Trajectory, list_trajectories, read_file
+from smvae_datasets.vision_touch.files import Trajectory, list_trajectories, read_file
 from smvae_training.cli import main as smvae
 from smvae_training.evaluate.sensor_value import CONSTANT
 

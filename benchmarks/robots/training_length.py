@@ -25,7 +25,7 @@ from benchmarks.robots.missing_records import errors
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import measure_statistics
 from smvae_core.presets import vision_touch
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.config import AugmentConfig, TrainConfig
 from smvae_training.robot_preset import robot
 from smvae_training.run import RunPaths, write_text

@@ -27,7 +27,7 @@ from smvae_core.kinds.signal import slowed
 from smvae_core.modality import subset_name
 from smvae_core.novelty.scale import Novelty
 from smvae_core.subsets import evaluated_subsets
-from smvae_datasets.prepared import prepare_episodes
+from smvae_datasets.vision_touch.prepared import prepare_episodes
 from smvae_training.calibrate.novelty import statistics_of
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records

@@ -22,9 +22,7 @@ from smvae_core.kinds.depth_image import CUT_SHARE
 from smvae_core.presets import VISION_TOUCH
 from smvae_core.presets import VISION_TOUCH_RANGE_M as DEPTH_RANGE_M
 from smvae_datasets.checks import USUAL_BATCH, Finding, check_dataset, too_few
-from smvae_datasets.prepared import PreparedEpisodes
-from smvae_datasets.prepared_steps import prepared_steps
-from smvae_datasets.vision_touch import (
+from smvae_datasets.vision_touch.files import (
     FIELDS,
     STEP_RATE_HZ,
     STEPS_PER_FILE,
@@ -34,6 +32,8 @@ from smvae_datasets.vision_touch import (
     load_field,
     open_file,
 )
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.steps import prepared_steps
 
 #: tanh of a raw newton value beyond this differs from 1 by less than 1 %.
 SATURATED_TANH = 0.99

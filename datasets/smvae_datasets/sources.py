@@ -12,10 +12,10 @@ from smvae_datasets.dataset import Dataset
 from smvae_datasets.image_sets.celeba import prepare_celeba
 from smvae_datasets.image_sets.mnist import FASHION, MNIST, load_idx_set
 from smvae_datasets.image_sets.vision_tasks import prepare_vision_tasks
-from smvae_datasets.prepared import prepare_episodes
-from smvae_datasets.prepared_steps import ActionPairing
 from smvae_datasets.recordings.folder import holds_episodes
 from smvae_datasets.recordings.prepared import prepare_recordings
+from smvae_datasets.vision_touch.prepared import prepare_episodes
+from smvae_datasets.vision_touch.steps import ActionPairing
 
 Source = Literal["episodes", "mnist", "fashion", "celeba", "vision_tasks"]
 #: Sources whose records have targets; the others' labels and attributes are modalities.

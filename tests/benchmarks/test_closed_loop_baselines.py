@@ -19,8 +19,8 @@ from benchmarks.tables.paired import ResultsError
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.config import ModelConfig
 from smvae_core.target import DecodedTarget
-from smvae_datasets.prepared import prepare_episodes
 from smvae_datasets.simulation.closed_loop.methods import Latents
+from smvae_datasets.vision_touch.prepared import prepare_episodes
 from smvae_training.config import TrainConfig
 from smvae_training.presets import debug
 from smvae_training.run import split_episodes

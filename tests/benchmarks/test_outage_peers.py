@@ -19,7 +19,7 @@ from benchmarks.outage.start import LaterStages, begin, check_start, load
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.matching import matching
 from smvae_core.model.memory.context import Elements
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.presets import debug
 from smvae_training.resume import check_folder

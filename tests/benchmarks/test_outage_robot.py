@@ -21,7 +21,7 @@ from benchmarks.outage.__main__ import (
 )
 from benchmarks.outage.robot import spelled, verdict
 from smvae_core.model.config import MemoryConfig
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.presets import debug
 from smvae_training.run import Run, load_run
 from tests.training.conftest import make_episodes

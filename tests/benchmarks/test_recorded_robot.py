@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.robots.recorded_robot import convert, rises, summary
 from smvae_core.presets import vision_touch
-from smvae_datasets.prepared import prepare_episodes
 from smvae_datasets.recordings.folder import read_declaration
 from smvae_datasets.recordings.prepared import prepare_recordings
+from smvae_datasets.vision_touch.prepared import prepare_episodes
 from tests.frozen.episodes import write_episodes
 
 REST = ("depth", "force", "action")

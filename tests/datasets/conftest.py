@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from smvae_datasets.vision_touch import FIELDS, file_path, write_file
+from smvae_datasets.vision_touch.files import FIELDS, file_path, write_file
 
 Fields = dict[str, NDArray[Any]]
 

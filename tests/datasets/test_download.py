@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from smvae_core.errors import SMVAEError
-from smvae_datasets.archive import unpack
-from smvae_datasets.download import download_vision_touch
 from smvae_datasets.fetch import DownloadError, fetch
+from smvae_datasets.vision_touch.archive import unpack
+from smvae_datasets.vision_touch.download import download_vision_touch
 
 
 def make_zip(names=("triangle/peg_0_1000.h5", "triangle/peg_1_1000.h5"), size=40_000) -> bytes:

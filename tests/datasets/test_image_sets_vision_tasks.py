@@ -18,7 +18,7 @@ from smvae_datasets.image_sets.fetching import CACHE_VARIABLE
 from smvae_datasets.image_sets.frames import find_frames
 from smvae_datasets.image_sets.vision_tasks import prepare_vision_tasks, transform
 from smvae_datasets.sources import prepare_source
-from smvae_datasets.vision_touch import file_path, read_file
+from smvae_datasets.vision_touch.files import file_path, read_file
 
 MODALITIES = vision_tasks()
 WITHOUT_MASK = tuple(m for m in MODALITIES if m.source != "mask")

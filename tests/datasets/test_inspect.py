@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from smvae_datasets.inspect import inspect_path, print_inspection
-from smvae_datasets.vision_touch import FIELDS, file_path, read_file, write_file
+from smvae_datasets.vision_touch.files import FIELDS, file_path, read_file, write_file
 
 
 def change(path, **values):

@@ -15,9 +15,9 @@ from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
 from smvae_core.presets import VISION_TOUCH, vision_touch
 from smvae_datasets import cache as cache_module
-from smvae_datasets import prepared as prepared_module
-from smvae_datasets.prepared import prepare_episodes
-from smvae_datasets.vision_touch import file_path, list_trajectories, read_file, write_file
+from smvae_datasets.vision_touch import prepared as prepared_module
+from smvae_datasets.vision_touch.files import file_path, list_trajectories, read_file, write_file
+from smvae_datasets.vision_touch.prepared import prepare_episodes
 
 HOLE = {"hole_pose": np.array([0.5, 0.02, 0.1, 0.2])}
 
@@ -248,7 +248,7 @@ def test_many_processes_prepare_one_damaged_set_at_once(make_episodes):
     cut(path / "rgb.npy", 1000)
     program = (
         "from pathlib import Path; from smvae_core.presets import VISION_TOUCH\n"
-        "from smvae_datasets.prepared import prepare_episodes\n"
+        "from smvae_datasets.vision_touch.prepared import prepare_episodes\n"
         f"e = prepare_episodes(Path({str(root)!r}), VISION_TOUCH, progress=False)\n"
         "print(len(e), int(e.arrays['rgb'].sum()))"
     )

@@ -16,7 +16,7 @@ from smvae_datasets.simulation.errors import SettingsMismatch, UnknownSetting
 from smvae_datasets.simulation.options import SETTINGS_FILE
 from smvae_datasets.simulation.predictability import position_r2
 from smvae_datasets.simulation.simulate import SimulateOptions, SimulationSummary, simulate
-from smvae_datasets.vision_touch import FIELDS, list_trajectories, read_attributes, read_file
+from smvae_datasets.vision_touch.files import FIELDS, list_trajectories, read_attributes, read_file
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from smvae_core.errors import EpisodeError
-from smvae_datasets.vision_touch import (
+from smvae_datasets.vision_touch.files import (
     FIELD,
     FIELDS,
     file_path,

@@ -13,7 +13,7 @@ import torch
 from smvae_core.modality import Modality
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.presets import debug
 from tests.training.image_set_runs import digits, evaluated, tasks  # noqa: F401 (fixtures)

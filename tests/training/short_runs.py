@@ -8,7 +8,7 @@ from typing import Any
 
 from pytorch_lightning import Callback
 
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.resume import check_folder
 from smvae_training.run import RunPaths

@@ -17,7 +17,7 @@ from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import ArrayDataset, DataSetError, Target, conditions, holding
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.predict import Predictor

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 from smvae_core.presets import vision_touch
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.augment import Sensor, augment
 from smvae_training.augmenter import Augmenter
 from smvae_training.config import AugmentConfig, TrainConfig

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import Callback
 from safetensors.torch import load_file
 
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import OptimizerConfig, TrainConfig
 from smvae_training.resume import check_folder
 from smvae_training.run import RunError, RunPaths, RunRecord

@@ -16,7 +16,7 @@ from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.modality import find
 from smvae_core.presets import vision_touch
 from smvae_datasets.image_sets.places import IDX_FILES
-from smvae_datasets.vision_touch import FIELDS, file_path, write_file
+from smvae_datasets.vision_touch.files import FIELDS, file_path, write_file
 from smvae_training.cli import COMMANDS, main
 from smvae_training.commands.arguments import parse_modalities, peek, spell_modalities
 from smvae_training.commands.evaluate import _print_scores

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.cli import main
 from smvae_training.evaluate.compare import (
     EACH_ALL,

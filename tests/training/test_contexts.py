@@ -9,7 +9,7 @@ import pytest
 
 from smvae_core.errors import ConfigError
 from smvae_datasets.dataset import DataSetError
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import ContextConfig
 from smvae_training.steps.contexts import Contexts, Drawn
 from smvae_training.steps.data import StepStream, batch_order

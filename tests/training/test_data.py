@@ -15,7 +15,7 @@ from smvae_core.errors import ConfigError
 from smvae_core.model.distributions import Share
 from smvae_core.preprocessing import Statistics, measure_statistics, normalise
 from smvae_core.presets import vision_touch
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.augmenter import Augmenter
 from smvae_training.config import AugmentConfig
 from smvae_training.presets import debug

@@ -17,7 +17,7 @@ from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model_card import CARD
 from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import Target
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.figures import choose_moments
 from smvae_training.evaluate.measures import errors, squared_error

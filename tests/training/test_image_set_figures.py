@@ -13,7 +13,7 @@ import torch
 from smvae_core.errors import ConfigError
 from smvae_core.presets import MNIST
 from smvae_datasets.dataset import ArrayDataset
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.commands.figures import data_of, figures, write_figures
 from smvae_training.evaluate.images.evaluate import evaluate_image_run
 from smvae_training.evaluate.images.grids import mosaic

@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from safetensors.torch import load_file
 
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.hardware import LAUNCHERS
 from smvae_training.processes import Processes

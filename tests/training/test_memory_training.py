@@ -22,7 +22,7 @@ from smvae_core.model.objective import ElboTerms, Objective
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import DataSetError
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import AugmentConfig, TrainConfig
 from smvae_training.evaluate.figures import curves
 from smvae_training.presets import debug

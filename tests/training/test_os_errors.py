@@ -86,7 +86,7 @@ def test_a_full_disk_ends_an_episode_file_with_an_error_and_leaves_nothing(
     """HDF5 itself would end the process."""
     import numpy as np
 
-    from smvae_datasets.vision_touch import FIELDS, file_path, write_file
+    from smvae_datasets.vision_touch.files import FIELDS, file_path, write_file
 
     arrays = {f.name: np.zeros((50, *f.shape), f.dtype) for f in FIELDS}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smvae_core.errors import ConfigError
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.cli import main
 from smvae_training.config import TrainConfig
 from smvae_training.processes import FRESH_STORE, Processes

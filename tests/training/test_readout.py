@@ -14,7 +14,7 @@ from smvae_core.errors import BundleError
 from smvae_core.modality import find
 from smvae_core.preprocessing import raw_sample
 from smvae_core.runtime import Runtime
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.calibrate.readout import fit_readout
 from smvae_training.cli import main
 from smvae_training.evaluate.predict import Predictor

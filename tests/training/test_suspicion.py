@@ -19,7 +19,7 @@ from smvae_core.novelty.suspicion import LEAST_LIMIT, MISFIT, STILLNESS, given, 
 from smvae_core.preprocessing import Statistics, measure_statistics
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import FEW_SENSORS
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.calibrate import suspicion as calibrating
 from smvae_training.calibrate.suspicion import (
     SPACING_S,

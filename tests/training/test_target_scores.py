@@ -12,7 +12,7 @@ from smvae_core.estimates import Decoded
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.evaluate.sections import write_report

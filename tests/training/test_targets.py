@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from smvae_core.errors import ConfigError
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import OptimizerConfig, TrainConfig
 from smvae_training.run import RunPaths, load_run
 from smvae_training.steps.callbacks import read_metrics

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import OptimizerConfig, TrainConfig
 from smvae_training.presets import preset
 from smvae_training.resume import check_folder

@@ -23,7 +23,7 @@ from smvae_core.fusion.rules import FusionState
 from smvae_core.runtime import Runtime
 from smvae_core.view.glance import Glance
 from smvae_core.view.process import PLACE, VARIABLE
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.cli import main
 from smvae_training.evaluate.bag.evaluate import evaluate_bag
 from smvae_training.evaluate.bag.options import BagOptions

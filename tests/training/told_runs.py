@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smvae_datasets.prepared import prepare_episodes
-from smvae_datasets.vision_touch import FIELDS, file_path, write_file
+from smvae_datasets.vision_touch.files import FIELDS, file_path, write_file
+from smvae_datasets.vision_touch.prepared import prepare_episodes
 from smvae_training.cli import main
 from smvae_training.evaluate.records import Records
 from smvae_training.exporting import export_run

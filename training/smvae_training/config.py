@@ -15,9 +15,9 @@ from smvae_core.errors import ConfigError
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.preprocessing import ForceScaling
-from smvae_datasets.prepared_steps import ActionPairing
 from smvae_datasets.sources import Source
 from smvae_datasets.splits import SplitBy
+from smvae_datasets.vision_touch.steps import ActionPairing
 from smvae_training.hardware import Accelerator, Precision
 from smvae_training.steps.stages import Stages
 

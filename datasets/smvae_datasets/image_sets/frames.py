@@ -15,7 +15,7 @@ from smvae_datasets.dataset import DataSetError
 from smvae_datasets.image_sets.celeba import GROUP_NAMES, PARTITION_FILE, published_groups
 from smvae_datasets.image_sets.decoding import IMAGE_SUFFIXES, read_image
 from smvae_datasets.image_sets.tables import Table, read_table
-from smvae_datasets.vision_touch import (
+from smvae_datasets.vision_touch.files import (
     STEPS_PER_FILE,
     list_trajectories,
     read_attributes,

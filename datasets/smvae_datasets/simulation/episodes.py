@@ -10,7 +10,7 @@ import numpy as np
 
 from smvae_datasets.simulation.options import GENERATOR_VERSION, STEP_S, SimulateOptions
 from smvae_datasets.simulation.robot import CONDITIONS, SimulatedRobot, Step
-from smvae_datasets.vision_touch import STEPS_PER_FILE, file_path, read_attributes, write_file
+from smvae_datasets.vision_touch.files import STEPS_PER_FILE, file_path, read_attributes, write_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from smvae_core.files import write_text
 from smvae_datasets.simulation.cell import VARIATIONS
 from smvae_datasets.simulation.errors import SettingsMismatch, UnknownSetting
-from smvae_datasets.vision_touch import STEPS_PER_FILE
+from smvae_datasets.vision_touch.files import STEPS_PER_FILE
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other episodes than before."""

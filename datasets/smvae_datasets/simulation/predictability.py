@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_datasets.vision_touch import read_attributes, read_file
+from smvae_datasets.vision_touch.files import read_attributes, read_file
 
 NUM_FEATURES = 400
 RIDGE = 1e-3

@@ -85,8 +85,8 @@ def download(arguments: list[str], prog: str) -> int:
 
     dataset, folder, given = parse(options, arguments, prog, description=DOWNLOAD_HELP)
     from smvae_core.errors import ConfigError, did_you_mean
-    from smvae_datasets.download import download_vision_touch
     from smvae_datasets.image_sets.mnist import FASHION, MNIST, idx_place
+    from smvae_datasets.vision_touch.download import download_vision_touch
 
     if dataset not in DATA_SETS:
         hint = did_you_mean(dataset, DATA_SETS)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_datasets.prepared import prepare_episodes
+from smvae_datasets.vision_touch.prepared import prepare_episodes
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.insertions import pairs as insertion_pairs
 from smvae_training.evaluate.insertions.section import (

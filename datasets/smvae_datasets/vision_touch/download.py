@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from smvae_core.files import write_text
-from smvae_datasets.archive import unpack
 from smvae_datasets.fetch import DownloadError, fetch, resume_record
+from smvae_datasets.vision_touch.archive import unpack
 
 VISION_TOUCH_URL = "https://downloads.cs.stanford.edu/juno/triangle_real_data.zip"
 

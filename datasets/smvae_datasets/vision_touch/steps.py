@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from smvae_core import preprocessing
 from smvae_core.errors import EpisodeError, SampleError
 from smvae_core.modality import Modality
-from smvae_datasets.vision_touch import STEPS_PER_FILE, Trajectory, read_attributes, read_file
+from smvae_datasets.vision_touch.files import STEPS_PER_FILE, Trajectory, read_attributes, read_file
 
 ActionPairing = Literal["newest", "next"]
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
-from smvae_datasets import prepared_steps as steps
 from smvae_datasets.cache import code_sha256, prepare_once
 from smvae_datasets.dataset import ArrayDataset, Target
-from smvae_datasets.prepared_steps import ActionPairing
-from smvae_datasets.vision_touch import FIELD, STEP_RATE_HZ, Trajectory, list_trajectories
+from smvae_datasets.vision_touch import steps
+from smvae_datasets.vision_touch.files import FIELD, STEP_RATE_HZ, Trajectory, list_trajectories
+from smvae_datasets.vision_touch.steps import ActionPairing
 
 logger = logging.getLogger(__name__)
 

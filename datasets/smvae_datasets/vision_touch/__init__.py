@@ -1,0 +1,1 @@
+"""The Vision&Touch data set: its episode files, fetched and unpacked, and their steps prepared."""
