@@ -14,7 +14,7 @@ from benchmarks.growth.models import RATE_HZ
 from benchmarks.tables.markdown import table
 from benchmarks.tables.section import section_of
 from benchmarks.turns.machine import machine_line
-from smvae_training.evaluate.draw import new_figure
+from smvae_training.evaluate.report.draw import new_figure
 
 PICTURE = "growth.png"
 #: An exponent up to this is linear: costs are measured on a shared machine.

@@ -41,7 +41,7 @@ from smvae_training.calibrate.novelty import calibrate
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.records import EvaluateConfig, Records
-from smvae_training.evaluate.sections import write_report
+from smvae_training.evaluate.report.sections import write_report
 from smvae_training.exporting import MAX_RECORDS
 from smvae_training.presets import vision_touch
 from smvae_training.run import Run, RunPaths, load_run, write_text

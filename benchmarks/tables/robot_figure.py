@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.tables.paired import Results
 from benchmarks.tables.robot import IMAGES, SUBSETS, image_error
-from smvae_training.evaluate.draw import new_figure
+from smvae_training.evaluate.report.draw import new_figure
 
 #: Colours that stay apart for colour-blind readers (Okabe and Ito 2008), and marks for print.
 MARKS = (

@@ -217,7 +217,7 @@ def test_a_report_of_records_with_holes_is_written(
 ) -> None:
     import json
 
-    from smvae_training.evaluate.sections import write_report
+    from smvae_training.evaluate.report.sections import write_report
 
     evaluation, results = evaluated(np.nan)
     json.dumps(jsonable(results), allow_nan=False)

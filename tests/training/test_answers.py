@@ -11,13 +11,13 @@ import pytest
 from smvae_core.modality import subset_name
 from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import Target
-from smvae_training.evaluate.answers import (
+from smvae_training.evaluate.report.answers import (
     answers_of,
     doubt_section,
     messages_section,
     sensors_section,
 )
-from smvae_training.evaluate.report import Answer, Section, answers_section
+from smvae_training.evaluate.report.html import Answer, Section, answers_section
 from smvae_training.evaluate.sensor_value import (
     CONSTANT,
     SensorValue,

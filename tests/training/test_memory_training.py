@@ -24,7 +24,7 @@ from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import AugmentConfig, TrainConfig
-from smvae_training.evaluate.figures import curves
+from smvae_training.evaluate.report.figures import curves
 from smvae_training.presets import debug
 from smvae_training.run import load_run, training_statistics
 from smvae_training.steps.callbacks import read_metrics

@@ -15,7 +15,7 @@ from smvae_datasets.dataset import Target
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.records import EvaluateConfig
-from smvae_training.evaluate.sections import write_report
+from smvae_training.evaluate.report.sections import write_report
 from smvae_training.evaluate.targets import halves, score
 from smvae_training.presets import debug
 from smvae_training.run import RunPaths, load_run

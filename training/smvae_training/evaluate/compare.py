@@ -11,7 +11,7 @@ import numpy as np
 
 from smvae_core.errors import SMVAEError, one_line
 from smvae_core.what_is import what_is
-from smvae_training.evaluate.report import (
+from smvae_training.evaluate.report.html import (
     Answer,
     Section,
     answers_section,
@@ -217,7 +217,7 @@ def sentence(label: str, rise: Mapping[str, Any], reference: str) -> str:
 
 def write_comparison(out: Path, found: Mapping[str, Any]) -> Path:
     """Write the comparison as one HTML file."""
-    from smvae_training.evaluate.figures import rises
+    from smvae_training.evaluate.report.figures import rises
 
     reference, labels = found["reference"], list(found["overall"])
     sections = [Section(OVERALL, figure_html(rises(found["overall"])))]

@@ -67,7 +67,7 @@ def evaluate(
         RunError: If there is no trained model, or it was trained on other data.
         EpisodeError: If the episodes cannot be used.
     """
-    from smvae_training.evaluate.sections import write_report
+    from smvae_training.evaluate.report.sections import write_report
 
     loaded = load_run(run)
     modalities = loaded.model_config.modalities

@@ -23,7 +23,7 @@ from smvae_core.kinds.shown import Shown, colour_limits
 from smvae_core.modality import Modality
 from smvae_core.view.glance import Glance
 from smvae_core.view.scene import BANDS, STATE_COLOURS
-from smvae_training.evaluate.draw import LINES, plain
+from smvae_training.evaluate.report.draw import LINES, plain
 
 #: Moments whose images are drawn, and curves of one sensor.
 COLUMNS, CURVES = 6, 6

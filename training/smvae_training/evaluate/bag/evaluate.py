@@ -43,7 +43,7 @@ from smvae_training.evaluate.bag.sections import bag_sections
 from smvae_training.evaluate.bag.settings import node_settings
 from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.progress import Stages
-from smvae_training.evaluate.report import render_report
+from smvae_training.evaluate.report.html import render_report
 from smvae_training.evaluate.results import write_json
 from smvae_training.run import write_arrays
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
 from smvae_training.evaluate.bag.scores import error_names
-from smvae_training.evaluate.draw import LINES, new_figure, plain, states_timeline
+from smvae_training.evaluate.report.draw import LINES, new_figure, plain, states_timeline
 
 Columns = Mapping[str, NDArray[Any]]
 

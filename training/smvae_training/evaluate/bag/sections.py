@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
-from smvae_training.evaluate.answers import (
+from smvae_training.evaluate.report.answers import (
     LIVE,
     REJECTED,
     doubt_section,
@@ -22,7 +22,7 @@ from smvae_training.evaluate.bag.figures import (
     uncertainty_figure,
 )
 from smvae_training.evaluate.bag.moments import STRETCHES
-from smvae_training.evaluate.report import (
+from smvae_training.evaluate.report.html import (
     Answer,
     Section,
     answers_section,

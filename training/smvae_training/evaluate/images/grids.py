@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smvae_training.evaluate.draw import new_figure
+from smvae_training.evaluate.report.draw import new_figure
 
 Array = NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
 from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import Dataset
-from smvae_training.evaluate.figures import MOMENTS, choose_moments, figure_7
+from smvae_training.evaluate.report.figures import MOMENTS, choose_moments, figure_7
 from smvae_training.evaluate.images import generation
 from smvae_training.evaluate.images.items import Items, read_items
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from smvae_training.evaluate.images.pictures import pictures
 from smvae_training.evaluate.images.reliability import reliability_figure
-from smvae_training.evaluate.report import (
+from smvae_training.evaluate.report.html import (
     Section,
     columns_html,
     figure_html,
@@ -19,7 +19,7 @@ from smvae_training.evaluate.report import (
     with_error,
 )
 from smvae_training.evaluate.results import TITLE, subtitle
-from smvae_training.evaluate.sections import curves_section, setup_section
+from smvae_training.evaluate.report.sections import curves_section, setup_section
 from smvae_training.run import RunPaths
 
 if TYPE_CHECKING:

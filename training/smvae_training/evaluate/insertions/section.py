@@ -17,7 +17,7 @@ from smvae_training.evaluate.insertions.pairs import (
     seated,
 )
 from smvae_training.evaluate.live.checks import check
-from smvae_training.evaluate.report import Section, image_html, table_html, text_html
+from smvae_training.evaluate.report.html import Section, image_html, table_html, text_html
 
 #: Contact force that nothing may exceed [N].
 MOST_N = 60.0

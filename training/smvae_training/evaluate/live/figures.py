@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from smvae_core.modality import subset_name
-from smvae_training.evaluate.draw import LINES, new_figure, plain, states_timeline
+from smvae_training.evaluate.report.draw import LINES, new_figure, plain, states_timeline
 from smvae_training.evaluate.live.bag import Latent, LiveRun
 from smvae_training.evaluate.live.evaluate import LiveEvaluation
 from smvae_training.evaluate.live.fusion import windows

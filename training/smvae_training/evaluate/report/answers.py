@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
-from smvae_training.evaluate.figures import rises
-from smvae_training.evaluate.report import (
+from smvae_training.evaluate.report.figures import rises
+from smvae_training.evaluate.report.html import (
     Answer,
     Section,
     columns_html,
