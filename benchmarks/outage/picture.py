@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from smvae_core.preprocessing import in_si
-from smvae_training.evaluate.report.draw import new_figure
 from smvae_training.evaluate.measures import blind, images, picture, shown_range
+from smvae_training.evaluate.report.draw import new_figure
 from smvae_training.run import split_episodes
 
 #: Seconds after the cameras died.

@@ -19,12 +19,12 @@ from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import Target
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.evaluate.episodes import Evaluation
-from smvae_training.evaluate.report.figures import choose_moments
 from smvae_training.evaluate.measures import errors, squared_error
 from smvae_training.evaluate.ratios import checks, paired_ratio
 from smvae_training.evaluate.records import EvaluateConfig
-from smvae_training.evaluate.results import RESULTS, headline, jsonable, write_json
+from smvae_training.evaluate.report.figures import choose_moments
 from smvae_training.evaluate.report.sections import write_report
+from smvae_training.evaluate.results import RESULTS, headline, jsonable, write_json
 from smvae_training.exporting import export_run
 from smvae_training.presets import debug
 from smvae_training.run import RunError, RunPaths, load_run

@@ -106,34 +106,35 @@ def attempt(
             told.touches(assistance.belief, hole)
         told.breaches += _breaks(motion, tip, lead, limits)
         if watch is not None:
-            belief = assistance.belief
-            watch(
-                Moment(
-                    time_s=step * STEP_S,
-                    tip=tip,
-                    hole=hole,
-                    aim=hole + operator.aim_error,
-                    phase=assistance.phase,
-                    believed=belief.pose,
-                    unsure=belief.std,
-                    failing=failure.sensors if sensors.begun else (),
-                )
-            )
+            failing = failure.sensors if sensors.begun else ()
+            aim = hole + operator.aim_error
+            watch(_moment(step * STEP_S, tip, hole, aim, assistance, failing))
         robot.command(motion * STEP_S)
         force, last = robot.advance(STEP_MS), motion
         told.peak_n = max(told.peak_n, robot.peak_contact_force_n)
         if seated := bool(hole[2] - robot.peg_pose[2] > SEATED_M):
             break
-    return Outcome(
-        seated=seated,
-        time_s=(step + 1) * STEP_S,
-        peak_n=told.peak_n,
-        hand_overs=assistance.hand_overs,
-        failed_s=told.failed_s,
-        flagged_s=told.flagged_s,
-        missed_mm=told.missed_mm,
-        missed_rad=told.missed_rad,
-        breaches=told.breaches,
+    return told.outcome(seated, (step + 1) * STEP_S, assistance.hand_overs)
+
+
+def _moment(
+    time_s: float,
+    tip: Pose,
+    hole: Pose,
+    aim: Pose,
+    assistance: Assistance,
+    failing: tuple[str, ...],
+) -> Moment:
+    """Return what is shown of a step."""
+    return Moment(
+        time_s=time_s,
+        tip=tip,
+        hole=hole,
+        aim=aim,
+        phase=assistance.phase,
+        believed=assistance.belief.pose,
+        unsure=assistance.belief.std,
+        failing=failing,
     )
 
 
@@ -168,6 +169,20 @@ class _Told:
             self.missed_mm = 1e3 * float(np.linalg.norm(missed[:2]))
         if np.isfinite(belief.std[3]):
             self.missed_rad = abs(float(missed[3]))
+
+    def outcome(self, seated: bool, time_s: float, hand_overs: int) -> Outcome:
+        """Return the outcome of an attempt that ended."""
+        return Outcome(
+            seated=seated,
+            time_s=time_s,
+            peak_n=self.peak_n,
+            hand_overs=hand_overs,
+            failed_s=self.failed_s,
+            flagged_s=self.flagged_s,
+            missed_mm=self.missed_mm,
+            missed_rad=self.missed_rad,
+            breaches=self.breaches,
+        )
 
 
 def _samples(

@@ -8,13 +8,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
-from smvae_training.evaluate.report.answers import (
-    LIVE,
-    REJECTED,
-    doubt_section,
-    sensor_answers,
-    sensors_section,
-)
 from smvae_training.evaluate.bag.figures import (
     errors_figure,
     latent_figure,
@@ -22,6 +15,13 @@ from smvae_training.evaluate.bag.figures import (
     uncertainty_figure,
 )
 from smvae_training.evaluate.bag.moments import STRETCHES
+from smvae_training.evaluate.report.answers import (
+    LIVE,
+    REJECTED,
+    doubt_section,
+    sensor_answers,
+    sensors_section,
+)
 from smvae_training.evaluate.report.html import (
     Answer,
     Section,

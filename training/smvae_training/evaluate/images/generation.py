@@ -16,10 +16,10 @@ from torch import Tensor
 from smvae_core.modality import subset_name
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.smvae import SMVAE
-from smvae_training.evaluate.report.draw import new_figure
 from smvae_training.evaluate.images.grids import Array, draw_mosaic, grid_figure, rgb
 from smvae_training.evaluate.images.items import Items, field_names
 from smvae_training.evaluate.measures import images, is_exclusive
+from smvae_training.evaluate.report.draw import new_figure
 
 CHUNK = 128
 #: Rows of samples in a grid, and images per row.

@@ -12,7 +12,6 @@ from smvae_core.errors import ConfigError, did_you_mean
 from smvae_core.modality import Modality
 from smvae_core.model.smvae import SMVAE
 from smvae_datasets.dataset import Dataset
-from smvae_training.evaluate.report.figures import MOMENTS, choose_moments, figure_7
 from smvae_training.evaluate.images import generation
 from smvae_training.evaluate.images.items import Items, read_items
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
@@ -20,6 +19,7 @@ from smvae_training.evaluate.images.tsne import tsne_figure
 from smvae_training.evaluate.measures import blind, is_described_image, is_exclusive
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records, spread
+from smvae_training.evaluate.report.figures import MOMENTS, choose_moments, figure_7
 from smvae_training.run import Run, RunError
 
 #: Families of figures, as `smvae figures --only` names them.

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from smvae_training.evaluate.report.draw import new_figure
 from smvae_training.evaluate.likelihood.calibration import BINS, Calibration
 from smvae_training.evaluate.measures import is_exclusive
+from smvae_training.evaluate.report.draw import new_figure
 
 
 def stated_and_right(found: Calibration) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

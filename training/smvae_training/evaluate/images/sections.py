@@ -18,8 +18,8 @@ from smvae_training.evaluate.report.html import (
     text_html,
     with_error,
 )
-from smvae_training.evaluate.results import TITLE, subtitle
 from smvae_training.evaluate.report.sections import curves_section, setup_section
+from smvae_training.evaluate.results import TITLE, subtitle
 from smvae_training.run import RunPaths
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from smvae_core.errors import ConfigError
 from smvae_core.model.smvae import SMVAE
-from smvae_training.evaluate.report.draw import new_figure
 from smvae_training.evaluate.images.generation import posterior, samples
 from smvae_training.evaluate.images.items import Items
 from smvae_training.evaluate.measures import descriptions
+from smvae_training.evaluate.report.draw import new_figure
 
 PERPLEXITY = 30.0
 #: Nearest others that vote on the class of an item.

@@ -31,8 +31,8 @@ from smvae_training.evaluate.live.section import checks_section, live_sections
 from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.evaluate.report.html import Section, render_report, table_html, text_html
-from smvae_training.evaluate.results import RESULTS, write_json
 from smvae_training.evaluate.report.sections import evaluation_sections
+from smvae_training.evaluate.results import RESULTS, write_json
 from smvae_training.hardware import versions
 from smvae_training.run import RunPaths, load_run
 

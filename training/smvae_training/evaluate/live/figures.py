@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from smvae_core.modality import subset_name
-from smvae_training.evaluate.report.draw import LINES, new_figure, plain, states_timeline
 from smvae_training.evaluate.live.bag import Latent, LiveRun
 from smvae_training.evaluate.live.evaluate import LiveEvaluation
 from smvae_training.evaluate.live.fusion import windows
 from smvae_training.evaluate.live.images import as_network
 from smvae_training.evaluate.measures import blind, images, picture, shown_range
+from smvae_training.evaluate.report.draw import LINES, new_figure, plain, states_timeline
 
 _SENSOR_ON = "#1c3d5a"
 

@@ -10,7 +10,13 @@ from typing import Any
 from smvae_training.evaluate.live.evaluate import LiveEvaluation
 from smvae_training.evaluate.live.figures import latency_figure, prediction_figure, timeline_figure
 from smvae_training.evaluate.live.fusion import NONE
-from smvae_training.evaluate.report.html import Section, columns_html, figure_html, table_html, text_html
+from smvae_training.evaluate.report.html import (
+    Section,
+    columns_html,
+    figure_html,
+    table_html,
+    text_html,
+)
 
 
 def live_sections(

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
 from smvae_datasets.dataset import Dataset, conditions
-from smvae_training.evaluate.report.draw import LINES, new_figure, plain
 from smvae_training.evaluate.measures import images, picture, shown_range, windows
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Array, Records
+from smvae_training.evaluate.report.draw import LINES, new_figure, plain
 
 #: Rows of the picture.
 MOMENTS = 6

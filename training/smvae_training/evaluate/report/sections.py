@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smvae_core.modality import Modality
+from smvae_training.evaluate.measures import blind
+from smvae_training.evaluate.ratios import REGIONS
+from smvae_training.evaluate.records import Records
 from smvae_training.evaluate.report.answers import (
     SETUP,
     answers_of,
@@ -15,9 +18,6 @@ from smvae_training.evaluate.report.answers import (
     sensors_section,
 )
 from smvae_training.evaluate.report.figures import choose_moments, curves, figure_7
-from smvae_training.evaluate.measures import blind
-from smvae_training.evaluate.ratios import REGIONS
-from smvae_training.evaluate.records import Records
 from smvae_training.evaluate.report.html import (
     Section,
     answers_section,
