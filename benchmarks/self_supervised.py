@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import subset_name
 from smvae_datasets.dataset import Dataset
-from smvae_datasets.prepared import prepare_episodes
+from smvae_datasets.vision_touch.prepared import prepare_episodes
 from smvae_training.config import PAIRING, SelfSupervised, TrainConfig
 from smvae_training.evaluate import probe
 from smvae_training.evaluate.baselines import TrainingMean, training_mean

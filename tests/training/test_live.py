@@ -19,11 +19,7 @@ from live_bag import LATENCY_NS, BagMaker
 
 from smvae_core.fusion.rules import FusionState
 from smvae_core.modality import all_subsets, subset_name
-from smvae_core.model.config import ModelConfig
-from smvae_core.model.export import export_bundle
-from smvae_core.model.smvae import SMVAE
-from smvae_core.preprocessing import measure_statistics, prepare
-from smvae_core.presets import vision_touch
+from smvae_core.preprocessing import prepare
 from smvae_core.runtime import Runtime
 from smvae_training.audit.audit import percentiles
 from smvae_training.audit.reproduce import Checked
@@ -47,30 +43,6 @@ from smvae_training.evaluate.live.fusion import (
 from smvae_training.evaluate.live.images import image_errors
 from smvae_training.evaluate.live.replay import reproducer
 from smvae_training.evaluate.live.section import live_sections
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    torch.manual_seed(0)
-    modalities = vision_touch(32)
-    model = SMVAE(
-        ModelConfig(modalities=modalities, latent_dim=8, embedding_dim=32, base_channels=4)
-    )
-    statistics = {
-        m.name: measure_statistics(
-            m, np.stack([prepare(m, m.example_sample(seed)) for seed in range(8)])
-        )
-        for m in modalities
-    }
-    out = tmp_path_factory.mktemp("bundle") / "untrained"
-    return export_bundle(model, statistics, out, name="untrained")
-
-
-@pytest.fixture(scope="module")
-def runtime(bundle: Path) -> Runtime:
-    return Runtime(bundle)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from smvae_core.modality import Modality
 from smvae_core.model import elbo
 from smvae_core.presets import vision_touch
 from smvae_datasets.dataset import ArrayDataset, DataSetError, Target
-from smvae_datasets.prepared import PreparedEpisodes, prepare_episodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.cli import main
 from smvae_training.config import AugmentConfig, DataConfig, SelfSupervised, TrainConfig
 from smvae_training.exporting import export_run
