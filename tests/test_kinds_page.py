@@ -22,6 +22,7 @@ from smvae_core.modality import Modality
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.networks import base as networks
 from smvae_core.model.smvae import SMVAE
+from smvae_core.robot import read_robot, to_yaml
 from tests.declared import EVERY_KIND
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/kinds.md"
@@ -89,6 +90,19 @@ def test_the_pages_own_kind_reads_messages_and_has_a_model(humidity: Modality) -
     x = {humidity.name: torch.from_numpy(humidity.example(3))}
     embedded = model.embed(x, torch.ones(3, 1, dtype=torch.bool))
     assert embedded.shape == (3, 1, 8)
+
+
+def test_robot_yaml_takes_a_sensor_of_the_pages_own_kind(
+    humidity: Modality, tmp_path: Path
+) -> None:
+    (said,) = re.findall(r"`(air: \{kind: humidity.*?\}\})`", PAGE.read_text(encoding="utf-8"))
+    path = tmp_path / "robot.yaml"
+    path.write_text(f"robot: nose\nsensors:\n  {said}\n", encoding="utf-8")
+    robot = read_robot(path)
+    assert robot.modalities == (dataclasses.replace(humidity, topic="/air"),)
+    assert robot.sensors[0].channel.topic == "/air"
+    path.write_text(to_yaml(robot), encoding="utf-8")
+    assert read_robot(path) == robot
 
 
 if __name__ == "__main__":
