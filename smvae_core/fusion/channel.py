@@ -54,6 +54,8 @@ class Channel:
     last_rejected_ns: int = 0
     first_rejection: str = ""
     last_rejection: str = ""
+    first: Any = None
+    """Its first message, where later ones are held against it."""
     publishers: int | None = None
     """How many publishers there are; None = unknown."""
     _taken_s: float = 0.0
@@ -238,7 +240,7 @@ class Channel:
         self.rhythm.forget()
         self._behind.clear()
         self.newest_ns = self._good_needed = 0
-        self.last_rejected_s = None
+        self.last_rejected_s = self.first = None
 
     def reset_counts(self) -> None:
         """Count from zero again (a new activation)."""

@@ -15,6 +15,7 @@ from smvae_core.errors import ConfigError
 from smvae_core.fusion.channel import Channel
 from smvae_core.fusion.collector import Collector
 from smvae_core.fusion.rules import (
+    LAYOUT,
     OF_OTHERS,
     TRIGGERS,
     FusionRule,
@@ -200,6 +201,11 @@ class Engine:
             text = f"{name}: frame: expected {frame_id!r}, got {message.header.frame_id!r}"
         if not reason and (others := source.of_others(channel.modality, message)):
             reason, text = OF_OTHERS, f"{name}: {OF_OTHERS}: the message is of {others}"
+        if not reason and source.converter.moved is not None:
+            if channel.first is None:
+                channel.first = message
+            elif moved := source.moved(channel.modality, channel.first, message):
+                reason, text = LAYOUT, f"{name}: {LAYOUT}: {moved}"
         value = message
         if not reason and channel.is_window:
             try:

@@ -19,6 +19,8 @@ TOO_LATE = "too late"
 #: Reason for which a message is passed over: it is of other parts of the robot, which share the
 #: topic. It takes the place of no sample.
 OF_OTHERS = "of others"
+#: Why a message is refused whose numbers stand for other places than those of the first one.
+LAYOUT = "layout"
 
 
 class FusionState(IntEnum):

@@ -37,6 +37,13 @@ class Source:
         except Exception:  # whatever it is, `read` says why
             return ""
 
+    def moved(self, modality: Modality, first: Any, message: Any) -> str:
+        """Return how a message is laid out otherwise than its sensor's first one, or ''."""
+        try:
+            return self.converter.moved(modality, first, message) if self.converter.moved else ""
+        except Exception:  # whatever it is, `read` says why
+            return ""
+
     def read(self, modality: Modality, message: Any) -> NDArray[Any]:
         """Return a message as a raw sample in SI units; of a window: one reading (C,).
 

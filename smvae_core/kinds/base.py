@@ -45,6 +45,9 @@ class Converter:
     of_others: Callable[[Modality, Any, ConversionOptions], str] | None = None
     """(modality, message, options) -> what a message on a shared topic is of, if it is nothing of
     this sensor, else ''; None = the sensor has its topic for itself."""
+    moved: Callable[[Modality, Any, Any], str] | None = None
+    """(modality, its first message, message) -> how the same place in both is not the same place of
+    the world, else ''; None = messages do not tell."""
 
     def fill(
         self,

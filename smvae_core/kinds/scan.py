@@ -268,5 +268,28 @@ def write(
     message.intensities = array("f", chance)
 
 
-SCAN = Converter("sensor_msgs/msg/LaserScan", to_array, write)
+def moved(modality: Modality, first: Any, message: Any) -> str:
+    """Return how beams of a LaserScan look elsewhere than those of the first one, or ''.
+
+    Beams are known by their place in the message. A sensor that turns at another speed has another
+    number of them between the same angles, which is the same scan. Half a beam of the network is
+    allowed.
+    """
+    before, now = _angles(modality.name, first), _angles(modality.name, message)
+    allowed = abs(before[1] - before[0]) / modality.shape[1] / 2
+    if all(abs(a - b) <= allowed for a, b in zip(before, now, strict=True)):
+        return ""
+    return (
+        f"expected beams from {before[0]:.4g} to {before[1]:.4g} rad as in the first message, got "
+        f"{now[0]:.4g} to {now[1]:.4g} rad: was the sensor turned, or its driver set up anew?"
+    )
+
+
+def _angles(name: str, message: Any) -> tuple[float, float]:
+    """Return the angles of the first and of the last beam [rad]."""
+    first, step = (float(read_member(name, message, f"angle_{of}")) for of in ("min", "increment"))
+    return first, first + (len(read_member(name, message, "ranges")) - 1) * step
+
+
+SCAN = Converter("sensor_msgs/msg/LaserScan", to_array, write, moved=moved)
 register(Scan())
