@@ -109,6 +109,23 @@ def test_one_long_recording_is_cut_into_several_episodes(
         assert counts["used"] + counts["unused"] == counts["messages"] > 0
 
 
+@pytest.mark.parametrize("max_s", [0.0, 0.5, 0.413, 0.437])
+def test_the_steps_that_are_reported_are_those_that_training_reads(
+    tmp_path: Path, robot: Robot, max_s: float
+) -> None:
+    """A window that began before its episode is in no step of it; other rates count anew."""
+    two = tuple(s for s in robot.sensors if s.name in ("wrist", "force"))
+    cut = replace(robot, sensors=two, episodes=replace(robot.episodes, max_s=max_s))
+    bag, out = write_bag(tmp_path / "bag", motion(2.0)), tmp_path / "out"
+    for each in (cut, replace(cut, episodes=replace(cut.episodes, rate_hz=7.0))):
+        summary = convert(bag, each, out)
+        data = prepare_recordings(out, each.modalities, progress=False)
+        assert summary["steps"] == len(data)
+        (found,) = summary["recordings"].values()
+        assert sum(e["steps"] for e in found["episodes"]) == len(data)
+    assert json.loads((out / "summary.json").read_text())["steps"] == len(data)
+
+
 def test_a_step_holds_what_the_engine_takes_at_that_moment(tmp_path: Path, robot: Robot) -> None:
     """Against a plain pass of the engine over the messages themselves."""
     bag = write_bag(tmp_path / "bag", motion(2.0))

@@ -33,7 +33,14 @@ from smvae_datasets.lerobot.folder import EpisodeEntry
 from smvae_datasets.ray_cluster import cluster, spread
 from smvae_datasets.recordings.convert import Conversion, Recording, duration_s
 from smvae_datasets.recordings.declared import FORMAT, Declared
-from smvae_datasets.recordings.folder import EPISODES, RECORDING, SUMMARY, read_json
+from smvae_datasets.recordings.folder import (
+    EPISODES,
+    RECORDING,
+    SUMMARY,
+    episodes_of,
+    read_json,
+)
+from smvae_datasets.recordings.prepared import plan_steps
 from smvae_datasets.worker_process import deaf_to_ctrl_c
 
 logger = logging.getLogger(__name__)
@@ -357,6 +364,17 @@ def convert(job: Job, told: Told, show: Callable[[], None]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _steps_anew(folder: Path, found: Mapping[str, Any], declared: Declared) -> list[dict[str, Any]]:
+    """Return what recording.json says of its episodes, with the steps of another declaration."""
+    modalities = declared.robot.modalities
+    return [
+        dict(each, steps=len(plan_steps(episode, declared, modalities).reference_ns))
+        for each, episode in zip(
+            found["episodes"], episodes_of(folder, found, has_steps=False), strict=True
+        )
+    ]
+
+
 @contextmanager
 def _bar(told: Told, progress: bool) -> Iterator[Callable[[], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -369,14 +387,22 @@ def _bar(told: Told, progress: bool) -> Iterator[Callable[[], None]]:
 
 
 def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
-    """Return what became of every message of every recording."""
+    """Return what became of every message of every recording.
+
+    Steps are those of the declaration as it is. Where it was another when a recording was
+    converted, `steps_anew` is true, and the counts of its messages are of then.
+    """
     recordings: dict[str, Any] = {}
     for job in jobs:
+        declared = Declared.of(job.robot)
         name = job.folder.name
         if name in failed:
             recordings[name] = {"path": str(job.path.resolve()), "failed": failed[name]}
             continue
         found = read_json(job.folder / RECORDING)
+        if found["steps_sha256"] != declared.steps_sha256:
+            found["episodes"] = _steps_anew(job.folder, found, declared)
+            found["steps_anew"] = True
         recordings[name] = {k: v for k, v in found.items() if k not in ("files", "samples_sha256")}
     whole = [r for r in recordings.values() if "failed" not in r]
     episodes = [e for r in whole for e in r["episodes"]]

@@ -162,22 +162,22 @@ class _Recent:
         return any(stamp == stamp_ns for stamp, _ in self._found)
 
     def number(self, stamp_ns: int) -> int:
-        """Return the number of the sample with a stamp, NONE of another episode's; count it."""
+        """Return the number of the sample with a stamp, and count it.
+
+        NONE of another episode's, and of a window that began in another.
+        """
         found = next((n for stamp, n in reversed(self._found) if stamp == stamp_ns), NONE)
         if found > self._last:
-            first = self._first_of_window(stamp_ns, found) if self._is_window else found
+            first = self._first_of_window(stamp_ns) if self._is_window else found
+            if first == NONE:
+                return NONE
             self.used += found - max(first - 1, self._last)
             self._last = found
         return found
 
-    def _first_of_window(self, stamp_ns: int, number: int) -> int:
-        first = number
-        for stamp, at in reversed(self._found):
-            if stamp <= stamp_ns:
-                first = at
-            if stamp <= stamp_ns - self._span_ns:
-                break
-        return first
+    def _first_of_window(self, stamp_ns: int) -> int:
+        begun_ns = stamp_ns - self._span_ns
+        return next((n for stamp, n in reversed(self._found) if stamp <= begun_ns), NONE)
 
 
 class Conversion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,18 +67,23 @@ def list_episodes(root: Path) -> list[Episode]:
             hint = f"name {found['path']} beside the others, or remove {path.parent}"
             raise DataSetError(path, "was converted by another declaration", hint=hint)
         has_steps = found["steps_sha256"] == declared.steps_sha256
-        episodes += [
-            Episode(
-                name=f"{path.parent.name}/{number:04d}",
-                files=tuple(path.parent / name for name in each["files"]),
-                steps=each["steps"],
-                has_steps=has_steps,
-            )
-            for number, each in enumerate(found["episodes"])
-        ]
+        episodes += episodes_of(path.parent, found, has_steps=has_steps)
     if not episodes:
         raise DataSetError(root, "holds no episode", hint="see what summary.json says")
     return episodes
+
+
+def episodes_of(folder: Path, found: Mapping[str, Any], *, has_steps: bool) -> list[Episode]:
+    """Return the episodes that recording.json names, in the folder of their recording."""
+    return [
+        Episode(
+            name=f"{folder.name}/{number:04d}",
+            files=tuple(folder / name for name in each["files"]),
+            steps=each["steps"],
+            has_steps=has_steps,
+        )
+        for number, each in enumerate(found["episodes"])
+    ]
 
 
 def message_counts(root: Path) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_ANEW = " by the declaration as it is; messages as counted when it was converted"
+
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return what `build_episodes` found, in lines: each recording, sensor, target and fault."""
@@ -16,7 +18,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
         steps = sum(e["steps"] for e in found["episodes"])
         lines.append(
             f"{name}: {found['seconds']:.1f} s, {_counted(len(found['episodes']), 'episode')}, "
-            f"{_counted(steps, 'step')}"
+            f"{_counted(steps, 'step')}{_ANEW if found.get('steps_anew') else ''}"
         )
         for part in ("sensors", "targets"):
             lines += [f"  {of}: {counted(counts)}" for of, counts in found[part].items()]
