@@ -24,6 +24,11 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     return f" Did you mean '{name}'?" if name else ""
 
 
+def option(name: str) -> str:
+    """Return how a setting is spelled as an option: '--data.held-out' of 'data.held_out'."""
+    return f"--{name.replace('_', '-')}"
+
+
 def one_line(err: BaseException) -> str:
     """Return an error in one line, with its kind where its text alone says nothing."""
     text = " ".join(str(err).split()).rstrip(".")

@@ -95,11 +95,11 @@ def too_few(count: int, batch_size: int) -> list[Finding]:
     """Say when there are fewer records than a batch, or than batch normalisation can take."""
     if count < 2:
         problem = f"{count} record{'s' * (count != 1)} to train on, at least 2 are needed"
-        remedy = "record more, or lower data.held_out"
+        remedy = "record more, or lower --data.held-out"
         return [Finding(sensor="", problem=problem, remedy=remedy, fatal=True)]
     if count < batch_size:
         problem = f"{count} records to train on, fewer than a batch of {batch_size}"
-        remedy = f"every step sees all of them: record more, or set batch_size to {count} or less"
+        remedy = f"every step sees all of them: record more, or set --batch-size to {count} or less"
         return [Finding(sensor="", problem=problem, remedy=remedy)]
     return []
 
@@ -110,7 +110,7 @@ def absent(looked: Looked) -> Iterator[Finding]:
     if held == 0:
         yield looked.finding(
             f"in none of {count} records",
-            "check its topic and the values it may have, or leave it out of model.modalities",
+            "check its topic and the values it may have, or leave it out of --model.modalities",
             fatal=True,
         )
     elif held < RARE * count:

@@ -69,8 +69,8 @@ def split(
         return _given(labels, names, validation, seed)
     if not 0.0 < held_out < 1.0 or not 0.0 <= validation < 1.0 or held_out + validation >= 1.0:
         raise ConfigError(
-            "split: expected 0 < held_out, 0 <= validation and a sum below 1, "
-            f"got held_out={held_out} and validation={validation}"
+            "split: expected 0 < --data.held-out, 0 <= --data.validation and a sum below 1, "
+            f"got {held_out} and {validation}"
         )
     unit = np.arange(labels.size) if by == "sample" else np.unique(labels, return_inverse=True)[1]
     count = int(unit.max()) + 1 if unit.size else 0
@@ -78,9 +78,10 @@ def split(
     validation_count = max(1, round(validation * count)) if validation > 0 else 0
     if held_count + validation_count >= count:
         raise ConfigError(
-            f"split by {by}: {count} {_plural(by)} leave a part empty with held_out={held_out}, "
-            f"validation={validation}: expected at least {2 + (validation > 0)}; record more of "
-            "them, or cut a long recording (episodes.max_s in robot.yaml)"
+            f"split by {by}: {count} {_plural(by)} leave a part empty with --data.held-out "
+            f"{held_out} and --data.validation {validation}: expected at least "
+            f"{2 + (validation > 0)}; record more of them, or cut a long recording "
+            "(episodes.max_s in robot.yaml)"
         )
     order = np.random.default_rng(seed).permutation(count)
     part = np.zeros(count, np.int8)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from smvae_core.errors import ConfigError
+from smvae_core.errors import ConfigError, option
 from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH
 from smvae_core.target import DecodedTarget
@@ -108,33 +108,40 @@ class ModelConfig:
         names += [t.name for t in self.targets]
         if len(set(names)) != len(names):
             raise ConfigError(f"targets must differ from each other and from sensors, got {names}")
-        if self.embedding_dim % self.num_heads:
-            raise ConfigError(
-                f"embedding_dim {self.embedding_dim} is no multiple of num_heads {self.num_heads}"
-            )
         for field in ("latent_dim", "embedding_dim", "num_heads", "base_channels"):
             if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+                name = option(f"model.{field}")
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, field)}")
+        if self.embedding_dim % self.num_heads:
+            raise ConfigError(
+                f"--model.embedding-dim {self.embedding_dim} is no multiple of "
+                f"--model.num-heads {self.num_heads}"
+            )
         for field, known in (
             ("pooling", Pooling),
             ("image_network", ImageNetwork),
             ("covariance", Covariance),
         ):
             if getattr(self, field) not in get_args(known):
+                name = option(f"model.{field}")
                 raise ConfigError(
-                    f"{field} must be one of {get_args(known)}, got '{getattr(self, field)}'"
+                    f"{name} must be one of {get_args(known)}, got '{getattr(self, field)}'"
                 )
         if self.covariance == "full" and self.latent_dim < 2:
-            raise ConfigError("covariance 'full' needs a latent_dim of at least 2, got 1")
+            raise ConfigError(
+                "--model.covariance full needs a --model.latent-dim of at least 2, got 1"
+            )
         if not 0 <= self.log_precision_limit < math.inf:
             raise ConfigError(
-                "log_precision_limit must be a positive number, or 0 for no limit, got "
+                "--model.log-precision-limit must be a positive number, or 0 for no limit, got "
                 f"{self.log_precision_limit}"
             )
         if not self.initial_noise > 0:
-            raise ConfigError(f"initial_noise must be positive, got {self.initial_noise}")
+            raise ConfigError(f"--model.initial-noise must be positive, got {self.initial_noise}")
         if self.memory is not None and self.pooling != "evidence":
-            raise ConfigError(f"memory needs pooling 'evidence', got '{self.pooling}'")
+            raise ConfigError(
+                f"--model.memory needs --model.pooling evidence, got '{self.pooling}'"
+            )
 
     def to_json(self) -> dict[str, Any]:
         data = {k: getattr(self, k) for k in self.__dataclass_fields__}

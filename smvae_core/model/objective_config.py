@@ -60,25 +60,37 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         if self.target not in get_args(Target):
-            raise ConfigError(f"target must be one of {get_args(Target)}, got '{self.target}'")
+            raise ConfigError(
+                f"--objective.target must be one of {get_args(Target)}, got '{self.target}'"
+            )
         if self.second_bound not in get_args(SecondBound):
             raise ConfigError(
-                f"second_bound must be one of {get_args(SecondBound)}, got '{self.second_bound}'"
+                f"--objective.second-bound must be one of {get_args(SecondBound)}, "
+                f"got '{self.second_bound}'"
             )
         if self.second_bound != "none" and self.target != "joint":
-            raise ConfigError(f"second_bound belongs to target 'joint', not to '{self.target}'")
+            raise ConfigError(
+                f"--objective.second-bound belongs to target 'joint', not to '{self.target}'"
+            )
         if self.complement and self.target not in ("observed", "subset"):
             raise ConfigError(
-                f"complement belongs to targets 'observed' and 'subset', not to '{self.target}'"
+                "--objective.complement belongs to targets 'observed' and 'subset', not to "
+                f"'{self.target}': add --objective.no-complement"
             )
         if self.samples < 1 or (self.samples > 1 and self.target != "joint"):
             raise ConfigError(
-                f"samples must be 1, or above it with target 'joint': got {self.samples} with "
-                f"'{self.target}'"
+                "--objective.samples must be 1, or above it with target 'joint': got "
+                f"{self.samples} with '{self.target}'"
             )
         if not 0 <= self.matching < math.inf:
-            raise ConfigError(f"matching must not be negative, got {self.matching}")
-        if not all(0 <= w < math.inf for w in (self.regulariser, *self.weights.values())):
-            raise ConfigError("weights and regulariser must not be negative, and finite")
+            raise ConfigError(f"--objective.matching must not be negative, got {self.matching}")
+        if not all(0 <= w < math.inf for w in self.weights.values()):
+            raise ConfigError(
+                f"--objective.weights must be 0 or more, and finite, got {self.weights}"
+            )
+        if not 0 <= self.regulariser < math.inf:
+            raise ConfigError(
+                f"--objective.regulariser must be 0 or more, and finite, got {self.regulariser}"
+            )
         if not 0 <= self.balance <= 1:
-            raise ConfigError(f"balance must lie in [0, 1], got {self.balance}")
+            raise ConfigError(f"--objective.balance must lie in [0, 1], got {self.balance}")

@@ -170,7 +170,7 @@ class SMVAE(nn.Module):
     def _memory(self) -> Memory:
         if self.memory is None:
             raise ConfigError(
-                "this model has no memory: train it with model.memory, or give it no context"
+                "this model has no memory: train it with --model.memory, or give it no context"
             )
         return self.memory
 

@@ -59,9 +59,9 @@ def test_settings_that_cannot_be_used_are_refused():
     trajectory = np.repeat(np.arange(3), 50)
     with pytest.raises(ConfigError, match=r"expected by one of .*'given'.*, got 'file'"):
         split(trajectory, by="file")
-    with pytest.raises(ConfigError, match=r"expected 0 < held_out.*got held_out=1.5"):
+    with pytest.raises(ConfigError, match=r"expected 0 < --data.held-out.*got 1.5"):
         split(trajectory, held_out=1.5)
-    with pytest.raises(ConfigError, match=r"sum below 1, got held_out=0.6 and validation=0.6"):
+    with pytest.raises(ConfigError, match=r"sum below 1, got 0.6 and 0.6"):
         split(trajectory, held_out=0.6, validation=0.6)
     with pytest.raises(ConfigError, match=r"1 trajectories leave a part empty.*at least 2"):
         split(np.zeros(50, int))

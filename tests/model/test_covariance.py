@@ -163,13 +163,12 @@ def test_what_is_no_covariance_is_refused():
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
-    assert (
-        "ConfigError: covariance must be one of ('diagonal', 'full'), got 'banded'" in found.stderr
-    )
+    said = "ConfigError: --model.covariance must be one of ('diagonal', 'full'), got 'banded'"
+    assert said in found.stderr
 
 
 def test_one_latent_dimension_cannot_covary():
-    with pytest.raises(ConfigError, match="needs a latent_dim of at least 2"):
+    with pytest.raises(ConfigError, match=r"needs a --model.latent-dim of at least 2"):
         small_config(covariance="full", latent_dim=1)
 
 

@@ -324,5 +324,5 @@ def test_a_memory_that_makes_no_sense_is_refused(changes: dict, match: str):
 
 
 def test_memory_needs_precisions_that_add_up():
-    with pytest.raises(ConfigError, match="memory needs pooling 'evidence', got 'paper'"):
+    with pytest.raises(ConfigError, match=r"needs --model.pooling evidence, got 'paper'"):
         small_config(memory=MemoryConfig())

@@ -208,7 +208,7 @@ def test_a_second_bound_adds_what_its_own_target_would_give(model: SMVAE):
         # other latent samples than its own target's, hence roughly
         torch.testing.assert_close(both.loss, alone.loss + own.loss, rtol=0.02, atol=0)
         torch.testing.assert_close(both.elbo, alone.elbo)
-    with pytest.raises(ConfigError, match="second_bound belongs to target 'joint'"):
+    with pytest.raises(ConfigError, match="second-bound belongs to target 'joint'"):
         ObjectiveConfig(second_bound="subset")
 
 
@@ -242,9 +242,9 @@ def test_with_its_complement_a_subset_gives_the_mean_of_both_bounds(model: SMVAE
     ("settings", "message"),
     [
         ({"matching": math.nan}, "matching must not be negative, got nan"),
-        ({"regulariser": math.nan}, "regulariser must not be negative"),
-        ({"weights": {"force": math.nan}}, "weights .* must not be negative, and finite"),
-        ({"weights": {"force": math.inf}}, "weights .* must not be negative, and finite"),
+        ({"regulariser": math.nan}, "regulariser must be 0 or more"),
+        ({"weights": {"force": math.nan}}, "weights must be 0 or more, and finite"),
+        ({"weights": {"force": math.inf}}, "weights must be 0 or more, and finite"),
         ({"balance": math.nan}, "balance must lie in"),
     ],
 )

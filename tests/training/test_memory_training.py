@@ -221,13 +221,13 @@ def test_an_image_set_cannot_be_trained_with_memory(
     config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
 ) -> None:
     still = replace(episodes, stamp_ns=np.zeros(len(episodes), np.int64))
-    with pytest.raises(DataSetError, match=r"needs records with stamps.*without model\.memory"):
+    with pytest.raises(DataSetError, match=r"needs records with stamps.*without --model\.memory"):
         run(config, still, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_memory_is_given_steps_to_learn_in(config: TrainConfig) -> None:
-    with pytest.raises(ConfigError, match=r"context\.match and context\.tune: one of them"):
+    with pytest.raises(ConfigError, match=r"context\.match and --context\.tune: one of them"):
         replace(config, context=replace(config.context, match=0.0, tune=0.0))
     short = replace(config, max_steps=1, context=replace(config.context, match=0.35, tune=0.35))
     assert short.stages(10) == Stages(own=1, match=1, tune=1)

@@ -76,7 +76,7 @@ def test_every_device_gets_a_record(config: TrainConfig) -> None:
     with pytest.raises(ConfigError, match="a batch of 7 records cannot be shared by 8 devices"):
         Processes(size=8).check_batch(7)
     hardware = replace(config.hardware, devices=9)
-    with pytest.raises(ConfigError, match="batch_size 8 cannot be shared by 9 devices"):
+    with pytest.raises(ConfigError, match="batch-size 8 cannot be shared by 9 devices"):
         replace(config, hardware=hardware)
 
 

@@ -166,7 +166,7 @@ def test_what_no_sensor_tells_and_names_that_are_taken_are_refused() -> None:
             made(replace(data, targets={name: own}), option)
     with pytest.raises(ConfigError, match=r"expected some of contact, motion, pairing, got 'mot'"):
         DataConfig(self_supervised=("mot",))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"pairing is not for data\.binarised"):
+    with pytest.raises(ConfigError, match=r"pairing is not for --data\.binarised"):
         DataConfig(source="mnist", binarised=True, self_supervised=("pairing",))
 
 

@@ -193,7 +193,7 @@ def test_a_run_is_not_overwritten_by_accident(
         check_folder(paths, config, False, False)
     with pytest.raises(RunError, match="contradict"):
         check_folder(paths, config, True, True)
-    with pytest.raises(RunError, match=r"cannot change seed: 0 -> 1"):
+    with pytest.raises(RunError, match=r"cannot change --seed 0 -> 1"):
         check_folder(paths, replace(config, seed=1), True, False)
     assert check_folder(paths, config, False, True) is None
     other = tmp_path / "other"
@@ -233,7 +233,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice(
     config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
 ) -> None:
     objective = replace(config.objective, weights={"depth": 1e60})
-    with pytest.raises(TrainingDiverged, match=r"the loss is -?(inf|nan) at step 0: lower opt"):
+    with pytest.raises(TrainingDiverged, match=r"the loss is -?(inf|nan) at step 0: lower --opt"):
         run(replace(config, objective=objective), episodes, tmp_path / "run")
 
 

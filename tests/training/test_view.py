@@ -205,7 +205,7 @@ def test_a_bag_without_a_moment_says_what_was_refused(
 def test_a_file_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"x\.png: expected a file that ends in \.rrd"):
         ViewOptions(save=Path("x.png"))
-    with pytest.raises(ConfigError, match=r"max_records must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match=r"--max-records must be at least 1, got 0"):
         ViewOptions(max_records=0)
 
 

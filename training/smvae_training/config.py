@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from smvae_core.errors import ConfigError
+from smvae_core.errors import ConfigError, option
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_core.preprocessing import ForceScaling
@@ -66,15 +66,18 @@ class DataConfig:
         for name in self.self_supervised:
             _require(
                 name in known,
-                f"data.self_supervised: expected some of {', '.join(known)}, got '{name}'",
+                f"--data.self-supervised: expected some of {', '.join(known)}, got '{name}'",
             )
         _require(
             not (PAIRING in self.self_supervised and self.binarised),
-            "data.self_supervised: pairing is not for data.binarised",
+            "--data.self-supervised: pairing is not for --data.binarised",
         )
-        _require(0 < self.held_out < 1, f"data.held_out must lie in (0, 1), got {self.held_out}")
+        _require(0 < self.held_out < 1, f"--data.held-out must lie in (0, 1), got {self.held_out}")
         _require(
-            0 <= self.validation < 1, f"data.validation must lie in [0, 1), got {self.validation}"
+            self.split_seed >= 0, f"--data.split-seed must not be negative, got {self.split_seed}"
+        )
+        _require(
+            0 <= self.validation < 1, f"--data.validation must lie in [0, 1), got {self.validation}"
         )
 
 
@@ -110,11 +113,11 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for name in ("crop", "color", "holes", "lost", "delay", "dropout"):
             value = getattr(self, name)
-            _require(0 <= value < 1, f"augment.{name} must lie in [0, 1), got {value}")
+            _require(0 <= value < 1, f"{option(f'augment.{name}')} must lie in [0, 1), got {value}")
         for name in ("bias", "noise"):
             value = getattr(self, name)
-            _require(value >= 0, f"augment.{name} must not be negative, got {value}")
-        _require(self.burst >= 1, f"augment.burst must be at least 1, got {self.burst}")
+            _require(value >= 0, f"{option(f'augment.{name}')} must not be negative, got {value}")
+        _require(self.burst >= 1, f"--augment.burst must be at least 1, got {self.burst}")
 
     @property
     def on(self) -> bool:
@@ -176,24 +179,28 @@ class ContextConfig:
     def __post_init__(self) -> None:
         for name in ("share", "calm", "images", "alone", "late", "absent", "burst"):
             value = getattr(self, name)
-            _require(0 <= value <= 1, f"context.{name} must lie in [0, 1], got {value}")
+            _require(
+                0 <= value <= 1, f"{option(f'context.{name}')} must lie in [0, 1], got {value}"
+            )
         for name in ("match", "tune", "tune_lr", "matching"):
             value = getattr(self, name)
-            _require(value >= 0, f"context.{name} must not be negative, got {value}")
-            _require(value < math.inf, f"context.{name} must be finite, got {value}")
+            _require(value >= 0, f"{option(f'context.{name}')} must not be negative, got {value}")
+            _require(value < math.inf, f"{option(f'context.{name}')} must be finite, got {value}")
         shortest, longest = self.outage_s
         _require(
             0 < shortest <= longest,
-            f"context.outage_s must be positive, the shortest first, got {self.outage_s}",
+            f"--context.outage-s must be positive, the shortest first, got {self.outage_s}",
         )
         _require(
-            0 < self.history_s <= 1, f"context.history_s must lie in (0, 1], got {self.history_s}"
+            0 < self.history_s <= 1, f"--context.history-s must lie in (0, 1], got {self.history_s}"
         )
-        _require(self.thinning >= 1, f"context.thinning must be at least 1, got {self.thinning}")
-        _require(self.jitter_s >= 0, f"context.jitter_s must not be negative, got {self.jitter_s}")
+        _require(self.thinning >= 1, f"--context.thinning must be at least 1, got {self.thinning}")
+        _require(
+            self.jitter_s >= 0, f"--context.jitter-s must not be negative, got {self.jitter_s}"
+        )
         for name in ("elements", "match_batches"):
             value = getattr(self, name)
-            _require(value >= 1, f"context.{name} must be at least 1, got {value}")
+            _require(value >= 1, f"{option(f'context.{name}')} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +227,11 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         for name in ("lr", "noise_lr_multiple"):
             value = getattr(self, name)
-            _require(value > 0, f"optimizer.{name} must be positive, got {value}")
+            _require(value > 0, f"{option(f'optimizer.{name}')} must be positive, got {value}")
         for name in ("weight_decay", "warmup", "clip"):
             value = getattr(self, name)
-            _require(value >= 0, f"optimizer.{name} must not be negative, got {value}")
-        _require(0 <= self.ema < 1, f"optimizer.ema must lie in [0, 1), got {self.ema}")
+            _require(value >= 0, f"{option(f'optimizer.{name}')} must not be negative, got {value}")
+        _require(0 <= self.ema < 1, f"--optimizer.ema must lie in [0, 1), got {self.ema}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,8 +253,8 @@ class HardwareConfig:
     """Loader processes; 0 is fastest where the prepared data fit into memory."""
 
     def __post_init__(self) -> None:
-        _require(self.devices >= 1, f"hardware.devices must be at least 1, got {self.devices}")
-        _require(self.workers >= 0, f"hardware.workers must not be negative, got {self.workers}")
+        _require(self.devices >= 1, f"--hardware.devices must be at least 1, got {self.devices}")
+        _require(self.workers >= 0, f"--hardware.workers must not be negative, got {self.workers}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,10 +273,10 @@ class LogConfig:
     """Write TensorBoard event files."""
 
     def __post_init__(self) -> None:
-        _require(self.every >= 1, f"log.every must be at least 1, got {self.every}")
-        for name in ("checkpoint_every", "validate_every"):
+        _require(self.every >= 1, f"--log.every must be at least 1, got {self.every}")
+        for name in ("checkpoint_every", "validate_every", "validate_records"):
             value = getattr(self, name)
-            _require(value >= 0, f"log.{name} must not be negative, got {value}")
+            _require(value >= 0, f"{option(f'log.{name}')} must not be negative, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,29 +303,31 @@ class TrainConfig:
     """Seed of weights, shuffling, subsets and latent samples."""
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 2, f"batch_size must be at least 2, got {self.batch_size}")
-        _require(self.max_steps >= 0, f"max_steps must not be negative, got {self.max_steps}")
+        _require(self.batch_size >= 2, f"--batch-size must be at least 2, got {self.batch_size}")
+        _require(self.max_steps >= 0, f"--max-steps must not be negative, got {self.max_steps}")
         _require(
-            self.max_steps > 0 or self.epochs > 0, "either max_steps or epochs must be positive"
+            self.max_steps > 0 or self.epochs > 0,
+            "either --max-steps or --epochs must be positive, got "
+            f"{self.max_steps} and {self.epochs}",
         )
-        _require(0 <= self.annealing <= 1, f"annealing must lie in [0, 1], got {self.annealing}")
-        _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        _require(0 <= self.annealing <= 1, f"--annealing must lie in [0, 1], got {self.annealing}")
+        _require(self.seed >= 0, f"--seed must not be negative, got {self.seed}")
         _require(
             self.batch_size >= self.hardware.devices,
-            f"batch_size {self.batch_size} cannot be shared by {self.hardware.devices} devices",
+            f"--batch-size {self.batch_size} cannot be shared by {self.hardware.devices} devices",
         )
         _require(
             not (self.data.binarised and self.augment.on),
-            "data.binarised draws the pixels itself: leave augment.* at 0",
+            "--data.binarised draws the pixels itself: leave --augment.* at 0",
         )
         _require(
             not self.log.validate_every or self.data.validation > 0,
-            "log.validate_every needs a validation share: set data.validation, e.g. 0.1",
+            "--log.validate-every needs a validation share: set --data.validation, e.g. 0.1",
         )
         _require(
             self.model.memory is None or self.context.match + self.context.tune > 0,
-            "model.memory learns in the steps of context.match and context.tune: one of them must "
-            "be above 0",
+            "--model.memory learns in the steps of --context.match and --context.tune: one of "
+            "them must be above 0",
         )
 
     def stages(self, steps_per_epoch: int) -> Stages:

@@ -98,7 +98,7 @@ class Processes:
         if batch_size < self.size:
             raise ConfigError(
                 f"a batch of {batch_size} records cannot be shared by {self.size} devices: train "
-                "on fewer, or raise batch_size (of a small training split: record more)"
+                "on fewer, or raise --batch-size (of a small training split: record more)"
             )
 
     def trainer_arguments(self) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _gpus(config: TrainConfig, resources: dict[str, float]) -> bool:
     if wish == "gpu" and gpus < count:
         raise ConfigError(f"{count} workers with a GPU each: the Ray cluster has {gpus} GPUs")
     if cores < count:
-        raise ConfigError(f"hardware.devices {count}: the Ray cluster has {cores} cores")
+        raise ConfigError(f"--hardware.devices {count}: the Ray cluster has {cores} cores")
     return wish == "gpu" or (wish == "auto" and gpus >= count)
 
 

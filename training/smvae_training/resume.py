@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smvae_core.errors import option
 from smvae_training.config import TrainConfig
 from smvae_training.processes import Processes
 from smvae_training.run import RunError, RunPaths, RunRecord
@@ -130,14 +131,15 @@ def _check_same_settings(paths: RunPaths, old: TrainConfig, new: TrainConfig) ->
         settings["model"].pop("targets")  # of the training records, by data.targets
     changed = [k for k in before if k not in allowed and before[k] != after[k]]
     if changed:
-        what = "; ".join(f"{k}: {_difference(before[k], after[k])}" for k in changed)
+        what = ", ".join(_difference(k, before[k], after[k]) for k in changed)
         raise RunError(
             paths.root,
             f"a resume cannot change {what}. Start another run with --out or --overwrite",
         )
 
 
-def _difference(old: Any, new: Any) -> str:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return ", ".join(f"{k} {old.get(k)} -> {new.get(k)}" for k in new if old.get(k) != new[k])
-    return f"{old} -> {new}"
+def _difference(name: str, old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict) and name != "objective.weights":
+        changed = [k for k in new if old.get(k) != new[k]]
+        return ", ".join(_difference(f"{name}.{k}", old.get(k), new[k]) for k in changed)
+    return f"{option(name)} {old} -> {new}"

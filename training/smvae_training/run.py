@@ -285,7 +285,7 @@ def training_statistics(
         rows = holding(episodes, train, [m.name])
         if len(rows) == 0:
             raise ConfigError(
-                f"no training record holds '{m.name}': leave it out of model.modalities"
+                f"no training record holds '{m.name}': leave it out of --model.modalities"
             )
         found[m.name] = measure_statistics(
             m, episodes.arrays[m.name], config.data.force_scaling, rows

@@ -171,6 +171,7 @@ def _unframed(frame: str) -> str:
 def _told(part: list[str]) -> str:
     """Return a part of the frame in one line, such as 'Missing from smvae simulate: PATH'."""
     head, *rest = (line.rstrip(" .") for line in part)
+    head = re.sub(r"^Error parsing config[.\w]*: (?=--)", "", head)  # the option is named
     if head == "Argument helptext:":
         return f"expected {rest[0].strip()}"
     arguments: list[str] = []

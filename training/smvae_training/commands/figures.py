@@ -52,7 +52,7 @@ class FiguresArguments:
         for name, least in (("count", 1), ("points", 5), ("seed", 0), ("dpi", 20)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ConfigError(f"{name} must be at least {least}, got {value}")
+                raise ConfigError(f"--{name} must be at least {least}, got {value}")
 
 
 def figures(arguments: list[str], prog: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smvae_core.errors import ConfigError
+from smvae_core.errors import ConfigError, option
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import Statistics, in_si, normalise
 from smvae_datasets.dataset import Dataset, Target
@@ -40,7 +40,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             if name != "seed" and getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise ConfigError(f"{option(name)} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)

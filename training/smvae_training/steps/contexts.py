@@ -82,9 +82,9 @@ class Contexts:
         if not (self._stamp_ns > self._stamp_ns[self._first]).any():
             raise DataSetError(
                 data.path or "records",
-                f"model.memory needs records with stamps, some within {horizon_s:g} s of each "
+                f"--model.memory needs records with stamps, some within {horizon_s:g} s of each "
                 "other: these have none",
-                hint="train without model.memory",
+                hint="train without --model.memory",
             )
 
     def draw(self, index: NDArray[np.int64], subset: NDArray[np.bool_], step: int) -> Drawn:

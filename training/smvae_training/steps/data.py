@@ -145,7 +145,7 @@ def batch_order(index: NDArray[np.int64], batch_size: int, seed: int) -> BatchOr
         ConfigError: If there is no record at all.
     """
     if len(index) == 0:
-        raise ConfigError("the training split holds no step: record more or change data.held_out")
+        raise ConfigError("the training split holds no step: record more or change --data.held-out")
     return BatchOrder(np.asarray(index, np.int64), min(batch_size, len(index)), seed)
 
 

@@ -72,9 +72,9 @@ def with_self_supervised(config: TrainConfig, data: Dataset) -> Dataset:
     names = [m.name for m in data.sensors]
     for name in (*computed_targets(config), *(o for o in asked if o == PAIRING)):
         if name in names or name in data.targets:
-            raise ConfigError(f"data.self_supervised: the data have a '{name}' of their own")
+            raise ConfigError(f"--data.self-supervised: the data have a '{name}' of their own")
     if PAIRING in asked and len(names) < 2:
-        raise ConfigError(f"data.self_supervised: pairing needs two sensors, have {names[0]}")
+        raise ConfigError(f"--data.self-supervised: pairing needs two sensors, have {names[0]}")
     if not computed_targets(config):
         return data
     following = next_records(data)
@@ -105,7 +105,7 @@ def next_records(data: Dataset) -> NDArray[np.int64]:
     step_ns = np.diff(data.stamp_ns[order])
     later = (np.diff(data.group[order]) == 0) & (step_ns > 0)
     if not later.any():
-        what = "records have no times, so none follows another: data.self_supervised needs it"
+        what = "records have no times, so none follows another: --data.self-supervised needs it"
         raise DataSetError(data.path or "records", what)
     near = later & (step_ns <= _LONGEST_STEP * np.median(step_ns[later]))
     found = np.full(len(data), -1, np.int64)
@@ -133,7 +133,7 @@ def _next_contact(data: Dataset, following: NDArray[np.int64], train: NDArray[np
     told = readings[train].reshape(-1, readings.shape[2])
     told = told[np.isfinite(told).all(axis=1)]
     if not len(told):
-        raise ConfigError(f"data.self_supervised: no training record holds '{force.sensor}'")
+        raise ConfigError(f"--data.self-supervised: no training record holds '{force.sensor}'")
     usual = np.median(told, axis=0)
     size = np.linalg.norm(readings - usual, axis=2).max(axis=1)
     threshold = two_levels(size[train])
@@ -156,7 +156,7 @@ def two_levels(sizes: NDArray[Any]) -> float:
     """
     logs = np.sort(np.log(sizes[sizes > 0].astype(np.float64)))
     if len(logs) < 2 or logs[0] == logs[-1]:
-        raise ConfigError("data.self_supervised: contact: the training records' forces are equal")
+        raise ConfigError("--data.self-supervised: contact: the training records' forces are equal")
     low = np.arange(1, len(logs))
     sums = np.cumsum(logs)
     apart = sums[:-1] / low - (sums[-1] - sums[:-1]) / (len(logs) - low)
@@ -224,4 +224,4 @@ def _channels(data: Dataset, *wanted: str) -> list[_Channels]:
 
 def _missing(data: Dataset, option: str, what: str) -> ConfigError:
     have = ", ".join(f"'{m.name}'" for m in data.sensors)
-    return ConfigError(f"data.self_supervised: {option} needs {what}; have {have}")
+    return ConfigError(f"--data.self-supervised: {option} needs {what}; have {have}")

@@ -50,11 +50,11 @@ def _require(name: str, data: Dataset, told: dict[str, Target]) -> None:
     if name not in data.targets:
         have = ", ".join(data.targets) or "none"
         raise ConfigError(
-            f"data.targets: the data have no '{name}', have {have}, or say '{ALL}'."
+            f"--data.targets: the data have no '{name}', have {have}, or say '{ALL}'."
             f"{did_you_mean(name, data.targets)}"
         )
     if name not in told:
-        raise ConfigError(f"data.targets: fewer than two training records tell '{name}'")
+        raise ConfigError(f"--data.targets: fewer than two training records tell '{name}'")
 
 
 def declare(name: str, target: Target) -> DecodedTarget:

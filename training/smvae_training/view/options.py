@@ -40,7 +40,7 @@ class ViewOptions:
 
     def __post_init__(self) -> None:
         if self.max_records < 1:
-            raise ConfigError(f"max_records must be at least 1, got {self.max_records}")
+            raise ConfigError(f"--max-records must be at least 1, got {self.max_records}")
         if self.live and self.picture is not None:
             raise ConfigError("live there is no picture: leave out --picture, or view a recording")
         for path, suffix in ((self.save, ".rrd"), (self.picture, ".png")):

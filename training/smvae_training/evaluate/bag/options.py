@@ -52,9 +52,9 @@ class BagOptions:
 
     def __post_init__(self) -> None:
         if self.subsets not in ("all", "none"):
-            raise ConfigError(f"subsets must be all or none, got '{self.subsets}'")
+            raise ConfigError(f"--subsets must be all or none, got '{self.subsets}'")
         if self.moments < 1:
-            raise ConfigError(f"moments must be at least 1, got {self.moments}")
+            raise ConfigError(f"--moments must be at least 1, got {self.moments}")
 
     @property
     def dropped(self) -> tuple[str, ...]:

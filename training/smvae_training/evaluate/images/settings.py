@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from smvae_core.errors import ConfigError
+from smvae_core.errors import ConfigError, option
 from smvae_core.modality import Modality
 from smvae_core.subsets import evaluated_subsets
 from smvae_training.evaluate.measures import images
@@ -51,6 +51,7 @@ class ImageEvaluateConfig:
             if name in ("seed", "items", "quick_items"):
                 least = 0
             if isinstance(value, int) and value < least:
+                name = option(f"images.{name}")
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
 
     def likelihood_items(self, modalities: Sequence[Modality]) -> int:
