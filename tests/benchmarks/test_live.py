@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from benchmarks.live.report import section, soak_line
-from benchmarks.live.soak import SETTLE_S, Counted, growth
+from benchmarks.live.soak import SETTLE_S, Counted, growth, leaks
 
 
 def rows(mb_per_hour: float, noise_mb: float = 0.2, seconds: int = 3600) -> list[dict[str, float]]:
@@ -33,7 +33,27 @@ def test_growth_is_the_slope_within_its_error_and_without_the_start(mb_per_hour:
 
 
 def test_a_short_run_says_nothing_of_growth() -> None:
-    assert all(map(math.isnan, growth(rows(0.0, seconds=70), "mb")))
+    assert all(map(math.isnan, growth(rows(0.0, seconds=130), "mb")))
+    assert leaks(math.nan, math.nan) is None
+
+
+def warming(mb_per_hour: float, noise_mb: float, seconds: int) -> list[dict[str, float]]:
+    """Rises by 4 MB within 110 s, as a node does, and then by so much in an hour."""
+    return [
+        row | {"mb": row["mb"] - 30.0 * (row["at_s"] < SETTLE_S) + 4.0 * min(1, row["at_s"] / 110)}
+        for row in rows(mb_per_hour, noise_mb, seconds)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mb_per_hour", "seconds", "grows"),
+    [(0.0, 3600, False), (12.0, 3600, True), (0.0, 240, None), (12.0, 240, None), (600, 240, True)],
+    ids=["flat after the warm-up", "a slow leak", "flat, short", "slow, short", "a fast leak"],
+)
+def test_what_rises_while_it_warms_up_is_no_leak(
+    mb_per_hour: float, seconds: int, grows: bool | None
+) -> None:
+    assert leaks(*growth(warming(mb_per_hour, 1.1, seconds), "mb")) is grows
 
 
 def heard(sequence: int, received: int, *, epoch: int = 1, valid: bool = True) -> Any:
