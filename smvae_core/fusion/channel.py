@@ -200,6 +200,8 @@ class Channel:
         """
         most = 0 if busy and self.modality.is_image else None
         told = self.untold.choose(reference_ns + self._offset_ns, fused_ns, most)
+        if not told:
+            return []
         values = [s.value for s in told]
         if self.is_window:
             values = [(*each, self.rule.min_samples) for each in self.samples.windows(told)]

@@ -9,7 +9,7 @@ The samples of the last `memory_s` stay listed, at most `RING` of each sensor. A
 silent for longer is forgotten: the belief is made anew from what is listed of the others.
 
 Bounded: M sensors x `RING` samples of 8 (3 Z + W) + 4 D bytes, and for those of the last `LATE_S` a
-belief each of 8 (3 Z + M (3 Z + W (1 + M + K))) bytes.
+belief each of 8 (2 Z + M (3 Z + W (1 + M + K))) bytes.
 
 M sensors, Z latent, W width of a path, K histories, D embedding.
 """
@@ -30,6 +30,7 @@ RING = 512
 #: No memory is longer [s].
 LONGEST_S = 600.0
 
+_LATE_NS = round(LATE_S * 1e9)
 _stamp = attrgetter("stamp_ns")
 _order = attrgetter("stamp_ns", "sensor")
 
@@ -84,9 +85,14 @@ class Memory:
         if self._fold_ns is not None and element.stamp_ns < self._fold_ns:
             behind_s = (self._fold_ns - element.stamp_ns) * 1e-9
             return f"{behind_s:.3f} s older than what memory has folded, {LATE_S:g} s at most"
-        insort(self._rings[element.sensor], element, key=_stamp)
-        index = bisect_right(self._recent, _order(element), key=_order)
-        self._recent.insert(index, element)
+        ring, recent = self._rings[element.sensor], self._recent
+        if not recent or recent[-1].stamp_ns < element.stamp_ns:  # as a rule
+            ring.append(element)
+            recent.append(element)
+            return ""
+        insort(ring, element, key=_stamp)
+        index = bisect_right(recent, _order(element), key=_order)
+        recent.insert(index, element)
         del self._after[index:]
         return ""
 
@@ -119,9 +125,12 @@ class Memory:
         self._bound(reference_ns, memory_s, fused)
         for index in range(len(self._after), len(self._recent)):
             self._after.append(self._model.added(self._before(index), self._recent[index]))
-        index = bisect_right(self._recent, reference_ns, key=_stamp)
+        recent = self._recent
+        index = len(recent)
+        if recent and recent[-1].stamp_ns > reference_ns:
+            index = bisect_right(recent, reference_ns, key=_stamp)
         belief = self._model.aged(self._before(index), reference_ns)
-        for element in self._recent[index:]:
+        for element in recent[index:]:
             belief = self._model.added(belief, element._replace(stamp_ns=reference_ns))
         return self._model.aged(belief, reference_ns + round(ahead_s * 1e9)) if ahead_s else belief
 
@@ -136,24 +145,27 @@ class Memory:
     def _bound(self, reference_ns: int, memory_s: float, fused: Collection[int]) -> None:
         """Forget silent sensors, unlist what is old or too much, fold what is late no more."""
         oldest_ns = reference_ns - round(min(memory_s, LONGEST_S) * 1e9)
-        silent = [
+        old = [
             sensor
             for sensor, ring in enumerate(self._rings)
-            if ring and ring[-1].stamp_ns < oldest_ns and sensor not in fused
+            if ring and (ring[0].stamp_ns < oldest_ns or len(ring) > self._size)
         ]
+        silent = [s for s in old if self._rings[s][-1].stamp_ns < oldest_ns and s not in fused]
         if silent:
             self.drop(silent)
-        fold_ns = self._recent[-1].stamp_ns - round(LATE_S * 1e9) if self._recent else 0
-        for sensor, ring in enumerate(self._rings):
-            if not ring or (ring[0].stamp_ns >= oldest_ns and len(ring) <= self._size):
-                continue
-            old = bisect_left(ring, oldest_ns, key=_stamp)
-            count = max(min(old, len(ring) - 1), len(ring) - self._size, 0)
+        recent = self._recent
+        fold_ns = recent[-1].stamp_ns - _LATE_NS if recent else 0
+        for sensor in old:
+            ring = self._rings[sensor]
+            last = len(ring) - 1
+            count = max(last + 1 - self._size, 0)
+            while count < last and ring[count].stamp_ns < oldest_ns:  # one or two, as a rule
+                count += 1
             if count:
                 fold_ns = max(fold_ns, ring[count - 1].stamp_ns + 1)
                 self._further[sensor] += count
                 del ring[:count]
-        while self._recent and self._recent[0].stamp_ns < fold_ns:
+        while recent and recent[0].stamp_ns < fold_ns:
             self._fold()
 
     def _start(self, elements: Iterable[Element]) -> None:

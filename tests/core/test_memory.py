@@ -17,9 +17,10 @@ import torch
 
 from smvae_core.bundle import MEMORY, Bundle, add_readout
 from smvae_core.errors import BundleError, ConfigError
-from smvae_core.memory.belief import Belief, Element, FilterParameters
+from smvae_core.memory.belief import Belief, Element, Filter, FilterParameters
 from smvae_core.memory.recall import Recall
 from smvae_core.memory.samples import LATE_S, Memory
+from smvae_core.model.memory.belief import believe
 from smvae_core.model.memory.context import Elements
 from smvae_core.model.smvae import SMVAE
 from smvae_core.readout import Readout
@@ -114,6 +115,53 @@ def test_the_order_of_arrival_does_not_matter_within_what_may_be_late(
     assert disordered != found
     feed(recall, disordered)
     assert difference(recall, expected) < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_filter_is_what_torch_believes_whatever_was_learned(seed: int) -> None:
+    """Exponents and times as far apart as a model can learn them, silences of up to minutes."""
+    rng = np.random.default_rng(seed)
+    latent, sensors, steps = 48, 3, 80
+
+    def between(low: float, high: float, *shape: int) -> np.ndarray:
+        return np.exp(rng.uniform(np.log(low), np.log(high), shape))
+
+    learned = FilterParameters(
+        exponent=between(0.25, 64.0, latent),
+        drift_s=between(1e-4, 1e4, latent),
+        repeat_s=between(1e-4, 1e4, sensors, latent),
+        value_weight=np.zeros((sensors, 2, 5)),
+        value_bias=np.zeros((sensors, 2)),
+        shift=np.zeros((latent, sensors * 2)),
+        hold_s=np.asarray(0.5),
+        time_constants_s=np.asarray([1.0]),
+    )
+    model = Filter(learned)
+    elapsed_s = between(1e-3, 300.0, steps).round(3)
+    sensor = rng.integers(sensors, size=steps)
+    read = 6.0 * rng.standard_normal((2, steps, latent)).astype(np.float32)
+    log_power = np.full((1, steps, sensors, latent), -np.inf)
+    log_power[0, np.arange(steps), sensor] = learned.exponent * read[0]
+    belief, stamp_ns, nothing = model.blank(), T0, np.zeros(5, np.float32)
+    for step in range(steps):
+        stamp_ns += round(elapsed_s[step] * 1e9)
+        element = model.element(int(sensor[step]), stamp_ns, nothing, nothing, *read[:, step])
+        belief = model.added(belief, element)
+        if step % 8 != 7:
+            continue
+        expected = believe(
+            torch.tensor(log_power[:, : step + 1]),
+            torch.tensor(read[1])[None, : step + 1, None].expand(-1, -1, sensors, -1),
+            torch.zeros(1, step + 1, latent),
+            torch.tensor(elapsed_s[None, : step + 1]),
+            torch.tensor(learned.exponent),
+            torch.tensor(learned.drift_s),
+            torch.tensor(learned.repeat_s),
+        )
+        model.put(belief)
+        for name, of_torch in zip(("log_precision", "told"), expected, strict=True):
+            off = np.abs(model.inputs[name] - of_torch.numpy())
+            assert (off < 1e-5 * (1.0 + of_torch.abs().numpy())).all(), (name, step)
 
 
 @pytest.mark.parametrize("ahead_s", [0.02, 0.1, 0.5])
@@ -253,7 +301,7 @@ def test_samples_and_beliefs_are_as_large_as_stated(recall: Recall) -> None:
     feed(recall, samples(30, 0.9))
     assert size(recall.memory.listed()[0].newest) == 8 * (3 * 8 + 4) + 4 * 32
     belief = recall.memory.at(T0, 5.0)
-    assert size(belief) == 8 * (3 * 8 + 4 * (3 * 8 + 4 * (1 + 4 + 4)))
+    assert size(belief) == 8 * (2 * 8 + 4 * (3 * 8 + 4 * (1 + 4 + 4)))
 
 
 def test_a_readout_that_is_added_leaves_memory(bundle: Path, tmp_path: Path) -> None:
