@@ -21,7 +21,7 @@ help:  ## List the targets
 
 setup: $(VENV)/.setup-done  ## System packages, virtual environment, ROS 2 wheels
 
-$(VENV)/.setup-done: setup.py constraints.txt requirements-jazzy-wheels.txt scripts/setup.sh
+$(VENV)/.setup-done: setup.py smvae_core/__init__.py constraints.txt requirements-jazzy-wheels.txt scripts/setup.sh
 	@SECONDS=0
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV)
 	echo $$SECONDS > $@

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from importlib.metadata import Distribution
@@ -204,3 +207,23 @@ def test_a_dockerfile_copies_what_is_there_for_its_distribution(path: Path) -> N
 
 def test_there_is_a_dockerfile_for_each_distribution_in_long_support() -> None:
     assert [path.suffix for path in DOCKERFILES] == [".jazzy", ".lyrical"]
+
+
+@pytest.mark.parametrize("changed", ["setup.py", "constraints.txt", "smvae_core/__init__.py"])
+def test_make_sets_up_again_when_what_is_installed_changed(tmp_path: Path, changed: str) -> None:
+    """The version stands in smvae_core/__init__.py; pip writes it into the metadata."""
+    if shutil.which("make") is None:
+        pytest.skip("no make here")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    needs = ("setup.py", "constraints.txt", "requirements-jazzy-wheels.txt", "scripts/setup.sh")
+    for name in (*needs, "smvae_core/__init__.py", ".venv/.setup-done"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    # the prerequisites are older than what was made of them
+    for name in (*needs, "smvae_core/__init__.py"):
+        os.utime(tmp_path / name, (1, 1))
+    ready = ["make", "-q", "-C", str(tmp_path), "setup"]
+    assert subprocess.run(ready, check=False).returncode == 0
+    os.utime(tmp_path / changed)
+    os.utime(tmp_path / ".venv/.setup-done", (2, 2))
+    assert subprocess.run(ready, check=False).returncode == 1

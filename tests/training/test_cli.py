@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smvae_core import __version__
 from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.modality import find
 from smvae_core.presets import vision_touch
@@ -224,6 +225,12 @@ def test_a_command_line_that_cannot_be_read_is_one_line_where_stdout_is_ascii() 
     assert done.returncode == 2
     assert told_in_one_line(words, said, done.stderr)
     assert "--- " not in done.stderr
+
+
+def test_the_version_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """An editable installation keeps the one of its last `pip install` in its metadata."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"smvae {__version__}\n"
 
 
 def test_help_lists_commands_and_presets(capsys: pytest.CaptureFixture[str]) -> None:

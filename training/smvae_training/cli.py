@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from smvae_core import __version__
 from smvae_core.errors import ConfigError, did_you_mean
 from smvae_training import foreground
 from smvae_training.foreground import BAD_INPUT, UNREAD
@@ -85,6 +86,7 @@ def help_text() -> str:
         "Set Multimodal VAE: perception that keeps working when sensors don't.\n\n"
         f"commands:\n{listed}\n\n{EXAMPLE}\n\n"
         "`smvae COMMAND --help` explains one command; -v shows more of what happens.\n"
+        "`smvae --version` says which this is.\n"
         "--cache DIR (or SMVAE_CACHE) keeps the prepared sets of data that are read-only."
     )
 
@@ -126,6 +128,9 @@ def _main(argv: list[str] | None) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0 if arguments else BAD_INPUT
+    if arguments == ["--version"]:
+        print(f"smvae {__version__}")
+        return 0
     name, *rest = arguments
     configure_logging(verbose)
     wait_briefly()
