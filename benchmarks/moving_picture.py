@@ -24,7 +24,7 @@ from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.command import status_of
+from benchmarks.command import parser_of, status_of
 from smvae_core.bundle import Bundle
 from smvae_core.modality import Modality, find
 from smvae_core.preprocessing import in_si, prepare, raw_sample
@@ -305,9 +305,7 @@ def film(given: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Draw the three parts and write them; 2 with a line when something cannot be used."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.moving_picture", __doc__)
     parser.add_argument("run", type=Path, help="run whose held-out trajectories are shown")
     parser.add_argument("bundle", type=Path, help="its bundle, with targets")
     parser.add_argument("episodes", type=Path, help="what the run was trained on")

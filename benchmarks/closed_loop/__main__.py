@@ -27,7 +27,7 @@ from pathlib import Path
 from benchmarks.closed_loop.methods import identity, make
 from benchmarks.closed_loop.report import ALIVE, WITHOUT_SENSORS, draw, read_stores, section
 from benchmarks.closed_loop.store import Cell, Store
-from benchmarks.command import status_of
+from benchmarks.command import parser_of, status_of
 from smvae_core.assistance.controller import Settings
 from smvae_datasets.ray_cluster import LOCAL
 from smvae_datasets.simulation.closed_loop.failures import DECIDING, FAILURES
@@ -89,9 +89,7 @@ def _settings() -> dict[str, object]:
 
 def main() -> int:
     """Run what is asked for, then report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.closed_loop", __doc__)
     parser.add_argument("methods", nargs="*", help="alone, blind, ceiling, or a name for --bundle")
     parser.add_argument(
         "--bundle", type=Path, help="of a method that perceives, or its folder of .train"

@@ -11,7 +11,6 @@ core. What RUNS holds is not trained again, and what was stopped goes on.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +21,7 @@ from typing import Any
 from benchmarks.closed_loop.baselines.networks import Supervised, objective
 from benchmarks.closed_loop.baselines.product import mvae, of_product, product_of_experts
 from benchmarks.closed_loop.baselines.trained import NETWORKS, calibrate
-from benchmarks.command import status_of
+from benchmarks.command import parser_of, status_of
 from smvae_core.bundle import MANIFEST
 from smvae_core.estimate_calibration import ESTIMATES
 from smvae_core.modality import all_subsets, subset_name
@@ -99,9 +98,7 @@ def make(method: str, config: TrainConfig, data: Path, out: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Train what is asked for, and say how to play it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.closed_loop.train", __doc__)
     parser.add_argument("episodes", type=Path)
     parser.add_argument("runs", type=Path, help="folder of what is trained")
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=[*METHODS])

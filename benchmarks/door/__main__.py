@@ -24,6 +24,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.command import parser_of
 from benchmarks.door.assistance import BLENDING, LIMITS
 from benchmarks.door.failures import ALIVE, FAILURES
 from benchmarks.door.operator import OperatorKind
@@ -103,9 +104,7 @@ def _listed(values: dict[str, object]) -> dict[str, object]:
 
 def main() -> int:
     """Do what is asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.door", __doc__)
     jobs = parser.add_subparsers(dest="job", required=True)
     of = jobs.add_parser("record", help="write episodes of a scripted operator as bags")
     of.add_argument("folder", type=Path, help="of the bags, one a folder")

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from benchmarks.command import parser_of
 from benchmarks.outage.peers import PEERS
 from benchmarks.outage.picture import draw
 from benchmarks.outage.start import LaterStages, begin, check_start, load
@@ -435,9 +436,7 @@ def measure(given: argparse.Namespace) -> None:
 
 def main() -> None:
     """Train what is not trained, score, write the results and the picture."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.outage", __doc__)
     parser.add_argument("episodes", type=Path, help="folder of `smvae simulate`")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seed", type=int, default=0)

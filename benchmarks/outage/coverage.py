@@ -20,7 +20,6 @@ variance. Both are 1 where a posterior knows how far it is off, and more where i
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import parser_of
 from benchmarks.outage.__main__ import (
     DEVIATIONS,
     KINDS,
@@ -201,9 +201,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Measure, print, write the result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.outage.coverage", __doc__)
     parser.add_argument("episodes", type=Path, help="folder of `smvae simulate` RUN learnt from")
     parser.add_argument("new", type=Path, help="folder of `smvae simulate` it has never seen")
     parser.add_argument("--run", type=Path, required=True, help="a finished run with memory")

@@ -14,7 +14,6 @@ or scored if it is finished.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.command import parser_of
 from benchmarks.outage.__main__ import (
     AGES_S,
     RESULTS,
@@ -112,9 +112,7 @@ def spelled(row: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Train what is not trained, score, write the results and the verdict."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.outage.robot", __doc__)
     parser.add_argument("episodes", type=Path, help="folder of `smvae episodes`")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--name", default="robot", help="of the robot, in names of files")

@@ -12,7 +12,6 @@ threads'.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import resource
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from benchmarks.command import parser_of
 from smvae_core.files import write_text
 from smvae_core.robot import read_robot
 from smvae_datasets.recordings.build import build_episodes
@@ -158,9 +158,7 @@ def _convert(bag: Path, out: Path, declaration: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure and write the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.robots.episodes", __doc__)
     parser.add_argument(
         "--seconds", type=float, nargs="+", default=[20.0, 60.0], help="lengths of the recordings"
     )

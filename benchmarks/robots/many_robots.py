@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.command import parser_of
 from benchmarks.reliability import conditions
 from benchmarks.robots import sixteen_sensors
 from benchmarks.robots.sixteen_sensors import export, timed
@@ -254,9 +255,7 @@ def make(count: int, folder: Path, steps: int, records: int) -> Made:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, add to the file, and return 1 if latents lack sensors or one was refused."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.robots.many_robots", __doc__)
     parser.add_argument("--sensors", type=int, nargs="+", default=COUNTS, help="of each robot")
     parser.add_argument("--seconds", type=float, default=30.0, help="live, of each robot")
     parser.add_argument("--steps", type=int, default=10, help="of training")

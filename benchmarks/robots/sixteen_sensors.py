@@ -11,7 +11,6 @@ N records, L shared latent.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import os
@@ -27,6 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import parser_of
 from benchmarks.reliability import conditions
 from smvae_core.bundle import Bundle
 from smvae_core.kinds.depth_image import DepthOptions
@@ -220,9 +220,7 @@ def measure(folder: Path, side: int, count: int, scored: int, steps: int) -> dic
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write the file, and return 1 if something took longer than it may."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.robots.sixteen_sensors", __doc__)
     parser.add_argument("--side", type=int, default=64, help="of all images [px]")
     parser.add_argument("--records", type=int, default=3000, help="half of them held out")
     parser.add_argument("--scored", type=int, default=500, help="of the held-out records, at most")
