@@ -132,13 +132,13 @@ def main() -> int:
                 play(method, given)
     except SMVAEError as err:
         print(f"door: {err}", file=sys.stderr)
-        return 1
+        return 2
     except ModuleNotFoundError as err:
         if err.name != "robosuite":
             raise
         hint = "scripts/setup_door.sh makes an environment with it: .venv-door/bin/python"
         print(f"door: robosuite is not installed here; {hint}", file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

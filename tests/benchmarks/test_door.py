@@ -179,7 +179,7 @@ def test_who_has_no_robosuite_is_told_where_it_is(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["door", *job, *(["--out", "."] if job[0] == "play" else [])])
-    assert main() == 1
+    assert main() == 2
     assert "scripts/setup_door.sh" in capsys.readouterr().err
 
 

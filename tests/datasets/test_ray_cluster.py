@@ -29,5 +29,5 @@ def test_the_closed_loop_says_so_in_one_line(tmp_path: object) -> None:
     done = subprocess.run(
         [*command, "--ray", "--out", str(tmp_path)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == "closed_loop: ray is not installed: pip install 'smvae[ray]'\n"
