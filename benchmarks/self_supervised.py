@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,10 @@ def settings(
 def trained(config: TrainConfig, data: Dataset, folder: Path) -> tuple[Run, float | None]:
     """Return the run in a folder, and the CPU seconds of its training where that was not there."""
     seconds = None
-    if not RunPaths(folder).weights.is_file():
+    paths = RunPaths(folder)
+    if not (paths.weights.is_file() and load_run(folder).record.finished):
         start = time.process_time()
-        train_on(config, data, RunPaths(folder), None)
+        train_on(config, data, paths, None)
         seconds = time.process_time() - start
     return load_run(folder), seconds
 
@@ -140,9 +141,9 @@ class Scorer:
 
 def compare(
     data: Dataset, config: TrainConfig, steps: int, seed: int, runs: Path, kept: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the scores of every option with one seed; `kept` are those of before."""
-    scorer, found = Scorer(data, config), {}
+) -> Iterator[dict[str, Any]]:
+    """Yield the scores of one seed after every option; `kept` are those of before."""
+    scorer, found = Scorer(data, config), dict[str, Any]()
     for name, options in OPTIONS.items():
         chosen = settings(options, steps, seed, config)
         run, seconds = trained(chosen, data, runs / f"{name}-{steps}-{seed}")
@@ -155,7 +156,7 @@ def compare(
             rows = read_metrics(RunPaths(run.path).metrics)
             told = [r[key] for r in rows if (key := f"log_likelihood/{PAIRING}") in r]
             found[name]["log_likelihood_of_pairing"] = float(np.mean(told[-LAST:]))
-    return found
+        yield found
 
 
 def main() -> None:
@@ -172,20 +173,21 @@ def main() -> None:
     data = prepare_episodes(given.episodes, config.model.modalities, progress=False)
     parts = split_episodes(config, data)
     results = json.loads(given.out.read_text()) if given.out.is_file() else {}
+    results["settings"] = {
+        "preset": "demo",
+        "steps": given.steps,
+        "batch_size": config.batch_size,
+        "trajectories": len(data.group_names),
+        "held_out_trajectories": len(np.unique(data.group[parts.held_out])),
+        "records": len(data),
+    }
     for seed in given.seeds:
         key = f"seed {seed}"
         before = results.get(key, {})
-        results[key] = compare(data, config, given.steps, seed, given.runs, before)
-        results["settings"] = {
-            "preset": "demo",
-            "steps": given.steps,
-            "batch_size": config.batch_size,
-            "trajectories": len(data.group_names),
-            "held_out_trajectories": len(np.unique(data.group[parts.held_out])),
-            "records": len(data),
-        }
-        results["made by"] = {"source": source_version(), "versions": versions()}
-        write_json(given.out, results)
+        for found in compare(data, config, given.steps, seed, given.runs, before):
+            results[key] = found
+            results["made by"] = {"source": source_version(), "versions": versions()}
+            write_json(given.out, results)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def test_every_option_is_trained_once_and_scored_beside_none(
     config = debug()
     config = replace(config, data=replace(config.data, held_out=0.4))
     data = make_episodes()
-    first = compare(data, config, 4, 0, tmp_path, {})
+    *_, first = compare(data, config, 4, 0, tmp_path, {})
     assert list(first["contact"]["rules"]) == ["next_contact"]
     assert first["none"]["rules"] == first["pairing"]["rules"] == {}
     assert first["pairing"]["log_likelihood_of_pairing"] < 0
@@ -32,5 +32,5 @@ def test_every_option_is_trained_once_and_scored_beside_none(
     ratio = of_contact["rgb"] / of_none["rgb"]
     assert of_contact["over the first"]["rgb"]["pooled"] == pytest.approx(ratio, rel=1e-3)
     assert "accuracy" in of_contact["computed"]["next_contact"]
-    again = compare(data, config, 4, 0, tmp_path, first)
+    *_, again = compare(data, config, 4, 0, tmp_path, first)
     assert json.dumps(again) == json.dumps(first)  # a NaN equals itself so
