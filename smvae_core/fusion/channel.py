@@ -295,6 +295,8 @@ class Channel:
         Raises:
             SampleError: If a window is not covered by its readings.
         """
+        if not self.is_window:  # nothing to assemble
+            return self.samples[index].value
         family, fewest = self.modality.family, self.rule.min_samples
         return family.assemble(self.modality, *self.readings(index), fewest)
 
