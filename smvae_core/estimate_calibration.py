@@ -1,7 +1,9 @@
 """How far the deviations that a model decodes of its targets are off, per subset of sensors. numpy.
 
 Fitted at export on held-out records: deviations times `factor` hold 90 % of the errors within 1.645
-of them. K numbers of a target, F features of a presence vector.
+of them. With memory a posterior's deviation grows with the age of what it rests on, rightly or not,
+so that its factor is a function of the deviation. K numbers of a target, F features of a presence
+vector, Q knots.
 """
 
 from __future__ import annotations
@@ -25,6 +27,30 @@ FORMAT = 1
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Curve:
+    """Factors of deviations by how large these are, of one target."""
+
+    deviation: Array
+    """(Q, K) knots, in the target's unit, rising; before the factor."""
+    factor: Array
+    """(Q, K); NaN where no more is told than the training mean."""
+
+    def at(self, deviation: Array) -> Array:
+        """Return the factors (K,) of deviations (K,): linear between knots, in the logarithm.
+
+        Beyond the last knot they are its own. NaN nearest to a knot where nothing is told.
+        """
+        found = np.full(len(deviation), np.nan)
+        for k, value in enumerate(deviation):
+            knots, factors = self.deviation[:, k], self.factor[:, k]
+            told = np.isfinite(factors)
+            if np.isfinite(value) and told[np.abs(knots - value).argmin()]:
+                x, y = np.log(knots[told]), factors[told]
+                found[k] = np.interp(np.log(max(value, knots[0])), x, y)
+        return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class EstimateCalibration:
     """Factors of the deviations of all targets and subsets, and what they were fitted to."""
@@ -37,8 +63,15 @@ class EstimateCalibration:
     any_subset: Mapping[str, Array] = field(default_factory=dict)
     """By target: (F, K), the log factor of every subset that is not among `subsets` is linear in
     the features of its presence vector."""
+    remembering: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
+    """Of posteriors with memory, by what they rest on: sensors that are there, or are remembered.
+    Of targets that are not binary; of others, and without a memory, `subsets` is taken."""
     fitted: Mapping[str, Any] = field(default_factory=dict)
     """Data and records."""
+
+    def curve(self, subset: Sequence[str], target: str) -> Curve | None:
+        """Return the factors of posteriors with memory that rest on `subset`, if there are any."""
+        return self.remembering.get(subset_name(tuple(subset)), {}).get(target)
 
     def factor(self, subset: Sequence[str], target: str) -> Array:
         """Return the factors (K,) of a subset, in the model's order; NaN where it tells nothing.
@@ -59,6 +92,10 @@ class EstimateCalibration:
             "subsets": {s: _plain(found) for s, found in self.subsets.items()},
             "names": list(self.names),
             "any_subset": _plain(self.any_subset),
+            "remembering": {
+                subset: {name: _plain(vars(curve)) for name, curve in found.items()}
+                for subset, found in self.remembering.items()
+            },
             "fitted": dict(self.fitted),
         }
         return f"{json.dumps(data, indent=1)}\n".encode()
@@ -78,6 +115,10 @@ class EstimateCalibration:
                 subsets={s: _arrays(found) for s, found in data["subsets"].items()},
                 names=tuple(data["names"]),
                 any_subset=_arrays(data["any_subset"]),
+                remembering={
+                    subset: {name: Curve(**_arrays(curve)) for name, curve in found.items()}
+                    for subset, found in data.get("remembering", {}).items()
+                },
                 fitted=data["fitted"],
             )
         except (ValueError, KeyError, TypeError, AttributeError) as err:

@@ -47,6 +47,10 @@ class Decoded:
     covariance: Array
     """(N, K, K), 0 of a binary one."""
 
+    def take(self, rows: NDArray[np.int64]) -> Decoded:
+        """Return those of some posteriors."""
+        return Decoded(self.value[rows], self.covariance[rows])
+
 
 class Estimates:
     """What a bundle says of its targets."""
@@ -73,14 +77,20 @@ class Estimates:
         return cls(bundle.manifest.targets, calibration, bundle_decoder(bundle, sessions))
 
     def apply(
-        self, subset: Sequence[str], mean: ArrayLike, variance: ArrayLike
+        self,
+        subset: Sequence[str],
+        mean: ArrayLike,
+        variance: ArrayLike,
+        *,
+        remembering: bool = False,
     ) -> dict[str, Estimate]:
         """Return what the latent of `subset` says of each target; names in the model's order.
 
         Args:
-            subset: Modalities that were fused.
+            subset: Modalities that it rests on: fused or remembered.
             mean: (Z,) posterior mean.
             variance: (Z,) posterior variance, not its logarithm.
+            remembering: Whether the posterior is one with memory.
 
         Raises:
             ConfigError: If there is no calibration of that subset, or the latent is none.
@@ -91,16 +101,17 @@ class Estimates:
                 f"estimates: expected mean and variance (Z,), got {z.shape} and {spread.shape}"
             )
         decoded = decode_targets(self.targets, self._decode, z[None], spread[None])
-        return {
-            target.name: calibrated(
-                target,
-                decoded[target.name].value[0],
-                decoded[target.name].covariance[0],
-                self.calibration.factor(subset, target.name),
-                subset_name(tuple(subset)),
-            )
-            for target in self.targets
-        }
+        found = {}
+        for target in self.targets:
+            value, covariance = decoded[target.name].value[0], decoded[target.name].covariance[0]
+            curve = self.calibration.curve(subset, target.name) if remembering else None
+            if curve is None:
+                factor = self.calibration.factor(subset, target.name)
+            else:
+                factor = curve.at(np.sqrt(np.diagonal(covariance)))
+            label = subset_name(tuple(subset))
+            found[target.name] = calibrated(target, value, covariance, factor, label)
+        return found
 
 
 def unknown(target: DecodedTarget, reason: str) -> Estimate:

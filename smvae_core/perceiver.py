@@ -55,6 +55,11 @@ class Perceived:
         return tuple(n for n, s in self.observation.status.items() if s.state in counted)
 
     @property
+    def remembering(self) -> bool:
+        """Whether the posterior is one with memory."""
+        return self.memory_s > 0.0
+
+    @property
     def novelty(self) -> NoveltyReport:
         """What is said of the set that is left."""
         return self.score.report

@@ -189,7 +189,12 @@ class Readout:
     """Data, groups and records."""
 
     def apply(
-        self, subset: Sequence[str], mean: ArrayLike, variance: ArrayLike
+        self,
+        subset: Sequence[str],
+        mean: ArrayLike,
+        variance: ArrayLike,
+        *,
+        remembering: bool = False,
     ) -> dict[str, Estimate]:
         """Return what the latent of `subset` says of each target; names in the model's order.
 
@@ -197,6 +202,7 @@ class Readout:
             subset: Modalities that were fused.
             mean: (Z,) posterior mean.
             variance: (Z,) posterior variance, not its logarithm.
+            remembering: As of `Estimates`; a readout is fitted to moments by themselves either way.
 
         Raises:
             ConfigError: If there is no readout of that subset, or the latent has another size.

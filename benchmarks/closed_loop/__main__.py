@@ -51,7 +51,9 @@ def run(
         about["bundle"] = identity(bundle)
         if given.keep_suspects:
             about["leave_out_suspects"] = False
-    build = partial(make, leave_out=not given.keep_suspects)
+        if given.memory_s is not None:
+            about["memory_s"] = given.memory_s
+    build = partial(make, leave_out=not given.keep_suspects, memory_s=given.memory_s)
     store = Store(given.out / f"closed-loop-{method}.json", about)
     store.note({"code": source_version(), "versions": versions()})
     chosen = failures if bundle is not None else [ALIVE]
@@ -97,6 +99,7 @@ def main() -> int:
     parser.add_argument(
         "--keep-suspects", action="store_true", help="leave_out_suspects of the node is false"
     )
+    parser.add_argument("--memory-s", type=float, help="memory_s of the node (default: its own)")
     parser.add_argument("--attempts", type=int, default=20, help="of each cell")
     parser.add_argument("--failures", nargs="*", choices=[*FAILURES], default=[*DECIDING])
     parser.add_argument("--operators", nargs="*", choices=[*OPERATORS], default=[*OPERATORS])

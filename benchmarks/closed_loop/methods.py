@@ -10,16 +10,19 @@ from smvae_datasets.simulation.closed_loop import methods
 from smvae_datasets.simulation.closed_loop.methods import Method
 
 
-def make(name: str, folder: Path | None, *, leave_out: bool = True) -> Method:
+def make(
+    name: str, folder: Path | None, *, leave_out: bool = True, memory_s: float | None = None
+) -> Method:
     """Return the method called `name`: alone, blind, ceiling, or any other of a folder.
 
     Args:
         name: Of the method.
         folder: A bundle, or what `benchmarks.closed_loop.train` made of a baseline.
         leave_out: Whether latents are made without suspects.
+        memory_s: How far back a bundle's latents remember [s]; None = as the node by default.
     """
     if folder is None or (folder / MANIFEST).is_file():
-        return methods.make(name, folder, leave_out=leave_out)
+        return methods.make(name, folder, leave_out=leave_out, memory_s=memory_s)
     return Supervision(folder)
 
 

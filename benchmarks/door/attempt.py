@@ -12,6 +12,7 @@ from benchmarks.door.operator import HOVER_M, DoorOperator, OperatorKind
 from benchmarks.door.outcome import DoorOutcome
 from benchmarks.door.timing import ATTEMPT_S, SEE_STEPS, STEP_S, WINDOW
 from smvae_core.assistance.sighting import Sighting
+from smvae_core.perceiver import Perceived
 from smvae_core.readout import Estimate
 from smvae_datasets.simulation.closed_loop.failures import FailingSensors, Failure, Samples
 from smvae_datasets.simulation.closed_loop.methods import Latents, Method
@@ -28,10 +29,8 @@ class DoorLatents(Latents):
 
     step_s = SEE_STEPS * STEP_S
 
-    def _found(
-        self, names: tuple[str, ...], mean: np.ndarray, variance: np.ndarray
-    ) -> Mapping[str, Estimate]:
-        found = super()._found(names, mean, variance)
+    def _found(self, perceived: Perceived) -> Mapping[str, Estimate]:
+        found = super()._found(perceived)
         return {"offset": found["offset"], "hole": found["handle"]}
 
 

@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from smvae_core.novelty.scale import Novelty
 from smvae_core.novelty.suspicion import Suspicion
 from smvae_core.readout import READOUT, Readout
 from smvae_core.robot import Robot
+from smvae_core.subsets import FEW_SENSORS
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.recordings.folder import holds_episodes, read_declaration
 from smvae_datasets.sources import prepare_source
@@ -30,6 +31,7 @@ from smvae_training.calibrate.eight_bits import in_eight_bits
 from smvae_training.calibrate.estimates import MAX_RECORDS as MAX_ESTIMATED
 from smvae_training.calibrate.estimates import calibrate_estimates
 from smvae_training.calibrate.novelty import MAX_RECORDS, NotCalibrated, calibrate
+from smvae_training.calibrate.remembering import Recalled, recall
 from smvae_training.calibrate.suspicion import NoSequences, Sequences, calibrate_suspicion
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
@@ -191,7 +193,10 @@ def calibrate_targets(run: Run, data: Path | None = None) -> EstimateCalibration
     records, index, about = _held_out(run, data)
     held_out = Records.of(records, index, MAX_ESTIMATED)
     predictor = Predictor(copy.deepcopy(run.model), run.statistics, held_out)
-    return calibrate_estimates(predictor, held_out, about)
+    recalled: Iterable[Recalled] = ()
+    if run.model_config.memory is not None and len(predictor.model.names) <= FEW_SENSORS:
+        recalled = recall(predictor.model, run.statistics, records, index)
+    return calibrate_estimates(predictor, held_out, about, recalled)
 
 
 def calibrate_suspects(run: Run, data: Path | None = None) -> Suspicion:

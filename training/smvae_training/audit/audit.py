@@ -135,7 +135,7 @@ def _check(
             if coverage is not None:
                 rests_on = tuple(n for n in runtime.manifest.names if n in latent.rests_on)
                 latent_of = latent.answers_ns, latent.mean, latent.variance
-                coverage.add(label, rests_on, *latent_of)
+                coverage.add(label, rests_on, *latent_of, remembering=latent.memory_s > 0.0)
 
     now_ns = bag.begin_ns
     with stages.stage("samples", sum(i.messages for i in inputs)) as advance:

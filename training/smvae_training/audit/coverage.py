@@ -215,6 +215,8 @@ class Coverage:
         answers_ns: int,
         mean: NDArray[np.floating],
         variance: NDArray[np.floating],
+        *,
+        remembering: bool = False,
     ) -> None:
         """Compare one latent with every target of when it answers for.
 
@@ -224,6 +226,7 @@ class Coverage:
             answers_ns: When it answers for.
             mean: (Z,) posterior mean.
             variance: (Z,) posterior variance.
+            remembering: Whether it is a posterior with memory.
 
         Raises:
             ConfigError: If a target was recorded in another number of numbers.
@@ -231,7 +234,7 @@ class Coverage:
         there = {n: t.at(answers_ns) for n, t in self._truths.items()}
         if all(value is None for value in there.values()):
             return
-        estimates = self._told.apply(subset, mean, variance)
+        estimates = self._told.apply(subset, mean, variance, remembering=remembering)
         for name, truth in there.items():
             if truth is None:
                 continue

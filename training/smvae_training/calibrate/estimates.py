@@ -5,14 +5,14 @@ N records, Z latent, K numbers of a target, R pairs of a record and a subset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from smvae_core.estimate_calibration import EstimateCalibration
+from smvae_core.estimate_calibration import Curve, EstimateCalibration
 from smvae_core.estimates import Decode, Decoded, decode_targets
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.distributions import Posterior
@@ -22,6 +22,7 @@ from smvae_core.presence import features, fit_linear
 from smvae_core.subsets import FEW_SENSORS
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
+from smvae_training.calibrate.remembering import Recalled
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
 from smvae_training.steps.subsets import subset_rows
@@ -35,6 +36,8 @@ COVERED, HALF_WIDTH = 0.9, 1.645
 NOTHING_TOLD = 0.95
 #: Fewest records that a factor is fitted to.
 LEAST_RECORDS = 20
+#: Knots of a curve, each fitted to at least so many posteriors.
+KNOTS, LEAST_AT_KNOT = 8, 60
 
 
 def model_decoder(model: SMVAE) -> Decode:
@@ -50,7 +53,10 @@ def model_decoder(model: SMVAE) -> Decode:
 
 
 def calibrate_estimates(
-    predictor: Predictor, records: Records, data: Mapping[str, Any] | None = None
+    predictor: Predictor,
+    records: Records,
+    data: Mapping[str, Any] | None = None,
+    recalled: Iterable[Recalled] = (),
 ) -> EstimateCalibration:
     """Return the calibration of a model's targets.
 
@@ -60,6 +66,7 @@ def calibrate_estimates(
         predictor: Of the model and these records.
         records: Held out.
         data: What they are, for the file.
+        recalled: Posteriors with memory of held-out records, up to `FEW_SENSORS`.
     """
     model, names = predictor.model, predictor.model.names
     fitted = {"records": len(records), "groups": len(np.unique(records.group))} | dict(data or {})
@@ -74,7 +81,34 @@ def calibrate_estimates(
             t.name: factors(t, decoded[t.name], records.targets[t.name])
             for t in model.config.targets
         }
-    return EstimateCalibration(subsets=subsets, names=names, fitted=fitted)
+    remembering = {subset_name(r.subset): _curves(model, r) for r in recalled}
+    return EstimateCalibration(subsets=subsets, names=names, remembering=remembering, fitted=fitted)
+
+
+def _curves(model: SMVAE, recalled: Recalled) -> dict[str, Curve]:
+    """Return the factors of every target that is not binary, by its deviation."""
+    decoded = decoded_targets(model, recalled.posterior)
+    targets = [t for t in model.config.targets if not t.binary]
+    found = {t.name: curve(t, decoded[t.name], recalled.targets[t.name]) for t in targets}
+    return {name: fitted for name, fitted in found.items() if fitted is not None}
+
+
+def curve(target: DecodedTarget, decoded: Decoded, truth: Target) -> Curve | None:
+    """Return `factors` of the smallest deviations, the next ones, and so on; None if too few.
+
+    A knot is the median deviation of those that it is fitted to.
+    """
+    rows = np.flatnonzero(truth.known & np.isfinite(decoded.value).all(axis=1))
+    count = min(KNOTS, len(rows) // LEAST_AT_KNOT)
+    if count == 0:
+        return None
+    deviation = np.sqrt(np.diagonal(decoded.covariance, axis1=1, axis2=2))
+    knots, fitted = np.empty((count, target.size)), np.empty((count, target.size))
+    for k in range(target.size):
+        for q, part in enumerate(np.array_split(rows[np.argsort(deviation[rows, k])], count)):
+            knots[q, k] = np.median(deviation[part, k])
+            fitted[q, k] = factors(target, decoded.take(part), truth.take(part))[k]
+    return Curve(knots, fitted)
 
 
 def decoded_targets(model: SMVAE, posterior: Posterior) -> dict[str, Decoded]:

@@ -159,16 +159,18 @@ class Latents:
         self.flagged = novel or any(status.suspect for status in statuses)
         if novel:
             return None
-        posterior = perceived.posterior
-        found = self._found(perceived.subset, posterior.mean, posterior.variance)
-        return sighting(found, tip)
+        return sighting(self._found(perceived), tip)
 
-    def _found(
-        self, names: tuple[str, ...], mean: np.ndarray, variance: np.ndarray
-    ) -> Mapping[str, Estimate]:
+    def _found(self, perceived: Perceived) -> Mapping[str, Estimate]:
         source = self._estimates or self._readout
         assert source is not None
-        return source.apply(names, mean, variance)
+        posterior = perceived.posterior
+        return source.apply(
+            perceived.subset,
+            posterior.mean,
+            posterior.variance,
+            remembering=perceived.remembering,
+        )
 
     def _perceive(self, samples: Samples) -> Perceived | None:
         """Return what a step's samples say; those that the node refuses are taken as absent."""
@@ -210,17 +212,20 @@ def _status(there: bool, stamp_ns: int) -> ModalityStatus:
     )
 
 
-def make(name: str, bundle: Path | None, *, leave_out: bool = True) -> Method:
+def make(
+    name: str, bundle: Path | None, *, leave_out: bool = True, memory_s: float | None = None
+) -> Method:
     """Return the method called `name`: alone, blind, ceiling, or any other of a bundle.
 
     Args:
         name: Of the method.
         bundle: Of one that perceives.
         leave_out: See `Latents`.
+        memory_s: See `Latents`.
     """
     if name in ("alone", "blind"):
         return Nobody(assisted=name == "blind")
     if name == "ceiling":
         return Truth()
     assert bundle is not None, "methods of latents have a bundle"
-    return Latents(Bundle.load(bundle), leave_out=leave_out)
+    return Latents(Bundle.load(bundle), leave_out=leave_out, memory_s=memory_s)

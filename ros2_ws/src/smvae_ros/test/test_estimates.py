@@ -263,9 +263,9 @@ def test_nothing_is_decoded_while_nobody_listens(robot: Client, domain: int, tra
         told, asked = node.session.runtime.estimates, list[tuple[str, ...]]()
         apply = told.apply
 
-        def counted(subset: Any, *latent: Any) -> Any:
+        def counted(subset: Any, *latent: Any, **how: Any) -> Any:
             asked.append(subset)
-            return apply(subset, *latent)
+            return apply(subset, *latent, **how)
 
         told.apply = counted
         robot.latents.clear()

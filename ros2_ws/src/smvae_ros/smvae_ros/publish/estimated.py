@@ -57,5 +57,10 @@ class Estimated:
             found = {target.name: unknown(target, reason) for target in estimates.targets}
         else:
             posterior = perceived.posterior
-            found = estimates.apply(perceived.subset, posterior.mean, posterior.variance)
+            found = estimates.apply(
+                perceived.subset,
+                posterior.mean,
+                posterior.variance,
+                remembering=perceived.remembering,
+            )
         self._publisher.publish(messages.estimates(latent, estimates.targets, found))
