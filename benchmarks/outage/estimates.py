@@ -33,7 +33,7 @@ from smvae_core.estimate_calibration import EstimateCalibration
 from smvae_core.estimates import Decoded, calibrated
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Dataset, Target
-from smvae_datasets.prepared import prepare_episodes
+from smvae_datasets.vision_touch.prepared import prepare_episodes
 from smvae_training.calibrate.estimates import HALF_WIDTH, decoded_targets
 from smvae_training.evaluate.measures import images
 from smvae_training.hardware import source_version, versions

@@ -14,10 +14,10 @@ from smvae_core.estimate_calibration import Curve, EstimateCalibration
 from smvae_core.estimates import Decoded, Estimates
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.config import MemoryConfig
-from smvae_core.model.context import Elements
+from smvae_core.model.memory.context import Elements
 from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
-from smvae_datasets.prepared import PreparedEpisodes
+from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.calibrate.estimates import calibrate_estimates, curve
 from smvae_training.calibrate.remembering import WHOLE, Recalled, recall
 from smvae_training.evaluate.predict import Predictor

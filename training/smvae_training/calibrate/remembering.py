@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from smvae_core.modality import all_subsets
-from smvae_core.model.context import Elements
 from smvae_core.model.distributions import Posterior
+from smvae_core.model.memory.context import Elements
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
 from smvae_datasets.dataset import Dataset, Target
