@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +37,33 @@ def git_lfs(path: Path) -> str:
     with path.open("rb") as file:
         is_pointer = file.read(len(_POINTER)) == _POINTER
     return "it is a pointer of Git LFS: `git lfs pull` fetches the file" if is_pointer else ""
+
+
+@contextmanager
+def alone_in(folder: Path, error: Callable[[str], Exception]) -> Iterator[None]:
+    """Be the only process that works in a folder; it ends with the process, whatever ends that.
+
+    Args:
+        folder: There already.
+        error: Makes of a text the exception that is raised where another works in it.
+
+    Raises:
+        OSError: If the folder cannot be opened.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise error(
+                "another process writes to it: wait for that, or give another --out"
+            ) from err
+        except OSError as err:
+            if err.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL):
+                raise  # else a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
+from smvae_core.files import alone_in
 from smvae_core.model.objective import Objective, elbo
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import Statistics
@@ -232,23 +235,35 @@ def train_on(
                 "%s: resuming from %s of step %d", found.passed_over, found.path.name, found.step
             )
         record = replace(record, step=found.step, seconds=old.seconds, statistics=old.statistics)
-    if not processes.is_helper:
-        if old is None:
-            paths.clear()  # only now: bad data or settings must not cost an older run
-            paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        record.write(paths.config)
-        _log_size(episodes, parts, order, record)
-        _log_computed(config)
-    keep_memory()
-    stop = StopOnInterrupt(stop_after)
-    records = EmbeddedRecords(episodes, parts.train, paths.root) if contexts else None
-    session = _Session(config, paths, record, order, hardware, build, records, processes)
-    data = EpisodeData(episodes, order, config, record.statistics, contexts)
-    start = found.path if found else None
-    session.fit(data, episodes, parts, start, [*(callbacks or []), stop])
+    with _alone(paths, processes):
+        if not processes.is_helper:
+            if old is None:
+                paths.clear()  # only now: bad data or settings must not cost an older run
+                paths.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            record.write(paths.config)
+            _log_size(episodes, parts, order, record)
+            _log_computed(config)
+        keep_memory()
+        stop = StopOnInterrupt(stop_after)
+        records = EmbeddedRecords(episodes, parts.train, paths.root) if contexts else None
+        session = _Session(config, paths, record, order, hardware, build, records, processes)
+        data = EpisodeData(episodes, order, config, record.statistics, contexts)
+        start = found.path if found else None
+        session.fit(data, episodes, parts, start, [*(callbacks or []), stop])
     if stop.interrupted and session.record.step < record.total_steps and stop_after is None:
         raise KeyboardInterrupt
     return paths.root
+
+
+@contextmanager
+def _alone(paths: RunPaths, processes: Processes) -> Iterator[None]:
+    """Be the only training that writes to a run; the others of one training follow its first."""
+    if processes.is_helper:
+        yield
+        return
+    paths.root.mkdir(parents=True, exist_ok=True)
+    with alone_in(paths.root, partial(RunError, paths.root)):
+        yield
 
 
 def _log_processes(processes: Processes) -> None:

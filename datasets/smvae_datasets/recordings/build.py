@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from smvae_core.bag_formats.types import DEFAULT_TYPESTORE
 from smvae_core.bags import Bag
 from smvae_core.errors import SMVAEError
-from smvae_core.files import write_text
+from smvae_core.files import alone_in, write_text
 from smvae_core.robot import Robot
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
@@ -137,16 +138,18 @@ def build_episodes(
     """
     todo = plan(recordings, robot, out, typestore)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(
-        out / EPISODES, json.dumps({"format": FORMAT, "robot": robot.to_json()}, indent=1) + "\n"
-    )
-    waiting = [job for job in todo if not job.finished]
-    if ray and waiting:
-        failed = _convert_on(ray, waiting, progress)
-    else:
-        failed = _convert_all(waiting, jobs or os.cpu_count() or 1, progress)
-    summary = summarise(todo, failed)
-    write_text(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    with alone_in(out, partial(DataSetError, out)):
+        write_text(
+            out / EPISODES,
+            json.dumps({"format": FORMAT, "robot": robot.to_json()}, indent=1) + "\n",
+        )
+        waiting = [job for job in todo if not job.finished]
+        if ray and waiting:
+            failed = _convert_on(ray, waiting, progress)
+        else:
+            failed = _convert_all(waiting, jobs or os.cpu_count() or 1, progress)
+        summary = summarise(todo, failed)
+        write_text(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary
 
 
