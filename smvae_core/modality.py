@@ -21,6 +21,8 @@ from smvae_core.kinds import Kind
 from smvae_core.kinds.format_1 import FORMAT_1
 
 #: A name is also a part of topics, parameters and file names.
+#: Letters of a name.
+LONGEST_NAME = 64
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -58,6 +60,11 @@ class Modality:
                 f"modality '{self.name}': a name is a small letter and then small letters, digits "
                 f"and underscores, such as 'left_camera'"
             )
+        if len(self.name) > LONGEST_NAME:  # files and topics are named by it
+            raise ConfigError(
+                f"modality '{self.name}': a name has at most {LONGEST_NAME} letters, "
+                f"got {len(self.name)}"
+            )
         try:
             family = self.family
             options = _options(family, self.options)
@@ -65,7 +72,11 @@ class Modality:
             raise ConfigError(f"modality '{self.name}': {err}") from err
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "likelihood", self.likelihood or family.likelihoods[0])
-        if len(self.shape) != family.rank or any(side < 1 for side in self.shape):
+        if any(side < 1 for side in self.shape):
+            raise ConfigError(
+                f"modality '{self.name}': each size of it must be at least 1, got {self.shape}"
+            )
+        if len(self.shape) != family.rank:
             raise ConfigError(
                 f"modality '{self.name}': {self.kind} has {family.rank} dimensions, "
                 f"got {self.shape}"

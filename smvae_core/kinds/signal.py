@@ -194,6 +194,14 @@ class Signal(Kind):
                 f"{1e3 * 2**HALVINGS / modality.options.rate_hz:g} ms each"
             )
 
+        if length >= self.kept:
+            most = (self.kept - 1) // 2**HALVINGS * 2**HALVINGS
+            raise ConfigError(
+                f"modality '{modality.name}': a window has at most {most} readings, got {length}: "
+                f"lower window_s, or rate_hz; {most / modality.options.rate_hz:g} s at "
+                f"{modality.options.rate_hz:g} Hz"
+            )
+
     def example_sample(self, modality: Modality, rng: np.random.Generator) -> NDArray[Any]:
         return rng.normal(0.0, 3.0, modality.shape[::-1]).astype(np.float32)
 

@@ -21,8 +21,8 @@ Reliability = Literal["", "best_effort", "reliable"]
 SplitOn = Literal["gap", "file"]
 #: Parameters of the node that stand in a sensor's channel.
 OF_CHANNEL = ("topic", "message_type")
-_TOPIC = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
-_TYPE = re.compile(r"[a-z]\w*/msg/[A-Z]\w*")
+_TOPIC = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+_TYPE = re.compile(r"[a-z]\w*/msg/[A-Z]\w*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 _TARGET = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -181,6 +181,11 @@ class EpisodeRules:
                 raise ConfigError(
                     f"{name} must lie in [{low:g}, {high:g}], got {getattr(self, name):g}"
                 )
+        if self.split_on == "gap" and 0 < self.max_s < self.min_s:
+            raise ConfigError(
+                f"max_s {self.max_s:g} is below min_s {self.min_s:g}: no episode would be long "
+                "enough; lower min_s, or raise max_s"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,6 +152,9 @@ def test_bad_data_cost_no_older_run(folder: Path, tmp_path: Path) -> None:
     assert (run / "weights.safetensors").is_file()
 
 
+NO_WEIGHTS = [word for name in ("rgb", "depth", "force", "action") for word in (name, "0")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -166,6 +169,17 @@ def test_bad_data_cost_no_older_run(folder: Path, tmp_path: Path) -> None:
         (["download", "vision-touch"], "vision-touch needs a folder"),
         (["train", "--preset", "celeba", "--out", "y"], "expected the folder of its files"),
         (["figures", "nowhere", "--out", "y"], "no config.json"),
+        (["train", "--out", __file__], "test_cli.py is a file: choose another --out"),
+        (["train", "--out", f"{__file__}/run"], "test_cli.py is a file: choose another --out"),
+        (["train", "--seed", str(2**63)], "--seed must lie in [0, 2^63), got 9223372036854775808"),
+        (["evaluate", "x", "--seed", "-1"], "--seed must lie in [0, 2^63), got -1"),
+        (
+            ["train", "--objective.weights", *NO_WEIGHTS],
+            "leaves nothing to learn",
+        ),
+        (["train", "--model.modalities", "vision_touch:64:"], "unknown modality ''"),
+        (["train", "--model.modalities", "vision_touch:0"], "at least 1, got (3, 0, 0)"),
+        (["train", "--model.num-heads", "0"], "--model.num-heads must be at least 1, got 0"),
     ],
 )
 def test_errors_are_one_line(

@@ -17,6 +17,7 @@ from smvae_datasets.cache import prepare_once
 from smvae_training import cli
 from smvae_training.cli import main
 from smvae_training.foreground import BAD_INPUT, UNREAD
+from tests.training.told_runs import write_episodes
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,39 @@ def test_an_error_of_the_system_is_one_line(
     monkeypatch.setattr(cli.Command, "load", lambda self: failing)
     assert main(["train"]) == BAD_INPUT
     assert capsys.readouterr().err == f"smvae train: error: {line}\n"
+
+
+TORCH = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError(TORCH), RuntimeError("a fault")])
+def test_memory_that_is_refused_is_one_line_with_what_needs_less(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def failing(arguments: list[str], prog: str) -> int:
+        raise error
+
+    monkeypatch.setattr(cli.Command, "load", lambda self: failing)
+    if str(error) == "a fault":
+        with pytest.raises(RuntimeError, match="a fault"):
+            main(["train"])
+        return
+    assert main(["train"]) == BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith("smvae train: error: out of memory, a smaller batch, a smaller model")
+    assert said.count("\n") == 1
+
+
+def test_a_model_beyond_all_memory_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of torch itself: on a CPU it says so by a RuntimeError."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_episodes(data, 0)
+    train = ["train", "--preset", "debug", "--data", str(data), "--out", str(tmp_path / "run")]
+    assert main([*train, "--model.latent-dim", str(10**12)]) == BAD_INPUT
+    assert "smvae train: error: out of memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", ["--help", "inspect --help"])

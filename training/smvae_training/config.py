@@ -31,6 +31,15 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def check_seed(name: str, seed: int) -> None:
+    """Refuse a seed that some generator does not take.
+
+    Raises:
+        ConfigError: If it is negative, or of more than 63 bits.
+    """
+    _require(0 <= seed < 2**63, f"{option(name)} must lie in [0, 2^63), got {seed}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Which records, prepared how, and who is held out."""
@@ -73,9 +82,7 @@ class DataConfig:
             "--data.self-supervised: pairing is not for --data.binarised",
         )
         _require(0 < self.held_out < 1, f"--data.held-out must lie in (0, 1), got {self.held_out}")
-        _require(
-            self.split_seed >= 0, f"--data.split-seed must not be negative, got {self.split_seed}"
-        )
+        check_seed("data.split_seed", self.split_seed)
         _require(
             0 <= self.validation < 1, f"--data.validation must lie in [0, 1), got {self.validation}"
         )
@@ -311,7 +318,7 @@ class TrainConfig:
             f"{self.max_steps} and {self.epochs}",
         )
         _require(0 <= self.annealing <= 1, f"--annealing must lie in [0, 1], got {self.annealing}")
-        _require(self.seed >= 0, f"--seed must not be negative, got {self.seed}")
+        check_seed("seed", self.seed)
         _require(
             self.batch_size >= self.hardware.devices,
             f"--batch-size {self.batch_size} cannot be shared by {self.hardware.devices} devices",
@@ -323,6 +330,11 @@ class TrainConfig:
         _require(
             not self.log.validate_every or self.data.validation > 0,
             "--log.validate-every needs a validation share: set --data.validation, e.g. 0.1",
+        )
+        weights = self.objective.weights
+        _require(
+            any(weights.get(m.name, 1.0) > 0 for m in self.model.modalities),
+            f"--objective.weights leaves nothing to learn: every sensor's is 0, got {weights}",
         )
         _require(
             self.model.memory is None or self.context.match + self.context.tune > 0,

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from smvae_core.errors import SMVAEError
 
+#: What asks for less.
+LESS_MEMORY = "a smaller batch, a smaller model or fewer records at once need less"
 #: Exit statuses: bad input; stopped by Ctrl-C, and nobody reads on, as shells report them.
 BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
 
@@ -37,9 +39,21 @@ def run(prog: str, work: Callable[[], int]) -> int:
     except OSError as err:
         print(f"{prog}: error: {of_the_system(err)}", file=sys.stderr)
         return BAD_INPUT
+    except (MemoryError, RuntimeError) as err:
+        if not is_out_of_memory(err):
+            raise
+        what = " ".join(str(err).split()) or "no more is there"
+        print(f"{prog}: error: out of memory, {LESS_MEMORY}: {what}", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt as stop:
         print(f"{prog}: stopped{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
         return INTERRUPTED
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Return whether memory was refused: torch says so of a CPU by a RuntimeError alone."""
+    words = str(err)
+    return isinstance(err, MemoryError) or "out of memory" in words or "allocate memory" in words
 
 
 def _is_of_ctrl_c(err: BaseException | None) -> bool:

@@ -60,6 +60,9 @@ def check_folder(
         raise RunError(
             paths.root, f"{state}: continue it with --resume or replace it with --overwrite"
         )
+    place = next(p for p in (paths.root, *paths.root.parents) if p.exists())
+    if not place.is_dir():
+        raise RunError(paths.root, f"{place} is a file: choose another --out")
     if not exists and paths.root.is_dir() and any(paths.root.iterdir()):
         raise RunError(paths.root, "the folder is not empty and holds no run; choose another --out")
     return None

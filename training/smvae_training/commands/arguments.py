@@ -51,7 +51,9 @@ def parse_modalities(text: str) -> tuple[Modality, ...]:
     if not side.isdigit():
         raise ConfigError(f"modalities: expected NAME:SIDE such as '{name}:64', got '{text}'")
     declared = MODALITY_SETS[name](int(side))
-    return tuple(find(declared, word) for word in chosen.split("+")) if chosen else declared
+    if text.count(":") < 2:
+        return declared
+    return tuple(find(declared, word) for word in chosen.split("+"))
 
 
 def spell_modalities(modalities: tuple[Modality, ...]) -> str:

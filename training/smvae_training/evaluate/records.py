@@ -16,6 +16,7 @@ from smvae_core.errors import ConfigError, option
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import Statistics, in_si, normalise
 from smvae_datasets.dataset import Dataset, Target
+from smvae_training.config import check_seed
 
 Array = NDArray[np.float32]
 
@@ -38,6 +39,7 @@ class EvaluateConfig:
     """Seed of the draws."""
 
     def __post_init__(self) -> None:
+        check_seed("seed", self.seed)
         for name in self.__dataclass_fields__:
             if name != "seed" and getattr(self, name) < 1:
                 raise ConfigError(f"{option(name)} must be at least 1, got {getattr(self, name)}")
