@@ -9,6 +9,9 @@ An estimate that contradicts the belief counts less, by the weight of Student's 
 nu degrees of freedom (Lange et al. 1989), w = min(1, (nu + n) / (nu + d^2)), d^2 the squared
 distance over n axes in deviations of both. A frozen camera's estimates move with the robot and
 count less and less.
+
+What rests on a remembered sensor tells once more what that sensor told before, a little worse. It
+is taken in only while nothing else was seen.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ class HoleBelief:
     def forget(self) -> None:
         """Know nothing."""
         self._mean, self._precision, self._count = np.zeros(4), np.zeros(4), 0.0
+        self._saw = False
         self.agreement = 1.0
         """Running mean of how far estimates agreed with the belief, 1 = all did."""
 
@@ -69,6 +73,9 @@ class HoleBelief:
 
     def add(self, seen: Sighting, elapsed_s: float) -> None:
         """Take in what was seen, so long after what was taken in before."""
+        if seen.remembered and self._saw:
+            return
+        self._saw |= not seen.remembered
         share = min(max(elapsed_s, 0.0) / self._fusion.independent_s, 1.0)
         agreement = self._agreement(seen)
         self.agreement += share * (agreement - self.agreement)

@@ -47,15 +47,18 @@ class Sighting:
     """Of the hole's centre in the surface; an axis of infinite deviation means nothing."""
     std: NDArray[np.float64]
     """(4,) standard deviations [m, m, m, rad], infinite where nothing is known."""
+    remembered: bool = False
+    """Whether it rests on a sensor that is gone and remembered."""
 
 
-def sighting(found: Mapping[str, Estimate], tip: Pose) -> Sighting:
+def sighting(found: Mapping[str, Estimate], tip: Pose, *, remembered: bool = False) -> Sighting:
     """Return where the estimates put the hole.
 
     Args:
         found: By target: `offset` (tip minus hole: x, y, z [m]), `hole` (x, y, z [m], sine and
             cosine of its yaw); others are not read. NaN where the latent could not tell.
         tip: The tip's pose at the moment of the estimates.
+        remembered: Whether they rest on a sensor that is gone and remembered.
 
     Raises:
         ConfigError: If neither is there, or one has another size.
@@ -76,7 +79,7 @@ def sighting(found: Mapping[str, Estimate], tip: Pose) -> Sighting:
         surer = np.flatnonzero(unsure < std[:3])
         pose[surer], std[surer] = place[surer], unsure[surer]
         pose[3:], std[3:] = _known(*_yaw(value[3:], deviation[3:]))
-    return Sighting(pose=pose, std=std)
+    return Sighting(pose=pose, std=std, remembered=remembered)
 
 
 def _yaw(

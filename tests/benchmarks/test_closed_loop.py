@@ -42,6 +42,7 @@ from smvae_datasets.simulation.closed_loop.workers import Task, Worker, played
 from smvae_datasets.simulation.robot import SimulatedRobot
 from smvae_datasets.simulation.stick_operator import OPERATORS
 from tests.accused import plain_bundle, scoring_bundle
+from tests.remembering import remembering_bundle
 
 OUTCOME = Outcome(
     seated=True,
@@ -283,6 +284,18 @@ def test_latents_are_of_what_is_delivered_and_put_the_hole_beside_the_tip(told: 
             assert np.isinf(seen.std[3])
     assert latents.see({}, tip, tip) is None
     assert not latents.flagged
+
+
+def test_a_remembered_camera_makes_a_remembered_sighting(tmp_path: Path) -> None:
+    latents = Latents(telling(remembering_bundle(tmp_path / "bundle")))
+    tip = np.array([0.5, 0.0, 0.1, 0.0])
+    samples = {m.name: m.example_sample() for m in latents.modalities}
+    alive = {name: samples[name] for name in ("force", "action")}
+    never, all_there, lost = (latents.see(s, tip, tip) for s in (alive, samples, alive))
+    assert never is not None
+    assert all_there is not None
+    assert lost is not None
+    assert (never.remembered, all_there.remembered, lost.remembered) == (False, False, True)
 
 
 def test_a_frozen_camera_is_told_to_the_latents_again_and_again(

@@ -129,6 +129,22 @@ def test_a_lost_camera_leaves_the_belief_and_a_new_world_does_not() -> None:
     assert np.isinf(belief.std).all()
 
 
+def test_what_a_memory_tells_once_more_leaves_the_belief() -> None:
+    elsewhere = HOLE + np.array([0.005, 0.0, 0.0, 0.0])
+    again = replace(seen(elsewhere), remembered=True)
+    belief = HoleBelief(Fusion())
+    belief.add(again, 0.5)  # of the world before: better than nothing
+    np.testing.assert_allclose(belief.pose, elsewhere)
+    belief.add(seen(), 10.0)
+    known, unsure = belief.pose, belief.std
+    for _ in range(100):
+        belief.add(again, 0.5)
+    np.testing.assert_array_equal(belief.pose, known)
+    np.testing.assert_array_equal(belief.std, unsure)
+    belief.add(seen(elsewhere), 0.5)  # a camera is back
+    assert belief.pose[0] > known[0]
+
+
 def test_a_belief_is_the_mean_weighted_by_precision_and_turns_the_short_way() -> None:
     belief = certain(pose=np.array([0.0, 0.0, 0.0, math.pi - 0.01]))
     belief.add_independent(seen(np.array([0.01, 0.0, 0.0, -math.pi + 0.01]), 0.004, 0.03))

@@ -154,12 +154,14 @@ class Latents:
         self.flagged = False
         if perceived is None:
             return None
-        novelty, statuses = self._runtime.manifest.novelty, perceived.observation.status.values()
+        novelty = self._runtime.manifest.novelty
+        statuses = list(perceived.observation.status.values())
         novel = novelty is not None and perceived.novelty.score > novelty.error
         self.flagged = novel or any(status.suspect for status in statuses)
         if novel:
             return None
-        return sighting(self._found(perceived), tip)
+        remembered = any(status.state is FusionState.REMEMBERED for status in statuses)
+        return sighting(self._found(perceived), tip, remembered=remembered)
 
     def _found(self, perceived: Perceived) -> Mapping[str, Estimate]:
         source = self._estimates or self._readout

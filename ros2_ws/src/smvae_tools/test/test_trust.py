@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,14 @@ class World:
         self.trust.model(ModelInfo(generation=1, sha256="abc"))
         self.sequence = -1
 
-    def latent(self, mean: float, *, epoch: int = 1, sequence: int | None = None) -> None:
+    def latent(
+        self,
+        mean: float,
+        *,
+        epoch: int = 1,
+        sequence: int | None = None,
+        states: tuple[int, ...] = (ModalityStatus.FUSED,),
+    ) -> None:
         self.steady_s += 0.05
         self.now_s += 0.05
         self.sequence = self.sequence + 1 if sequence is None else sequence
@@ -48,7 +56,10 @@ class World:
             model_generation=1,
             mean=[mean],
             variance=[1e-12],
-            modalities=[ModalityStatus(name="force", state=ModalityStatus.FUSED)],
+            modalities=[
+                ModalityStatus(name=name, state=state)
+                for name, state in zip(("force", "rgb"), states, strict=False)
+            ],
         )
         seconds, rest = divmod(round(self.now_s * 1e9), 10**9)
         message.header.stamp.sec, message.header.stamp.nanosec = seconds, rest
@@ -119,6 +130,20 @@ def test_a_new_epoch_or_model_is_another_world_and_a_gap_is_not(world: World) ->
 def test_a_verdict_carries_the_stamp_of_its_latent(world: World) -> None:
     world.latents(0.1)
     assert world.trust.verdict().stamp_ns == round(world.now_s * 1e9)
+
+
+def test_a_verdict_says_whether_a_sensor_is_only_remembered(world: World) -> None:
+    world.latents(0.1)
+    assert not world.trust.verdict().remembered
+    source = world.trust._source
+    assert isinstance(source, Readout)
+    rests_on = {"force+rgb": source.subsets["force"]}
+    world.trust._source = replace(source, subsets={**source.subsets, **rests_on})
+    world.latent(0.1, states=(ModalityStatus.FUSED, ModalityStatus.REMEMBERED))
+    assert world.offset_x == pytest.approx(0.1)
+    assert world.trust.verdict().remembered
+    world.latent(0.1, states=(ModalityStatus.FUSED, ModalityStatus.STALE))
+    assert not world.trust.verdict().remembered
 
 
 def test_a_late_message_changes_nothing(world: World) -> None:

@@ -226,7 +226,8 @@ class SharedAutonomyDemo(Node):
         tip = self._tip.at(verdict.stamp_ns)
         if tip is not None:
             elapsed_s = max((verdict.stamp_ns - self._seen_ns) * 1e-9, 0.0)
-            self._assistant.see(sighting(verdict.found, tip), elapsed_s)
+            seen = sighting(verdict.found, tip, remembered=verdict.remembered)
+            self._assistant.see(seen, elapsed_s)
             self._seen_ns = verdict.stamp_ns
 
     def _watch(self) -> None:

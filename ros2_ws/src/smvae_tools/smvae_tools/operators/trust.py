@@ -66,6 +66,8 @@ class Verdict:
     """Empty if there are estimates."""
     stamp_ns: int = 0
     """Of the latent whose estimates these are."""
+    remembered: bool = False
+    """Whether that latent rests on a sensor that is gone and remembered."""
 
 
 class Trust:
@@ -155,7 +157,9 @@ class Trust:
             return Verdict(None, problem)
         if self._seen <= self._patience.settle:
             return Verdict(None, "a new epoch settles")
-        return Verdict(self._found, "", _stamp_ns(self._told))
+        states = {m.state for m in self._told.modalities} if self._told is not None else set()
+        remembered = ModalityStatus.REMEMBERED in states
+        return Verdict(self._found, "", _stamp_ns(self._told), remembered)
 
     def _forget(self) -> None:
         self._latent, self._seen = None, 0
