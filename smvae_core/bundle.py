@@ -294,6 +294,8 @@ class Bundle:
         folder = Path(path)
         _recover(folder)
         manifest_path = folder / MANIFEST
+        if not folder.exists():
+            raise BundleError(folder, "no such folder; `smvae export RUN BUNDLE` writes one")
         if not manifest_path.is_file():
             what = f"expected a folder that `smvae export RUN BUNDLE` wrote, got {what_is(folder)}"
             raise BundleError(folder, what)

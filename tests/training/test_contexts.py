@@ -155,15 +155,15 @@ def test_records_without_time_have_nothing_to_remember(episodes: PreparedEpisode
     ("field", "value", "message"),
     [
         ("share", 1.5, r"context\.share must lie in \[0, 1\], got 1\.5"),
-        ("outage_s", (2.0, 1.0), r"context\.outage_s must be positive, the shortest first"),
+        ("outage_s", (2.0, 1.0), r"context\.outage-s must be positive, the shortest first"),
         ("thinning", 0.5, r"context\.thinning must be at least 1"),
         ("elements", 0, r"context\.elements must be at least 1"),
-        ("history_s", 0.0, r"context\.history_s must lie in \(0, 1\]"),
+        ("history_s", 0.0, r"context\.history-s must lie in \(0, 1\]"),
         ("match", -0.1, r"context\.match must not be negative"),
         ("match", float("nan"), r"context\.match must not be negative, got nan"),
         ("tune", float("inf"), r"context\.tune must be finite, got inf"),
-        ("match_batches", 0, r"context\.match_batches must be at least 1"),
-        ("jitter_s", -1.0, r"context\.jitter_s must not be negative"),
+        ("match_batches", 0, r"context\.match-batches must be at least 1"),
+        ("jitter_s", -1.0, r"context\.jitter-s must not be negative"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(field: str, value: object, message: str) -> None:
