@@ -197,10 +197,8 @@ class Trust:
     def _read(self, source: Source, message: Any) -> None:
         counted = (ModalityStatus.FUSED, ModalityStatus.REMEMBERED)
         rests_on = [m.name for m in message.modalities if m.state in counted]
-        remembering = message.memory.sec > 0 or message.memory.nanosec > 0
         try:
-            found = source.apply(rests_on, message.mean, message.variance, remembering=remembering)
-            self._tell(message, found, "")
+            self._tell(message, source.apply(rests_on, message.mean, message.variance), "")
         except ConfigError as err:
             self._tell(message, None, str(err))
 
