@@ -72,7 +72,7 @@ def test_utilisation_is_what_nvidia_smi_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "nvidia-smi"
-    script.write_text("#!/bin/sh\necho '80, 1000, 300.5'\necho '100, 3000, 400.5'\nsleep 60\n")
+    script.write_text("#!/bin/sh\necho '80, 1000, 300.5'\necho '100, 3000, 400.5'\nexec sleep 60\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with Utilisation() as watched:

@@ -78,8 +78,8 @@ def test_config_survives_json():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_heads": 5}, "no multiple of num_heads"),
-        ({"latent_dim": 0}, "latent_dim must be at least 1"),
+        ({"num_heads": 5}, "no multiple of --model.num-heads"),
+        ({"latent_dim": 0}, "latent-dim must be at least 1"),
         ({"modalities": ()}, "at least one modality"),
         ({"modalities": (VISION_TOUCH[0],) * 2}, "names must differ"),
         ({"initial_noise": 0.0}, "must be positive"),
