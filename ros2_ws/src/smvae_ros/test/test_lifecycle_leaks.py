@@ -58,7 +58,8 @@ def test_fifty_cycles_leak_no_thread_endpoint_or_memory(start_node, client, bund
         threads.append(_status(process, "Threads"))
         memory_kb.append(_status(process, "VmRSS"))
     assert active_endpoints[0] == active_endpoints[1]
-    assert max(threads[WARM_UP:]) <= threads[WARM_UP - 1], threads
+    # one may end a moment after the reply; one that stays is in every later count
+    assert min(threads[-SPAN:]) <= min(threads[:WARM_UP]), threads
     unconfigured = _endpoints(client)
     assert client.came_true(
         lambda: not [t for t in _endpoints(client)["subscriptions"] if "image" in t], 10.0
