@@ -326,7 +326,7 @@ def test_export_leaves_the_callers_model_as_it_was(tmp_path: Path):
 def test_no_bundle_at_all_is_refused_with_the_command_that_makes_one(tmp_path: Path):
     with pytest.raises(BundleError, match="smvae export"):
         Bundle.load(tmp_path / "nothing")
-    with pytest.raises(BundleError, match="smvae export RUN BUNDLE. wrote, got an empty folder"):
+    with pytest.raises(BundleError, match="got an empty folder"):
         Bundle.load(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(BundleError, match="cannot be read"):
