@@ -69,9 +69,22 @@ class EstimateCalibration:
     fitted: Mapping[str, Any] = field(default_factory=dict)
     """Data and records."""
 
-    def curve(self, subset: Sequence[str], target: str) -> Curve | None:
-        """Return the factors of posteriors with memory that rest on `subset`, if there are any."""
-        return self.remembering.get(subset_name(tuple(subset)), {}).get(target)
+    def factor_of(
+        self, subset: Sequence[str], target: str, deviation: Array, *, remembering: bool
+    ) -> Array:
+        """Return the factors (K,) of one posterior that rests on `subset`, with memory or not.
+
+        Args:
+            subset: Sensors that are there or remembered, in the model's order.
+            target: Its name.
+            deviation: (K,) as decoded.
+            remembering: Whether it is a posterior with memory.
+
+        Raises:
+            ConfigError: If there are none of that subset.
+        """
+        curves = self.remembering.get(subset_name(tuple(subset)), {}) if remembering else {}
+        return curves[target].at(deviation) if target in curves else self.factor(subset, target)
 
     def factor(self, subset: Sequence[str], target: str) -> Array:
         """Return the factors (K,) of a subset, in the model's order; NaN where it tells nothing.

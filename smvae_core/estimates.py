@@ -104,11 +104,10 @@ class Estimates:
         found = {}
         for target in self.targets:
             value, covariance = decoded[target.name].value[0], decoded[target.name].covariance[0]
-            curve = self.calibration.curve(subset, target.name) if remembering else None
-            if curve is None:
-                factor = self.calibration.factor(subset, target.name)
-            else:
-                factor = curve.at(np.sqrt(np.diagonal(covariance)))
+            deviation = np.sqrt(np.diagonal(covariance))
+            factor = self.calibration.factor_of(
+                subset, target.name, deviation, remembering=remembering
+            )
             label = subset_name(tuple(subset))
             found[target.name] = calibrated(target, value, covariance, factor, label)
         return found

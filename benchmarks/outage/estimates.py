@@ -12,7 +12,6 @@ alone (as of moments without memory) and with those that the bundle has for memo
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,12 +71,10 @@ def judged(
     remembering: bool,
 ) -> dict[str, list[float | None]]:
     """Return median errors, known shares, and shares inside, of each number (K,)."""
-    curve = calibration.curve(rests_on, target.name) if remembering else None
     found = []
     for value, covariance in zip(decoded.value, decoded.covariance, strict=True):
-        factor = calibration.factor(rests_on, target.name)
-        if curve is not None:
-            factor = curve.at(np.sqrt(np.diagonal(covariance)))
+        deviation = np.sqrt(np.diagonal(covariance))
+        factor = calibration.factor_of(rests_on, target.name, deviation, remembering=remembering)
         found.append(calibrated(target, value, covariance, factor, ""))
     error = np.abs(decoded.value - truth.values)
     std = np.stack([estimate.std for estimate in found])
@@ -156,7 +153,7 @@ def main() -> None:
         "code": source_version(),
         "versions": versions(),
     }
-    write(given.out, json.loads(json.dumps(about | {"rows": found})))
+    write(given.out, about | {"rows": found})
 
 
 if __name__ == "__main__":
