@@ -47,18 +47,6 @@ RUNS: dict[str, tuple[int, AugmentConfig | None]] = {
 }
 
 
-def take(data: PreparedEpisodes, rows: NDArray[np.int64]) -> PreparedEpisodes:
-    """Return some of the records."""
-    return replace(
-        data,
-        arrays={name: a[rows] for name, a in data.arrays.items()},
-        group=data.group[rows],
-        recorded=data.recorded[rows],
-        stamp_ns=data.stamp_ns[rows],
-        targets={name: t.take(rows) for name, t in data.targets.items()},
-    )
-
-
 def another_day(data: PreparedEpisodes) -> PreparedEpisodes:
     """Return the records as a camera that was touched and a sensor that drifted would give them."""
     return replace(data, arrays={m.name: _changed(m, data.arrays[m.name]) for m in data.sensors})
@@ -131,8 +119,8 @@ def main() -> None:
     config = replace(config, max_steps=arguments.steps or config.max_steps)
     data = prepare_episodes(arguments.data, config.model.modalities)
     first = int(data.group[min(RECORDED, len(data) - 1)])
-    seen = take(data, np.flatnonzero(data.group < first))
-    unseen = take(data, np.flatnonzero(data.group >= first))
+    seen = data.take(np.flatnonzero(data.group < first))
+    unseen = data.take(np.flatnonzero(data.group >= first))
     out: Path = arguments.out
     for name in arguments.run or RUNS:
         times, augment = RUNS[name]

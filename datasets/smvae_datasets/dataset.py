@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import SMVAEError
 from smvae_core.modality import Modality
+
+Records = TypeVar("Records", bound="ArrayDataset")
 
 
 class DataSetError(SMVAEError, ValueError):
@@ -156,6 +158,19 @@ class ArrayDataset:
 
     def __len__(self) -> int:
         return len(self.group)
+
+    def take(self: Records, rows: NDArray[np.int64]) -> Records:
+        """Return some of the records."""
+        place = self.end_effector
+        return replace(
+            self,
+            arrays={name: a[rows] for name, a in self.arrays.items()},
+            group=self.group[rows],
+            recorded=self.recorded[rows],
+            stamp_ns=self.stamp_ns[rows],
+            targets={name: t.take(rows) for name, t in self.targets.items()},
+            end_effector=None if place is None else place.take(rows),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

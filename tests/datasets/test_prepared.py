@@ -315,3 +315,18 @@ def test_depth_that_is_empty_within_its_range_is_not_recorded(
     assert not prepared.arrays["depth"][7].any()
     assert "depth: 1 of 50 samples are empty" in caplog.text
     assert "step 7 of trajectory a" in caplog.text
+
+
+def test_some_of_the_records_are_taken_with_all_that_belongs_to_them(make_episodes):
+    whole = prepare_episodes(make_episodes(HOLE, a=2, b=1), VISION_TOUCH, progress=False)
+    rows = np.array([140, 3, 70])
+    some = whole.take(rows)
+    assert len(some) == 3
+    for name in ("group", "recorded", "stamp_ns"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[rows])
+    for kind in ("arrays", "targets"):
+        assert getattr(some, kind).keys() == getattr(whole, kind).keys()
+    np.testing.assert_array_equal(some.arrays["rgb"], whole.arrays["rgb"][rows])
+    of_both = [(t.targets["offset"].values, t.end_effector.values) for t in (some, whole)]
+    for taken, given in zip(*of_both, strict=True):
+        np.testing.assert_array_equal(taken, given[rows])
