@@ -10,8 +10,10 @@ nu degrees of freedom (Lange et al. 1989), w = min(1, (nu + n) / (nu + d^2)), d^
 distance over n axes in deviations of both. A frozen camera's estimates move with the robot and
 count less and less.
 
-What rests on a remembered sensor tells once more what that sensor told before, a little worse. It
-is taken in only while nothing else was seen.
+What rests on a remembered sensor may tell once more what that sensor told before, a little worse.
+How much of it the other sensors told anew cannot be seen from it, but where they told enough it is
+no worse than what was seen before. So it is taken in only where it is nearly as sure as a mean
+estimate that the belief rests on, whose deviation is sqrt(count) times the belief's.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from smvae_core.errors import ConfigError
 
 #: Degrees of freedom of the weight of contradicting estimates.
 NU = 4.0
+#: An estimate that rests on a remembered sensor may be so many times less sure than those before.
+LESS_SURE = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,6 @@ class HoleBelief:
     def forget(self) -> None:
         """Know nothing."""
         self._mean, self._precision, self._count = np.zeros(4), np.zeros(4), 0.0
-        self._saw = False
         self.agreement = 1.0
         """Running mean of how far estimates agreed with the belief, 1 = all did."""
 
@@ -73,9 +76,8 @@ class HoleBelief:
 
     def add(self, seen: Sighting, elapsed_s: float) -> None:
         """Take in what was seen, so long after what was taken in before."""
-        if seen.remembered and self._saw:
+        if seen.remembered and not self._renewed_by(seen):
             return
-        self._saw |= not seen.remembered
         share = min(max(elapsed_s, 0.0) / self._fusion.independent_s, 1.0)
         agreement = self._agreement(seen)
         self.agreement += share * (agreement - self.agreement)
@@ -96,6 +98,11 @@ class HoleBelief:
         if (limit := self._fusion.max_count) < self._count:
             self._precision *= limit / self._count
             self._count = limit
+
+    def _renewed_by(self, seen: Sighting) -> bool:
+        """Return whether it is nearly as sure of every axis as a mean estimate of the belief."""
+        told = LESS_SURE**2 * self._count / np.square(seen.std)
+        return bool((told >= self._precision).all())
 
     def _agreement(self, seen: Sighting) -> float:
         """Return the weight of what was seen, of Student's t, at most 1."""

@@ -129,7 +129,7 @@ def test_a_lost_camera_leaves_the_belief_and_a_new_world_does_not() -> None:
     assert np.isinf(belief.std).all()
 
 
-def test_what_a_memory_tells_once_more_leaves_the_belief() -> None:
+def test_what_a_memory_tells_once_more_and_less_surely_leaves_the_belief() -> None:
     elsewhere = HOLE + np.array([0.005, 0.0, 0.0, 0.0])
     again = replace(seen(elsewhere), remembered=True)
     belief = HoleBelief(Fusion())
@@ -137,12 +137,27 @@ def test_what_a_memory_tells_once_more_leaves_the_belief() -> None:
     np.testing.assert_allclose(belief.pose, elsewhere)
     belief.add(seen(), 10.0)
     known, unsure = belief.pose, belief.std
-    for _ in range(100):
-        belief.add(again, 0.5)
+    one_axis = again.std * np.array([1.0, 1.0, 2.0, 1.0])
+    for std in (2.0 * again.std, one_axis, np.where(one_axis > again.std, np.inf, again.std)):
+        for _ in range(100):
+            belief.add(replace(again, std=std), 0.5)
     np.testing.assert_array_equal(belief.pose, known)
     np.testing.assert_array_equal(belief.std, unsure)
     belief.add(seen(elsewhere), 0.5)  # a camera is back
     assert belief.pose[0] > known[0]
+
+
+def test_a_sensor_that_is_missed_by_nobody_does_not_stop_the_belief() -> None:
+    """The force is gone and remembered, and the cameras tell the hole as surely as before."""
+    belief = HoleBelief(Fusion())
+    for _ in range(20):
+        belief.add(seen(), 0.5)
+    before = belief.std
+    elsewhere = HOLE + np.array([0.002, 0.0, 0.0, 0.0])
+    for _ in range(20):
+        belief.add(replace(seen(elsewhere), remembered=True), 0.5)
+    np.testing.assert_allclose(belief.pose, elsewhere, atol=2e-4)
+    np.testing.assert_allclose(belief.std, before, rtol=0.01)
 
 
 def test_a_belief_is_the_mean_weighted_by_precision_and_turns_the_short_way() -> None:

@@ -82,6 +82,7 @@ DECIDING: Mapping[str, Failure] = {
 OTHERS: Mapping[str, Failure] = {
     "rgb lost midway": Failure(sensors=("rgb",), absent=True, midway=True),
     "depth lost midway": Failure(sensors=("depth",), absent=True, midway=True),
+    "force lost midway": Failure(sensors=("force",), absent=True, midway=True),
     "cameras lost": Failure(sensors=("rgb", "depth"), absent=True),
     "rgb late 200 ms": Failure(sensors=("rgb",), late=True),
     "rgb noisy": Failure(sensors=("rgb",), change=_noisy),
