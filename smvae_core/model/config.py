@@ -73,6 +73,9 @@ class ModelConfig:
     log_precision_limit: float = 0.0
     """Pooling by evidence: every log precision stays between this and its negative; 0 = no limit.
     Without a limit precisions may run away while beta is near 0."""
+    log_var_limit: float = 0.0
+    """Other poolings: every log variance of a posterior stays below this, softly; 0 = no limit.
+    Without a limit one strange record may draw a latent of a million deviations in training."""
     covariance: Covariance = "diagonal"
     """Covariance of the posterior: 'diagonal' as in the paper, or 'full'. The entropy, and what
     `pooling` promises of it, is the same. A bundle gives each dimension's variance either way."""
@@ -131,11 +134,12 @@ class ModelConfig:
             raise ConfigError(
                 "--model.covariance full needs a --model.latent-dim of at least 2, got 1"
             )
-        if not 0 <= self.log_precision_limit < math.inf:
-            raise ConfigError(
-                "--model.log-precision-limit must be a positive number, or 0 for no limit, got "
-                f"{self.log_precision_limit}"
-            )
+        for field in ("log_precision_limit", "log_var_limit"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise ConfigError(
+                    f"{option(f'model.{field}')} must be a positive number, or 0 for no limit, got "
+                    f"{getattr(self, field)}"
+                )
         if not self.initial_noise > 0:
             raise ConfigError(f"--model.initial-noise must be positive, got {self.initial_noise}")
         if self.memory is not None and self.pooling != "evidence":

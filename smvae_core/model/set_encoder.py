@@ -48,6 +48,9 @@ class SetEncoder(nn.Module):
     Without that correction the posterior would be a product of one factor per modality; with it, it
     is not. The feature is a sum over the set, or the paper's attention.
 
+    With other poolings the head gives the mean and a log variance l of each dimension; with a limit
+    L, `ModelConfig.log_var_limit`, the log variance is l - log(1 + e^(l - L)), which is below L.
+
     With covariance `full` a second linear head, which starts at zero too, gives the elements of
     `Posterior.shear` below its diagonal.
     """
@@ -64,6 +67,7 @@ class SetEncoder(nn.Module):
         else:
             self.pool = POOLINGS[config.pooling](config)
             self.head = nn.Linear(self.pool.width, 2 * config.latent_dim)
+        self.log_var_limit = config.log_var_limit
         self.shear = (
             Shear(self.pool.width, config.latent_dim) if config.covariance == "full" else None
         )
@@ -111,6 +115,8 @@ class SetEncoder(nn.Module):
         if self.evidence is None:
             feature = pool(read, present)
             mean, log_var = self.head(feature).chunk(2, dim=-1)
+            if self.log_var_limit:
+                log_var = log_var - nn.functional.softplus(log_var - self.log_var_limit)
         else:
             terms, evidence = read
             mean, log_var = self.evidence.combine(evidence, present)

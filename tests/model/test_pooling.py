@@ -200,6 +200,28 @@ def test_evidence_at_a_large_exponent_counts_the_best_sensor_alone():
     torch.testing.assert_close(together, best, atol=np.log(4) / 64, rtol=0)
 
 
+@pytest.mark.parametrize("pooling", ["paper", "sum", "self_attention", "hirt"])
+def test_a_strange_record_draws_no_latent_far_out_with_a_limit(pooling: str):
+    """Features a thousand times as large as any in training."""
+    torch.manual_seed(6)
+    limited = SetEncoder(small_config(pooling=pooling, log_var_limit=4.0))
+    free = SetEncoder(small_config(pooling=pooling))
+    free.load_state_dict(limited.state_dict())
+    embeddings = torch.randn(1, 4, 32)
+    everything = torch.ones(1, 4, dtype=torch.bool)
+    usual = free(embeddings, everything)[1]
+    torch.testing.assert_close(limited(embeddings, everything)[1], usual, atol=0.1, rtol=0)
+    for encoder in (limited, free):
+        with torch.no_grad():
+            encoder.head.weight.mul_(1e3)
+    mean, log_var = limited(embeddings, everything)
+    assert float(free(embeddings, everything)[1].detach().max()) > 40.0
+    assert float(log_var.detach().max()) <= 4.0
+    log_var.exp().sum().backward()
+    assert bool(mean.isfinite().all())
+    assert all(bool(p.grad.isfinite().all()) for p in limited.parameters() if p.grad is not None)
+
+
 def test_evidence_of_any_size_stays_finite_in_float32():
     evidence = Evidence(small_config())
     present = torch.tensor([[True, True, False, True]])

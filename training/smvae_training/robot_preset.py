@@ -31,6 +31,9 @@ NUMBERS, NUMBERS_OF_IMAGE = 16, 64
 #: Deviations by which windows, vectors and joints beside a camera are off in training: else images
 #: of few episodes are learned by heart from them, and the camera is not believed (the same page).
 BIAS = 0.3
+#: No posterior is wider than by this log variance: one jolt of a sensor, and training diverged
+#: within 300 steps (docs/decisions/log-var-limit.md).
+LOG_VAR_LIMIT = 4.0
 #: Pixels over all images up to which networks have the paper's 32 channels, or half of them.
 WIDE_PIXELS, HALF_PIXELS = 2 * 64**2, 8 * 64**2
 
@@ -47,6 +50,7 @@ def robot(modalities: Sequence[Modality]) -> TrainConfig:
         pooling="paper" if len(sensors) <= MOST_SENSORS_OF_ATTENTION else "evidence",
         base_channels=32 if pixels <= WIDE_PIXELS else 16 if pixels <= HALF_PIXELS else 8,
         decoded_noise=True,
+        log_var_limit=LOG_VAR_LIMIT,
     )
     batch_size = 32 if images else 128
     steps = planned_steps(model, batch_size)

@@ -41,8 +41,9 @@ class TrainingDiverged(SMVAEError, ArithmeticError):
     def __init__(self, step: int, problem: str) -> None:
         super().__init__(
             f"{problem} at step {step}: lower --optimizer.lr, set --optimizer.clip or, for "
-            "a pooling by evidence, --model.log-precision-limit (8, say), or train with "
-            "--hardware.precision 32; the last checkpoint is from before"
+            "a pooling by evidence, --model.log-precision-limit (8, say), for another one "
+            "--model.log-var-limit (4, say), or train with --hardware.precision 32; the last "
+            "checkpoint is from before"
         )
 
 
