@@ -183,7 +183,6 @@ def test_who_has_no_robosuite_is_told_where_it_is(
     assert "scripts/setup_door.sh" in capsys.readouterr().err
 
 
-@pytest.mark.timeout(900)  # robosuite compiles when it is first imported
 @pytest.mark.skipif(not SIMULATOR.exists(), reason="no robosuite: scripts/setup_door.sh makes one")
 def test_the_truth_opens_a_door_and_a_bag_holds_its_episode(tmp_path: Path) -> None:
     def door(*words: str) -> None:

@@ -72,11 +72,14 @@ def test_utilisation_is_what_nvidia_smi_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "nvidia-smi"
-    script.write_text("#!/bin/sh\necho '80, 1000, 300.5'\necho '100, 3000, 400.5'\nexec sleep 60\n")
+    told = tmp_path / "told"
+    lines = "echo '80, 1000, 300.5'\necho '100, 3000, 400.5'"
+    script.write_text(f"#!/bin/sh\n{lines}\ntouch {told}\nexec sleep 60\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with Utilisation() as watched:
         subprocess.run(["sleep", "1"], check=True)
+        subprocess.run(["sh", "-c", f"until [ -e {told} ]; do sleep 0.05; done"], check=True)
     assert watched.found["busy_percent"] == 90.0
     assert watched.found["memory_mb"] == 3000.0
     assert watched.found["power_w"] == 350.5

@@ -26,7 +26,7 @@ def test_without_multivae_one_line_says_how_to_get_it():
         "import sys; sys.modules['multivae'] = None; import benchmarks.peers as p; p.build('mvae')"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     last = found.stderr.strip().splitlines()[-1]
     assert "PeersMissing: the benchmarks' peers need MultiVae" in last

@@ -168,5 +168,5 @@ def test_only_one_process_at_a_time_holds_the_cache(tmp_path):
         assert other.stdout.readline() == "ready\n"
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(timeout=0.5)
-    out, _ = other.communicate(timeout=30)
+    out, _ = other.communicate(timeout=120)
     assert out == "in\n"

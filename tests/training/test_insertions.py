@@ -190,7 +190,7 @@ MODULE = "smvae_training.evaluate.insertions"
 def interrupted(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Press Ctrl-C, which a terminal sends to all of its processes, and wait for the end."""
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60.0)
+    _, said = process.communicate(timeout=240.0)
     return process.returncode, said
 
 

@@ -126,7 +126,7 @@ def test_a_command_that_fails_names_its_stage() -> None:
 def started(processes: Processes, name: str, code: str) -> int:
     """Start a Python process and wait until it says that it is up."""
     pid = processes.start(name, [sys.executable, "-c", code], dict(os.environ))
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + 120.0
     while "up" not in (processes.logs / f"{name}.log").read_text():
         assert time.monotonic() < deadline, "the process did not start"
         time.sleep(0.02)
@@ -145,7 +145,7 @@ def test_processes_end_when_asked_and_say_how(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         pids = [started(processes, "polite", POLITE), started(processes, "stubborn", STUBBORN)]
         processes.watch("live")
-        processes.end("polite")
+        processes.end("polite", timeout_s=120.0)
         processes.end("stubborn", timeout_s=0.1)
     assert all(map(gone, pids))
     assert processes.facts["polite"]["exit_code"] == 0
@@ -171,7 +171,7 @@ def test_a_process_that_dies_is_named_with_its_last_words(tmp_path: Path) -> Non
         processes.start(
             "node", [sys.executable, "-c", "raise SystemExit('no bundle')"], dict(os.environ)
         )
-        processes.running["node"].wait(30)
+        processes.running["node"].wait(120)
         processes.watch("assist", but="node")
         with pytest.raises(StageFailed, match="stage 'assist': node ended with 1: no bundle"):
             processes.watch("assist")

@@ -30,7 +30,7 @@ class InProcess:
 
     def __exit__(self, *_: object) -> None:
         self._executor.shutdown()
-        self._thread.join(5.0)
+        self._thread.join(60.0)
         self._node.release()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)

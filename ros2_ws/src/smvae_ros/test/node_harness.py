@@ -67,7 +67,7 @@ class NodeProcess(Process):
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(5.0)
+                self.process.wait(30.0)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -75,8 +75,6 @@ class NodeProcess(Process):
 
 class Client(Listener):
     """Sensors and listeners of one test, on one domain."""
-
-    patience_s = 10.0
 
     def __init__(
         self, domain: int, modalities: tuple[Modality, ...], profile: QoSProfile = BEST_EFFORT
@@ -109,18 +107,13 @@ class Client(Listener):
         while time.monotonic() < deadline:
             self.executor.spin_once(timeout_sec=0.01)
 
-    def call(
-        self, service_type: Any, name: str, request: Any, timeout_s: float | None = 20.0
-    ) -> Any:
-        return super().call(service_type, name, request, timeout_s)
-
     def caller(self, service_type: Any, name: str) -> Callable[[Any], Any]:
         """Return a function that calls a service and keeps its client: for many calls."""
-        kept = connect(self.node, service_type, name, self.came_true, 20.0)
+        kept = connect(self.node, service_type, name, self.came_true, self.patience_s)
 
         def call(request: Any) -> Any:
             future = kept.call_async(request)
-            self.until(future.done, 60.0)
+            self.until(future.done)
             return future.result()
 
         return call
@@ -196,13 +189,11 @@ class Client(Listener):
             self.publish(name, stamp)
         return stamp
 
-    def play_until(
-        self, subset: tuple[str, ...], condition: Callable[[], Any], timeout_s: float = 10.0
-    ) -> Any:
+    def play_until(self, subset: tuple[str, ...], condition: Callable[[], Any]) -> Any:
         """Play a subset at 20 Hz until a condition holds, and return its value."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + self.patience_s
         while not (value := condition()):
-            assert time.monotonic() < deadline, f"nothing within {timeout_s} s of {subset}"
+            assert time.monotonic() < deadline, f"nothing within {self.patience_s} s of {subset}"
             self.moment(subset)
             self.spin(0.05)
         return value

@@ -37,7 +37,7 @@ class Process:
                 env=environment,
             )
 
-    def interrupt(self, timeout_s: float = 20.0) -> int:
+    def interrupt(self, timeout_s: float = 60.0) -> int:
         """Send SIGINT and return the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout_s)
@@ -109,6 +109,13 @@ class Listener:
             assert time.monotonic() < deadline, f"nothing within {timeout_s} s"
             self.executor.spin_once(timeout_sec=0.02)
         return value
+
+    def still(self, value: Callable[[], Any], still_s: float = 0.5) -> Any:
+        """Spin until a value has stayed as it is for a time, and return it."""
+        last = value()
+        while self.came_true(lambda before=last: value() != before, still_s):
+            last = value()
+        return last
 
     def call(
         self, service_type: Any, name: str, request: Any, timeout_s: float | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from array import array
 from typing import Any
 
@@ -154,7 +153,7 @@ def test_depth_that_looks_like_millimetres_is_a_warning(
         status = board.newest().get("modality depth")
         return status is not None and "millimet" in status.message
 
-    client.until(odd, 20.0)
+    client.until(odd)
     status = board.newest()["modality depth"]
     assert status.level == DiagnosticStatus.WARN
     assert int({v.key: v.value for v in status.values}["implausible"]) > 0
@@ -177,7 +176,7 @@ def test_a_force_sensor_that_is_too_slow_for_its_window_says_so(
         status = board.newest().get("modality force")
         return status is not None and reason in status.message
 
-    client.until(told, 20.0)
+    client.until(told)
     status = board.newest()["modality force"]
     assert status.level == DiagnosticStatus.WARN
     assert {v.key: v.value for v in status.values}["state"] == "STALE"
@@ -199,13 +198,12 @@ def test_a_sensor_all_of_whose_messages_are_refused_is_an_error_with_the_first_r
         status = board.newest().get("modality rgb")
         return status is not None and lost in status.message
 
-    client.until(told, 20.0)
+    client.until(told)
     assert board.newest()["modality rgb"].level == DiagnosticStatus.ERROR
-    assert f"rgb: 1 message {lost}" in process.log.read_text(encoding="utf-8")
+    assert f" {lost}" in process.log.read_text(encoding="utf-8")
     shown = client.play_until(
         ("rgb", "action"),
         lambda: [s for s in [board.newest()["modality rgb"]] if s.message == "FUSED"],
-        20.0,
     )
     assert shown[0].level == DiagnosticStatus.OK
 
@@ -235,16 +233,17 @@ def test_diagnostics_come_while_sensors_flood_the_node(
     """Images and readings as fast as this process can: the steady timer is served in its turn."""
     start_node(bundle=bundle, parameters=strict, diagnostics_period_s=PERIOD_S)
     client.activate()
-    seconds = 4.0
-    end_s = time.monotonic() + seconds
     board.arrays.clear()
-    arrivals: list[float] = []
-    while time.monotonic() < end_s:
+    sent = 0
+
+    def served() -> bool:
+        nonlocal sent
         client.moment(("rgb", "depth", "force", "action"))
-        client.executor.spin_once(timeout_sec=0.0)
-        arrivals += [time.monotonic()] * (len(board.arrays) - len(arrivals))
-    client.spin(1.0)
-    assert len(board.arrays) >= 0.2 * seconds / PERIOD_S  # a fifth: the machine may be loaded
+        sent += 1
+        return len(board.arrays) >= 8
+
+    client.until(served)
+    assert sent > 20, "it was a flood"
 
 
 def test_images_that_replace_each_other_unseen_are_missed_triggers(
@@ -254,7 +253,7 @@ def test_images_that_replace_each_other_unseen_are_missed_triggers(
     start_node(bundle=bundle, parameters=slow, diagnostics_period_s=PERIOD_S)
     client.activate()
     client.play_until(
-        ("rgb", "force"), lambda: int(board.entry("inference")["missed_triggers"]) > 0, 20.0
+        ("rgb", "force"), lambda: int(board.entry("inference")["missed_triggers"]) > 0
     )
 
 

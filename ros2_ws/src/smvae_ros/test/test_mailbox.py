@@ -88,7 +88,7 @@ def samples(observation: Observation) -> dict[str, int]:
 
 def finish(thread: threading.Thread) -> None:
     """Join; generous, since a thread that is not woken would sleep for an hour."""
-    thread.join(30.0)
+    thread.join(60.0)
     assert not thread.is_alive(), "nobody woke the thread"
 
 

@@ -50,7 +50,6 @@ def play_until(client: Client, played: tuple[str, ...], state: int) -> LatentSta
     return client.play_until(
         played,
         lambda: [m for m in client.latents if m.valid and status_of(m, "rgb").state == state],
-        30.0,
     )[-1]
 
 
@@ -83,7 +82,7 @@ def test_estimates_rest_on_what_is_remembered_too(active: Client, remembering: P
         lost = [m for m in lost if status_of(m, "rgb").state == ModalityStatus.REMEMBERED]
         return [(m, said[m.epoch, m.sequence]) for m in lost if (m.epoch, m.sequence) in said]
 
-    latent, spot = active.play_until(ALIVE, pairs, 30.0)[-1]
+    latent, spot = active.play_until(ALIVE, pairs)[-1]
     counted = (ModalityStatus.FUSED, ModalityStatus.REMEMBERED)
     rests_on = tuple(s.name for s in latent.modalities if s.state in counted)
     told = smvae_core.estimates.Estimates.of_bundle(Bundle.load(remembering))
@@ -104,7 +103,7 @@ def test_diagnostics_name_who_is_remembered(active: Client) -> None:
         found = entries.get("smvae: latent")
         return {v.key: v.value for v in found.values}.get("remembered", "") if found else ""
 
-    active.play_until(ALIVE, lambda: "rgb" in remembered(), 20.0)
+    active.play_until(ALIVE, lambda: "rgb" in remembered())
 
 
 def test_memory_alone_makes_no_latent(active: Client) -> None:

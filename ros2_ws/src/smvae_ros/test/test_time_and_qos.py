@@ -49,8 +49,8 @@ def test_an_incompatible_publisher_shows_until_it_is_mended(
     assert status_of(client.latents[-1], "rgb").state == ModalityStatus.ABSENT
     client.retire("rgb")
     client.revive("rgb", RELIABLE)
-    client.play_until(("rgb",), lambda: [m for m in client.latents if fused(m) == ("rgb",)], 30.0)
-    client.until(lambda: [s for s in entries("rgb") if s.message != complaint.message], 30.0)
+    client.play_until(("rgb",), lambda: [m for m in client.latents if fused(m) == ("rgb",)])
+    client.until(lambda: [s for s in entries("rgb") if s.message != complaint.message])
 
 
 def test_qos_overrides_reach_the_subscription(start_node, client, bundle, strict) -> None:
@@ -101,7 +101,7 @@ def test_a_topic_of_another_type_shows_in_diagnostics(
     entry = client.until(lambda: [s for s in entries("rgb") if wanted in s.message])[0]
     assert entry.level == DiagnosticStatus.ERROR
     client.node.destroy_publisher(camera)
-    client.until(lambda: [s for s in entries("rgb") if wanted not in s.message], 30.0)
+    client.until(lambda: [s for s in entries("rgb") if wanted not in s.message])
 
 
 def test_a_failed_configure_shows_in_diagnostics(start_node, client) -> None:
@@ -124,10 +124,12 @@ def test_the_timer_trigger_keeps_its_rate(start_node, client, bundle, strict) ->
     start_node(bundle=bundle, parameters=strict | {"max_rate_hz": 5.0}, trigger="timer")
     client.activate()
     client.latents.clear()
-    started = time.monotonic()
-    for _ in range(100):
+    started, sent = time.monotonic(), 0
+    while sum(m.valid for m in client.latents) < 5:
+        assert time.monotonic() - started < client.patience_s
         client.publish("action", client.now_ns())
         client.spin(0.01)
+        sent += 1
     elapsed = time.monotonic() - started
     valid = [m for m in client.latents if m.valid]
-    assert 2 <= len(valid) <= 5.0 * elapsed + 2  # not 100: at most one per period and the ends
+    assert len(valid) <= min(5.0 * elapsed + 2, sent / 2)  # at most one per period and the ends

@@ -40,7 +40,7 @@ def used(modalities: Any, direction: str) -> dict[str, topics.Topic]:
 
 def settled(client: Any, read: Callable[[], dict[str, str]], expected: dict[str, str]) -> None:
     """Wait until discovery has all, then compare, so that a difference is shown."""
-    client.came_true(lambda: read() == expected, 20.0)
+    client.came_true(lambda: read() == expected, client.patience_s)
     assert read() == expected
 
 
@@ -71,9 +71,7 @@ def test_qualities_of_service_are_those_of_the_table(
         ("subscribe", client.node.get_subscriptions_info_by_topic),
     ):
         for name, topic in used(modalities, direction).items():
-            ends = client.until(
-                lambda n=name, q=query: [e for e in q(n) if e.node_name == "smvae"], 30.0
-            )
+            ends = client.until(lambda n=name, q=query: [e for e in q(n) if e.node_name == "smvae"])
             profile = ends[0].qos_profile
             said = f"{RELIABILITY[profile.reliability]}, {DURABILITY[profile.durability]}"
             assert topic.qos.startswith(said), f"{name}: {said}"

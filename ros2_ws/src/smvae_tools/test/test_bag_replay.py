@@ -34,6 +34,8 @@ pytest.importorskip("smvae_training", reason="the offline evaluation is not inst
 #: Largest difference of a latent's mean; means are of order 1.
 TOLERANCE = 1e-3
 SECONDS = 4.0
+#: Of replays, the next where a busy machine made too few latents of the same moments.
+RATES = ("1.0", "0.5", "0.25")
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +80,11 @@ def sources(latent: LatentState) -> dict[str, int]:
 def replayed_live(
     client: Any, domain: int, bag: Path, log: Path, *arguments: str
 ) -> list[LatentState]:
-    """Return the valid latents of a running node while the bag is played to it."""
-    client.activate()
+    """Return the valid latents of an active node while the bag is played to it."""
+    client.latents.clear()
     player = Program("smvae_tools.bags.player", domain, log, str(bag), "--wait", "30", *arguments)
     try:
-        client.until(lambda: player.process.poll() is not None, 120.0)
+        client.until(lambda: player.process.poll() is not None, 240.0)
         client.spin(1.0)
         assert player.process.returncode == 0, player.text()
     finally:
@@ -90,46 +92,62 @@ def replayed_live(
     return [m for m in client.latents if m.valid]
 
 
+class Offline:
+    """The latents of the offline evaluation of a bag."""
+
+    def __init__(self, bag: Path, bundle: Path, out: Path, trigger: str) -> None:
+        from smvae_training.evaluate.bag.evaluate import LATENTS, evaluate_bag
+        from smvae_training.evaluate.bag.options import BagOptions
+
+        evaluate_bag(bag, bundle, out, BagOptions(trigger=trigger, subsets="none", video=False))
+        self.columns = np.load(out / LATENTS, allow_pickle=False)
+        self.rows = {stamp: row for row, stamp in enumerate(self.columns["stamp_ns"].tolist())}
+
+    def mean(self, latent: LatentState) -> Any:
+        return self.columns["mean"][self.rows[stamp(latent)]]
+
+    def sources(self, latent: LatentState) -> dict[str, int]:
+        """Return the stamp of each fused sample at a live latent's moment."""
+        row, names = self.rows[stamp(latent)], self.columns["modalities"].tolist()
+        stamps = self.columns["sample_stamp_ns"][row].tolist()
+        states = self.columns["state"][row].tolist()
+        return {n: t for n, t, state in zip(names, stamps, states, strict=True) if state == 1}
+
+
 @pytest.mark.parametrize("trigger", ["any", "rgb"])
 def test_live_replay_and_offline_evaluation_agree(
     trigger: str, start_node: Any, client: Any, domain: int, bundle: Path, bag: Path, tmp_path: Path
 ) -> None:
-    from smvae_training.evaluate.bag.evaluate import LATENTS, evaluate_bag
-    from smvae_training.evaluate.bag.options import BagOptions
-
-    options = BagOptions(trigger=trigger, subsets="none", video=False)
-    evaluate_bag(bag, bundle, tmp_path / "offline", options)
-    columns = np.load(tmp_path / "offline" / LATENTS, allow_pickle=False)
-
-    start_node(bundle=bundle, trigger=trigger, use_sim_time=True)
-    live = replayed_live(client, domain, bag, tmp_path / "player.log")
-
+    offline = Offline(bag, bundle, tmp_path / "offline", trigger)
     runtime, samples = Runtime(bundle), samples_of(bag, client.modalities.values())
-    assert len(live) >= 10
-    for latent in live:
-        difference = np.abs(by_hand(runtime, samples, latent) - np.asarray(latent.mean)).max()
-        assert difference <= TOLERANCE, (stamp(latent), sources(latent))
+    start_node(bundle=bundle, trigger=trigger, use_sim_time=True)
+    client.activate()
 
-    offline = dict(zip(columns["stamp_ns"].tolist(), range(len(columns["mean"])), strict=True))
-    same_moment = [m for m in live if stamp(m) in offline]
-    same_samples = []
-    for latent in same_moment:
-        row = offline[stamp(latent)]
-        names = columns["modalities"].tolist()
-        stamps = dict(zip(names, columns["sample_stamp_ns"][row].tolist(), strict=True))
-        states = dict(zip(names, columns["state"][row].tolist(), strict=True))
-        theirs = {n: stamps[n] for n in names if states[n] == 1}
-        if theirs == sources(latent):
-            same_samples.append(latent)
-            mean = columns["mean"][row]
-            assert np.abs(mean - np.asarray(latent.mean)).max() <= TOLERANCE
-    counts = f"{len(same_moment)} of {len(live)} live latents at offline moments, "
-    counts += f"{len(same_samples)} of the same samples, {len(offline)} offline"
-    print(counts)
-    if trigger == "rgb":  # every image is a moment; the first may come before the node listens
-        assert len(same_moment) >= 0.9 * len(live), counts
-        assert len(same_moment) >= 0.5 * len(offline), counts
-        assert len(same_samples) >= 0.5 * len(same_moment), counts
+    def enough_agree(rate: str) -> str:
+        """Play the bag, compare, and return what was too few to compare."""
+        live = replayed_live(client, domain, bag, tmp_path / "player.log", "--rate", rate)
+        for latent in live:
+            difference = np.abs(by_hand(runtime, samples, latent) - np.asarray(latent.mean)).max()
+            assert difference <= TOLERANCE, (stamp(latent), sources(latent))
+        moments = [m for m in live if stamp(m) in offline.rows]
+        same = [m for m in moments if offline.sources(m) == sources(m)]
+        for latent in same:
+            assert np.abs(offline.mean(latent) - np.asarray(latent.mean)).max() <= TOLERANCE
+        enough = len(live) >= 10
+        if trigger == "rgb":  # every image is a moment; the first may come before the node listens
+            enough &= len(moments) >= 0.9 * len(live)
+            enough &= len(moments) >= 0.5 * len(offline.rows)
+            enough &= len(same) >= 0.5 * len(moments)
+        counts = f"{len(moments)} of {len(live)} live latents at offline moments, "
+        counts += f"{len(same)} of the same samples, {len(offline.rows)} offline"
+        return "" if enough else counts
+
+    few: list[str] = []
+    for rate in RATES:
+        if not (counts := enough_agree(rate)):
+            return
+        few.append(counts)
+    pytest.fail("; ".join(few))
 
 
 def test_a_looped_bag_begins_a_new_epoch_and_goes_on(
@@ -141,8 +159,14 @@ def test_a_looped_bag_begins_a_new_epoch_and_goes_on(
     player = Program(
         "smvae_tools.bags.player", domain, tmp_path / "player.log", str(bag), *arguments
     )
+    every = tuple(client.modalities)
+
+    def looped() -> bool:
+        valid = [m for m in client.latents if m.valid]
+        return len({m.epoch for m in valid}) >= 3 and any(fused(m) == every for m in valid)
+
     try:
-        client.until(lambda: len({m.epoch for m in client.latents if m.valid}) >= 3, 120.0)
+        client.until(looped, 240.0)
         assert player.interrupt() == 0, player.text()
     finally:
         player.end()
@@ -151,4 +175,3 @@ def test_a_looped_bag_begins_a_new_epoch_and_goes_on(
         assert after.epoch >= before.epoch
         if after.epoch == before.epoch:
             assert stamp(after) >= stamp(before)
-    assert {fused(m) for m in valid} >= {tuple(client.modalities)}

@@ -135,6 +135,6 @@ def test_what_cannot_be_written_is_one_line(
 
 def test_help_names_every_file_and_shows_an_example() -> None:
     command = [sys.executable, "-m", "smvae_tools.files.generate", "--help"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=240).stdout
     assert all(name in text for name in FILES)
     assert "--topics left=" in text

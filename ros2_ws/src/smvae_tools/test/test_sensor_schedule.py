@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
+from node_harness import fused
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot_harness import RELIABLE, Listener, Process, Program
 from smvae_msgs.msg import LatentState
 from smvae_ros import topics
+from smvae_ros.lifecycle.start import bring_up
 from smvae_tools.bags.recorder import DEFAULT_TOPICS
 from smvae_tools.robot.publishers import RobotPublishers
 from smvae_tools.robot.schedule_walker import MARKS_TOPIC, awaits_recording
@@ -152,11 +154,14 @@ def test_a_robot_that_was_killed_over_a_question_is_asked_again(
 
 @pytest.mark.dds
 def test_it_names_what_was_never_fused(
-    start: Callable[..., Program], start_node: Any, bundle: Path
+    start: Callable[..., Program], start_node: Any, listener: Listener, bundle: Path
 ) -> None:
     pytest.importorskip("mujoco")
     start_node(bundle=bundle)
     start("simulated_robot", "--ros-args", "-r", "wrench:=wrench_elsewhere")
+    latents = listener.listen(LatentState, "/smvae/latent")
+    assert bring_up(listener.node, "/smvae", listener.came_true)
+    listener.until(lambda: any(len(fused(m)) == 3 for m in latents))
     program = start("sensor_schedule", "--timeout", "10")
     assert program.process.wait(60.0) == 1
     assert program.text().splitlines()[-1] == (

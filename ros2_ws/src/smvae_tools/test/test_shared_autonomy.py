@@ -134,18 +134,25 @@ def test_who_cannot_be_trusted_leaves_the_operators_own_command(
 def test_a_new_epoch_has_to_settle(stage: Stage, assisted: Bundle) -> None:
     wanted, _ = expected(assisted)
     stage.play(lambda: stage.near(wanted))
-    stage.epoch += 1
     seen = len(stage.states)
-    for _ in range(3):
-        stage.command(OPERATOR)
-        stage.latent()
-        stage.came_true(lambda: False, 0.04)
-        count = len(stage.states)
-        stage.arm()
-        stage.until(lambda count=count: len(stage.states) > count)
-    settling = [s for s in stage.states[seen:] if "a new epoch settles" in s.message]
-    assert settling
-    assert all(v.value == "0.0000" for s in settling for v in s.values if v.key == "weight")
+
+    def settling() -> list[DiagnosticStatus]:
+        return [s for s in stage.states[seen:] if "a new epoch settles" in s.message]
+
+    def begin() -> list[DiagnosticStatus]:
+        """Begin an epoch, whose first three latents do not count; a busy demo may say why not."""
+        stage.epoch += 1
+        for _ in range(3):
+            stage.command(OPERATOR)
+            stage.latent()
+            stage.came_true(lambda: False, 0.04)
+            count = len(stage.states)
+            stage.arm()
+            stage.until(lambda count=count: len(stage.states) > count)
+        return settling()
+
+    stage.until(begin)
+    assert all(v.value == "0.0000" for s in settling() for v in s.values if v.key == "weight")
     stage.play(lambda: stage.near(wanted))
 
 
@@ -274,6 +281,6 @@ def test_the_perception_node_itself_is_trusted(
         return any(s.message == "assisting" for s in states)
 
     try:
-        client.play_until(tuple(assisted.manifest.names), assisting, 60.0)
+        client.play_until(tuple(assisted.manifest.names), assisting)
     finally:
         program.end()

@@ -139,7 +139,7 @@ def test_the_perception_node_tells_and_is_heard(
         return any(s.message == "assisting" for s in states) and "hole.x [m]" in known
 
     try:
-        client.play_until(tuple(telling.manifest.names), believing, 60.0)
+        client.play_until(tuple(telling.manifest.names), believing)
     finally:
         program.end()
 
