@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import TrainConfig
 from smvae_training.hardware import LAUNCHERS
+from smvae_training.presets import debug
 from smvae_training.processes import Processes
-from smvae_training.run import RunRecord
+from smvae_training.run import RunPaths, RunRecord
 from tests.training.short_runs import run
 
 #: What the environment of a process holds in jobs of several tasks.
@@ -33,6 +34,12 @@ JOBS = {
 }
 
 
+@pytest.fixture(scope="module")
+def alone(episodes: PreparedEpisodes, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    """Return the run of a process that nobody started as one of several."""
+    return run(debug(), episodes, tmp_path_factory.mktemp("alone") / "run")
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_a_run_of_one_device_is_the_same_in_every_job(
     config: TrainConfig,
@@ -40,10 +47,10 @@ def test_a_run_of_one_device_is_the_same_in_every_job(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    alone: RunPaths,
     job: str,
 ) -> None:
     config = replace(config, log=replace(config.log, tensorboard=True))
-    alone = run(config, episodes, tmp_path / "alone")
     for pair in JOBS[job].split():
         monkeypatch.setenv(*pair.split("="))
     monkeypatch.setattr(rank_zero_only, "rank", 2)  # as at an import among these variables
