@@ -18,7 +18,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs/own_robot.md").read_text(encoding="utf-8")
 MOBILE = REPOSITORY.parent / "shared/data/bags/robot_localization_test1.bag"
 #: What makes a training take seconds.
-SMALL = ("--max-steps", "2", "--no-report", "--log.no-tensorboard", "--data.held-out", "0.34")
+SMALL = (
+    *("--max-steps", "2", "--no-report", "--log.no-tensorboard", "--data.held-out", "0.34"),
+    *("--model.base-channels", "4", "--model.embedding-dim", "32", "--model.latent-dim", "8"),
+)
 
 
 def commands(heading: str) -> list[list[str]]:
