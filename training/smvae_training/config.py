@@ -69,6 +69,9 @@ class DataConfig:
     """Further ones that are computed from the sensors alone. 'contact': whether the next record is
     in contact, by its force. 'motion': how the robot moves until then. 'pairing': whether all that
     is observed is of one moment; only in training."""
+    labelled_share: float = 0.5
+    """Least share of each batch that is drawn from records with any recorded target, where fewer
+    have one: labels that are few count more often. 0: records come as they are."""
 
     def __post_init__(self) -> None:
         known = get_args(SelfSupervised)
@@ -83,6 +86,10 @@ class DataConfig:
         )
         _require(0 < self.held_out < 1, f"--data.held-out must lie in (0, 1), got {self.held_out}")
         check_seed("data.split_seed", self.split_seed)
+        _require(
+            0 <= self.labelled_share < 1,
+            f"--data.labelled-share must lie in [0, 1), got {self.labelled_share}",
+        )
         _require(
             0 <= self.validation < 1, f"--data.validation must lie in [0, 1), got {self.validation}"
         )
@@ -386,7 +393,11 @@ class TrainConfig:
 def _data(
     targets: Sequence[str] = (), self_supervised: Sequence[SelfSupervised] = (), **values: Any
 ) -> DataConfig:
-    """Return the settings of data, of an earlier version also, which had fewer."""
+    """Return the settings of data, of an earlier version also, which had fewer.
+
+    Its records came as they were; without targets they always do.
+    """
+    values.setdefault("labelled_share", 0.0 if targets else DataConfig.labelled_share)
     return DataConfig(targets=tuple(targets), self_supervised=tuple(self_supervised), **values)
 
 

@@ -56,6 +56,7 @@ from smvae_training.steps.data import (
     loader,
 )
 from smvae_training.steps.embedded import EmbeddedRecords
+from smvae_training.steps.labelled import LabelledOrder, labelled_records, with_labelled
 from smvae_training.steps.module import SMVAETraining
 from smvae_training.steps.pairing import Pairing
 from smvae_training.steps.self_supervised import with_self_supervised
@@ -216,7 +217,11 @@ def train_on(
     config = with_targets(config, episodes, parts.train)
     if old is None and not processes.is_helper:
         check_records(config, episodes, parts.train)
-    order = batch_order(parts.train, config.batch_size, config.seed)
+    order = with_labelled(
+        batch_order(parts.train, config.batch_size, config.seed),
+        labelled_records(episodes, config.model.targets),
+        config.data.labelled_share,
+    )
     processes.check_batch(order.batch_size)
     contexts = remembered_contexts(config, episodes, order)
     stages = config.stages(order.steps_per_epoch)
@@ -292,6 +297,8 @@ def _log_size(episodes: Dataset, parts: Split, order: BatchOrder, record: RunRec
         order.batch_size,
         record.total_steps - record.step,
     )
+    if isinstance(order, LabelledOrder):
+        logger.info("%s", order)
     if parts.leaks:
         logger.warning(
             "split by sample: neighbouring frames stand on both sides, scores will flatter"

@@ -117,6 +117,8 @@ class BatchOrder:
     batch_size: int
     """Records per step, over all devices; at most len(index)."""
     seed: int
+    stream: int = SHUFFLE_STREAM
+    """Of the permutations' random numbers."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -128,14 +130,14 @@ class BatchOrder:
         The remainder of an epoch is left out; another permutation leaves out other records.
         """
         epoch, position = divmod(step, self.steps_per_epoch)
-        permutation = _permutation(self.seed, epoch, len(self.index))
+        permutation = _permutation(self.seed, self.stream, epoch, len(self.index))
         start = position * self.batch_size
         return self.index[np.sort(permutation[start : start + self.batch_size])]
 
 
-@lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
-    return generator(seed, SHUFFLE_STREAM, epoch).permutation(length)
+@lru_cache(maxsize=4)
+def _permutation(seed: int, stream: int, epoch: int, length: int) -> NDArray[np.int64]:
+    return generator(seed, stream, epoch).permutation(length)
 
 
 def batch_order(index: NDArray[np.int64], batch_size: int, seed: int) -> BatchOrder:
