@@ -8,7 +8,8 @@ Preset `demo` with every target decoded; the same without targets, for what they
 and of each subset that holds a camera a supervised network for the hole's offset: the same
 embedding networks side by side, a head, smooth L1, the same records, batch and steps. All are
 scored on the trajectories of TEST, which trained and calibrated nothing. With `--labels 0.1` only
-that share of the training records tells targets. What RUNS holds is not trained again.
+that share of the training records tells targets; `--share 0` trains ours on records as they come.
+What RUNS holds is not trained again.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.calibrate.estimates import calibrate_estimates, decoded_targets
-from smvae_training.config import TrainConfig
+from smvae_training.config import DataConfig, TrainConfig
 from smvae_training.evaluate.baselines import TrainingMean, training_mean
 from smvae_training.evaluate.measures import images, squared_error
 from smvae_training.evaluate.predict import CHUNK, Predictor
@@ -54,16 +55,25 @@ RESULTS = Path(__file__).parent / "results" / "targets.json"
 OFFSET = "offset"
 #: Records that are scored at most, and that calibrate.
 SCORED, CALIBRATING = 2500, 3000
+#: Least share of each batch that is labelled.
+SHARE = DataConfig.labelled_share
 #: Stream of the random choice of labelled records.
 LABEL_STREAM = 90
 
 
-def settings(steps: int, seed: int, *, targets: bool) -> TrainConfig:
-    """Return settings with networks of full size, with every target of the data or none."""
+def settings(steps: int, seed: int, share: float, *, targets: bool) -> TrainConfig:
+    """Return settings with networks of full size, with every target of the data or none.
+
+    Args:
+        steps: Of the training; 0: the preset's.
+        seed: Of the run.
+        share: As `data.labelled_share`.
+        targets: Whether they are decoded.
+    """
     config = full_networks()
     return replace(
         config,
-        data=replace(config.data, targets=("all",) if targets else ()),
+        data=replace(config.data, targets=("all",) if targets else (), labelled_share=share),
         log=replace(config.log, tensorboard=False),
         max_steps=steps or config.max_steps,
         seed=seed,
@@ -208,9 +218,15 @@ def cameras(config: TrainConfig) -> list[tuple[str, ...]]:
     return [s for s in all_subsets(names) if seeing & set(s)]
 
 
+def row(labels: str, seed: int, share: float) -> str:
+    """Return what a training is called among the results; what is usual is left out."""
+    parts = [f"labels {labels}", f"seed {seed}" if seed else ""]
+    return ", ".join(filter(None, [*parts, f"share {share:g}" if share != SHARE else ""]))
+
+
 def measure(given: argparse.Namespace) -> None:
     """Train what is missing and score it; each result is written once it is there."""
-    config = settings(given.steps, given.seed, targets=True)
+    config = settings(given.steps, given.seed, given.share, targets=True)
     sensors = config.model.modalities
     data = prepare_episodes(given.episodes, sensors, progress=False)
     unseen = prepare_episodes(given.test, sensors, progress=False)
@@ -218,14 +234,16 @@ def measure(given: argparse.Namespace) -> None:
     labelled = with_labels(data, given.labels, given.seed) if given.labels < 1.0 else data
     of = "all" if given.labels >= 1.0 else f"{given.labels:g}"
     folder = given.runs / f"{of}-{config.max_steps}-{given.seed}"
+    ours = "targets" if given.share == SHARE else f"targets-{given.share:g}"
     results = json.loads(given.out.read_text()) if given.out.is_file() else {}
-    mine = results.setdefault(f"labels {of}", {})
+    mine = results.setdefault(row(of, given.seed, given.share), {})
 
     def keep(name: str, value: Any) -> None:
         mine.setdefault("settings", {}).update(
             steps=config.max_steps,
             batch_size=config.batch_size,
             seed=given.seed,
+            labelled_share=given.share,
             trajectories=len(data.group_names),
             records=len(data),
             test_trajectories=len(unseen.group_names),
@@ -235,7 +253,7 @@ def measure(given: argparse.Namespace) -> None:
         mine["made by"] = {"source": source_version(), "versions": versions()}
         write_json(given.out, results)
 
-    run = trained(config, labelled, folder / "targets")
+    run = trained(config, labelled, folder / ours)
     keep("targets", of_model(run, labelled, test))
     train = split_episodes(config, data).train
     means = {m.name: training_mean(m, data, train, CALIBRATING) for m in images(sensors)}
@@ -252,7 +270,8 @@ def measure(given: argparse.Namespace) -> None:
         scores[label] = score(target, test.targets[OFFSET], value, np.full(value.shape, np.nan))
         keep("supervised", scores)
     if not given.no_plain:
-        plain = trained(settings(given.steps, given.seed, targets=False), data, folder / "plain")
+        without = settings(given.steps, given.seed, given.share, targets=False)
+        plain = trained(without, data, folder / "plain")
         keep("images without targets", image_errors(plain, test, means))
 
 
@@ -265,6 +284,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="of each training; 0: the preset's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--labels", type=float, default=1.0, help="share of labelled records")
+    parser.add_argument(
+        "--share", type=float, default=SHARE, help="least share of a batch that is labelled"
+    )
     parser.add_argument(
         "--subsets", nargs="*", help="supervised ones; all with a camera by default"
     )

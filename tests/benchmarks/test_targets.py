@@ -14,6 +14,7 @@ from benchmarks.targets import (
     image_errors,
     of_model,
     predicted,
+    row,
     supervised,
     trained,
     with_labels,
@@ -35,6 +36,11 @@ def test_a_share_of_the_records_tells_its_targets() -> None:
     np.testing.assert_array_equal(
         few.targets[OFFSET].values[told], data.targets[OFFSET].values[told]
     )
+
+
+def test_a_row_names_what_is_unusual_of_a_training() -> None:
+    assert row("0.1", 0, 0.5) == "labels 0.1"
+    assert row("0.1", 1, 0.0) == "labels 0.1, seed 1, share 0"
 
 
 def test_both_are_trained_on_the_same_labels_and_scored_alike(tmp_path: Path) -> None:
