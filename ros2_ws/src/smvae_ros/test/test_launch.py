@@ -161,7 +161,8 @@ def test_a_launched_node_listens_where_topics_say_and_an_unknown_sensor_ends_the
     process = launch(log, domain, FILE, f"bundle:={bundle}", "topics:=rgb=/camera/left/image")
     try:
         heard = client.node.get_subscriptions_info_by_topic
-        client.until(lambda: heard("/camera/left/image") and heard("/camera/left/camera_info"))
+        topics = ("/camera/left/image", "/camera/left/camera_info")
+        client.until(lambda: all(map(heard, topics)), 60.0)
         assert not heard("/rgb/image")
     finally:
         end(process)
