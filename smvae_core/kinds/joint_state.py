@@ -98,15 +98,17 @@ class JointState(Kind):
             )
 
     def propose(self, seen: Seen) -> Proposal | None:
-        """Return the joints that move, by the names that most messages have."""
+        """Return the joints that move, by the names that most messages have, in any order."""
         if seen.message_type != JOINTS.message_type:
             return None
         named = [tuple(map(str, message.name)) for message in seen.messages]
-        names = max(dict.fromkeys(named), key=named.count)
+        sets = [tuple(sorted(n)) for n in named]
+        usual = max(dict.fromkeys(sets), key=sets.count)
+        names = named[sets.index(usual)]
         if not names:
             raise ConfigError("its joints have no names")
-        alike = [m for m, n in zip(seen.messages, named, strict=True) if n == names]
-        held = {q: _held(alike, q, len(names)) for q in QUANTITIES}
+        alike = [m for m, n in zip(seen.messages, sets, strict=True) if n == usual]
+        held = {q: _held(alike, q, names) for q in QUANTITIES}
         select = [q for q, v in held.items() if v is not None and (v.min(0) < v.max(0)).any()]
         if not select:
             raise ConfigError("no joint of it moves")
@@ -150,12 +152,13 @@ class JointState(Kind):
         return (JOINTS,)
 
 
-def _held(messages: list[Any], quantity: str, count: int) -> NDArray[np.float64] | None:
-    """Return (messages, joints) of a quantity; None where one lacks it, or holds no number."""
+def _held(messages: list[Any], quantity: str, names: tuple[str, ...]) -> NDArray[np.float64] | None:
+    """Return (messages, joints by name) of a quantity; None where one lacks it or is no number."""
     rows = [np.asarray(getattr(message, quantity), np.float64) for message in messages]
-    if any(row.shape != (count,) or not np.isfinite(row).all() for row in rows):
+    if any(row.shape != (len(names),) or not np.isfinite(row).all() for row in rows):
         return None
-    return np.stack(rows)
+    at = [[list(map(str, message.name)).index(name) for name in names] for message in messages]
+    return np.take_along_axis(np.stack(rows), np.array(at), axis=1)
 
 
 def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.float32]:

@@ -235,6 +235,23 @@ def test_what_our_own_node_published_is_left_out(
     assert found.data["sensors"]["load"]["channel"]["topic"] == "/load"
 
 
+def test_joints_whose_order_changes_are_the_same_joints(tmp_path: Path) -> None:
+    names = np.array(["a", "b", "c", "d", "e", "f", "g"])
+    rng = np.random.default_rng(0)
+
+    def joints(n: int) -> dict[str, Any]:
+        order = rng.permutation(7)
+        position = np.array([n, -n, 2.0 * n, 0.5 * n, 1.0, n + 1.0, 7.0 * n])
+        return {"name": list(names[order]), "position": list(position[order])}
+
+    bag = write_bag(tmp_path / "bag", stream("/js", "sensor_msgs/msg/JointState", 50, joints))
+    found = of_bag(bag)
+    assert sorted(found.data["sensors"]["js"]["joints"]) == ["a", "b", "c", "d", "f", "g"]
+    assert found.about["js"].startswith("6 of 7 joints at 50 Hz")
+    assert "other joints" not in found.about["js"]
+    assert found.left_out == ("/js, joints that never move: e",)
+
+
 def test_a_robot_has_at_most_32_sensors_and_each_a_name_of_its_own(tmp_path: Path) -> None:
     topics = [f"/arm_{n // 2}/{'left' if n % 2 else 'right'}/load" for n in range(33)]
     streams = (stream(t, "std_msgs/msg/Float32", 10, lambda n: {"data": n}) for t in topics)
