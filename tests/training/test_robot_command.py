@@ -148,6 +148,11 @@ def test_a_declaration_is_held_against_a_recording(
             "{optional: true, kind: joint_state, channel: {topic: /joint}",
             "absent; nothing on /joint; did you mean /joints?",
         ),
+        "{topic: /depth/image": (
+            "{topic: /depth/image, type: sensor_msgs/msg/CompressedImage",
+            "fits; a node listens for sensor_msgs/msg/CompressedImage and would hear nothing of "
+            "this; if the robot sends what was recorded: type: sensor_msgs/msg/Image",
+        ),
     }
     for old, (new, said) in odd.items():
         file.write_text(ROBOT.replace(old, new, 1))

@@ -69,7 +69,8 @@ def fits(
 
         def of_sensor(seen: Seen, sensor: Sensor = sensor) -> Judged:
             source = settings.sources[sensor.name]
-            return _judged(sensor.modality, source, seen, sensor.settings, future_s)
+            wrong, odd = _judged(sensor.modality, source, seen, sensor.settings, future_s)
+            return wrong, "; ".join(filter(None, (odd, _other_type(sensor, seen))))
 
         topic = topics[sensor.name]
         found.append(_fit(sensor.name, topic, recording, looked, of_sensor, sensor.optional))
@@ -109,6 +110,19 @@ def _fit(
         return replace(fit, wrong=looked.unread.get(topic, "no message of it can be read"))
     wrong, remark = judged(seen)
     return replace(fit, rate_hz=seen.rate_hz, wrong=wrong, remark=remark)
+
+
+def _other_type(sensor: Sensor, seen: Seen) -> str:
+    """Return '' or that the node will listen for another type than was recorded."""
+    if seen.topic == sensor.channel.feature:
+        return ""  # a column, of no message
+    expected = sensor.modality.converter().message_type
+    if expected == seen.message_type:
+        return ""
+    return (
+        f"a node listens for {expected} and would hear nothing of this; "
+        f"if the robot sends what was recorded: type: {seen.message_type}"
+    )
 
 
 def _judged(
