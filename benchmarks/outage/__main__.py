@@ -47,7 +47,7 @@ from smvae_core.model.memory.memory import Reading
 from smvae_core.model.smvae import SMVAE
 from smvae_core.preprocessing import in_si, normalise, restore
 from smvae_datasets.dataset import Dataset, holding, recorded_of
-from smvae_training.config import TrainConfig
+from smvae_training.config import ContextConfig, TrainConfig
 from smvae_training.evaluate import probe
 from smvae_training.evaluate.baselines import training_mean
 from smvae_training.evaluate.measures import images, measured, squared_error
@@ -69,6 +69,8 @@ BEGIN_S = 3.0
 EVERY, TRAIN_EVERY = 8, 4
 #: Seconds without cameras after which the hole's offset is asked for.
 OFFSET_AGE_S = 1.0
+#: Steps of stage 'match', and of 'tune', as a share of those before.
+LATER = ContextConfig().match
 #: Of a Gaussian's 90 % interval.
 DEVIATIONS = 1.6449
 TARGET = "offset"
@@ -92,8 +94,13 @@ class Condition:
     """The hole's offset is asked for, which takes a probe fitted on training records."""
 
 
-def settings(kind: str, steps: int, seed: int, target: str = "observed") -> TrainConfig:
-    """Return settings with pooling by evidence and decoded noise, with memory or not."""
+def settings(
+    kind: str, steps: int, seed: int, target: str = "observed", later: float = LATER
+) -> TrainConfig:
+    """Return settings with pooling by evidence and decoded noise, with memory or not.
+
+    `later` is the share of `steps` that each of the later stages has.
+    """
     config = full_networks()
     memory = None if kind == "instant" else MemoryConfig()
     model = replace(config.model, pooling="evidence", decoded_noise=True, memory=memory)
@@ -101,7 +108,9 @@ def settings(kind: str, steps: int, seed: int, target: str = "observed") -> Trai
     if target == "joint":
         objective = replace(objective, target="joint", matching=1.0)
         model = replace(model, log_precision_limit=8.0)  # without, the loss was 1e25 at step 110
-    return replace(config, model=model, objective=objective, max_steps=steps, seed=seed)
+    context = replace(config.context, match=later, tune=later)
+    config = replace(config, model=model, objective=objective, context=context)
+    return replace(config, max_steps=steps, seed=seed)
 
 
 class Cost(Callback):
@@ -409,9 +418,10 @@ def measure(given: argparse.Namespace) -> None:
         begun = {"start": {"steps": start.record.step, "seconds": start.record.seconds}}
     runs = {}
     for kind in given.kinds:
-        after = f".after-{start.path.name}" if start else ""
+        after = f".later{given.later:g}" if given.later != LATER else ""
+        after += f".after-{start.path.name}" if start else ""
         root = given.runs / f"{kind}-{given.target}.seed{given.seed}{after}"
-        config = settings(kind, steps[kind], given.seed, given.target)
+        config = settings(kind, steps[kind], given.seed, given.target, given.later)
         run, cost = trained(kind, config, given.episodes, root, start)
         runs[kind] = run
         rows = []
@@ -423,6 +433,7 @@ def measure(given: argparse.Namespace) -> None:
             "target": given.target,
             "seed": given.seed,
             "seconds": run.record.seconds,
+            "later": given.later,
         }
         about |= {"code": source_version(), "versions": versions()}
         result = about | begun | cost | {"batch_size": run.config.batch_size, "rows": rows}
@@ -442,6 +453,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1200, help="of the model with memory")
     parser.add_argument("--instant-steps", type=int, default=2100, help="of a single instant")
+    parser.add_argument(
+        "--later", type=float, default=LATER, help="share of --steps in each later stage"
+    )
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(OURS))
     parser.add_argument(
         "--start", type=Path, help="finished run of kind 'instant' that --kinds begin with"

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from smvae_core.modality import all_subsets, subset_name
+from smvae_datasets.dataset import Dataset
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate.measures import squared_error
@@ -52,9 +53,9 @@ def with_holes(data: PreparedEpisodes, share: float, seed: int) -> PreparedEpiso
 
 def errors(
     run: Path,
-    data: PreparedEpisodes,
+    data: Dataset,
     held_out: NDArray[np.int64],
-    observed: PreparedEpisodes | None = None,
+    observed: Dataset | None = None,
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Return image -> subset -> mean squared error (T,) of each held-out trajectory.
 
