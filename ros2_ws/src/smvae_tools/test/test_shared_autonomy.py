@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,22 @@ def test_a_command_of_another_time_moves_nothing(stage: Stage, age_s: float, sai
 
     stage.until(beat)
     assert stage.weight == 0.0
+
+
+def test_what_changes_back_and_forth_does_not_flood_the_log(stage: Stage) -> None:
+    """`~/assistance` tells every change; the log some, and what stands in the end."""
+
+    def logged() -> list[str]:
+        text: str = stage.program.text()  # type: ignore[attr-defined]
+        return re.findall("the latent is older|assisting", text)
+
+    before, begin_s = len(logged()), time.monotonic()
+    for _ in range(15):
+        stage.play(lambda: stage.says("the latent is older"), age_s=2.0)
+        stage.play(lambda: stage.says("assisting"))
+    assert len(logged()) - before <= (time.monotonic() - begin_s) / 2.0 + 1
+    for age_s, said in ((0.0, "assisting"), (2.0, "the latent is older")):
+        stage.play(lambda said=said: logged()[-1] == said, age_s=age_s)
 
 
 def test_sigint_ends_it_cleanly(stage: Stage) -> None:

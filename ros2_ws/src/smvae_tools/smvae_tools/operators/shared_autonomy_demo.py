@@ -46,6 +46,8 @@ from smvae_tools.operators.trust import Patience, Trust, Verdict
 _AXES = ("linear.x", "linear.y", "linear.z", "angular.z")
 #: Longest time that one step of the controller answers for [s].
 _LONGEST_STEP_S = 0.2
+#: Shortest time between two lines of the log about what is done [s]; `~/assistance` has each.
+_SAY_EVERY_S = 2.0
 #: Parameters of the node itself: default and meaning.
 _OWN: dict[str, tuple[Any, str]] = {
     "bundle": ("", "Bundle that the perception node runs: absolute path, file:// or package://"),
@@ -120,7 +122,7 @@ class SharedAutonomyDemo(Node):
         self._tip_s = -np.inf
         self._world = (0, 0)
         self._seen_ns = 0
-        self._said = ""
+        self._said = "", -np.inf
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(
             depth=1,
@@ -257,7 +259,7 @@ class SharedAutonomyDemo(Node):
         self._command.publish(message)
 
     def _report(self, verdict: Verdict, reason: str) -> None:
-        """Say on `~/assistance` what is done and why, and log it when it changes."""
+        """Say on `~/assistance` what is done and why, and log what changes."""
         assistant, belief = self._assistant, self._assistant.belief
         values = {"phase": assistant.phase.value}
         values |= {
@@ -284,8 +286,13 @@ class SharedAutonomyDemo(Node):
                 values=[KeyValue(key=k, value=v) for k, v in values.items()],
             )
         )
-        if said != self._said:
-            self._said = said
+        self._log(said)
+
+    def _log(self, said: str) -> None:
+        """Log what is done when it changes; of what changes back and forth, what stands by then."""
+        now_s = time.monotonic()
+        if said != self._said[0] and now_s - self._said[1] >= _SAY_EVERY_S:
+            self._said = said, now_s
             self.get_logger().info(said)
 
 
