@@ -128,7 +128,7 @@ def held_out_errors(given: argparse.Namespace) -> dict[str, Any]:
     data = prepare_data(run.config, given.work / "episodes")
     held_out = run.split(data).held_out
     found: dict[str, Any] = {}
-    small, large = (errors(each, data, held_out) for each in runs)  # type: ignore[arg-type]
+    small, large = (errors(each, data, held_out) for each in runs)
     for image in small:
         a, b = (np.mean(list(each[image].values()), axis=0) for each in (small, large))
         error = float(a.std(ddof=1) / math.sqrt(len(a)))
