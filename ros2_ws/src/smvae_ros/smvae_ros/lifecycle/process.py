@@ -47,7 +47,7 @@ def run(
         node = make_node()
     except SMVAEError as err:
         print(f"error: {err}", file=sys.stderr)
-        rclpy.try_shutdown()
+        _end_ros()
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -74,10 +74,10 @@ def until_stopped(args: Sequence[str]) -> Iterator[threading.Event]:
         ConfigError: If ROS does not take its own part of it.
     """
     stop = threading.Event()
-    _begin_ros(list(args))
     for number in SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     try:
+        _begin_ros(list(args))
         yield stop
     finally:
         _end_ros()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -49,13 +50,22 @@ def awaits_recording(topic: str) -> bool:
 class ScheduleWalker(Node):
     """Talks to the robot, the perception node and the recorder."""
 
-    def __init__(self, *, robot: str, perception: str, timeout_s: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        robot: str,
+        perception: str,
+        timeout_s: float,
+        stop: threading.Event,
+        **kwargs: Any,
+    ) -> None:
         """Make clients.
 
         Args:
             robot: Full name of the simulated robot's node.
             perception: Full name of the lifecycle node.
             timeout_s: How long to wait for any answer.
+            stop: Set by SIGINT and SIGTERM.
             kwargs: For Node.
         """
         super().__init__("sensor_schedule", start_parameter_services=False, **kwargs)
@@ -63,7 +73,7 @@ class ScheduleWalker(Node):
         self._marks = self.create_publisher(
             String, MARKS_TOPIC, QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         )
-        self.interrupted = False
+        self._stop = stop
 
     def wait_for(self, what: str, ready: Callable[[], bool], lacking: Callable[[], str]) -> None:
         """Turn the executor until `ready`; where it never is, the error ends in what is `lacking`.
@@ -82,7 +92,7 @@ class ScheduleWalker(Node):
         """Turn the executor until `ready` or the time is over; return whether it was."""
         end_s = time.monotonic() + seconds
         while not ready():
-            if self.interrupted:
+            if self._stop.is_set():
                 raise Interrupted("interrupted")
             if time.monotonic() > end_s:
                 return False
@@ -214,6 +224,6 @@ class ScheduleWalker(Node):
         """
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
-            if self.interrupted:
+            if self._stop.is_set():
                 raise Interrupted("interrupted")
             rclpy.spin_once(self, timeout_sec=min(0.1, max(0.0, end_s - time.monotonic())))

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import random
-import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise, product
 
 import rclpy
-from rclpy.signals import SignalHandlerOptions
+from smvae_ros.lifecycle.process import status_of, until_stopped
 
-from smvae_core.errors import SMVAEError
 from smvae_tools.robot.schedule_walker import Interrupted, ScheduleWalker
 
 _ORDERS_TRIED = 200
@@ -79,27 +77,25 @@ def main(args: list[str] | None = None) -> int:
     """Walk the schedule; 1 with a line when something does not answer, 130 when interrupted."""
     arguments = sys.argv[1:] if args is None else args
     options = parse(arguments)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    node = ScheduleWalker(
-        robot=options.robot, perception=options.perception, timeout_s=options.timeout
-    )
+    status = 0
 
-    def interrupt(*_: object) -> None:
-        node.interrupted = True
+    def work() -> None:
+        nonlocal status
+        with until_stopped(arguments) as stop:
+            node = ScheduleWalker(
+                robot=options.robot,
+                perception=options.perception,
+                timeout_s=options.timeout,
+                stop=stop,
+            )
+            try:
+                walk(node, options)
+            except Interrupted:
+                status = 130
+            finally:
+                node.destroy_node()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
-    try:
-        walk(node, options)
-    except Interrupted:
-        return 130
-    except SMVAEError as err:
-        print(f"sensor_schedule: {err}", file=sys.stderr)
-        return 1
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return status_of("sensor_schedule", work) or status
 
 
 if __name__ == "__main__":

@@ -8,21 +8,19 @@ follows it instead of its scripted operator, and `action` still is what was exec
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import TwistStamped
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
+from smvae_ros.lifecycle.process import status_of, until_stopped
 
 from smvae_core.assistance.pose import difference
 from smvae_core.errors import SMVAEError
@@ -91,10 +89,6 @@ class SimulatedRobotNode(Node):
     def start(self) -> None:
         """Run the robot in its own thread until `stop`."""
         self._thread.start()
-
-    def request_stop(self, *_: object) -> None:
-        """Ask the robot's thread to end; a signal handler."""
-        self._stop.set()
 
     def stop(self) -> None:
         """End the robot's thread; at most a few milliseconds."""
@@ -202,31 +196,33 @@ class SimulatedRobotNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 0 when it ended as asked, 1 with a line when it failed."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    executor = SingleThreadedExecutor()
-    node: SimulatedRobotNode | None = None
-    failure: BaseException | None = None
+    arguments = sys.argv[1:] if args is None else args
+
+    def work() -> None:
+        with until_stopped(arguments) as stop:
+            _play_until(stop)
+
+    return status_of("simulated_robot", work)
+
+
+def _play_until(stop: threading.Event) -> None:
+    """Run the robot until `stop` is set.
+
+    Raises:
+        SMVAEError: If it cannot start, or its thread failed.
+    """
+    node, executor = SimulatedRobotNode(), SingleThreadedExecutor()
+    executor.add_node(node)
+    node.start()
     try:
-        node = SimulatedRobotNode()
-        executor.add_node(node)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, node.request_stop)
-        node.start()
-        while not node.stopped:
+        while not (stop.is_set() or node.stopped):
             executor.spin_once(timeout_sec=0.2)
-    except SMVAEError as err:
-        failure = err
     finally:
-        if node is not None:
-            node.stop()
-            failure = failure or node.failure
-            executor.shutdown()
-            node.destroy_node()
-        rclpy.try_shutdown()
-    if failure is not None:
-        print(f"simulated_robot: {failure}", file=sys.stderr)
-        return 1
-    return 0
+        node.stop()
+        executor.shutdown()
+        node.destroy_node()
+    if node.failure is not None:
+        raise SMVAEError(str(node.failure)) from node.failure
 
 
 if __name__ == "__main__":
