@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -289,27 +286,45 @@ def test_a_conversion_that_shall_stop_ends_at_its_next_message(
     assert not list(out.iterdir())
 
 
+#: Hears Ctrl-C as a terminal sends it, to the workers too, when it first looks for what is done and
+#: something is: the workers may be ahead, but it has not heard of their end.
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from smvae_datasets.recordings import build
+from smvae_training.cli import main
+
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+wait = build.wait
+
+def interrupted(*arguments, **options):
+    unfinished = True
+    while unfinished and not list(out.glob("bag*")):
+        _, unfinished = wait(*arguments, **options)
+    os.killpg(0, signal.SIGINT)
+    return wait(*arguments, **options)
+
+if __name__ == "__main__":
+    build.wait = interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_ctrl_c_leaves_what_is_finished_and_no_part(tmp_path: Path, robot: Robot) -> None:
     bags = [write_bag(tmp_path / f"bag{n}", two_parts()) for n in range(6)]
     out, file = tmp_path / "out", tmp_path / "robot.yaml"
     words = ["episodes", *map(str, bags), "--robot", str(file), "--out", str(out), "--jobs", "2"]
-    program = (
-        "import signal, sys; from smvae_training.cli import main;"
-        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main(sys.argv[1:]))"
-    )
-    begun = subprocess.Popen(
-        [sys.executable, "-c", program, *words],
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        check=False,
     )
-    while begun.poll() is None and not list(out.glob("*bag*")):
-        time.sleep(0.01)
-    os.killpg(begun.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
-    said = begun.communicate()[1]
-    assert begun.returncode == INTERRUPTED, said
-    assert "Traceback" not in said
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert "Traceback" not in done.stderr
     assert not list(out.glob(".*part"))
     assert build_episodes(bags, robot, out, jobs=1, progress=False)["episodes"] == 12
 
