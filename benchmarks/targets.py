@@ -9,7 +9,7 @@ and of each subset that holds a camera a supervised network for the hole's offse
 embedding networks side by side, a head, smooth L1, the same records, batch and steps. All are
 scored on the trajectories of TEST, which trained and calibrated nothing. With `--labels 0.1` only
 that share of the training records tells targets; `--share 0` trains ours on records as they come.
-What RUNS holds is not trained again.
+What RUNS holds is not trained again; a training that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from smvae_training.evaluate.records import Records
 from smvae_training.evaluate.results import write_json
 from smvae_training.evaluate.targets import score
 from smvae_training.hardware import source_version, versions
-from smvae_training.run import Run, RunPaths, load_run, split_episodes
+from smvae_training.resume import check_folder
+from smvae_training.run import Run, RunPaths, RunRecord, load_run, split_episodes
 from smvae_training.steps.data import batch_order, gather
 from smvae_training.steps.normalise import BatchNormaliser
 from smvae_training.steps.subsets import generator
@@ -91,10 +92,11 @@ def with_labels(data: PreparedEpisodes, share: float, seed: int) -> PreparedEpis
 
 
 def trained(config: TrainConfig, data: Dataset, folder: Path) -> Run:
-    """Return the run in a folder, trained where it is not there yet."""
+    """Return the finished run in a folder, trained or continued as needed."""
     paths = RunPaths(folder)
-    if not paths.weights.is_file():
-        train_on(config, data, paths, None)
+    if not paths.config.is_file() or not RunRecord.read(paths.config).finished:
+        old = check_folder(paths, config, resume=paths.begun, overwrite=False)
+        train_on(config, data, paths, old)
     return load_run(folder)
 
 

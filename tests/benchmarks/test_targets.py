@@ -24,6 +24,8 @@ from smvae_training.evaluate.baselines import training_mean
 from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.records import Records
 from smvae_training.presets import debug
+from smvae_training.run import RunPaths, load_run
+from smvae_training.trainer import train_on
 from tests.training.conftest import make_episodes
 
 
@@ -41,6 +43,15 @@ def test_a_share_of_the_records_tells_its_targets() -> None:
 def test_a_row_names_what_is_unusual_of_a_training() -> None:
     assert row("0.1", 0, 0.5) == "labels 0.1"
     assert row("0.1", 1, 0.0) == "labels 0.1, seed 1, share 0"
+
+
+def test_an_interrupted_training_goes_on_to_its_end(tmp_path: Path) -> None:
+    data = make_episodes()
+    config = replace(debug(), data=replace(debug().data, targets=("all",)))
+    train_on(config, data, RunPaths(tmp_path / "run"), None, stop_after=2)
+    begun = load_run(tmp_path / "run").record
+    assert begun.step == 2 < begun.total_steps
+    assert trained(config, data, tmp_path / "run").record.finished
 
 
 def test_both_are_trained_on_the_same_labels_and_scored_alike(tmp_path: Path) -> None:
