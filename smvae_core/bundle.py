@@ -436,7 +436,11 @@ def _workshop(out: Path) -> Iterator[Path]:
         if (free := _locked(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(free)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as err:
+        err.filename = str(out.parent)  # it names the hidden folder, which nobody asked for
+        raise
     lock = _locked(folder)
     try:
         yield folder

@@ -129,6 +129,12 @@ def test_a_crash_at_any_call_leaves_one_whole_bundle(watch: Watch, tmp_path: Pat
     assert names.count("old") > 10
 
 
+def test_a_folder_in_which_nothing_can_be_written_is_named() -> None:
+    """/proc takes no folder, as a disk that is mounted to be read only."""
+    with pytest.raises(OSError, match=r"'/proc'$"):
+        write(Path("/proc/bundle"), "new")
+
+
 def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     with bundles._workshop(out) as working:
