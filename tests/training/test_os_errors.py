@@ -194,6 +194,26 @@ def test_a_full_disk_is_one_line_that_names_the_path(tmp_path: Path, what: str) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("out", ["out", "out/deeper"])
+@pytest.mark.parametrize(
+    "words", ["train --preset debug --no-report --data data --out", "simulate"]
+)
+def test_a_folder_to_write_that_is_a_link_to_nothing_is_said_to_be_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    out: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    write_episodes(tmp_path / "data", 0)
+    (tmp_path / "out").symlink_to("disk/runs")
+    assert main([*words.split(), out]) == BAD_INPUT
+    *_, line = capsys.readouterr().err.splitlines()
+    assert "out; it is a link to nothing: there is no disk/runs. Make that, or remove" in line
+
+
 def prepare(folder: Path) -> Path:
     import numpy as np
 

@@ -5,8 +5,10 @@ What it needs is imported within `run`, so that Ctrl-C is heard from its first m
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from smvae_core.errors import SMVAEError
 
@@ -69,4 +71,15 @@ def of_the_system(err: OSError) -> str:
     """Return in one line what the system refused, e.g. 'No space left on device: run/last.tmp'."""
     what = " ".join((err.strerror or str(err) or type(err).__name__).split())
     place = err.filename2 or err.filename
-    return f"{what}: {place}" if place else what
+    return f"{what}: {place}{_of_a_link(Path(os.fsdecode(place)))}" if place else what
+
+
+def _of_a_link(place: Path) -> str:
+    """Return what to say where a path, or a folder that it lies in, is a link to nothing."""
+    for path in (place, *place.parents):
+        if path.is_symlink() and not path.exists():
+            called = "it" if path == place else str(path)
+            target = path.parent / path.readlink()
+            what = f"{called} is a link to nothing: there is no {target}"
+            return f"; {what}. Make that, or remove the link"
+    return ""
