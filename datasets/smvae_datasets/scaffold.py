@@ -22,6 +22,8 @@ class Scaffold:
     """Sensor or target -> what was seen of it."""
     left_out: tuple[str, ...]
     """What is no sensor, with the reason."""
+    faults: tuple[str, ...] = ()
+    """What of the recording is damaged."""
 
     def text(self, recording: Path) -> str:
         """Return robot.yaml, which reads as what was found; remarks stand in it as comments.
@@ -30,7 +32,8 @@ class Scaffold:
             RobotError: If nothing of the recording can be a sensor; says what there is.
         """
         if not self.data["sensors"]:
-            reasons = "; ".join(self.left_out) or "it is empty"
+            faults = (f"fault: {fault}" for fault in self.faults)
+            reasons = "; ".join((*faults, *self.left_out)) or "it is empty"
             raise RobotError(recording, "", f"nothing of it can be a sensor: {reasons}")
         return "\n".join(self._lines(recording)) + "\n"
 
@@ -42,6 +45,7 @@ class Scaffold:
             if name.strip() in self.about and line.startswith("  ") and line[2] != " ":
                 yield f"  # {self.about[name.strip()]}"
             yield line
+        yield from (f"# Fault: {fault}" for fault in self.faults)
         if self.left_out:
             yield "# Left out:"
             yield from (f"# - {reason}" for reason in self.left_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,8 +85,7 @@ def _bag(path: Path, typestore: str, advance: Advance) -> Scaffold:
     faults: list[str] = []
     with Bag(path, typestore, forgive=faults.append) as bag:
         found = scaffold_bag(bag, advance)
-    noted = tuple(f"fault: {fault}" for fault in dict.fromkeys(faults))
-    return Scaffold(data=found.data, about=found.about, left_out=(*noted, *found.left_out))
+    return replace(found, faults=tuple(dict.fromkeys(faults)))
 
 
 #: Asked in order; what none of the others knows is a bag, or its error says what is wrong.

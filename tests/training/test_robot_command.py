@@ -98,6 +98,21 @@ def test_dry_run_prints_and_writes_nothing(
     assert file.read_text() == printed
 
 
+def test_a_damaged_recording_is_declared_and_its_damage_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file,) = write_bag(tmp_path / "bag", motion(1.0)).glob("*.mcap")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert main(["robot", "scaffold", str(file)]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("fault: ")
+    assert said.err.count("\n") == 1
+    fault = said.err.removeprefix("fault: ").partition(" (")[0].strip()
+    assert f"# Fault: {fault}" in said.out
+    assert main(["robot", "scaffold", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["faults"][0].startswith(fault)
+
+
 def test_a_declaration_is_held_against_a_recording(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -187,11 +187,16 @@ def scaffold(arguments: list[str], prog: str) -> int:
     with _advancing("looking at the recording") as advance:
         found = scaffolds.scaffold(given.recording, given.typestore, advance)
     text = found.text(given.recording)
+    if found.faults:
+        first, *others = found.faults
+        more = f" ({len(others)} more stand in the declaration)" if others else ""
+        print(f"fault: {first}{more}", file=sys.stderr)
     is_written = given.out is not None and not given.dry_run
     if given.out is not None and is_written:
         write_text(given.out, text)
     if given.json:
-        print(json.dumps({**found.data, "about": found.about, "left_out": found.left_out}))
+        remarks = {"about": found.about, "left_out": found.left_out, "faults": found.faults}
+        print(json.dumps({**found.data, **remarks}))
     else:
         print(given.out if is_written else text, end="\n" if is_written else "")
     return 0
