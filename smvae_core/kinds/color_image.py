@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from smvae_core.kinds.base import Converter
 from smvae_core.kinds.image import FIT, SIZE, LevelImage, camera_size, shows_depth
 from smvae_core.kinds.image import seen as seen_part
-from smvae_core.kinds.proposal import Seen
+from smvae_core.kinds.proposal import Proposal, Seen
 from smvae_core.kinds.registry import register
 from smvae_core.messages import compressed_image, image_data, image_file, planar
 from smvae_core.messages.base import ConversionOptions
@@ -37,6 +38,15 @@ class ColorImage(LevelImage):
     def proposed(self, seen: Seen) -> bool:
         return seen.message_type in _TYPES and not shows_depth(seen)
 
+    def propose(self, seen: Seen) -> Proposal | None:
+        """Return what images are declared as; of 16 bits it is said what becomes of them."""
+        found = super().propose(seen)
+        wide = sorted(set(filter(None, map(_wide, seen.messages))))
+        if found is None or not wide:
+            return found
+        said = f"{', '.join(wide)} becomes 8 bits: divided by 257 and rounded, 65535 is white"
+        return replace(found, about=f"{found.about}, {said}")
+
     def content(self, modality: Modality) -> str:
         return "colour image, any encoding of the conversion"
 
@@ -55,6 +65,13 @@ class ColorImage(LevelImage):
         """Return the mean over images of 10 log10(1 / mean squared error)."""
         squared = np.square(predicted - truth, dtype=np.float64).reshape(len(truth), -1).mean(1)
         return {"psnr_db": float(np.mean(-10.0 * np.log10(np.maximum(squared, 1e-12))))}
+
+
+def _wide(message: Any) -> str:
+    """Return the encoding of an image whose pixels have 16 bits, else ''; a JPEG's have 8."""
+    encoding, _, packed = str(getattr(message, "format", "")).partition(";")
+    said = str(getattr(message, "encoding", "")) or ("png" in packed and encoding.strip()) or ""
+    return said if said.endswith("16") else ""
 
 
 def to_array(modality: Modality, message: Any, options: ConversionOptions) -> NDArray[np.uint8]:

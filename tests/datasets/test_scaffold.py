@@ -290,6 +290,9 @@ def test_images_are_depth_by_their_encoding_or_where_it_says_neither_by_their_to
         **{"a": "depth_image", "b_depth": "depth_image", "c_infrared": "color_image"},
         **{"d": "depth_image", "e": "depth_image"},
     }
+    assert found.about["c_infrared"].endswith(
+        "mono16 becomes 8 bits: divided by 257 and rounded, 65535 is white"
+    )
     assert "say depth_scale" in found.about["e"]
     assert "say depth_scale" not in found.about["a"]
 
