@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 #: File in a folder -> what the folder is then; the first that is there tells.
@@ -16,6 +17,8 @@ _SIGNS = {
     "*.db3": "a folder of .db3 files",
     "*.bag": "a folder of ROS 1 bags",
 }
+#: Those of recordings, of which `smvae episodes` makes episodes; also endings of files.
+_RECORDINGS = ("meta/info.json", "metadata.yaml", "*.mcap", "*.db3", "*.bag")
 _SHOWN = 3
 
 
@@ -28,12 +31,30 @@ def what_is(path: Path) -> str:
     if not path.exists():
         return "nothing: there is no such path"
     if not path.is_dir():
-        return "a file"
-    for sign, what in _SIGNS.items():
-        if next(path.glob(sign), None) is not None:
-            return what
+        return "a bag" if recordings(path) else "a file"
+    if sign := _sign(path):
+        return _SIGNS[sign]
     names = sorted(each.name for each in path.iterdir())
     if not names:
         return "an empty folder"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"a folder of {', '.join(names[:_SHOWN])}{more}"
+
+
+def recordings(path: Path) -> str:
+    """Return what `smvae episodes` would be given of a path, as a shell reads it; '' = nothing.
+
+    That is a bag or a LeRobot folder itself, of a folder of bags its files.
+    """
+    place = shlex.quote(str(path))
+    if path.is_file():
+        return place if any(path.match(sign) for sign in _RECORDINGS) else ""
+    sign = _sign(path)
+    if sign not in _RECORDINGS:
+        return ""
+    return f"{place}/{sign}" if sign.startswith("*") else place
+
+
+def _sign(folder: Path) -> str:
+    """Return the sign by which a folder is known; '' = none."""
+    return next((sign for sign in _SIGNS if next(folder.glob(sign), None) is not None), "")

@@ -14,12 +14,26 @@ from smvae_datasets.image_sets.mnist import FASHION, MNIST, load_idx_set
 from smvae_datasets.image_sets.vision_tasks import prepare_vision_tasks
 from smvae_datasets.recordings.folder import holds_episodes
 from smvae_datasets.recordings.prepared import prepare_recordings
+from smvae_datasets.vision_touch.files import list_trajectories
 from smvae_datasets.vision_touch.prepared import prepare_episodes
 from smvae_datasets.vision_touch.steps import ActionPairing
 
 Source = Literal["episodes", "mnist", "fashion", "celeba", "vision_tasks"]
 #: Sources whose records have targets; the others' labels and attributes are modalities.
 WITH_TARGETS: tuple[Source, ...] = ("episodes",)
+
+
+def check_place(source: Source, root: Path | None) -> None:
+    """Refuse at once a place where a data set cannot be; nothing is read of its files.
+
+    Raises:
+        ConfigError: If the source needs a folder and `root` is missing.
+        EpisodeError: If it holds no episodes.
+    """
+    if root is None and source not in ("mnist", "fashion"):
+        raise ConfigError(f"data source '{source}': expected the folder of its files, got none")
+    if root is not None and source == "episodes" and not holds_episodes(root):
+        list_trajectories(root)
 
 
 def prepare_source(
@@ -57,8 +71,8 @@ def prepare_source(
         return load_idx_set(MNIST, root, modalities, binarised=binarised, progress=progress)
     if source == "fashion":
         return load_idx_set(FASHION, root, modalities, progress=progress)
-    if root is None:
-        raise ConfigError(f"data source '{source}': expected the folder of its files, got none")
+    check_place(source, root)
+    assert root is not None
     if source == "episodes" and holds_episodes(root):
         return prepare_recordings(root, modalities, progress=progress)
     if source == "episodes":

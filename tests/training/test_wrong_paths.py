@@ -70,6 +70,22 @@ def test_what_was_wanted_and_what_the_path_is_stand_in_one_line(
         assert any(w in line for w in wanted)
 
 
+@pytest.mark.parametrize("words", ["evaluate run --data", "train --preset debug --out o --data"])
+@pytest.mark.parametrize("place", ["bag", "one.mcap", "bags", "lerobot"])
+def test_a_recording_in_place_of_episodes_is_told_what_makes_them(
+    words: str, place: str, places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (places / "one.mcap").touch()
+    for file in ("bags/one.mcap", "lerobot/meta/info.json"):
+        (places / file).parent.mkdir(parents=True)
+        (places / file).touch()
+    assert main([*words.split(), place]) == 2
+    given = "bags/*.mcap" if place == "bags" else place
+    error = capsys.readouterr().err
+    assert f"{place}: is a recording: expected NAME_<k>_1000.h5 files, or a fold" in error
+    assert f"`smvae episodes {given} --robot robot.yaml --out episodes` makes episodes" in error
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_path_is_called_what_it_is(place: str, places: Path) -> None:
     assert what_is(places / place) == PLACES[place]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from smvae_core.errors import EpisodeError, did_you_mean
 from smvae_core.files import write_bytes
-from smvae_core.what_is import what_is
+from smvae_core.what_is import recordings, what_is
 from smvae_datasets.unreadable import why_unreadable
 
 #: Steps in one file.
@@ -223,7 +223,7 @@ def list_trajectories(root: Path) -> list[Trajectory]:
             NAME_<k>_1000.h5, or if a trajectory lacks a file between 0 and its last.
     """
     if not root.is_dir():
-        raise EpisodeError(root, "no such folder", expected=_WANTED, got=what_is(root))
+        raise _no_episodes(root, "no such folder")
     found: dict[str, dict[int, Path]] = {}
     for path in sorted(root.glob("*.h5")):
         if path.name.startswith("."):
@@ -237,9 +237,7 @@ def list_trajectories(root: Path) -> list[Trajectory]:
             raise EpisodeError(path, f"file {k} of '{match['name']}' is there twice")
         files[k] = path
     if not found:
-        inner = next((p.parent.relative_to(root) for p in sorted(root.rglob("*.h5"))), None)
-        got = f"none here; there are some in '{inner}'" if inner else what_is(root)
-        raise EpisodeError(root, "no episodes", expected=_WANTED, got=got)
+        raise _no_episodes(root, "no episodes")
     for name, files in found.items():
         for k in range(max(files)):
             if k not in files:
@@ -252,6 +250,20 @@ def list_trajectories(root: Path) -> list[Trajectory]:
         Trajectory(name=name, files=tuple(files[k] for k in sorted(files)))
         for name, files in sorted(found.items())
     ]
+
+
+def _no_episodes(root: Path, what: str) -> EpisodeError:
+    """Return the error that says what a path is instead, and of a recording what to do with it."""
+    got = what_is(root)
+    if given := recordings(root):
+        make = f"smvae episodes {given} --robot robot.yaml --out episodes"
+        return EpisodeError(
+            root, "is a recording", expected=_WANTED, got=f"{got}: `{make}` makes episodes of it"
+        )
+    inner = next((p.parent.relative_to(root) for p in sorted(root.rglob("*.h5"))), None)
+    if inner:
+        got = f"none here; there are some in '{inner}'"
+    return EpisodeError(root, what, expected=_WANTED, got=got)
 
 
 def _check_shape(path: Path, field: Field, shape: tuple[int, ...]) -> None:

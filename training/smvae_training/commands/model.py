@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from smvae_core.errors import ConfigError
+from smvae_datasets.sources import check_place
 from smvae_training.cli import quiet_lightning
 from smvae_training.commands.arguments import parse, parse_modalities, peek
 from smvae_training.commands.evaluate import evaluate
@@ -114,6 +115,8 @@ def train(arguments: list[str], prog: str) -> int:
     data = ["--data", str(given.data)] if given.data else []
     out = given.out or default_out(given.preset)
     if given.preset == ROBOT_PRESET and not given.resume:
+        if not given.ray:  # whose workers may see what this machine does not
+            check_place(given.config.data.source, given.data)
         for line in explain(given.config):
             logger.info("%s", line)
     try:
