@@ -62,7 +62,51 @@ def test_what_was_chosen_is_said() -> None:
     assert told["image networks"] == told["windows"] == "none"
     assert told["augmentation"].startswith("off (")
     assert told["pooling"].startswith("evidence, since 9 sensors")
-    assert told["length"].startswith("12000 steps of 128 records, about 10 minutes on 2 cores")
+    assert told["length"].startswith("12000 steps of 128 records, about ")
+
+
+@pytest.mark.parametrize(
+    ("share", "lasts"),
+    [(2.0, "about 20 minutes"), (1.0, "about 10 minutes"), (0.001, "less than a minute")],
+)
+def test_the_minutes_follow_the_steps_that_are_given(share: float, lasts: str) -> None:
+    planned = robot(SENSORS)
+    steps = round(share * planned.max_steps)
+    lines = explain(replace(planned, max_steps=steps))
+    assert f"length: {steps} steps of 32 records, {lasts} on 2 cores; --max-steps for" in "".join(
+        lines
+    )
+
+
+def test_epochs_are_said_where_they_are_the_length() -> None:
+    lines = explain(replace(robot(SENSORS), max_steps=0, epochs=3))
+    assert "length: 3 epochs in steps of 32 records" in lines
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([], "expected the folder of its files, got none"),
+        (["--data", "nowhere"], "nowhere: no such folder"),
+        (
+            ["--data", "bag"],
+            "`smvae episodes bag --robot robot.yaml --out episodes` makes episodes",
+        ),
+    ],
+)
+def test_no_plan_is_told_where_there_are_no_episodes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    data: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_bag(tmp_path / "bag", motion(0.5), "mcap")
+    assert main(["train", "--preset", "robot", "--out", "run", *data]) == 2
+    assert said in capsys.readouterr().err
+    assert not [m for m in caplog.messages if m.startswith(("sensors: ", "length: "))]
 
 
 def test_the_command_derives_says_and_trains(

@@ -82,9 +82,24 @@ def operations(model: ModelConfig) -> int:
 
 def planned_steps(model: ModelConfig, batch_size: int) -> int:
     """Return how many steps fit into the budget, in hundreds; the same on every machine."""
-    step_s = OVERHEAD_S + batch_size * operations(model) / OPERATIONS_PER_S
     fewest, most = STEPS
-    return int(min(most, max(fewest, BUDGET_S / step_s)) // 100 * 100)
+    return int(min(most, max(fewest, BUDGET_S / step_s(model, batch_size))) // 100 * 100)
+
+
+def step_s(model: ModelConfig, batch_size: int) -> float:
+    """Return what a step is planned to take [s]."""
+    return OVERHEAD_S + batch_size * operations(model) / OPERATIONS_PER_S
+
+
+def _length(config: TrainConfig) -> str:
+    """Return how many steps there are, of the settings as they are, and how long they take."""
+    each = f"steps of {config.batch_size} records"
+    if not config.max_steps:
+        return f"{config.epochs} epochs in {each}"
+    minutes = round(config.max_steps * step_s(config.model, config.batch_size) / 60)
+    short = "about a minute" if minutes else "less than a minute"
+    lasts = f"about {minutes} minutes" if minutes > 1 else short
+    return f"{config.max_steps} {each}, {lasts} on 2 cores; --max-steps for more or fewer"
 
 
 def explain(config: TrainConfig) -> list[str]:
@@ -115,8 +130,7 @@ def explain(config: TrainConfig) -> list[str]:
         "noise: learned and decoded"
         + (f", none for {', '.join(fixed)}, whose values are probabilities" if fixed else ""),
         f"windows: {windows or 'none'}",
-        f"length: {config.max_steps} steps of {config.batch_size} records, about 10 minutes on 2 "
-        "cores; --max-steps for more",
+        f"length: {_length(config)}",
         "augmentation: "
         + (_spelled(config.augment) if config.augment.on else "off")
         + " (docs/decisions/robot-latent.md)",
