@@ -30,7 +30,7 @@ SPOT = DecodedTarget(name="spot", mean=(0.0, 1.0), deviation=(1.0, 2.0), unit="m
 SPREAD = torch.linspace(0.5, 4.0, 8)
 
 
-def remembering_model(targets: tuple[DecodedTarget, ...] = ()) -> SMVAE:
+def remembering_model(targets: tuple[DecodedTarget, ...] = (), bend: int = 0) -> SMVAE:
     """Return the model; what starts at zero does not, and a second matters."""
     torch.manual_seed(0)
     config = ModelConfig(
@@ -39,7 +39,7 @@ def remembering_model(targets: tuple[DecodedTarget, ...] = ()) -> SMVAE:
         embedding_dim=32,
         base_channels=4,
         pooling="evidence",
-        memory=MemoryConfig(width=4),
+        memory=MemoryConfig(width=4, bend=bend),
         targets=targets,
     )
     model = SMVAE(config)
@@ -54,14 +54,17 @@ def remembering_model(targets: tuple[DecodedTarget, ...] = ()) -> SMVAE:
 
 
 def remembering_bundle(
-    out: Path, novelty: Novelty | None = None, estimates: EstimateCalibration | None = None
+    out: Path,
+    novelty: Novelty | None = None,
+    estimates: EstimateCalibration | None = None,
+    bend: int = 0,
 ) -> Path:
     """Export it; with a calibration its latent tells the target `SPOT`."""
     statistics = {
         m.name: measure_statistics(m, np.stack([prepare(m, m.example_sample(s)) for s in range(4)]))
         for m in MODALITIES
     }
-    model = remembering_model((SPOT,) if estimates is not None else ())
+    model = remembering_model((SPOT,) if estimates is not None else (), bend)
     return export_bundle(
         model, statistics, out, name="remembers", novelty=novelty, estimates=estimates
     )

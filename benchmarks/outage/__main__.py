@@ -59,7 +59,8 @@ from smvae_training.steps.normalise import BatchNormaliser
 from smvae_training.trainer import prepare_data, train
 
 RESULTS = Path(__file__).parents[1] / "results"
-OURS = ("instant", "memory")
+#: Without memory, with one whose way is straight, and with one whose way bends, as by default.
+OURS = ("instant", "memory", "bent")
 KINDS = (*OURS, *PEERS)
 #: Cameras are lost for so long [s]; blind robots remember so much [s].
 AGES_S, BLIND_S = (0.25, 0.5, 1.0, 2.0), 2.0
@@ -102,7 +103,9 @@ def settings(
     `later` is the share of `steps` that each of the later stages has.
     """
     config = full_networks()
-    memory = None if kind == "instant" else MemoryConfig()
+    memory = (
+        None if kind == "instant" else MemoryConfig() if kind == "bent" else MemoryConfig(bend=0)
+    )
     model = replace(config.model, pooling="evidence", decoded_noise=True, memory=memory)
     objective = config.objective
     if target == "joint":
@@ -456,7 +459,7 @@ def main() -> None:
     parser.add_argument(
         "--later", type=float, default=LATER, help="share of --steps in each later stage"
     )
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(OURS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["instant", "memory"])
     parser.add_argument(
         "--start", type=Path, help="finished run of kind 'instant' that --kinds begin with"
     )

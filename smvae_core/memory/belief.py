@@ -9,7 +9,8 @@ that they speak of, m = Q / L and m_s = R_s / r_s. Ageing by dt, over which v_s 
 then one product and one sum:
 
     n <- G n + G - 1        G = exp(2 dt / T), of L and of every U_s
-    m <- t m + shift        of all and of every sensor; shift = sum over s of K_s v_s d_s
+    m <- t m + shift        of all and of every sensor; shift = sum over s of K_s v_s d_s, and what
+                            `model/memory/bend.py` adds of sum over s of B_s v_s d_s
     f_s = exp(-dt / c_s) (1 - (n / n_s)^a)             r_s / L, where n_s is that of U_s
     way since then    dC <- dC + v d                   of every sensor, since each one's newest
     histories         S <- S exp(-dt / tau) + v (exp(-(dt - d) / tau) - exp(-dt / tau))
@@ -32,7 +33,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ MOST_GROWTH = 100.0
 LARGEST_MEAN = 1e100
 #: log k is at most this: L is nothing beside p.
 MOST_EVIDENCE = 600.0
+#: Of the parameters, those that a file without a bend lacks.
+BEND = ("bend_state", "bend_bias", "bend_way", "bend_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +79,25 @@ class FilterParameters:
     """(), how long a value is held at most."""
     time_constants_s: Array
     """tau (K,) of the histories."""
+    bend_state: Array = field(default_factory=lambda: np.zeros(0))
+    """A (R, 2 Z), of P / (1 + P) Q / L and P / (1 + P); without a bend this and the others lack."""
+    bend_bias: Array = field(default_factory=lambda: np.zeros(0))
+    """b (R,)"""
+    bend_way: Array = field(default_factory=lambda: np.zeros(0))
+    """B (R, M W)"""
+    bend_out: Array = field(default_factory=lambda: np.zeros(0))
+    """U (Z, R)"""
+
+    @property
+    def rank(self) -> int:
+        """R, 0 without a bend."""
+        return self.bend_bias.size
 
     def to_bytes(self) -> bytes:
         """Return the content of the file."""
         file = io.BytesIO()
-        np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
+        held = [f.name for f in fields(self) if self.rank or f.name not in BEND]
+        np.savez(file, **{name: getattr(self, name) for name in held})
         return file.getvalue()
 
     @classmethod
@@ -92,7 +109,8 @@ class FilterParameters:
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                found = cls(**{f.name: arrays[f.name].astype(np.float64) for f in fields(cls)})
+                names = [f.name for f in fields(cls) if f.name not in BEND or f.name in arrays]
+                found = cls(**{name: arrays[name].astype(np.float64) for name in names})
             found._check()
         except Exception as err:  # numpy and zipfile raise many kinds for damaged files
             raise ConfigError(f"{path}: is no memory: {err!r}") from err
@@ -108,6 +126,10 @@ class FilterParameters:
             "hold_s": (),
             "time_constants_s": (self.time_constants_s.size,),
         }
+        if rank := self.rank:
+            expected["bend_state"] = (rank, 2 * latent)
+            expected["bend_way"] = (rank, sensors * width)
+            expected["bend_out"] = (latent, rank)
         for name, shape in expected.items():
             if (got := getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {got}")
@@ -124,7 +146,7 @@ class Element(NamedTuple):
     mean: Array
     """mu (Z,)"""
     path: Array
-    """v (W,), and K_s v (Z,), how fast it moves the mean while it is held."""
+    """v (W,), and K_s v (Z,), how fast it moves the mean while it is held, and B_s v (R,)."""
     term: NDArray[np.float32]
     """FC_term(e) (D,), of the correction"""
     finite: bool
@@ -144,7 +166,7 @@ class Belief(NamedTuple):
     newest: tuple[Element | None, ...]
     """(M,) newest sample of each sensor."""
     path: Array
-    """v and K_s v (M, W + Z) of each of them that is held, 0 of others."""
+    """v, K_s v and B_s v (M, W + Z + R) of each of them that is held, 0 of others."""
     held_ns: float
     """Until when all those are held, at least."""
     sums: Array
@@ -197,11 +219,13 @@ class Filter:
         self._one_histories = np.ones(p.time_constants_s.size)
         self._faint, self._nothing = np.full(a.size, FAINT), np.zeros(a.size)
         self._tiny = np.full(a.size, TINY)
-        self._each = np.ones(3 * a.size + self.width)
+        self._each = np.ones(3 * a.size + self.width + p.rank)
+        self._moves = slice(self.width, self.width + a.size)
         self._least, self._largest = (np.full(a.size, limit) for limit in LOG_PRECISIONS)
         self._value_weight = list(p.value_weight.astype(np.float32))
         self._value_bias = list(p.value_bias)
-        shift = p.shift.reshape(a.size, count, self.width).transpose(1, 0, 2)
+        shift = np.concatenate([p.shift, p.bend_way.reshape(p.rank, p.shift.shape[1])])
+        shift = shift.reshape(a.size + p.rank, count, self.width).transpose(1, 0, 2)
         self._shift = list(np.ascontiguousarray(shift))
         self._scratch = _Scratch(count, a.size, p.time_constants_s.size)
         self._into = _Into(p)
@@ -218,7 +242,7 @@ class Filter:
             state=state,
             grown=0.0,
             newest=(None,) * count,
-            path=np.zeros((count, width + latent)),
+            path=np.zeros((count, width + latent + self._p.rank)),
             held_ns=math.inf,
             sums=np.zeros((count, count + self._p.time_constants_s.size, width)),
         )
@@ -312,7 +336,9 @@ class Filter:
             sums[:, count:] += path[:, None, :width] * other[:, :, None]
             path = path * share
         s.dt_s.fill(dt_s)
-        np.dot(s.dt_s, path[:, width:], out=s.shift)
+        np.dot(s.dt_s, path[:, self._moves], out=s.shift)
+        if self._p.rank:
+            s.shift += self._bent(belief, dt_s * path[:, self._moves.stop :].sum(axis=0))
         sums += path[:, None, :width] * s.weights
         np.subtract(s.grown_n, self._one_rows, out=s.added_n)
         state: Array = belief.state * s.grown
@@ -326,6 +352,13 @@ class Filter:
             held_ns = min((end for end in ends_ns if end > at_ns), default=math.inf)
             path = path * [[end > at_ns] for end in ends_ns]
         return Belief(at_ns, state, grown, belief.newest, path, held_ns, sums)
+
+    def _bent(self, belief: Belief, way: Array) -> Array:
+        """Return what the mean moves (Z,) beside K dC, by B dC (R,) since a belief."""
+        p, state = self._p, belief.state
+        weight = 1.0 / (1.0 + state[0])
+        read = np.dot(p.bend_state, np.concatenate([weight * state[1 + self.sensors], weight]))
+        return np.asarray(np.dot(p.bend_out, np.tanh(read + p.bend_bias) * way))
 
     def _held_s(self, belief: Belief, at_ns: int) -> Array:
         """Return for how long (M,) the newest values are held between a belief and a moment."""

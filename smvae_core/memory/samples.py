@@ -8,10 +8,10 @@ as if it were still apart, and nothing can be put before it any more.
 The samples of the last `memory_s` stay listed, at most `RING` of each sensor. A sensor that was
 silent for longer is forgotten: the belief is made anew from what is listed of the others.
 
-Bounded: M sensors x `RING` samples of 8 (3 Z + W) + 4 D bytes, and for those of the last `LATE_S` a
-belief each of 8 (2 Z + M (3 Z + W (1 + M + K))) bytes.
+Bounded: M sensors x `RING` samples of 8 (3 Z + W + R) + 4 D bytes, and for those of the last
+`LATE_S` a belief each of 8 (2 Z + M (3 Z + R + W (1 + M + K))) bytes.
 
-M sensors, Z latent, W width of a path, K histories, D embedding.
+M sensors, Z latent, W width of a path, R rank of its bend, K histories, D embedding.
 """
 
 from __future__ import annotations
@@ -129,10 +129,12 @@ class Memory:
         index = len(recent)
         if recent and recent[-1].stamp_ns > reference_ns:
             index = bisect_right(recent, reference_ns, key=_stamp)
-        belief = self._model.aged(self._before(index), reference_ns)
+        belief, answers_ns = self._before(index), reference_ns + round(ahead_s * 1e9)
+        if index < len(recent):
+            belief = self._model.aged(belief, reference_ns)
         for element in recent[index:]:
             belief = self._model.added(belief, element._replace(stamp_ns=reference_ns))
-        return self._model.aged(belief, reference_ns + round(ahead_s * 1e9)) if ahead_s else belief
+        return self._model.aged(belief, answers_ns)  # in one piece, as a stamp bends the way
 
     def listed(self) -> dict[int, Listed]:
         """Return what is remembered of each sensor of which anything is listed."""

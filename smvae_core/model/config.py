@@ -38,6 +38,9 @@ class MemoryConfig:
     """W, what is summed over time of each sensor."""
     time_constants_s: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
     """tau, of the fading averages of each sensor."""
+    bend: int = 64
+    """Rank of what bends the way from an old sample to now by what is believed; 0 = straight, as
+    of models from before there was one."""
 
     def __post_init__(self) -> None:
         for field in ("horizon_s", "hold_s"):
@@ -45,8 +48,11 @@ class MemoryConfig:
                 raise ConfigError(
                     f"memory.{field} must be a positive number, got {getattr(self, field)}"
                 )
-        if self.width < 1:
-            raise ConfigError(f"memory.width must be at least 1, got {self.width}")
+        for field, least in (("width", 1), ("bend", 0)):
+            if getattr(self, field) < least:
+                raise ConfigError(
+                    f"memory.{field} must be at least {least}, got {getattr(self, field)}"
+                )
         if not self.time_constants_s or not all(0 < t < math.inf for t in self.time_constants_s):
             raise ConfigError(
                 "memory.time_constants_s must be one or more positive numbers, got "
@@ -55,7 +61,8 @@ class MemoryConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MemoryConfig:
-        return cls(**{**data, "time_constants_s": tuple(data["time_constants_s"])})
+        constants = tuple(data["time_constants_s"])
+        return cls(**{"bend": 0, **data, "time_constants_s": constants})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,14 +33,20 @@ T0, SECOND = 1_700_000_000 * 10**9, 10**9
 Sample = tuple[int, int, np.ndarray]
 
 
-@pytest.fixture(scope="module")
-def model() -> SMVAE:
-    return remembering_model()
+@pytest.fixture(scope="module", params=[0, 6], ids=["straight", "bent"])
+def bend(request: pytest.FixtureRequest) -> int:
+    """Rank of what bends the way."""
+    return int(request.param)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return remembering_bundle(tmp_path_factory.mktemp("memory") / "bundle")
+def model(bend: int) -> SMVAE:
+    return remembering_model(bend=bend)
+
+
+@pytest.fixture(scope="module")
+def bundle(bend: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return remembering_bundle(tmp_path_factory.mktemp("memory") / "bundle", bend=bend)
 
 
 @pytest.fixture
@@ -292,16 +298,16 @@ def test_memory_is_bounded_and_an_update_costs_the_same_however_long_it_is(
     assert steps == 4, "one for itself and one for each that it goes before"
 
 
-def test_samples_and_beliefs_are_as_large_as_stated(recall: Recall) -> None:
-    """With M 4, Z 8, W 4, D 32, K 4; the sizes that `smvae_core/memory/samples.py` names."""
+def test_samples_and_beliefs_are_as_large_as_stated(recall: Recall, bend: int) -> None:
+    """With M 4, Z 8, W 4, D 32, K 4, R `bend`; the sizes of `smvae_core/memory/samples.py`."""
 
     def size(arrays: tuple[Any, ...]) -> int:
         return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
 
     feed(recall, samples(30, 0.9))
-    assert size(recall.memory.listed()[0].newest) == 8 * (3 * 8 + 4) + 4 * 32
+    assert size(recall.memory.listed()[0].newest) == 8 * (3 * 8 + 4 + bend) + 4 * 32
     belief = recall.memory.at(T0, 5.0)
-    assert size(belief) == 8 * (2 * 8 + 4 * (3 * 8 + 4 * (1 + 4 + 4)))
+    assert size(belief) == 8 * (2 * 8 + 4 * (3 * 8 + bend + 4 * (1 + 4 + 4)))
 
 
 def test_a_readout_that_is_added_leaves_memory(bundle: Path, tmp_path: Path) -> None:

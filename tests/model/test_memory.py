@@ -43,14 +43,14 @@ class Set(NamedTuple):
 
 
 def drawn_model(seed: int, size: float, **changes: object) -> SMVAE:
-    """Return a model whose every weight is drawn, times and exponents too."""
+    """Return a model whose every weight is drawn, times and exponents too; odd ones bend."""
     torch.manual_seed(seed)
     config = ModelConfig(
         modalities=SENSORS,
         latent_dim=4,
         embedding_dim=DIM,
         pooling="evidence",
-        memory=MemoryConfig(width=3, time_constants_s=(0.1, 1.0)),
+        memory=MemoryConfig(width=3, time_constants_s=(0.1, 1.0), bend=5 * (seed % 2)),
         **changes,  # type: ignore[arg-type]
     )
     model = SMVAE(config).eval().double()
@@ -127,6 +127,9 @@ def test_a_model_without_memory_is_the_model_of_before_and_its_common_weights_ar
     memory.load_state_dict(further)  # of a run from before latents had a spread
     data = memory.config.to_json()
     assert ModelConfig.from_json(data) == memory.config
+    before = {**data, "memory": {k: v for k, v in data["memory"].items() if k != "bend"}}
+    straight = ModelConfig.from_json(before).memory
+    assert straight == MemoryConfig(bend=0)
     assert ModelConfig.from_json({k: v for k, v in data.items() if k != "memory"}) == plain.config
 
 

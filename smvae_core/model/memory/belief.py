@@ -52,6 +52,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from smvae_core.model.memory.bend import Bending
+
 #: Stands for 0 where one divides by it or takes its logarithm.
 TINY = 1e-30
 #: log 0, of what nobody has told; a smaller power is none.
@@ -66,6 +68,7 @@ def believe(
     exponent: Float[Tensor, " Z"],
     time_s: Float[Tensor, " Z"],
     repeat_s: Float[Tensor, "M Z"],
+    bending: Bending | None = None,
 ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
     """Return (log P, the mean P / (1 + P) Q / L) after the last stamp, in the precision of log p.
 
@@ -77,6 +80,7 @@ def believe(
         exponent: a.
         time_s: T.
         repeat_s: c.
+        bending: What the mean moves beside `shift`, by the belief before; None = nothing.
     """
     mean, shift, elapsed, a, time, repeat = (
         x.to(log_power) for x in (mean, shift, elapsed_s.unsqueeze(-1), exponent, time_s, repeat_s)
@@ -90,9 +94,13 @@ def believe(
     samples = zip(log_power.unbind(1), mean.unbind(1), strict=True)
     belief = _Belief.nothing(log_power[:, 0], a)
     for step, (sample, drift) in enumerate(zip(samples, zip(*drifts, strict=True), strict=True)):
-        belief = (belief.aged(a, *drift) if step else belief).told(a, *sample)
-    log_precision = belief.log_total / a
-    return log_precision, (logsigmoid(log_precision) - belief.log_weight).exp() * belief.mean
+        if step:
+            if bending is not None:
+                bent = bending(step, *belief.said(a)).to(drift[-1])
+                drift = (*drift[:-1], drift[-1] + bent)
+            belief = belief.aged(a, *drift)
+        belief = belief.told(a, *sample)
+    return belief.said(a)
 
 
 class _Belief(NamedTuple):
@@ -114,6 +122,11 @@ class _Belief(NamedTuple):
         zero = torch.zeros_like(like)
         log_total = torch.full_like(like[:, 0], NOTHING)
         return cls(log_total, _log_weight(log_total, a), zero[:, 0], zero, zero)
+
+    def said(self, a: Float[Tensor, " Z"]) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+        """Return (log P, the mean P / (1 + P) Q / L)."""
+        log_precision = self.log_total / a
+        return log_precision, (logsigmoid(log_precision) - self.log_weight).exp() * self.mean
 
     def aged(
         self,

@@ -33,6 +33,16 @@ def filter_parameters(model: SMVAE) -> FilterParameters | None:
     memory, evidence = model.memory, model.set_encoder.evidence
     if memory is None or evidence is None:
         return None
+    bend = {}
+    if memory.bend is not None and evidence.log_spread is not None:
+        state = _array(memory.bend.state.weight)
+        state[:, : model.config.latent_dim] /= np.exp(0.5 * _array(evidence.log_spread))
+        bend = {
+            "bend_state": state,
+            "bend_bias": _array(memory.bend.state.bias),
+            "bend_way": _array(memory.bend.way.weight) / PATH_UNIT_S,
+            "bend_out": _array(memory.bend.out.weight),
+        }
     values = [v for n in memory.names if isinstance(v := memory.value[n], nn.Linear)]
     return FilterParameters(
         exponent=_array(evidence.exponent()),
@@ -43,6 +53,7 @@ def filter_parameters(model: SMVAE) -> FilterParameters | None:
         shift=_array(memory.shift.weight) / PATH_UNIT_S,
         hold_s=np.asarray(memory.hold_s),
         time_constants_s=_array(memory.time_constants_s),
+        **bend,
     )
 
 

@@ -12,7 +12,7 @@ times is the way dC = (of every sensor, M W), in units of PATH_UNIT_S; its fadin
 
 Belief. `belief.py`: precisions of one instant add, age with T (one per latent
 dimension) and count anew with c (per sensor and latent dimension); between two stamps the mean
-moves by shift = K dC.
+moves by shift = K dC, and by what `bend.py` adds where the model has it.
 
 Correction of the mean, as `SetEncoder`'s, from the newest element of every sensor that has one:
 
@@ -40,6 +40,7 @@ from smvae_core.model.config import MemoryConfig, ModelConfig
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.evidence import Evidence
 from smvae_core.model.memory.belief import believe
+from smvae_core.model.memory.bend import Bend
 from smvae_core.model.memory.context import Elements
 from smvae_core.model.memory.stamps import Held, Newest, Stamps
 from smvae_core.model.pooling import SetSum
@@ -109,6 +110,7 @@ class Memory(nn.Module):
         self.register_buffer("time_constants_s", constants, persistent=False)
         nn.init.zeros_(self.shift.weight)
         nn.init.zeros_(self.way.weight)
+        self.bend = Bend(path, latent_dim, memory.bend) if memory.bend else None
 
     def times(self) -> list[nn.Parameter]:
         """Return the logarithms of T, c and f, whose way is long as a noise scale's is."""
@@ -173,14 +175,17 @@ class Memory(nn.Module):
         if not self.training:  # as a robot's filter is; a step of training need not be
             log_power = log_power.double()
         log_power, mean = grid.strongest(log_power, reading.mean)
+        gone, log_spread = way / PATH_UNIT_S, evidence.log_spread
+        assert log_spread is not None
         log_precision, told = believe(
             log_power,
             mean,
-            self.shift(way / PATH_UNIT_S),
+            self.shift(gone),
             stamps.elapsed_s,
             exponent,
             positive_times(self.log_drift_s),
             positive_times(self.log_repeat_s),
+            None if self.bend is None else self.bend.along(gone, log_spread),
         )
 
         last = newest[:, -1]
