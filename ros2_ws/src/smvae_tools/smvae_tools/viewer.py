@@ -220,11 +220,10 @@ def show(options: argparse.Namespace, stop: threading.Event) -> int:
 def main(args: list[str] | None = None) -> int:
     """Show until SIGINT or SIGTERM; 1 with a line when it cannot."""
     arguments = sys.argv[1:] if args is None else args
-    options = parse(arguments)
 
     def work() -> None:
         with until_stopped(arguments) as stop:
-            print(f"{show(options, stop)} messages shown", flush=True)
+            print(f"{show(parse(arguments), stop)} messages shown", flush=True)
 
     return status_of("viewer", work)
 

@@ -15,6 +15,8 @@ PROGRAM = """
 import os, signal, sys, threading, time
 from {module} import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+
 def interrupt():
     while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         time.sleep(0.01)
@@ -41,6 +43,10 @@ sys.exit(status)
         ("smvae_ros.perception_node", "", 0),
         ("smvae_ros.perception_node", "--ros-args --params-file FOLDER/none.yaml", 1),
         ("smvae_tools.bags.player", "FOLDER/none", 1),
+        ("smvae_tools.bags.player", "FOLDER --ros-args --params-file FOLDER/none.yaml", 1),
+        ("smvae_tools.bags.recorder", "FOLDER/bag --ros-args --params-file FOLDER/none.yaml", 1),
+        ("smvae_tools.robot.sensor_schedule", "--ros-args --params-file FOLDER/none.yaml", 1),
+        ("smvae_tools.viewer", "--ros-args --params-file FOLDER/none.yaml", 1),
     ],
 )
 def test_a_second_signal_does_not_change_the_exit_status(

@@ -304,8 +304,8 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if args is None else args)
 
     def work() -> None:
-        path, typestore, options = parse(arguments)
         with until_stopped(arguments) as stop:
+            path, typestore, options = parse(arguments)
             play(path, typestore, options, stop)
 
     return status_of("bag_player", work)

@@ -199,11 +199,10 @@ def _print_counts(writer: BagWriter, lost: dict[str, int]) -> None:
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT, SIGTERM or --duration; 1 with a line when the bag cannot be written."""
     arguments = sys.argv[1:] if args is None else args
-    options = parse(arguments)
 
     def work() -> None:
         with until_stopped(arguments) as stop:
-            record(options, stop)
+            record(parse(arguments), stop)
 
     return status_of("bag_recorder", work)
 

@@ -76,12 +76,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(args: list[str] | None = None) -> int:
     """Walk the schedule; 1 with a line when something does not answer, 130 when interrupted."""
     arguments = sys.argv[1:] if args is None else args
-    options = parse(arguments)
     status = 0
 
     def work() -> None:
         nonlocal status
         with until_stopped(arguments) as stop:
+            options = parse(arguments)
             node = ScheduleWalker(
                 robot=options.robot,
                 perception=options.perception,
