@@ -103,9 +103,8 @@ def settings(
     `later` is the share of `steps` that each of the later stages has.
     """
     config = full_networks()
-    memory = (
-        None if kind == "instant" else MemoryConfig() if kind == "bent" else MemoryConfig(bend=0)
-    )
+    memories = {"instant": None, "bent": MemoryConfig()}
+    memory = memories.get(kind, MemoryConfig(bend=0))
     model = replace(config.model, pooling="evidence", decoded_noise=True, memory=memory)
     objective = config.objective
     if target == "joint":

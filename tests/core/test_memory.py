@@ -22,6 +22,7 @@ from smvae_core.memory.recall import Recall
 from smvae_core.memory.samples import LATE_S, Memory
 from smvae_core.model.memory.belief import believe
 from smvae_core.model.memory.context import Elements
+from smvae_core.model.memory.export import filter_parameters
 from smvae_core.model.smvae import SMVAE
 from smvae_core.readout import Readout
 from smvae_core.runtime import Runtime
@@ -183,6 +184,17 @@ def test_looking_ahead_is_the_whole_set_grown_older(
     now = batch(model, found)
     assert difference(recall, now) < 1e-5, "and now is as it was"
     assert (expected[1] > now[1]).all(), "less is known of later"
+
+
+def test_what_the_filter_learned_is_read_and_the_model_left_as_it_is(bend: int) -> None:
+    """In double precision too, where an array of numpy shares the weights."""
+    model = remembering_model(bend=bend).double()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first, again = filter_parameters(model), filter_parameters(model)
+    assert first is not None
+    assert again is not None
+    assert first.to_bytes() == again.to_bytes()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_shifting_all_stamps_changes_nothing(recall: Recall) -> None:

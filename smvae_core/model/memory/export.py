@@ -35,10 +35,10 @@ def filter_parameters(model: SMVAE) -> FilterParameters | None:
         return None
     bend = {}
     if memory.bend is not None and evidence.log_spread is not None:
-        state = _array(memory.bend.state.weight)
-        state[:, : model.config.latent_dim] /= np.exp(0.5 * _array(evidence.log_spread))
+        deviation = np.exp(0.5 * _array(evidence.log_spread))
         bend = {
-            "bend_state": state,
+            "bend_state": _array(memory.bend.state.weight)
+            / np.concatenate([deviation, np.ones_like(deviation)]),
             "bend_bias": _array(memory.bend.state.bias),
             "bend_way": _array(memory.bend.way.weight) / PATH_UNIT_S,
             "bend_out": _array(memory.bend.out.weight),
