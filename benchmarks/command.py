@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -52,3 +53,17 @@ def status_of(name: str, work: Callable[[], object]) -> int:
         print(f"{name}: {err}", file=sys.stderr)
         return 2
     return 0
+
+
+def main_with_ros(package: str) -> int:
+    """Run `main` of a package's module `measure`; where ROS is not there, say so, and return 2."""
+    try:
+        for name in ("rclpy", "smvae_msgs.msg"):
+            importlib.import_module(name)
+    except ImportError as err:
+        print(
+            f"python -m {package}: {err}: `make ros` once, then `. scripts/ros_env.sh`",
+            file=sys.stderr,
+        )
+        return 2
+    return int(importlib.import_module(f"{package}.measure").main())

@@ -87,7 +87,10 @@ def test_the_section_names_limits_that_were_missed_and_what_is_not_run(tmp_path:
     text = section(tmp_path)
     assert "| force-500 | 1.90 (1.80 to 2.00); at most 1.5: **missed** |" in text
     assert "2.10 (1.40 to 2.60); at most 3: met" in text
-    assert "Not run yet: force-1000, all, defaults, sensors-8, sensors-16, soak." in text
+    assert (
+        "Not run yet: force-1000, all, all-vision-touch, defaults, sensors-8, sensors-16, soak."
+        in text
+    )
 
 
 def test_a_soak_says_whether_it_grew() -> None:

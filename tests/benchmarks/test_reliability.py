@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +56,21 @@ def test_damaged_messages_through_a_live_node_find_no_fault(tmp_path: Path) -> N
     broken = [p.text for p in result.promises[1:] if not p.kept]
     assert not broken, result.raw["wrong"]
     assert result.promises[0].figure >= 60
+
+
+@pytest.mark.parametrize("package", ["benchmarks.live", "benchmarks.reliability"])
+def test_without_ros_one_line_says_how_to_have_it(package: str, tmp_path: Path) -> None:
+    # folders that hide ROS come first, wherever it is installed
+    for name in ("rclpy", "smvae_msgs"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name} here')")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-m", package, "force-500"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert ". scripts/ros_env.sh" in done.stderr
