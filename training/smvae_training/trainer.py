@@ -29,7 +29,7 @@ from smvae_training.config import PAIRING, TrainConfig
 from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.heap import keep_memory
 from smvae_training.processes import Processes
-from smvae_training.resume import check_folder, find_checkpoint
+from smvae_training.resume import Found, check_folder, find_checkpoint
 from smvae_training.run import (
     RunError,
     RunPaths,
@@ -232,13 +232,8 @@ def train_on(
         "job": processes.job,
     }
     record = new_record(config, episodes, parts, about)
-    found = None
-    if old is not None:
-        found = find_checkpoint(paths)
-        if found.passed_over and not processes.is_helper:
-            logger.warning(
-                "%s: resuming from %s of step %d", found.passed_over, found.path.name, found.step
-            )
+    found = None if old is None else _found(paths, processes)
+    if old is not None and found is not None:
         record = replace(record, step=found.step, seconds=old.seconds, statistics=old.statistics)
     with _alone(paths, processes):
         if not processes.is_helper:
@@ -258,6 +253,16 @@ def train_on(
     if stop.interrupted and session.record.step < record.total_steps and stop_after is None:
         raise KeyboardInterrupt
     return paths.root
+
+
+def _found(paths: RunPaths, processes: Processes) -> Found:
+    """Return the checkpoint that a resume goes on from, and say which ones were passed over."""
+    found = find_checkpoint(paths)
+    if found.passed_over and not processes.is_helper:
+        logger.warning(
+            "%s: resuming from %s of step %d", found.passed_over, found.path.name, found.step
+        )
+    return found
 
 
 @contextmanager

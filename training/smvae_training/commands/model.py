@@ -115,10 +115,7 @@ def train(arguments: list[str], prog: str) -> int:
     data = ["--data", str(given.data)] if given.data else []
     out = given.out or default_out(given.preset)
     if given.preset == ROBOT_PRESET and not given.resume:
-        if not given.ray:  # whose workers may see what this machine does not
-            check_place(given.config.data.source, given.data)
-        for line in explain(given.config):
-            logger.info("%s", line)
+        _say_plan(given)
     try:
         if given.ray:
             from smvae_training.ray_train import train_on_ray
@@ -145,6 +142,14 @@ def train(arguments: list[str], prog: str) -> int:
         print(f"next: {shlex.join(['smvae', 'evaluate', str(run), *data])}")
         return 0
     return evaluate([str(run), *data], "smvae evaluate")
+
+
+def _say_plan(given: TrainArguments) -> None:
+    """Log what preset `robot` chose, once the data are there."""
+    if not given.ray:  # whose workers may see what this machine does not
+        check_place(given.config.data.source, given.data)
+    for line in explain(given.config):
+        logger.info("%s", line)
 
 
 def default_out(preset_name: str) -> Path:
