@@ -38,7 +38,8 @@ HEAD = """# Results
 `python -m benchmarks.tables` writes this page from `benchmarks/results/*.json`. Do not edit it by
 hand. Why things were chosen: [docs/decisions](../docs/decisions/README.md).
 
-To remake everything takes hours on a CPU. Stopped and started again, it goes on where it was:
+The sections from the closed loop on name their own commands. To remake those before takes hours on
+a CPU. Stopped and started again, it goes on where it was:
 
 ```
 scripts/setup_peers.sh                              # .venv-peers: this package and MultiVae
@@ -52,7 +53,8 @@ python -m benchmarks.paper.ablation_toy
 python -m benchmarks.tables                         # this file
 ```
 
-All values are in nats, and higher is better. ± is the standard error over items.
+Log likelihoods are in nats, and higher is better. ± is the standard error over items, and
+behind a slash over seeds; scores have the one over seeds alone.
 
 | what | how |
 |---|---|
