@@ -107,7 +107,7 @@ def train(arguments: list[str], prog: str) -> int:
     from smvae_training.trainer import train as train_run
 
     if given.torchrun and given.ray:
-        raise ConfigError("--torchrun and --ray contradict each other")
+        raise ConfigError("--torchrun and --ray contradict each other: give one of them")
     here = Processes.started_here(given.config)
     processes = Processes.of_torchrun() if given.torchrun else here
     quiet_lightning()

@@ -50,7 +50,10 @@ class ImperfectOperator(Node):
         )
         kind = declare_fixed(self, "kind", "aims_wrong", "'aims_wrong', 'noisy' or 'late'")
         if not (0.0 <= error_m < math.inf and 0.0 <= error_rad < math.inf) or seed < 0:
-            raise ConfigError("seed, error_m and error_rad must not be negative, the errors finite")
+            raise ConfigError(
+                "seed, error_m and error_rad must not be negative, and the errors finite; got "
+                f"seed {seed}, error_m {error_m}, error_rad {error_rad}"
+            )
         self._kind = replace(
             operator_kind(kind), aim_m=(error_m, error_m), aim_rad=(error_rad, error_rad)
         )
