@@ -213,7 +213,7 @@ class RSSMMemory(PeerMemory):
 
 
 class TransformerMemory(PeerMemory):
-    """Self-attention among all elements, then the paper's pooling: trial A.
+    """Self-attention among all elements, then the paper's pooling: the form of the first trial.
 
     Its head adds to what the model of one instant says of the reference time.
     A token is a projected embedding, its sensor's code, and its age by log-spaced sinusoids.
