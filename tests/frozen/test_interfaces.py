@@ -50,6 +50,12 @@ _COMMANDED = (
 )
 _UNSTAMPED = "a command is read from a Twist without a header too"
 _ROS1 = "the player reads ROS 1 bags too"
+_EVALUATED = "the evaluation reads ROS 1 bags too"
+_WRITES = (
+    "Writes latents.npz (every latent with its errors), summary.json, report.html, "
+    "contact_sheet.png and predictions.mp4. Deterministic: the bag's receive times stand for the "
+    "clock. A dropped sensor is still compared with what the model predicts of it."
+)
 _AT_MOST = (
     "in [0.1, 1000.0] [], changes while any | At most so many latents per second; the rate of "
     "trigger 'timer'."
@@ -140,6 +146,17 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
         f"{_SENSORS} `smvae_core.modality`. (default: vision_touch:64)": (
             f"{_SENSORS} `smvae_core/presets.py`. (default: vision_touch:64)",
             "declared sets have a file of their own",
+        ),
+        f"smvae evaluate-bag | Reads rosbag2 (mcap and sqlite3) without ROS. {_WRITES}": (
+            f"smvae evaluate-bag | Reads rosbag2 (mcap and sqlite3) and ROS 1 bags, without ROS. "
+            f"{_WRITES}",
+            _EVALUATED,
+        ),
+        "smvae evaluate-bag | PATH Folder of a rosbag2 bag, or one .mcap or .db3 file. "
+        "(required)": (
+            "smvae evaluate-bag | PATH Folder of a rosbag2 bag, or one .mcap, .db3 or .bag file. "
+            "(required)",
+            _EVALUATED,
         ),
         "smvae | readout fit hole offset and contact to the latent": (
             "smvae | readout fit the targets of the data to the latent",

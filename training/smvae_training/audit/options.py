@@ -19,8 +19,8 @@ class AuditOptions:
     params_file: Path | None = None
     """The node's parameter file, over what it said in ModelInfo; --topics wins over it."""
     targets: tuple[str, ...] = ()
-    """Recorded targets of the bundle's readout, NAME=TOPIC:PATH[+PATH] each; a path leads to a
-    number, a list, or x, y, z: offset=/ground_truth:pose.position. By default those that the
-    bundle's robot declares."""
+    """Recorded targets that the bundle's estimates or readout are compared with,
+    NAME=TOPIC:PATH[+PATH] each; a path leads to a number, a list, or x, y, z:
+    offset=/ground_truth:pose.position. By default those that the bundle's robot declares."""
     typestore: str = DEFAULT_TYPESTORE
     """Message definitions for recordings that hold none, e.g. ros2_humble."""

@@ -13,9 +13,10 @@ from smvae_training.evaluate.bag.options import BagOptions
 
 EVALUATE_BAG_HELP = """Replay a recorded bag offline through a bundle, as the node would see it.
 
-Reads rosbag2 (mcap and sqlite3) without ROS. Writes latents.npz (every latent with its errors),
-summary.json, report.html, contact_sheet.png and predictions.mp4. Deterministic: the bag's receive
-times stand for the clock. A dropped sensor is still compared with what the model predicts of it.
+Reads rosbag2 (mcap and sqlite3) and ROS 1 bags, without ROS. Writes latents.npz (every latent with
+its errors), summary.json, report.html, contact_sheet.png and predictions.mp4. Deterministic: the
+bag's receive times stand for the clock. A dropped sensor is still compared with what the model
+predicts of it.
 
 examples:
   smvae evaluate-bag runs/demo/bag --bundle runs/demo/bundle --out replay
@@ -38,7 +39,7 @@ def evaluate_bag(arguments: list[str], prog: str) -> int:
         """Collect the arguments.
 
         Args:
-            bag: Folder of a rosbag2 bag, or one .mcap or .db3 file.
+            bag: Folder of a rosbag2 bag, or one .mcap, .db3 or .bag file.
             bundle: Folder written by `smvae export`.
             out: Folder for the results, made if missing.
             config: What is done.
