@@ -225,7 +225,7 @@ class OptimizerConfig:
     """Highest learning rate."""
     noise_lr_multiple: float = 20.0
     """Learning rate of the noise scales, as a multiple of lr. They start at 0.3, and images hardly
-    count until they reach about 0.03. Decoded noise learns at lr."""
+    count until they reach about 0.05. Decoded noise learns at lr."""
     weight_decay: float = 0.0
     """Decoupled weight decay (0 makes AdamW Adam)."""
     schedule: Literal["cosine", "constant"] = "cosine"
