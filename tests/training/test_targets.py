@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from smvae_core.target import DecodedTarget
 from smvae_datasets.dataset import Target
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes
 from smvae_training.config import OptimizerConfig, TrainConfig
-from smvae_training.run import RunPaths, load_run
+from smvae_training.run import RunError, RunPaths, RunRecord, load_run
 from smvae_training.steps.callbacks import read_metrics
 from smvae_training.steps.targets import declare, with_targets
 from tests.training.short_runs import WithSteps, run
@@ -69,6 +70,66 @@ def test_stopping_and_resuming_equals_going_straight(
         "offset",
         "contact",
     ]
+
+
+def told_by(data: PreparedEpisodes, name: str, told: np.ndarray) -> PreparedEpisodes:
+    """Return the records, of which those `told` (N,) alone tell a target."""
+    return with_target(data, name, np.where(told[:, None], data.targets[name].values, np.nan))
+
+
+def test_a_resume_with_labels_that_were_added_is_refused(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+) -> None:
+    config = asking(config, "all")
+    third = np.arange(len(episodes)) % 3 == 0
+    few = told_by(episodes, "offset", third)
+    run(config, few, tmp_path / "run", stop_after=2)
+    with pytest.raises(RunError, match="trained on other labels: target 'offset' had mean"):
+        run(config, episodes, tmp_path / "run", resume=True)
+    without = replace(few, targets={n: t for n, t in few.targets.items() if n != "contact"})
+    with pytest.raises(RunError, match="target 'contact' is gone"):
+        run(config, without, tmp_path / "run", resume=True)
+    again = load_file(run(config, few, tmp_path / "run", resume=True).weights)
+    straight = load_file(run(config, few, tmp_path / "straight").weights)
+    assert all(torch.equal(again[name], straight[name]) for name in straight)
+
+
+def test_labels_that_leave_mean_and_deviation_are_counted(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+) -> None:
+    """Every other of the steps tells contact: as many with it as in all of them."""
+    config = asking(config, "contact")
+    run(config, told_by(episodes, "contact", np.arange(len(episodes)) % 2 == 0), tmp_path, False, 2)
+    trained = len(load_run(tmp_path).record.train_trajectories) * 12
+    expected = f"'contact' was told by {trained // 2} training records, is told by {trained}"
+    with pytest.raises(RunError, match=expected):
+        run(config, episodes, tmp_path, resume=True)
+
+
+def test_a_run_that_counted_no_labels_is_resumed_with_the_same_and_refused_with_others(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+) -> None:
+    paths = run(asking(config, "hole"), episodes, tmp_path, stop_after=2)
+    old = json.loads(paths.config.read_text())
+    assert old.pop("labelled") == {"hole": 48}
+    paths.config.write_text(json.dumps(old))
+    moved = with_target(episodes, "hole", episodes.targets["hole"].values + 1e-3)
+    with pytest.raises(RunError, match="target 'hole' had mean"):
+        run(asking(config, "hole"), moved, tmp_path, resume=True)
+    rounded = np.nextafter(episodes.targets["hole"].values, np.float32(9.0))  # another machine's
+    run(asking(config, "hole"), with_target(episodes, "hole", rounded), tmp_path, resume=True)
+    record = RunRecord.read(paths.config)
+    assert record.finished
+    assert record.labelled == {"hole": 48}
+
+
+def test_labels_of_what_is_not_decoded_may_change(
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+) -> None:
+    none = told_by(episodes, "offset", np.zeros(len(episodes), bool))
+    run(asking(config, "contact"), none, tmp_path, stop_after=2)
+    paths = run(asking(config, "contact"), episodes, tmp_path, resume=True)
+    assert RunRecord.read(paths.config).finished
 
 
 def test_targets_are_learned_from_few_labels_and_the_sensors_as_well(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from smvae_core.errors import option
+from smvae_core.target import DecodedTarget
 from smvae_training.config import TrainConfig
 from smvae_training.processes import Processes
 from smvae_training.run import RunError, RunPaths, RunRecord
@@ -20,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 #: Settings that a resumed run may change; they do not change what is learned (but for rounding).
 CHANGEABLE = ("hardware", "log")
+#: A target's mean or deviation that moved by more than this share of the deviation is of other
+#: labels. Less is what rounding does, on another machine too.
+MOVED = 1e-6
 
 
 def check_folder(
@@ -129,16 +134,20 @@ def _check_same_settings(paths: RunPaths, old: TrainConfig, new: TrainConfig) ->
     """Refuse a resume whose result would not be that of the run."""
     prolongable = old.optimizer.schedule == "constant" and old.annealing == new.annealing == 0
     allowed = (*CHANGEABLE, "max_steps", "epochs") if prolongable else CHANGEABLE
-    before, after = old.to_json(), new.to_json()
-    for settings in (before, after):
-        settings["model"].pop("targets")  # of the training records, by data.targets
-    changed = [k for k in before if k not in allowed and before[k] != after[k]]
-    if changed:
-        what = ", ".join(_difference(k, before[k], after[k]) for k in changed)
+    if what := changed_settings(old, new, allowed):
         raise RunError(
             paths.root,
             f"a resume cannot change {what}. Start another run with --out or --overwrite",
         )
+
+
+def changed_settings(old: TrainConfig, new: TrainConfig, but: Sequence[str] = CHANGEABLE) -> str:
+    """Return in words which settings differ, but for those in `but`; an empty string if none."""
+    before, after = old.to_json(), new.to_json()
+    for settings in (before, after):
+        settings["model"].pop("targets")  # of the training records, by data.targets
+    changed = [k for k in before if k not in but and before[k] != after[k]]
+    return ", ".join(_difference(k, before[k], after[k]) for k in changed)
 
 
 def _difference(name: str, old: Any, new: Any) -> str:
@@ -146,3 +155,52 @@ def _difference(name: str, old: Any, new: Any) -> str:
         changed = [k for k in new if old.get(k) != new[k]]
         return ", ".join(_difference(f"{name}.{k}", old.get(k), new[k]) for k in changed)
     return f"{option(name)} {old} -> {new}"
+
+
+def check_same_labels(paths: RunPaths, old: RunRecord, new: RunRecord) -> None:
+    """Refuse to resume a run where a recorded target that it decodes says something else now.
+
+    Compared are names, means and deviations over the training records, which every run has kept,
+    and how many records tell, which older runs have not.
+
+    Raises:
+        RunError: Names the first target that differs, and how.
+    """
+    before, now = (
+        {t.name: t for t in record.config.model.targets if not t.rule} for record in (old, new)
+    )
+    for name in {**before, **now}:
+        if what := _changed(name, before, now) or _recounted(name, old.labelled, new.labelled):
+            raise RunError(
+                paths.root,
+                f"was trained on other labels: target '{name}' {what}. Resume with the labels that "
+                "it began with, or start another run with --out or --overwrite",
+            )
+
+
+def _changed(
+    name: str, before: Mapping[str, DecodedTarget], now: Mapping[str, DecodedTarget]
+) -> str:
+    """Return in words how a target differs, or an empty string."""
+    if name not in before or name not in now:
+        return "is gone" if name in before else "is new"
+    old, new = before[name], now[name]
+    if old.size != new.size:
+        return f"had {old.size} numbers, has {new.size}"
+    for what, then, found in (
+        ("mean", old.mean, new.mean),
+        ("deviation", old.deviation, new.deviation),
+    ):
+        if (np.abs(np.subtract(found, then)) > MOVED * np.array(old.deviation)).any():
+            return f"had {what} {_spelled(then)} over the training records, has {_spelled(found)}"
+    return ""
+
+
+def _recounted(name: str, before: Mapping[str, int], now: Mapping[str, int]) -> str:
+    if name not in before or before[name] == now[name]:
+        return ""
+    return f"was told by {before[name]} training records, is told by {now[name]}"
+
+
+def _spelled(numbers: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{x:.9g}" for x in numbers) + ")"

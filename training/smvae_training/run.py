@@ -106,6 +106,9 @@ class RunRecord:
     data_path: str
     data_fingerprint: str
     data_steps: int
+    labelled: dict[str, int] = field(default_factory=dict)
+    """By recorded target that is decoded, how many training records tell it; empty of runs from
+    before it was kept."""
     step: int = 0
     """Steps taken."""
     total_steps: int = 0
@@ -310,5 +313,10 @@ def new_record(
         validation_trajectories=of(parts.validation),
         data_fingerprint=fingerprint(episodes),
         data_steps=len(episodes),
+        labelled={
+            t.name: int(episodes.targets[t.name].known[parts.train].sum())
+            for t in config.model.targets
+            if not t.rule
+        },
         **data,
     )

@@ -29,7 +29,7 @@ from smvae_training.config import PAIRING, TrainConfig
 from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.heap import keep_memory
 from smvae_training.processes import Processes
-from smvae_training.resume import Found, check_folder, find_checkpoint
+from smvae_training.resume import check_folder, check_same_labels, find_checkpoint
 from smvae_training.run import (
     RunError,
     RunPaths,
@@ -232,9 +232,9 @@ def train_on(
         "job": processes.job,
     }
     record = new_record(config, episodes, parts, about)
-    found = None if old is None else _found(paths, processes)
-    if old is not None and found is not None:
-        record = replace(record, step=found.step, seconds=old.seconds, statistics=old.statistics)
+    start = None
+    if old is not None:
+        record, start = _resumed(record, old, paths, processes)
     with _alone(paths, processes):
         if not processes.is_helper:
             if old is None:
@@ -248,21 +248,28 @@ def train_on(
         records = EmbeddedRecords(episodes, parts.train, paths.root) if contexts else None
         session = _Session(config, paths, record, order, hardware, build, records, processes)
         data = EpisodeData(episodes, order, config, record.statistics, contexts)
-        start = found.path if found else None
         session.fit(data, episodes, parts, start, [*(callbacks or []), stop])
     if stop.interrupted and session.record.step < record.total_steps and stop_after is None:
         raise KeyboardInterrupt
     return paths.root
 
 
-def _found(paths: RunPaths, processes: Processes) -> Found:
-    """Return the checkpoint that a resume goes on from, and say which ones were passed over."""
+def _resumed(
+    record: RunRecord, old: RunRecord, paths: RunPaths, processes: Processes
+) -> tuple[RunRecord, Path]:
+    """Return the record of a run that goes on, and the checkpoint that it goes on from.
+
+    Raises:
+        RunError: If its labels are others now, or it has no checkpoint.
+    """
+    check_same_labels(paths, old, record)
     found = find_checkpoint(paths)
     if found.passed_over and not processes.is_helper:
         logger.warning(
             "%s: resuming from %s of step %d", found.passed_over, found.path.name, found.step
         )
-    return found
+    record = replace(record, step=found.step, seconds=old.seconds, statistics=old.statistics)
+    return record, found.path
 
 
 @contextmanager
