@@ -30,10 +30,18 @@ def check_place(source: Source, root: Path | None) -> None:
         ConfigError: If the source needs a folder and `root` is missing.
         EpisodeError: If it holds no episodes.
     """
-    if root is None and source not in ("mnist", "fashion"):
-        raise ConfigError(f"data source '{source}': expected the folder of its files, got none")
-    if root is not None and source == "episodes" and not holds_episodes(root):
+    if source in ("mnist", "fashion"):
+        return
+    root = _folder_of(source, root)
+    if source == "episodes" and not holds_episodes(root):
         list_trajectories(root)
+
+
+def _folder_of(source: Source, root: Path | None) -> Path:
+    """Return the folder of a source that cannot be found or fetched."""
+    if root is None:
+        raise ConfigError(f"data source '{source}': expected the folder of its files, got none")
+    return root
 
 
 def prepare_source(
@@ -71,8 +79,7 @@ def prepare_source(
         return load_idx_set(MNIST, root, modalities, binarised=binarised, progress=progress)
     if source == "fashion":
         return load_idx_set(FASHION, root, modalities, progress=progress)
-    check_place(source, root)
-    assert root is not None
+    root = _folder_of(source, root)
     if source == "episodes" and holds_episodes(root):
         return prepare_recordings(root, modalities, progress=progress)
     if source == "episodes":

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from smvae_core.modality import Modality
 from smvae_core.preprocessing import prepare
 from smvae_core.presets import VISION_TOUCH, vision_touch
 from smvae_datasets import cache as cache_module
+from smvae_datasets.sources import prepare_source
 from smvae_datasets.vision_touch import prepared as prepared_module
 from smvae_datasets.vision_touch.files import file_path, list_trajectories, read_file, write_file
 from smvae_datasets.vision_touch.prepared import prepare_episodes
@@ -116,6 +118,16 @@ def test_a_changed_file_is_prepared_again_and_the_old_set_removed(make_episodes)
     assert not first.path.exists()
     assert kept.path.exists()
     assert first.arrays["rgb"][0].any()  # a reader of the old set keeps it
+
+
+def test_a_source_lists_its_episodes_once(make_episodes, monkeypatch):
+    root, listed = make_episodes(HOLE, a=1), []
+    glob = Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda self, pattern: (listed.append((self, pattern)), glob(self, pattern))[1]
+    )
+    assert len(prepare_source("episodes", root, VISION_TOUCH, progress=False)) > 0
+    assert listed.count((root, "*.h5")) == 1
 
 
 def test_a_touched_or_added_file_changes_the_fingerprint(make_episodes):
