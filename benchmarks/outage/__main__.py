@@ -53,7 +53,8 @@ from smvae_training.evaluate.baselines import training_mean
 from smvae_training.evaluate.measures import images, measured, squared_error
 from smvae_training.evaluate.ratios import paired_ratio
 from smvae_training.hardware import source_version, versions
-from smvae_training.run import Run, RunPaths, RunRecord, load_run, split_episodes
+from smvae_training.resume import changed_settings
+from smvae_training.run import Run, RunError, RunPaths, RunRecord, load_run, split_episodes
 from smvae_training.steps.embedded import embed_records
 from smvae_training.steps.normalise import BatchNormaliser
 from smvae_training.trainer import prepare_data, train
@@ -133,7 +134,11 @@ class Cost(Callback):
 def trained(
     kind: str, config: TrainConfig, episodes: Path, root: Path, start: Run | None = None
 ) -> tuple[Run, Any]:
-    """Return the finished run in `root` and what it cost, trained or continued as needed."""
+    """Return the finished run in `root` and what it cost, trained or continued as needed.
+
+    Raises:
+        RunError: If it has other settings.
+    """
     paths = RunPaths(root)
     cost = paths.root / "cost.json"
     if start:
@@ -143,6 +148,8 @@ def trained(
         paths.root.mkdir(parents=True, exist_ok=True)
         build = begin(kind, start)
         train(config, episodes, paths.root, paths.begun, callbacks=[Cost(cost)], build=build)
+    elif what := changed_settings(RunRecord.read(paths.config).config, config):
+        raise RunError(paths.root, f"is finished, with other settings: {what}. Give other --runs")
     return load(kind, paths.root), json.loads(cost.read_text()) if cost.is_file() else {}
 
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.outage.__main__ import AGES_S, Condition, Embedded, conditions, offset_error
+from benchmarks.outage.__main__ import (
+    AGES_S,
+    Condition,
+    Embedded,
+    conditions,
+    offset_error,
+    trained,
+)
 from smvae_core.model.config import MemoryConfig
 from smvae_core.model.memory.context import Context
 from smvae_core.preprocessing import normalise
 from smvae_training.presets import debug
-from smvae_training.run import load_run
+from smvae_training.run import RunError, load_run
 from tests.training.conftest import make_episodes
 from tests.training.short_runs import run
 
@@ -94,3 +102,17 @@ def test_coverage_is_a_share_and_wider_noise_covers_more(every: Embedded) -> Non
         every.model.log_scale["rgb"] += 1.0
     wide = every.covered("rgb", q, reference)
     assert ((narrow >= 0) & (narrow < wide) & (wide <= 1)).all()
+
+
+def test_a_finished_run_is_taken_for_what_was_asked_alone(tmp_path: Path) -> None:
+    config, nowhere = replace(debug(), max_steps=2), tmp_path / "no episodes"
+    root = run(config, make_episodes(), tmp_path / "instant").root
+    found, cost = trained("instant", config, nowhere, root)
+    assert found.record.step == 2
+    assert cost == {}
+    for other, what in (
+        (replace(config, max_steps=3), "--max-steps 2 -> 3"),
+        (replace(config, model=replace(config.model, latent_dim=5)), "latent-dim"),
+    ):
+        with pytest.raises(RunError, match=f"is finished, with other settings: .*{what}"):
+            trained("instant", other, nowhere, root)
