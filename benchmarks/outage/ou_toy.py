@@ -8,13 +8,16 @@ first a context has few samples per sensor, at the end as many as the tests: all
 
 Printed and written by number of sensors, silence and age, for each latent by itself: the learned
 variance over Kalman's, and the mean's squared error over Kalman's. Last whether both keep the
-limits: variance 0.98 to 1.1, error up to 1.1 of Kalman's. Minutes on one CPU core.
+limits: variance 0.98 to 1.1, error up to 1.1 of Kalman's. Minutes on one CPU core. A training that
+was stopped goes on from its checkpoint in `--runs`; one that is finished is tested alone.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +29,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
+from benchmarks.command import status_of
 from benchmarks.paper.linear_gaussian import LinearGaussian, linear_gaussian
-from smvae_core.files import write_text
+from smvae_core.files import write_bytes, write_text
 from smvae_core.modality import Modality
 from smvae_core.model import Elements, MemoryConfig, ModelConfig, Posterior
 from smvae_core.model.evidence import Evidence
@@ -37,6 +41,7 @@ from smvae_core.model.memory.stamps import Stamps
 from smvae_core.model.networks import embedding
 from smvae_core.model.set_encoder import SetEncoder
 from smvae_training.hardware import source_version, versions
+from smvae_training.run import RunError
 
 NAME = "outage-ou-toy.json"
 RATES_HZ = (10.0, 1000.0, 30.0, 100.0, 100.0, 30.0, 1000.0, 10.0)
@@ -52,6 +57,8 @@ SENSORS = range(1, len(RATES_HZ) + 1)
 LIMITS = {"variance": (0.98, 1.1), "error": (1.0, 1.1)}
 #: In training: samples of a sensor at the start, and how far back they reach.
 FEW, REACH_S = 10, 1.0
+#: Steps between checkpoints.
+CHECKPOINT_EVERY = 50
 #: The sensor that is silent, or all.
 Silent = int | Literal["all"]
 
@@ -196,31 +203,93 @@ def _contexts(
     return Contexts(toy, whose, which, age, size, torch_rng)
 
 
-def train(toy: LinearGaussian, *, steps: int, batch: int, most: int, seed: int) -> Filter:
+class Training:
+    """A filter, and all else that a step changes."""
+
+    def __init__(self, toy: LinearGaussian, *, steps: int, batch: int, most: int, seed: int):
+        torch.manual_seed(seed)
+        self.toy, self.model, self.rng = toy, Filter(toy), np.random.default_rng(seed)
+        self.about = {"steps": steps, "batch": batch, "most": most, "seed": seed}
+        times = [p for n, p in self.model.named_parameters() if n.endswith("_s")]
+        others = [p for n, p in self.model.named_parameters() if not n.endswith("_s")]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": times, "lr": 5e-2}]
+        self.optimizer = torch.optim.Adam(groups, 5e-3)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
+        self.done = 0
+
+    def step(self) -> None:
+        """Take one step, on contexts that no step before has seen."""
+        steps, most = self.about["steps"], self.about["most"]
+        few = min(FEW, most)
+        limit = few * (most / few) ** min(1.0, 1.5 * self.done / steps)
+        longest = round(limit ** self.rng.uniform(0.5, 1.0))
+        contexts = training_contexts(self.toy, self.about["batch"], longest, self.rng)
+        loss = self.model(contexts).kl_to(contexts.exact).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.done += 1
+
+    def save(self, path: Path) -> None:
+        """Write all of it, atomically."""
+        content = io.BytesIO()
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        drawn = json.dumps(self.rng.bit_generator.state)
+        torch.save({"about": self.about, "done": self.done, "rng": drawn} | parts, content)
+        write_bytes(path, content.getbuffer())
+
+    def load(self, path: Path) -> None:
+        """Go on from a file.
+
+        Raises:
+            RunError: If it is of a training with other settings.
+        """
+        found = torch.load(path, weights_only=True)
+        if found["about"] != self.about:
+            raise RunError(
+                path,
+                f"is of {found['about']}, expected {self.about}: remove it or give other --runs",
+            )
+        self.done, self.rng.bit_generator.state = found["done"], json.loads(found["rng"])
+        for name, part in self._parts().items():
+            part.load_state_dict(found[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+
+
+def train(
+    toy: LinearGaussian, *, steps: int, batch: int, most: int, seed: int, runs: Path
+) -> Filter:
     """Maximise the lower bound of random contexts; times learn 10 times as fast as networks.
 
     A step draws how many samples a sensor has at most, between the root of a limit and the limit,
     which grows to `most` in the first two thirds of the steps: what the many samples of a sensor
     tell together is learned while they are still few (docs/decisions/memory.md).
+
+    Args:
+        toy: The sensors.
+        steps: Of the whole training.
+        batch: Contexts of a step.
+        most: Samples of a sensor in a context.
+        seed: Of the training.
+        runs: Folder of checkpoints, made if missing; the one of this seed is continued.
+
+    Raises:
+        RunError: If that one is of other settings.
     """
-    torch.manual_seed(seed)
-    model, rng = Filter(toy), np.random.default_rng(seed)
-    times = [p for n, p in model.named_parameters() if n.endswith("_s")]
-    others = [p for n, p in model.named_parameters() if not n.endswith("_s")]
-    groups: list[dict[str, Any]] = [{"params": others}, {"params": times, "lr": 5e-2}]
-    optimizer = torch.optim.Adam(groups, 5e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    few = min(FEW, most)
-    for step in track(range(steps), f"seed {seed}"):
-        limit = few * (most / few) ** min(1.0, 1.5 * step / steps)
-        contexts = training_contexts(toy, batch, round(limit ** rng.uniform(0.5, 1.0)), rng)
-        loss = model(contexts).kl_to(contexts.exact).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-    return model.eval()
+    training = Training(toy, steps=steps, batch=batch, most=most, seed=seed)
+    kept = runs / f"seed{seed}.ckpt"
+    runs.mkdir(parents=True, exist_ok=True)
+    if kept.is_file():
+        training.load(kept)
+    for _ in track(range(training.done, steps), f"seed {seed}"):
+        training.step()
+        if training.done % CHECKPOINT_EVERY == 0 or training.done == steps:
+            training.save(kept)
+    return training.model.eval()
 
 
 @torch.no_grad()
@@ -273,11 +342,31 @@ class ToyOptions:
     """Samples of a sensor in a context of training."""
     contexts: int = 64
     """Tested per number of sensors, silence and age."""
+    runs: Path = Path("runs/ou-toy")
+    """Folder of checkpoints."""
     out: Path = Path(__file__).parents[1] / "results" / NAME
 
 
-def main() -> int:
-    """Train, print the comparison, write the numbers, and return the exit status."""
+def tested(model: Filter, toy: LinearGaussian, seed: int, size: int) -> Iterator[dict[str, Any]]:
+    """Yield the comparison of every number of sensors, silence and age."""
+    for sensors in SENSORS:
+        for silent in ("all", *range(sensors if sensors > 1 else 0)):
+            for age_s in AGES_S if silent == "all" else AGES_S[1:]:
+                yield {"seed": seed} | compare(model, toy, sensors, silent, age_s, size)
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """Return a comparison as text."""
+    variance, error = row["variance_ratio"], row["error_ratio"]
+    return (
+        f"{row['seed']:4} {row['sensors']:7} {row['silent']:>6} {row['age_s']:6.2f}   "
+        f"{min(variance):.3f} to {max(variance):.3f}        {min(error):.3f} to {max(error):.3f}"
+        f"     {max(row['mean_off_by_sigma']):.3f} sigma"
+    )
+
+
+def main() -> None:
+    """Train, print the comparison, and write the numbers."""
     options = tyro.cli(ToyOptions, prog="python -m benchmarks.outage.ou_toy", description=__doc__)
     torch.set_num_threads(1)
     toy = linear_gaussian(len(RATES_HZ), len(TIMES_S))
@@ -285,20 +374,11 @@ def main() -> int:
     print("seed sensors silent  age s   variance / Kalman's    error / Kalman's   mean off by")
     for seed in options.seeds:
         shape = {"steps": options.steps, "batch": options.batch, "most": options.most}
-        model = train(toy, **shape, seed=seed)
+        model = train(toy, **shape, seed=seed, runs=options.runs)
         learned.append(model.learned())
-        for sensors in SENSORS:
-            for silent in ("all", *range(sensors if sensors > 1 else 0)):
-                for age_s in AGES_S if silent == "all" else AGES_S[1:]:
-                    row = compare(model, toy, sensors, silent, age_s, options.contexts)
-                    rows.append({"seed": seed} | row)
-                    variance, error = row["variance_ratio"], row["error_ratio"]
-                    print(
-                        f"{seed:4} {sensors:7} {silent:>6} {age_s:6.2f}   {min(variance):.3f} to "
-                        f"{max(variance):.3f}        {min(error):.3f} to {max(error):.3f}     "
-                        f"{max(row['mean_off_by_sigma']):.3f} sigma",
-                        flush=True,
-                    )
+        for row in tested(model, toy, seed, options.contexts):
+            rows.append(row)
+            print(line(row), flush=True)
     verdicts = {n: verdict([r for r in rows if r["sensors"] == n]) for n in SENSORS}
     for sensors, found in verdicts.items():
         (least, most), (_, error) = found["variance"], found["error"]
@@ -323,8 +403,7 @@ def main() -> int:
         "versions": versions(),
     }
     write_text(options.out, json.dumps(record, indent=2) + "\n")
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(status_of("benchmarks.outage.ou_toy", main))
