@@ -15,6 +15,7 @@ What RUNS holds is not trained again; a training that was interrupted goes on.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 
 from benchmarks.robots.full_networks import full_networks
 from smvae_core.estimates import calibrated
+from smvae_core.files import write_bytes
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.networks import embedding
 from smvae_core.target import DecodedTarget
@@ -153,7 +155,9 @@ def supervised(
         loss.backward()
         optimizer.step()
     file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), file)
+    content = io.BytesIO()
+    torch.save(network.state_dict(), content)
+    write_bytes(file, content.getbuffer())
     return network.eval(), normaliser, target
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from benchmarks.targets import (
@@ -52,6 +54,25 @@ def test_an_interrupted_training_goes_on_to_its_end(tmp_path: Path) -> None:
     begun = load_run(tmp_path / "run").record
     assert begun.step == 2 < begun.total_steps
     assert trained(config, data, tmp_path / "run").record.finished
+
+
+def test_a_network_is_kept_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_episodes()
+    config = replace(debug(), data=replace(debug().data, targets=("all",)))
+    run = trained(config, data, tmp_path / "run")
+
+    def full(_state, file):
+        with open(file, "wb") if isinstance(file, Path) else nullcontext(file) as opened:
+            opened.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "supervised" / "rgb.pt"
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        supervised(config, data, run, ("rgb",), file)
+    assert list(file.parent.iterdir()) == []
 
 
 def test_both_are_trained_on_the_same_labels_and_scored_alike(tmp_path: Path) -> None:
