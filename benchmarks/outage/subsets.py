@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.command import parser_of
 from benchmarks.outage.__main__ import RESULTS, reported, write
-from benchmarks.robots.missing_records import errors
+from benchmarks.robots.missing_records import errors, mean_ratio
 from smvae_training.hardware import source_version, versions
 from smvae_training.run import Run, load_run, split_episodes
 from smvae_training.trainer import prepare_data
@@ -58,9 +58,8 @@ def ratios(ours: Errors, theirs: Errors) -> dict[str, dict[str, Any]]:
 
 
 def _ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> dict[str, Any]:
-    each = ours / theirs
-    mean, error = float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5)
-    return {"mean": mean, "standard_error": error, "worse": mean > 1.0 + error}
+    ratio = mean_ratio(ours, theirs)
+    return {**ratio, "worse": ratio["mean"] > 1.0 + ratio["standard_error"]}
 
 
 def spelled(name: str, image: str, subset: str, ratio: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from smvae_core.modality import all_subsets, subset_name
 from smvae_datasets.dataset import Dataset
@@ -76,6 +76,15 @@ def errors(
             means = [np.nanmean(error[records.group == g]) for g in np.unique(records.group)]
             found.setdefault(modality.name, {})[subset_name(subset)] = np.array(means)
     return found
+
+
+def mean_ratio(ours: ArrayLike, theirs: ArrayLike) -> dict[str, float]:
+    """Return our error over theirs, paired by trajectory (T,): mean and standard error."""
+    each = np.asarray(ours, np.float64) / np.asarray(theirs, np.float64)
+    return {
+        "mean": float(each.mean()),
+        "standard_error": float(each.std(ddof=1) / math.sqrt(len(each))),
+    }
 
 
 def compare(

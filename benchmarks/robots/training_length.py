@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.robots.missing_records import errors
+from benchmarks.robots.missing_records import errors, mean_ratio
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import measure_statistics
 from smvae_core.presets import vision_touch
@@ -83,20 +82,12 @@ def ratios(found: dict[str, Any]) -> dict[str, Any]:
     base = found["planned"]["errors"]
     return {
         name: {
-            condition: {image: _ratio(e, base[condition][image]) for image, e in images.items()}
+            condition: {image: mean_ratio(e, base[condition][image]) for image, e in images.items()}
             for condition, images in run["errors"].items()
             if condition in base
         }
         for name, run in found.items()
         if name != "planned"
-    }
-
-
-def _ratio(errors: list[float], base: list[float]) -> dict[str, float]:
-    ratio = np.array(errors) / np.array(base)
-    return {
-        "mean": float(ratio.mean()),
-        "standard_error": float(ratio.std(ddof=1) / math.sqrt(len(ratio))),
     }
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.outage.__main__ import settings
 from benchmarks.outage.subsets import named, ratios
-from benchmarks.robots.missing_records import errors
+from benchmarks.robots import training_length
+from benchmarks.robots.missing_records import errors, mean_ratio
 from smvae_core.model.config import MemoryConfig
 from smvae_training.presets import debug
 from smvae_training.run import split_episodes
@@ -30,6 +31,19 @@ def test_a_subset_is_worse_where_its_ratio_exceeds_one_by_a_standard_error() -> 
     assert found["force"]["mean"] == pytest.approx(1.025)
     assert not found["force"]["worse"]
     assert found["all"]["mean"] == pytest.approx((4.1 / 5.0 + 7.6 / 6.0) / 2)
+
+
+def test_both_benchmarks_mean_the_same_by_a_ratio_of_errors() -> None:
+    ours, theirs = [1.1, 2.4, 0.3], [1.0, 2.0, 0.5]
+    runs = {"planned": {"errors": {"same": {"rgb": theirs}}}}
+    runs["longer"] = {"errors": {"same": {"rgb": ours}}}
+    one = training_length.ratios(runs)["longer"]["same"]["rgb"]
+    other = ratios({"rgb": {"rgb": np.array(ours)}}, {"rgb": {"rgb": np.array(theirs)}})
+    each = np.array([1.1, 1.2, 0.6])
+    expected = {"mean": each.mean(), "standard_error": each.std(ddof=1) / 3**0.5}
+    assert one == pytest.approx(expected)
+    assert other["rgb"]["rgb"] == pytest.approx(expected | {"worse": False})
+    assert mean_ratio(ours, theirs) == one
 
 
 def test_an_instant_is_given_by_name_and_folder() -> None:
