@@ -54,7 +54,8 @@ def pegs(folder: Path) -> str:
 
 def cameras(folder: Path) -> str:
     """Return the error of the colour image by the time since every camera died."""
-    runs = [_read(p) for p in sorted(folder.glob("outage-memory-observed.seed*.json"))]
+    bent = folder / "outage-bent"
+    runs = [_read(p) for p in sorted(bent.glob("outage-bent-observed.seed*.json"))]
     held = _rows(_read(folder / "outage-hold.json")["rows"], "rgb")
     robot = [_rows(run["rows"], "rgb") for run in runs]
     humanoid = _read(folder / "outage-humanoid.seed0.json")
