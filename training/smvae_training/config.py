@@ -70,8 +70,9 @@ class DataConfig:
     in contact, by its force. 'motion': how the robot moves until then. 'pairing': whether all that
     is observed is of one moment; only in training."""
     labelled_share: float = 0.5
-    """Least share of each batch that is drawn from records with any recorded target, where fewer
-    have one: labels that are few count more often. 0: records come as they are."""
+    """Where a smaller share of the training records tells a recorded target, this share of each
+    batch is drawn from those that do, so that few labels count more often. 0: records come as they
+    are."""
 
     def __post_init__(self) -> None:
         known = get_args(SelfSupervised)
