@@ -58,6 +58,8 @@ class Channel:
     """Its first message, where later ones are held against it."""
     publishers: int | None = None
     """How many publishers there are; None = unknown."""
+    _dropped_s: float | None = None
+    """When a message was refused last that had been taken; None = none since the last flush."""
     _taken_s: float = 0.0
     _good_needed: int = 0
     _may_follow: bool = field(init=False)
@@ -176,11 +178,14 @@ class Channel:
         behind_s = (self.newest_ns - stamp_ns) * 1e-9
         if behind_s < 0.0:
             return "", ""
-        if not self.late_s or self.samples.has(stamp_ns):
-            return NOT_INCREASING, ""
+        name = self.modality.name
+        if self.samples.has(stamp_ns):
+            return NOT_INCREASING, f"{name}: {NOT_INCREASING}: this stamp was there already"
+        if not self.late_s:
+            text = f"{name}: {NOT_INCREASING}: {behind_s:.3f} s behind its newest message"
+            return NOT_INCREASING, text
         if behind_s <= self.late_s:
             return "", ""
-        name = self.modality.name
         text = f"{name}: {behind_s:.3f} s behind its newest message, {self.late_s:g} s at most"
         return TOO_LATE, text
 
@@ -232,6 +237,7 @@ class Channel:
     def drop(self, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
         """Take back a sample that turned out to be bad when it was decoded."""
         self.received -= self.samples.take_back(stamp_ns)
+        self._dropped_s = now_s
         self.reject(stamp_ns, now_s, reason, text)
 
     def flush(self) -> None:
@@ -242,7 +248,7 @@ class Channel:
         self.rhythm.forget()
         self._behind.clear()
         self.newest_ns = self._good_needed = 0
-        self.last_rejected_s = self.first = None
+        self.last_rejected_s = self._dropped_s = self.first = None
 
     def reset_counts(self) -> None:
         """Count from zero again (a new activation)."""
@@ -261,6 +267,18 @@ class Channel:
             and now_s - arrival <= self.max_age_s()
             and not (self._good_needed and not self.rule.hold_last_s)
         )
+
+    def doubted(self, now_s: float) -> bool:
+        """Return whether its newest message was not read, and the one before could not be.
+
+        Images are decoded when they are used, which one message after a loss is not.
+        """
+        samples = self.samples
+        if self._dropped_s is None or not self._good_needed or not samples:
+            return False
+        quiet_s = now_s - samples[-1].arrival_s
+        before_s = samples[-2].arrival_s if len(samples) > 1 else -math.inf
+        return quiet_s <= self.max_age_s() and before_s <= self._dropped_s
 
     def has_moment(self, reference_ns: int) -> bool:
         """Return whether the newest sample is of the reference's moment, or after it."""

@@ -279,10 +279,13 @@ def _judge(
 def _unfused(channel: Channel, now_s: float, behind_s: float) -> tuple[FusionState, str]:
     """Return why an enabled modality has no sample for the reference."""
     if channel.publishers == 0:
-        return FusionState.ABSENT, "nobody publishes"
+        return FusionState.ABSENT, "no publisher matches: none is there, or its type or QoS differs"
     rejected, arrival = channel.last_rejected_s, channel.last_arrival_s
     if rejected is not None and (arrival is None or rejected >= arrival):
         return FusionState.REJECTED, f"the newest message was refused: {channel.last_rejection}"
+    if channel.doubted(now_s):
+        why = f"the last message that was decoded was refused: {channel.last_rejection}"
+        return FusionState.REJECTED, why
     if not channel.received:
         return FusionState.ABSENT, "no message yet"
     return FusionState.STALE, channel.unfused(now_s, behind_s)

@@ -195,7 +195,7 @@ class Engine:
         stamped, frame_id = has_stamp(message), source.frame_id
         stamp = stamp_ns(message, None if stamped else self._tick_ns(name, stamps.clock_ns))
         reason = bad_stamp(stamp, stamps.clock_ns, self.pace.max_future_s)
-        text = ""
+        text = f"{name}: {reason}: {self._about(stamp, stamped, stamps.clock_ns)}" if reason else ""
         if not reason and frame_id and stamped and message.header.frame_id != frame_id:
             reason = "frame"
             text = f"{name}: frame: expected {frame_id!r}, got {message.header.frame_id!r}"
@@ -216,6 +216,18 @@ class Engine:
             channel.reject(stamp, stamps.now_s, reason, text)
             return Verdict(stamp, reason=reason, text=text)
         return self.put(name, stamp, value, stamps)
+
+    def _about(self, stamp_ns: int, stamped: bool, clock_ns: int) -> str:
+        """Return what is wrong with a bad stamp, and what would be right."""
+        if stamp_ns > 0:
+            return (
+                f"{(stamp_ns - clock_ns) * 1e-9:.3f} s ahead of the node's clock, "
+                f"{self.pace.max_future_s:g} s allowed (max_future_s); synchronise the clocks, or "
+                "use simulated time on both sides"
+            )
+        if stamped:
+            return "its driver must set header.stamp"
+        return "it has no header, and nothing came on /clock yet to say when it came"
 
     def put(self, name: str, stamp_ns: int, value: Any, stamps: Stamps) -> Verdict:
         """Store what was read of a message, unless its stamp is refused.

@@ -69,7 +69,7 @@ def test_who_was_never_heard_or_has_no_publisher_says_so() -> None:
     found = {n: s.reason for n, s in collector.observe(0.0).status.items()}
     assert found == {
         "rgb": "no message yet",
-        "depth": "nobody publishes",
+        "depth": "no publisher matches: none is there, or its type or QoS differs",
         "force": "no message yet",
         "action": "switched off (enabled)",
     }

@@ -41,7 +41,10 @@ def test_absent_and_disabled(collector: Collector) -> None:
     assert why(collector, "depth", 0.5) == "switched off (enabled)"
     assert why(collector, "action", 0.5) == "no message yet"
     collector.set_publishers("action", 0)
-    assert why(collector, "action", 0.5) == "nobody publishes"
+    assert (
+        why(collector, "action", 0.5)
+        == "no publisher matches: none is there, or its type or QoS differs"
+    )
 
 
 def test_rejected_names_the_newest_refusal(collector: Collector) -> None:
@@ -50,6 +53,24 @@ def test_rejected_names_the_newest_refusal(collector: Collector) -> None:
     collector.drop("rgb", T0 + 500 * MS, 0.53, "empty")
     collector.set_rule("rgb", FusionRule(max_skew_s=0.01, max_age_s=1.0))
     assert why(collector, "rgb", 0.54, 500) == "the newest message was refused: empty"
+
+
+def test_a_camera_whose_images_cannot_be_decoded_is_rejected_all_the_time(
+    collector: Collector,
+) -> None:
+    """One that waits for a second is not decoded: it is no good message either."""
+    for t in range(550, 1500, 50):
+        feed(collector, "rgb", t)
+        while collector.observe(t * 1e-3).samples.get("rgb", 0) > 500:
+            newest_ns = collector.newest_ns("rgb")
+            collector.drop("rgb", newest_ns, t * 1e-3, "encoding", "rgb: encoding: odd")
+        status = collector.observe(t * 1e-3).status["rgb"]
+        if t >= 700:  # else the last good one still belongs to the moment
+            assert status.state is FusionState.REJECTED
+            assert status.reason.endswith("refused: rgb: encoding: odd")
+    feed(collector, "rgb", 1500, 1550)
+    assert why(collector, "rgb", 1.55) == ""
+    assert why(collector, "rgb", 3.0).startswith("nothing for 1.45 s")
 
 
 def test_silent_and_back_after_a_loss(collector: Collector) -> None:
