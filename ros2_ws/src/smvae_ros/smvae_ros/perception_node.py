@@ -21,6 +21,7 @@ from smvae_ros.infer.session import Session
 from smvae_ros.lifecycle.guards import guarded, refuse_impossible, surviving
 from smvae_ros.parameters.node import NodeParameters, Phase, Prepared
 from smvae_ros.report.resources import give_back_memory, keep_memory
+from smvae_ros.report.restarts import SPAN_S, Restarts
 from smvae_ros.report.supervision import Supervision
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -44,6 +45,7 @@ class PerceptionNode(LifecycleNode):
         refuse_impossible(self)
         self.failure = ""
         self.jumps = 0
+        self._clock_jumps = Restarts()
         self._session: Session | None = None
         self._active = False
         self._generation = 0
@@ -106,8 +108,7 @@ class PerceptionNode(LifecycleNode):
         assert self._session is not None
         self._supervision.restart_diagnostics()
         self._tell_readers(self._session)
-        for name, why in self._settings.ignored().items():
-            self.get_logger().warning(f"parameter {name} is ignored: {why}")
+        self._tell_ignored(self._settings.ignored())
         self.get_logger().info(f"configured in {time.monotonic() - started:.2f} s")
         return SUCCESS
 
@@ -176,6 +177,7 @@ class PerceptionNode(LifecycleNode):
         names = [m.name for m in session.runtime.modalities]
         keep_memory()
         session.inputs.open({n: values[f"modalities.{n}.topic"] for n in names})
+        self._tell_ignored(self._settings.ignored_overrides())
         self._supervision.start()
         self._active = True
 
@@ -215,6 +217,10 @@ class PerceptionNode(LifecycleNode):
             f"{prepared.values['provider']})"
         )
 
+    def _tell_ignored(self, parameters: dict[str, str]) -> None:
+        for name, why in parameters.items():
+            self.get_logger().warning(f"parameter {name} is ignored: {why}")
+
     def _tell_readers(self, session: Session) -> None:
         readers, log = session.readers, self.get_logger()
         by_cloud = f", clouds by {readers.cloud}" if readers.cloud else ""
@@ -241,19 +247,26 @@ class PerceptionNode(LifecycleNode):
     # --- while active ----------------------------------------------------------------------------
 
     def _clock_jumped(self, _: Any) -> None:
-        self._time_jumped("the clock jumped")
+        if not self._active or self._session is None:
+            return
+        self._session.mailbox.flush()
+        times = self._clock_jumps.often(time.monotonic())
+        self._restarted("the clock jumped", not times)
+        if times:
+            self.get_logger().warning(
+                f"the clock jumped {times} times in {SPAN_S:g} s, and each time all samples were "
+                f"dropped: /clock has {self.count_publishers('/clock')} publisher(s); let one "
+                "publish there",
+                throttle_duration_sec=5.0,
+            )
 
-    def _time_jumped(self, reason: str) -> None:
-        if self._active and self._session is not None:
-            self._session.mailbox.flush()
-            self._restarted(reason)
-
-    def _restarted(self, reason: str) -> None:
-        """Tell of a new epoch that time made: everything before it is forgotten."""
+    def _restarted(self, reason: str, told: bool = True) -> None:
+        """Count a new epoch that time made, and tell of it: everything before it is forgotten."""
         if self._session is not None:
             self.jumps += 1
             epoch = self._session.mailbox.epoch
-            self.get_logger().info(f"{reason}: all samples dropped, epoch {epoch}")
+            if told:
+                self.get_logger().info(f"{reason}: all samples dropped, epoch {epoch}")
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget all samples and begin a new epoch; counts stay."""

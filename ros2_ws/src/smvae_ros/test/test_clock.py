@@ -233,3 +233,45 @@ def test_a_bag_that_loops_without_a_clock_begins_one_epoch(
 
     epoch = loop(0)
     assert loop(epoch) <= epoch + len(names)
+
+
+def test_stamps_that_jump_back_all_the_time_are_warned_of_instead_of_told_each_time(
+    start_node, client, bundle, strict
+) -> None:
+    """Two drivers on one topic whose clocks differ: no bag loops like that."""
+    process = start_node(bundle=bundle, parameters=strict)
+    client.activate()
+    begin, steps = client.now_ns() - 3600 * SECOND, count()
+    first = client.latents[-1].epoch
+
+    def log() -> str:
+        step = next(steps)  # two messages of the one, two of the other, and so on
+        client.publish("action", begin + step * STEP - step // 2 % 2 * 60 * SECOND)
+        client.spin(0.04)
+        return process.text()
+
+    client.until(lambda: "WARN" in (text := log()) and "action: its stamps jumped back" in text)
+    assert "let one driver publish there, and each message once" in process.text()
+
+    def fewer_told_than_there_were() -> bool:
+        told = log().count("stamps of action jumped back: all samples dropped")
+        return told < client.latents[-1].epoch - first
+
+    client.until(fewer_told_than_there_were)
+
+
+def test_a_clock_that_jumps_all_the_time_is_warned_of_instead_of_told_each_time(
+    start_node, client, bundle, strict
+) -> None:
+    """Two bags that are played at once, each with its own clock."""
+    process = start_node(bundle=bundle, parameters=strict | {"use_sim_time": True})
+    client.activate()
+    time, ticks = SimulatedTime(client), count()
+    time.start(7200 * SECOND)
+
+    def log() -> str:
+        time.tick((-1) ** next(ticks) * 3600 * SECOND)
+        return process.text()
+
+    client.until(lambda: "the clock jumped 4 times in 5 s" in log())
+    assert "/clock has 1 publisher(s); let one publish there" in process.text()

@@ -10,6 +10,7 @@ from lifecycle_msgs.msg import Transition
 from node_harness import fused, nanoseconds
 from smvae_msgs.msg import LatentState
 from smvae_ros.bundle_path import resolve
+from smvae_ros.parameters.declared import descriptor
 
 from smvae_core.errors import ConfigError
 from smvae_core.presets import VISION_TOUCH
@@ -226,6 +227,38 @@ def test_two_sensors_of_one_topic_are_refused(start_node, client, bundle) -> Non
     refused = client.set_parameter("modalities.depth.enabled", True)
     assert not refused.successful
     assert refused.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("topic", ["a b", "/rgb/", "//rgb", "2rgb"])
+def test_a_topic_that_is_no_name_is_refused_by_the_name_of_its_parameter(
+    start_node, client, bundle, topic: str
+) -> None:
+    process = start_node(bundle=bundle, parameters={"modalities.rgb.topic": f"'{topic}'"})
+    said = f"modalities.rgb.topic must name a topic, such as /camera/image, got '{topic}': "
+    assert not client.change(Transition.TRANSITION_CONFIGURE)
+    assert f"configure failed: {said}" in process.log.read_text(encoding="utf-8")
+    assert client.set_parameter("modalities.rgb.topic", "rgb/image").successful
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+
+
+def test_a_topic_that_the_node_itself_has_with_another_type_is_refused(
+    start_node, client, bundle
+) -> None:
+    process = start_node(bundle=bundle, parameters={"modalities.rgb.topic": "~/latent"})
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+    assert not client.change(Transition.TRANSITION_ACTIVATE)
+    assert (
+        "rgb cannot be read from /smvae/latent as sensor_msgs/msg/Image: this node itself has that "
+        "topic as smvae_msgs/msg/LatentState" in process.log.read_text(encoding="utf-8")
+    )
+
+
+def test_a_descriptor_says_what_is_allowed_and_when() -> None:
+    said = descriptor(TABLE["provider"]).additional_constraints
+    assert said == "one of cpu, cuda, tensorrt; may change only while the node is unconfigured"
+    live = descriptor(TABLE["publish_predicted"]).additional_constraints
+    assert live == "one of auto, always, never"
+    assert "inactive" in descriptor(TABLE["bundle"]).additional_constraints
 
 
 def test_a_value_of_the_wrong_type_ends_the_start_with_one_line(start_node) -> None:

@@ -53,6 +53,23 @@ def test_an_incompatible_publisher_shows_until_it_is_mended(
     client.until(lambda: [s for s in entries("rgb") if s.message != complaint.message])
 
 
+def test_every_sensor_that_is_not_heard_is_named_in_the_log(start_node, client, bundle) -> None:
+    """All at once, as when a robot starts: one line must not hold back the others."""
+    topics = {"rgb": "rgb/image", "depth": "depth/image", "force": "wrench", "action": "action"}
+    overrides = {
+        f"qos_overrides./{t}.subscription.reliability": "reliable" for t in topics.values()
+    }
+    process = start_node(bundle=bundle, parameters=overrides)
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+    assert client.change(Transition.TRANSITION_ACTIVATE)
+    for name, topic in topics.items():
+        said = f"{name}: /{topic}: a publisher offers an incompatible RELIABILITY"
+        client.until(lambda said=said: said in text(process))
+    assert status_of(client.until(lambda: client.latents)[-1], "rgb").reason == (
+        "no publisher matches: none is there, or its type or QoS differs"
+    )
+
+
 def test_qos_overrides_reach_the_subscription(start_node, client, bundle, strict) -> None:
     """Read back through the graph, as `ros2 topic info --verbose` does."""
     overrides = {
@@ -77,6 +94,21 @@ def test_qos_overrides_reach_the_subscription(start_node, client, bundle, strict
     assert not refused.successful, "read-only once subscribed"
 
 
+def test_an_override_that_is_not_taken_is_warned_of(start_node, client, bundle) -> None:
+    """A policy that may not be overridden, a topic that nobody subscribes to, a publisher."""
+    ignored = {
+        "qos_overrides./rgb/image.subscription.durability": "transient_local",
+        "qos_overrides.rgb/image.subscription.reliability": "reliable",
+        "qos_overrides./smvae/latent.publisher.reliability": "best_effort",
+    }
+    taken = {"qos_overrides./rgb/image.subscription.reliability": "reliable"}
+    process = start_node(bundle=bundle, parameters=ignored | taken)
+    assert client.change(Transition.TRANSITION_CONFIGURE)
+    assert client.change(Transition.TRANSITION_ACTIVATE)
+    client.until(lambda: text(process).count("is ignored: only reliability") == len(ignored))
+    assert all(f"parameter {name} is ignored" in text(process) for name in ignored)
+
+
 def test_a_wrong_override_fails_activate_with_its_reason(start_node, client, bundle) -> None:
     wrong = {"qos_overrides./rgb/image.subscription.reliability": "perfect"}
     process = start_node(bundle=bundle, parameters=wrong)
@@ -89,7 +121,7 @@ def test_a_topic_of_another_type_shows_in_diagnostics(
     start_node, client, bundle, strict, entries
 ) -> None:
     """Compressed images where raw ones are expected: nothing arrives, and that is said."""
-    start_node(
+    process = start_node(
         bundle=bundle,
         parameters=strict | {"modalities.rgb.topic": "camera/compressed"},
         diagnostics_period_s=0.1,
@@ -100,6 +132,7 @@ def test_a_topic_of_another_type_shows_in_diagnostics(
     wanted = "publishes sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image"
     entry = client.until(lambda: [s for s in entries("rgb") if wanted in s.message])[0]
     assert entry.level == DiagnosticStatus.ERROR
+    client.until(lambda: f"rgb: /camera/compressed: client {wanted}" in text(process))
     client.node.destroy_publisher(camera)
     client.until(lambda: [s for s in entries("rgb") if wanted not in s.message])
 

@@ -46,7 +46,7 @@ class Session:
         *,
         generation: int,
         epoch: int,
-        restarted: Callable[[str], None],
+        restarted: Callable[[str, bool], None],
     ) -> Session:
         """Wire the parts around a loaded model; latches its description.
 
@@ -59,7 +59,7 @@ class Session:
             values: Every parameter of the table.
             generation: Number of this model within the process.
             epoch: Of the model before it.
-            restarted: Takes the reason when stamps jump back.
+            restarted: Takes the reason when stamps jump back, and whether to tell of it.
 
         Raises:
             Exception: What rclpy raises where a publisher cannot be had; then none is left behind.

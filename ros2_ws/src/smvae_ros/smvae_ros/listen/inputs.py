@@ -23,8 +23,9 @@ from smvae_ros.lifecycle.rclpy_versions import (
 )
 from smvae_ros.listen.listening import Listener
 from smvae_ros.listen.mailbox import Mailbox
-from smvae_ros.listen.matching import mismatch
+from smvae_ros.listen.matching import mismatch, refuse_second_type, wrong_type
 from smvae_ros.listen.message_types import message_class
+from smvae_ros.report.restarts import SPAN_S
 from smvae_ros.report.topic_statistics import TopicStatistics
 from smvae_ros.topics import camera_info_topic
 
@@ -39,7 +40,7 @@ class Inputs:
         mailbox: Mailbox,
         listener: Listener,
         images: Listener,
-        on_restart: Callable[[str], None],
+        on_restart: Callable[[str, bool], None],
         declared: Mapping[str, Qos] | None = None,
         embed_ahead: Callable[[str, Any], None] = lambda name, message: None,
     ) -> None:
@@ -51,7 +52,8 @@ class Inputs:
             mailbox: Where messages go.
             listener: Whose thread takes them.
             images: The same of images, which cost more.
-            on_restart: Called with a reason when the stamps of a topic began again.
+            on_restart: Called when the stamps of a topic began again, with a reason and whether
+                that is news: it is not where they do so again and again.
             declared: Quality of service that a sensor is declared with.
             embed_ahead: Called with modality and message of each image before it is stored.
         """
@@ -69,8 +71,6 @@ class Inputs:
         self.settings_from: dict[str, str] = {}
         """Which settings of a sensor are not the node's defaults, and where each came from."""
         self.camera_infos: dict[str, CameraInfo] = {}
-        self.qos_mismatches: dict[str, str] = {}
-        """What the middleware complained of last; `mismatch` says what is wrong now."""
         self.statistics = {m.name: TopicStatistics() for m in modalities}
         self.errors = 0
 
@@ -88,10 +88,11 @@ class Inputs:
             profile = partial(qos.sensor, depth, self._declared.get(name))
             self.statistics[name] = TopicStatistics()
             cls = message_class(converter.message_type)
-            matched = partial(self._matched, name)
             listener = self._images if modality.is_image else self._listener
             store = partial(self._store_image if modality.is_image else self._store, modality)
-            subscription = self._subscribe(name, cls, topic, store, profile(), matched, listener)
+            subscription = self._subscribe(
+                name, cls, topic, store, profile(), self._matched, listener
+            )
             self.topics[name] = subscription.topic_name
             if modality.is_image:
                 keep = partial(self._keep_camera_info, name)
@@ -111,7 +112,6 @@ class Inputs:
         for _, subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
-        self.qos_mismatches.clear()
 
     def publishers(self, name: str) -> int:
         """Return how many publishers a modality's topic has, also those that do not match."""
@@ -125,6 +125,12 @@ class Inputs:
         """Return why a publisher of a modality's topics is not heard now; '' = all are."""
         found = (mismatch(self._node, s) for n, s in self._subscriptions if n == name)
         return next(filter(None, found), "")
+
+    def tell_wrong_types(self) -> None:
+        """Log which topics have publishers of another message type, at most every 5 s each."""
+        for name, subscription in self._subscriptions:
+            if text := wrong_type(self._node, subscription):
+                self._tell_error(name, "type", text)
 
     def implausible(self, name: str, text: str) -> None:
         """Note what is odd about a valid sample ('' = nothing); called by the inference thread."""
@@ -151,16 +157,17 @@ class Inputs:
         topic: str,
         callback: Callable[[Any, Mapping[str, Any]], None],
         profile: Any,
-        matched: Callable[[Any], None] | None = None,
+        matched: Callable[[str, Any], None] | None = None,
         listener: Listener | None = None,
     ) -> Any:
         # for complaints alone: a name that is remapped already would be remapped again
         resolved = self._node.resolve_topic_name(topic)
-        guarded = self._guarded(callback)
+        refuse_second_type(self._node, name, resolved, cls)
+        guarded = self._guarded(name, callback)
 
         def subscribe(on_matched: Callable[[Any], None] | None) -> Any:
             events = SubscriptionEventCallbacks(
-                incompatible_qos=self._guarded_event(partial(self._incompatible, name, resolved)),
+                incompatible_qos=self._guarded_event(name, partial(self._incompatible, resolved)),
                 use_default_callbacks=False,
                 **({"matched": on_matched} if on_matched else {}),
             )
@@ -178,7 +185,7 @@ class Inputs:
             subscription = subscribe(None)
         else:
             try:
-                subscription = subscribe(self._guarded_event(matched))
+                subscription = subscribe(self._guarded_event(name, matched))
                 self._mailbox.set_publishers(name, 0)  # as many as `matched` will tell of
             except UnsupportedEventTypeError:  # then it is not known whether anybody publishes
                 subscription = subscribe(None)
@@ -187,20 +194,20 @@ class Inputs:
             listener.add(subscription, guarded)
         return subscription
 
-    def _incompatible(self, name: str, topic: str, info: Any) -> None:
+    def _incompatible(self, topic: str, name: str, info: Any) -> None:
         policy = qos_policy_name_from_kind(info.last_policy_kind)
-        self.qos_mismatches[name] = f"{topic}: a publisher offers an incompatible {policy}"
-        self._node.get_logger().error(
-            f"{self.qos_mismatches[name]}; see `ros2 topic info --verbose {topic}`, or set "
-            f"qos_overrides.{topic}.subscription.*",
-            throttle_duration_sec=5.0,
+        self._tell_error(
+            name,
+            f"QoS of {topic}",
+            f"{topic}: a publisher offers an incompatible {policy}; see `ros2 topic info --verbose "
+            f"{topic}`, or set qos_overrides.{topic}.subscription.*",
         )
 
     def _matched(self, name: str, info: Any) -> None:
         self._mailbox.set_publishers(name, info.current_count)
 
     def _guarded(
-        self, callback: Callable[[Any, Mapping[str, Any]], None]
+        self, name: str, callback: Callable[[Any, Mapping[str, Any]], None]
     ) -> Callable[[Any, Mapping[str, Any]], None]:
         """Keep an exception in one callback from ending the process; it is logged and counted."""
 
@@ -208,24 +215,24 @@ class Inputs:
             try:
                 callback(message, info)
             except Exception as err:
-                self._failed(err)
+                self._failed(name, err)
 
         return guarded
 
-    def _guarded_event(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _guarded_event(
+        self, name: str, callback: Callable[[str, Any], None]
+    ) -> Callable[[Any], None]:
         def guarded(info: Any) -> None:
             try:
-                callback(info)
+                callback(name, info)
             except Exception as err:
-                self._failed(err)
+                self._failed(name, err)
 
         return guarded
 
-    def _failed(self, err: Exception) -> None:
+    def _failed(self, name: str, err: Exception) -> None:
         self.errors += 1
-        self._node.get_logger().error(
-            f"callback failed: {type(err).__name__}: {err}", throttle_duration_sec=5.0
-        )
+        self._tell_error(name, "failed", f"callback failed: {type(err).__name__}: {err}")
 
     def _keep_camera_info(self, name: str, message: CameraInfo, _: Mapping[str, Any]) -> None:
         self.camera_infos[name] = message
@@ -254,7 +261,7 @@ class Inputs:
     ) -> None:
         verdict = self._mailbox.receive(name, message, clock_ns, info, arrived_s)
         if verdict.restarted:
-            self._on_restart(f"stamps of {name} jumped back")
+            self._restarted(name)
         if verdict.reason == OF_OTHERS:
             return  # no fault; counted in diagnostics
         if verdict.reason:
@@ -262,6 +269,24 @@ class Inputs:
         elif has_stamp(message):
             self.frame_ids[name] = message.header.frame_id
 
+    def _restarted(self, name: str) -> None:
+        """Tell of stamps that began again; where they do so all the time, why that may be."""
+        times = self.statistics[name].restarts.often(time.monotonic())
+        self._on_restart(f"stamps of {name} jumped back", not times)
+        if times:
+            self._warn(
+                name,
+                "restarts",
+                f"{name}: its stamps jumped back {times} times in {SPAN_S:g} s, and each time all "
+                f"samples were dropped: {self.topics[name]} has {self.publishers(name)} "
+                "publisher(s); let one driver publish there, and each message once",
+            )
+
     def _warn(self, name: str, what: str, text: str) -> None:
         if self.statistics[name].may_warn(what, time.monotonic()):
             self._node.get_logger().warning(text)
+
+    def _tell_error(self, name: str, what: str, text: str) -> None:
+        """Log an error of one sensor; rclpy's throttle would hold back those of the others too."""
+        if self.statistics[name].may_warn(what, time.monotonic()):
+            self._node.get_logger().error(f"{name}: {text}")

@@ -6,6 +6,8 @@ from typing import Any
 
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 
+from smvae_core.errors import ConfigError
+
 #: What rclpy's explanations of an incompatible pair say, and the policy they mean.
 _POLICIES = (
     ("best effort", "RELIABILITY"),
@@ -27,19 +29,55 @@ def policy_of(reason: str) -> str:
     return next((policy for word, policy in _POLICIES if word in text), "QoS")
 
 
+def refuse_second_type(node: Any, name: str, topic: str, cls: Any) -> None:
+    """Refuse a topic that this node itself has with another type: a process has one for each.
+
+    Args:
+        node: The rclpy node.
+        name: Of the sensor that the topic is for.
+        topic: Its full name.
+        cls: Class of the messages that are expected there.
+
+    Raises:
+        ConfigError: If there is one. The middleware would say "invalid allocator".
+    """
+    for own in (*node.publishers, *node.subscriptions):
+        if own.topic_name == topic and own.msg_type is not cls:
+            raise ConfigError(
+                f"{name} cannot be read from {topic} as {type_name(cls)}: this node itself has "
+                f"that topic as {type_name(own.msg_type)}; give the sensor its own topic"
+            )
+
+
+def wrong_type(node: Any, subscription: Any) -> str:
+    """Return which publisher of a subscription's topic sends another type; '' = none does."""
+    found = node.get_publishers_info_by_topic(subscription.topic_name)
+    return next(filter(None, (_wrong_type(subscription, each) for each in found)), "")
+
+
 def mismatch(node: Any, subscription: Any) -> str:
     """Return why some publisher of a subscription's topic is not heard now; '' = all are.
 
     Nothing is adapted to it: a subscription that copied its peer's QoS would depend on who started
     first. It asks the graph, so that the answer changes when that publisher goes.
     """
-    topic, expected = subscription.topic_name, type_name(subscription.msg_type)
+    topic = subscription.topic_name
     for publisher in node.get_publishers_info_by_topic(topic):
-        who = f"{topic}: {publisher.node_name}"
-        if publisher.topic_type != expected:
-            return f"{who} publishes {publisher.topic_type}, expected {expected}"
+        if text := _wrong_type(subscription, publisher):
+            return text
         verdict, reason = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
         if verdict == QoSCompatibility.ERROR:
             detail = reason.strip().strip(";").removeprefix("ERROR: ")
-            return f"{who} offers an incompatible {policy_of(reason)} ({detail})"
+            return (
+                f"{topic}: {publisher.node_name} offers an incompatible {policy_of(reason)} "
+                f"({detail})"
+            )
     return ""
+
+
+def _wrong_type(subscription: Any, publisher: Any) -> str:
+    expected = type_name(subscription.msg_type)
+    if publisher.topic_type == expected:
+        return ""
+    who = f"{subscription.topic_name}: {publisher.node_name}"
+    return f"{who} publishes {publisher.topic_type}, expected {expected}"

@@ -34,12 +34,12 @@ def descriptor(parameter: Parameter) -> Any:
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     message = ParameterDescriptor(description=parameter.description)
-    if parameter.choices:
-        message.additional_constraints = choices_text(parameter)
-    elif parameter.reloads:
-        message.additional_constraints = "may change while the node is unconfigured or inactive"
+    constraints = [choices_text(parameter)] if parameter.choices else []
+    if parameter.reloads:
+        constraints.append("may change while the node is unconfigured or inactive")
     elif not parameter.live:
-        message.additional_constraints = "may change only while the node is unconfigured"
+        constraints.append("may change only while the node is unconfigured")
+    message.additional_constraints = "; ".join(constraints)
     if parameter.low is not None and parameter.high is not None:
         low, high = parameter.low, parameter.high
         if isinstance(parameter.default, float):

@@ -14,7 +14,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter as RosParameter
 
 from smvae_core import settings
-from smvae_core.errors import ConfigError, SMVAEError
+from smvae_core.errors import ConfigError, SMVAEError, one_line
 from smvae_core.runtime import Runtime
 from smvae_ros.infer import loading
 from smvae_ros.lifecycle.guards import surviving
@@ -130,8 +130,27 @@ class NodeParameters:
             values: Of every one of them.
             remembers: Whether the bundle has a memory.
         """
-        reason = settings.check(table, values, self._node.resolve_topic_name)
-        return reason or settings.check_memory(values, remembers)
+        return (
+            self._no_topic(table, values)
+            or settings.check(table, values, self._node.resolve_topic_name)
+            or settings.check_memory(values, remembers)
+        )
+
+    def _no_topic(self, table: Table, values: dict[str, Any]) -> str:
+        """Return which sensor's topic is no name of one, and why; '' = all are."""
+        topics = (name for name, parameter in table.items() if parameter.reads is not None)
+        for name in topics:
+            if why := self._unresolved(values[name]):
+                given = values[name]
+                return f"{name} must name a topic, such as /camera/image, got '{given}': {why}"
+        return ""
+
+    def _unresolved(self, topic: str) -> str:
+        try:
+            self._node.resolve_topic_name(topic)
+        except Exception as err:  # rclpy's own classes, which differ between releases
+            return one_line(err).removeprefix("failed to resolve name: ").partition(", at /")[0]
+        return ""
 
     def adopt(self, table: Table) -> None:
         """Make a prepared table the node's, and forget the modalities of another bundle."""
@@ -168,6 +187,15 @@ class NodeParameters:
         if given.get("memory_s", default) not in (0.0, default) and not self._host.remembers:
             found["memory_s"] = "the bundle has no memory"
         return found
+
+    def ignored_overrides(self) -> dict[str, str]:
+        """Return given overrides of QoS that rclpy has not taken, and why, once it subscribed."""
+        why = "only reliability, history and depth of absolute topics that it subscribes to may be"
+        return {
+            name: f"{why} overridden (qos_overrides.TOPIC.subscription.*)"
+            for name in setting_sources.given(self._node)
+            if name.startswith("qos_overrides.") and not self._node.has_parameter(name)
+        }
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
         """Refuse a change that cannot be, with the reason (called before it is made)."""

@@ -106,7 +106,7 @@ class Outputs:
 
     @property
     def most_unusual(self) -> str:
-        """What the novelty of the newest latent owes most to; '' = not calibrated."""
+        """What the novelty of the newest latent owes most to; '' = it has none."""
         return self._novelty.worst
 
     @property
@@ -193,6 +193,7 @@ class Outputs:
             epoch: In which it is true.
             found: See `Mailbox.statuses`.
         """
+        self._novelty = UNKNOWN
         now_ns = self._node.get_clock().now().nanoseconds
         self._send(self._writer.blind(status, now_ns, found(now_ns)), epoch, None)
 

@@ -109,6 +109,7 @@ class Supervision:
         entries = [diagnostics.model(session, phase, self._supervised.failure, wanted)]
         if session is not None:
             active, last = phase == "active", session.outputs.last
+            session.inputs.tell_wrong_types()
             said = {s.name: s for s in last.modalities} if last is not None else {}
             for name, status in session.mailbox.statuses(clock_ns).items():
                 told = said.get(name)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from smvae_ros.report.restarts import Restarts
+
 #: Arrivals are counted over so long [s], so that the rate of a silent topic falls to zero.
 SPAN_S = 5.0
 #: The same warning about the same topic at most so often [s].
@@ -22,6 +24,8 @@ class TopicStatistics:
         self._arrivals_s: deque[float] = deque(maxlen=_KEPT)
         self._delays_s: deque[float] = deque(maxlen=_KEPT)
         self._warned_s: dict[str, float] = {}
+        self.restarts = Restarts()
+        """Of its stamps."""
         self.implausible = ""
         """What is odd about the newest sample, though it is valid; '' = nothing."""
         self.implausible_samples = 0
