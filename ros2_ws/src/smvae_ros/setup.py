@@ -25,6 +25,6 @@ setup(
     install_requires=["setuptools"],
     zip_safe=False,
     entry_points={
-        "console_scripts": ["perception_node = smvae_ros.perception_node:main"],
+        "console_scripts": ["perception_node = smvae_ros.programs:perception_node"],
     },
 )

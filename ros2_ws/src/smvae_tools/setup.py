@@ -3,17 +3,16 @@
 from setuptools import find_packages, setup
 
 NAME = "smvae_tools"
-#: Program of `ros2 run smvae_tools`: the module that holds its `main`.
-PROGRAMS = {
-    "simulated_robot": "robot.simulated_robot",
-    "sensor_schedule": "robot.sensor_schedule",
-    "shared_autonomy_demo": "operators.shared_autonomy_demo",
-    "imperfect_operator": "operators.imperfect_operator",
-    "bag_recorder": "bags.recorder",
-    "bag_player": "bags.player",
-    "generate": "files.generate",
-    "viewer": "viewer",
-}
+#: Programs that run until they are told to end; see `smvae_tools/programs.py`.
+PROGRAMS = (
+    "simulated_robot",
+    "sensor_schedule",
+    "shared_autonomy_demo",
+    "imperfect_operator",
+    "bag_recorder",
+    "bag_player",
+    "viewer",
+)
 
 setup(
     name=NAME,
@@ -28,6 +27,9 @@ setup(
     install_requires=["setuptools"],
     zip_safe=False,
     entry_points={
-        "console_scripts": [f"{name} = {NAME}.{module}:main" for name, module in PROGRAMS.items()]
+        "console_scripts": [
+            *(f"{name} = {NAME}.programs:{name}" for name in PROGRAMS),
+            f"generate = {NAME}.files.generate:main",
+        ]
     },
 )

@@ -154,6 +154,8 @@ def test_modalities_may_come_from_a_bundle(
         ({"chosen": {"lidar": "/scan"}}, "given for 'lidar', but the modalities are rgb"),
         ({"enclave": "smvae"}, "absolute path like /smvae/perception"),
         ({"node_name": "a b"}, "'a b' is no ROS name"),
+        ({"chosen": {"rgb": "/camera/"}}, "'/camera/' is no ROS name"),
+        ({"chosen": {"rgb": "/camera//image"}}, "'/camera//image' is no ROS name"),
     ],
 )
 def test_names_that_cannot_be_are_refused(options: dict, reason: str) -> None:

@@ -37,9 +37,11 @@ def guarded(otherwise: TransitionCallbackReturn) -> Callable[[Transition], Trans
             except Exception as err:
                 expected = isinstance(err, SMVAEError)
                 self.failure = str(err) if expected else f"{type(err).__name__}: {err}"
-                log = self.get_logger()
-                told = log.info if isinstance(err, Interrupted) else log.error
-                told(f"{name} failed: {self.failure}")
+                log, text = self.get_logger(), f"{name} failed: {self.failure}"
+                if isinstance(err, Interrupted):
+                    log.info(text)
+                else:  # rclpy lets one line of code log at one level only
+                    log.error(text)
                 return otherwise
 
         return run

@@ -16,8 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from smvae_core.errors import ConfigError, SMVAEError, one_line
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from smvae_ros.lifecycle.entry import SIGNALS
 
 _received: list[int] = []
 
@@ -43,6 +42,7 @@ def run(
     """
     _take_signals(grace_s)
     try:
+        refuse_arguments(args)
         _begin_ros(args)
         node = make_node()
     except SMVAEError as err:
@@ -96,6 +96,27 @@ def status_of(program: str, work: Callable[[], object]) -> int:
         print(f"{program}: {err}", file=sys.stderr)
         return 1
     return 0
+
+
+def refuse_arguments(args: Sequence[str] | None) -> None:
+    """Refuse what a program that has no arguments of its own is given beside ROS's.
+
+    Args:
+        args: Command line; None = this process's.
+
+    Raises:
+        ConfigError: If there is any, such as a parameter without `-p`: ROS passes over it, or takes
+            it for a remapping.
+    """
+    of_ros = False
+    for word in sys.argv[1:] if args is None else args:
+        if word == "--ros-args" or (of_ros and word == "--"):
+            of_ros = word == "--ros-args"
+        elif not of_ros:
+            raise ConfigError(
+                f"unknown argument '{word}': parameters are given as --ros-args -p NAME:=VALUE, "
+                "remappings as --ros-args -r NAME:=NAME"
+            )
 
 
 def _begin_ros(args: list[str] | None) -> None:

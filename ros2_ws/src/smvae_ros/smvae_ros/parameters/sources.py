@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from smvae_msgs.msg import Setting
 
-from smvae_core.settings import Parameter
+from smvae_core.settings import Parameter, unknown
 
 #: How launch_ros begins the names of the files in which it hands over what is set in a launch file.
 _OF_LAUNCH = "launch_params_"
@@ -32,6 +32,12 @@ def given(node: Any) -> dict[str, Any]:
     """Return the values that a node was given from outside, by name."""
     overrides = getattr(node, "_parameter_overrides", {})  # rclpy has no other way to them
     return {name: parameter.value for name, parameter in overrides.items()}
+
+
+def tell_unread(node: Any) -> None:
+    """Warn of values given from outside that a node has no parameter for; it declared them all."""
+    for name, why in unknown(given(node), node.get_parameters_by_prefix("")).items():
+        node.get_logger().warning(f"parameter {name} is ignored: {why}")
 
 
 def settings(

@@ -61,6 +61,9 @@ def to_xml(
         raise ConfigError(f"an enclave is an absolute path like {ENCLAVE}, got '{enclave}'")
     for name in (namespace, node_name, *chosen.values()):
         _require_plain(name)
+    for topic in chosen.values():
+        if "//" in topic or topic.endswith("/"):
+            raise ConfigError(f"'{topic}' is no ROS name: a '/' has a name behind it")
     policy = ET.Element("policy", version=VERSION)
     policy.append(
         ET.Comment(" Written by smvae_tools/files/security_policy.py; the rest is denied. ")

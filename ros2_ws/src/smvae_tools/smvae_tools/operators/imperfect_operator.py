@@ -19,6 +19,7 @@ from geometry_msgs.msg import TwistStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
 from smvae_ros.lifecycle import process
+from smvae_ros.parameters.sources import tell_unread
 
 from smvae_core.errors import ConfigError
 from smvae_datasets.simulation.stick_operator import StickOperator, operator_kind
@@ -49,6 +50,7 @@ class ImperfectOperator(Node):
             self, "error_rad", 0.15, "How far its yaw is from what they aim at"
         )
         kind = declare_fixed(self, "kind", "aims_wrong", "'aims_wrong', 'noisy' or 'late'")
+        tell_unread(self)
         if not (0.0 <= error_m < math.inf and 0.0 <= error_rad < math.inf) or seed < 0:
             raise ConfigError(
                 "seed, error_m and error_rad must not be negative, and the errors finite; got "

@@ -26,6 +26,7 @@ from rclpy.time import Time
 from smvae_msgs.msg import Estimates, LatentState, ModelInfo
 from smvae_ros.bundle_path import resolve
 from smvae_ros.lifecycle import process
+from smvae_ros.parameters.sources import tell_unread
 
 from smvae_core.assistance.belief import Fusion
 from smvae_core.assistance.blending import Blending
@@ -101,6 +102,7 @@ class SharedAutonomyDemo(Node):
             insertion=self._declared(Insertion),
         )
         patience = self._declared(Patience)
+        tell_unread(self)
         for name in ("rate_hz", "command_timeout_s", "tip_timeout_s"):
             if not own[name] > 0.0:
                 raise ConfigError(f"{name} must be positive, got {own[name]}")

@@ -20,7 +20,8 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from smvae_ros.lifecycle.process import status_of, until_stopped
+from smvae_ros.lifecycle.process import refuse_arguments, status_of, until_stopped
+from smvae_ros.parameters.sources import tell_unread
 
 from smvae_core.assistance.pose import difference
 from smvae_core.errors import SMVAEError
@@ -58,6 +59,7 @@ class SimulatedRobotNode(Node):
         """
         super().__init__("simulated_robot", **kwargs)
         self._settings = declare(self)
+        tell_unread(self)
         self._enabled = {s: bool(self.get_parameter(f"sensors.{s}.enabled").value) for s in SENSORS}
         self.add_on_set_parameters_callback(self._on_parameters)
         self._robot = SimulatedRobot(seed=self._settings.seed, variation=self._settings.variation)
@@ -199,6 +201,7 @@ def main(args: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if args is None else args
 
     def work() -> None:
+        refuse_arguments(arguments)
         with until_stopped(arguments) as stop:
             _play_until(stop)
 
