@@ -109,12 +109,16 @@ def test_an_override_that_is_not_taken_is_warned_of(start_node, client, bundle) 
     assert all(f"parameter {name} is ignored" in text(process) for name in ignored)
 
 
-def test_a_wrong_override_fails_activate_with_its_reason(start_node, client, bundle) -> None:
-    wrong = {"qos_overrides./rgb/image.subscription.reliability": "perfect"}
+@pytest.mark.parametrize(("policy", "value"), [("reliability", "perfect"), ("depth", -1)])
+def test_a_wrong_override_fails_activate_with_its_reason(
+    start_node, client, bundle, policy: str, value: Any
+) -> None:
+    wrong = {f"qos_overrides./rgb/image.subscription.{policy}": value}
     process = start_node(bundle=bundle, parameters=wrong)
     assert client.change(Transition.TRANSITION_CONFIGURE)
     assert not client.change(Transition.TRANSITION_ACTIVATE)
-    client.until(lambda: "perfect" in text(process))
+    said = "activate failed: rgb cannot subscribe to /rgb/image; is a qos_overrides./rgb/image"
+    client.until(lambda: said in text(process))
 
 
 def test_a_topic_of_another_type_shows_in_diagnostics(

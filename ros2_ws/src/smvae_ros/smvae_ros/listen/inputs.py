@@ -10,6 +10,7 @@ from typing import Any
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
+from smvae_core.errors import ConfigError, one_line
 from smvae_core.fusion.rules import OF_OTHERS, none_used
 from smvae_core.fusion.source import Source
 from smvae_core.messages import has_stamp
@@ -164,35 +165,61 @@ class Inputs:
         resolved = self._node.resolve_topic_name(topic)
         refuse_second_type(self._node, name, resolved, cls)
         guarded = self._guarded(name, callback)
-
-        def subscribe(on_matched: Callable[[Any], None] | None) -> Any:
-            events = SubscriptionEventCallbacks(
-                incompatible_qos=self._guarded_event(name, partial(self._incompatible, resolved)),
-                use_default_callbacks=False,
-                **({"matched": on_matched} if on_matched else {}),
-            )
-            return self._node.create_subscription(
-                cls,
-                topic,
-                guarded,
-                profile,
-                callback_group=None if listener is None else listener.group,
-                event_callbacks=events,
-                qos_overriding_options=qos.overridable(),
-            )
-
+        create = partial(
+            self._create,
+            (name, resolved),
+            msg_type=cls,
+            topic=topic,
+            callback=guarded,
+            qos_profile=profile,
+            callback_group=None if listener is None else listener.group,
+            qos_overriding_options=qos.overridable(),
+        )
         if matched is None or not TELLS_MATCHES:
-            subscription = subscribe(None)
+            subscription = create()
         else:
             try:
-                subscription = subscribe(self._guarded_event(name, matched))
+                subscription = create(matched=self._guarded_event(name, matched))
                 self._mailbox.set_publishers(name, 0)  # as many as `matched` will tell of
             except UnsupportedEventTypeError:  # then it is not known whether anybody publishes
-                subscription = subscribe(None)
+                subscription = create()
         self._subscriptions.append((name, subscription))
         if listener is not None:
             listener.add(subscription, guarded)
         return subscription
+
+    def _create(
+        self,
+        about: tuple[str, str],
+        matched: Callable[[Any], None] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Create a subscription.
+
+        Args:
+            about: Sensor and full topic, for complaints.
+            matched: Called when publishers come and go; None = nobody wants to know.
+            options: For rclpy.
+
+        Raises:
+            ConfigError: If it cannot be had.
+            UnsupportedEventTypeError: If the middleware does not tell of publishers.
+        """
+        name, topic = about
+        events = SubscriptionEventCallbacks(
+            incompatible_qos=self._guarded_event(name, partial(self._incompatible, topic)),
+            use_default_callbacks=False,
+            **({"matched": matched} if matched else {}),
+        )
+        try:
+            return self._node.create_subscription(event_callbacks=events, **options)
+        except UnsupportedEventTypeError:
+            raise
+        except Exception as err:  # rclpy's own classes, which differ between releases
+            raise ConfigError(
+                f"{name} cannot subscribe to {topic}; is a qos_overrides.{topic}.subscription "
+                f"value wrong? {one_line(err)}"
+            ) from err
 
     def _incompatible(self, topic: str, name: str, info: Any) -> None:
         policy = qos_policy_name_from_kind(info.last_policy_kind)
