@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from smvae_core.errors import ConfigError
 from smvae_core.kinds.base import PredictedTopic
 from smvae_core.modality import Modality
 
@@ -263,3 +264,20 @@ def resolve(name: str, namespace: str, node_name: str) -> str:
     if name.startswith("~/"):
         return f"{prefix}/{node_name}/{name[2:]}"
     return f"{prefix}/{name}"
+
+
+def require_name(name: str) -> None:
+    """Refuse what is no name of a topic, node or namespace; substitutions in braces are none.
+
+    Args:
+        name: Relative or absolute; '' is the root namespace.
+
+    Raises:
+        ConfigError: If ROS would not take it.
+    """
+    if not all((c.isascii() and c.isalnum()) or c in "_/~" for c in name):
+        raise ConfigError(f"'{name}' is no ROS name: letters, digits, '_', '/' and '~' only")
+    if "//" in name or name[1:].endswith("/"):
+        raise ConfigError(f"'{name}' is no ROS name: a '/' has a name behind it")
+    if any(part[:1].isdigit() for part in name.split("/")):
+        raise ConfigError(f"'{name}' is no ROS name: no part of it begins with a digit")

@@ -193,7 +193,7 @@ def show(options: argparse.Namespace, stop: threading.Event) -> int:
     """Show until `stop`; return the number of messages shown.
 
     Raises:
-        ConfigError: If a window is asked for and there is no display.
+        ConfigError: If a window is asked for and there is no display, or a name is none.
         NoViewer: If no Python with rerun is found.
         SMVAEError: If the bundle cannot be used, or rerun fails.
     """
@@ -203,6 +203,8 @@ def show(options: argparse.Namespace, stop: threading.Event) -> int:
     chosen = choices(options.topics, "topics")
     for name in chosen:
         find(bundle.manifest.modalities, name)
+    for name in (options.node, *chosen.values()):
+        topics.require_name(name)
     arguments = ["--save", options.save] if options.save else []
     with Viewer(arguments, python=options.viewer_python) as viewer:
         executor = SingleThreadedExecutor()

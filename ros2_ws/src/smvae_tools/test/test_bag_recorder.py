@@ -14,9 +14,11 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_harness import Listener, Program
 from smvae_msgs.msg import Estimate, Estimates, LatentState
-from smvae_tools.bags.recorder import DEFAULT_TOPICS, matching_qos
+from smvae_tools.bags.recorder import DEFAULT_TOPICS, matching_qos, parse
 from smvae_tools.bags.writer import BagWriter, RecordingError
 from std_msgs.msg import String
+
+from smvae_core.errors import ConfigError
 
 RELIABLE = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -46,6 +48,24 @@ def test_the_writer_names_a_type_without_definition(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no definition of nobody_msgs/msg/Nothing"):
         writer.add_topic("/x", "nobody_msgs/msg/Nothing")
     writer.finish({})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--topics", "["], "topics: '[' is no regular expression: unterminated"),
+        (["--duration", "-1"], "duration must not be negative, got -1"),
+        (["--duration", "nan"], "duration must not be negative, got nan"),
+    ],
+)
+def test_a_command_line_that_cannot_be_is_refused_before_anything_is_written(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    bag = tmp_path / "bag"
+    with pytest.raises(ConfigError) as refused:
+        parse([str(bag), *words])
+    assert str(refused.value).startswith(said)
+    assert not bag.exists()
 
 
 def test_a_failure_to_write_is_reported_at_the_end(tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_sigint_ends_it_cleanly(robot: tuple[Program, Listener]) -> None:
         ("wrench_rate_hz:=300", "wrench_rate_hz must divide 1000, got 300"),
         ("episode_steps:=0", "out of range"),
         ("variation:=narrow", "expected one of 'cell', 'wide'"),
+        ("command_topic:=command/", "parameter command_topic: 'command/' is no ROS name"),
         ("seed:=many", "expecting type 'INTEGER'"),
     ],
 )

@@ -126,3 +126,18 @@ def test_without_display_or_rerun_one_line_says_what_to_do(
     assert "--save FILE.rrd" in capsys.readouterr().err
     assert main([str(FROZEN), "--save", str(tmp_path / "x.rrd")]) == 1
     assert "pip install rerun-sdk" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--topics", "rgb=a b"], "viewer: 'a b' is no ROS name: letters, digits"),
+        (["--node", "/smvae/"], "viewer: '/smvae/' is no ROS name: a '/' has a name behind it"),
+        (["--topics", "rgb=/1st/image"], "viewer: '/1st/image' is no ROS name: no part"),
+    ],
+)
+def test_a_name_that_ros_would_not_take_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main([str(FROZEN), "--save", str(tmp_path / "x.rrd"), *words]) == 1
+    assert said in capsys.readouterr().err

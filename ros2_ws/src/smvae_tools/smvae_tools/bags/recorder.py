@@ -27,6 +27,7 @@ from smvae_ros.lifecycle.rclpy_versions import SubscriptionEventCallbacks
 from smvae_ros.listen.message_types import message_class
 
 from smvae_core.bundle import Bundle
+from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH
 from smvae_tools.bags.writer import BagWriter
@@ -136,7 +137,11 @@ class BagRecorder(Node):
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line, without its ROS part."""
+    """Read the command line, without its ROS part.
+
+    Raises:
+        ConfigError: If a value cannot be used.
+    """
     parser = argparse.ArgumentParser(prog="bag_recorder", description=__doc__)
     parser.add_argument("bag", type=Path, help="folder to write; must not exist")
     parser.add_argument(
@@ -151,7 +156,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--bundle", type=Path, help="record the sensors of this bundle, not those of the demo"
     )
-    return parser.parse_args(rclpy.utilities.remove_ros_args([sys.argv[0], *arguments])[1:])
+    given = parser.parse_args(rclpy.utilities.remove_ros_args([sys.argv[0], *arguments])[1:])
+    if given.duration is not None and not given.duration >= 0.0:
+        raise ConfigError(f"duration must not be negative, got {given.duration:g}")
+    for pattern in given.topics or ():
+        _require_expression(pattern)
+    return given
+
+
+def _require_expression(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as err:
+        raise ConfigError(f"topics: '{pattern}' is no regular expression: {err}") from err
 
 
 def record(options: argparse.Namespace, stop: threading.Event) -> BagWriter:

@@ -59,11 +59,8 @@ def to_xml(
         raise ConfigError(f"a topic is given for '{unknown[0]}', but the modalities are {known}")
     if not enclave.startswith("/"):
         raise ConfigError(f"an enclave is an absolute path like {ENCLAVE}, got '{enclave}'")
-    for name in (namespace, node_name, *chosen.values()):
-        _require_plain(name)
-    for topic in chosen.values():
-        if "//" in topic or topic.endswith("/"):
-            raise ConfigError(f"'{topic}' is no ROS name: a '/' has a name behind it")
+    for name in (namespace.rstrip("/"), node_name, *chosen.values()):
+        topics.require_name(name)
     policy = ET.Element("policy", version=VERSION)
     policy.append(
         ET.Comment(" Written by smvae_tools/files/security_policy.py; the rest is denied. ")
@@ -93,12 +90,6 @@ def _allow(profile: ET.Element, what: str, access: str, names: Iterable[str]) ->
     rule = ET.SubElement(profile, f"{what}s", {access: "ALLOW"})
     for name in dict.fromkeys(names):
         ET.SubElement(rule, what).text = name
-
-
-def _require_plain(name: str) -> None:
-    """Refuse patterns: a `*` in a policy would allow more than one name."""
-    if not all((c.isascii() and c.isalnum()) or c in "_/~" for c in name):
-        raise ConfigError(f"'{name}' is no ROS name: letters, digits, '_', '/' and '~' only")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rcl_interfaces.msg import (
@@ -13,6 +13,7 @@ from rcl_interfaces.msg import (
 )
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from smvae_ros.topics import require_name
 
 from smvae_core.errors import ConfigError, SMVAEError
 from smvae_core.presets import VISION_TOUCH
@@ -94,11 +95,16 @@ def declare(node: Node) -> RobotSettings:
     rate = values.pop("wrench_rate_hz")
     if 1000 % rate:
         raise ConfigError(f"wrench_rate_hz must divide 1000, got {rate}")
-    try:
-        variation_range(values["variation"])
-    except SMVAEError as err:
-        raise ConfigError(f"parameter variation: {err}") from err
+    for name, demand in (("variation", variation_range), ("command_topic", require_name)):
+        _demand(name, demand, values[name])
     return RobotSettings(wrench_period_ms=1000 // rate, **values)
+
+
+def _demand(name: str, demand: Callable[[str], object], value: str) -> None:
+    try:
+        demand(value)
+    except SMVAEError as err:
+        raise ConfigError(f"parameter {name}: {err}") from err
 
 
 def sensor_switches(parameters: Iterable[Parameter]) -> dict[str, bool]:
