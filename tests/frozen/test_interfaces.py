@@ -51,6 +51,7 @@ _COMMANDED = (
 _UNSTAMPED = "a command is read from a Twist without a header too"
 _ROS1 = "the player reads ROS 1 bags too"
 _EVALUATED = "the evaluation reads ROS 1 bags too"
+_NOT_WAITED_FOR = "no recorder is waited for unless one is named"
 _WRITES = (
     "Writes latents.npz (every latent with its errors), summary.json, report.html, "
     "contact_sheet.png and predictions.mp4. Deterministic: the bag's receive times stand for the "
@@ -102,6 +103,22 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
         "bag_player | bag folder of a rosbag2 bag, or one .mcap or .db3 file": (
             "bag_player | bag folder of a rosbag2 bag, or one .mcap, .db3 or .bag file",
             _ROS1,
+        ),
+        "sensor_schedule | Configures and activates the perception node, waits until a recorder "
+        "listens and a latent has": (
+            "sensor_schedule | Configures and activates the perception node. Waits until a latent "
+            "has fused everything and, where",
+            _NOT_WAITED_FOR,
+        ),
+        "sensor_schedule | fused everything, then switches sensors by parameter and marks every "
+        "switch on `/demo/schedule`": (
+            "sensor_schedule | a recorder is named, until that listens. Then it switches sensors "
+            "by parameter, and marks every",
+            _NOT_WAITED_FOR,
+        ),
+        "sensor_schedule | (std_msgs/String holding JSON).": (
+            "sensor_schedule | switch on `/demo/schedule` (std_msgs/String holding JSON).",
+            _NOT_WAITED_FOR,
         ),
         "security_policy | --topic MODALITY=TOPIC topic of any modality; may be repeated": (
             "security_policy | --topic MODALITY=TOPIC,..., --topics MODALITY=TOPIC,... topics of "

@@ -1,8 +1,8 @@
 """Walks a robot through every combination of its sensors, to see a node under each of them.
 
-Configures and activates the perception node, waits until a recorder listens and a latent has fused
-everything, then switches sensors by parameter and marks every switch on `/demo/schedule`
-(std_msgs/String holding JSON).
+Configures and activates the perception node. Waits until a latent has fused everything and, where
+a recorder is named, until that listens. Then it switches sensors by parameter, and marks every
+switch on `/demo/schedule` (std_msgs/String holding JSON).
 """
 
 from __future__ import annotations
