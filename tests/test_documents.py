@@ -218,7 +218,7 @@ def test_every_reason_for_which_a_message_is_rejected_is_explained() -> None:
         for reason in re.findall(r"`([^`]+)`", row)
     }
     stamps = {"zero stamp", "future stamp", "stamp not increasing", "too late"}
-    of_the_node = {*stamps, "frame", "of others", "value", "layout"}
+    of_the_node = {*stamps, "frame", "of others", "value", "layout", "unreadable"}
     assert explained == {*REASONS, *of_the_node}
     source = "".join(
         (ROOT / path).read_text(encoding="utf-8")

@@ -282,6 +282,10 @@ class Engine:
         """Take back a stored message that turned out to be bad when it was decoded."""
         self.collector.drop(name, stamp_ns, now_s, reason, text)
 
+    def reject(self, name: str, now_s: float, reason: str, text: str) -> None:
+        """Count a message that could not even be looked at."""
+        self.collector.reject(name, 0, now_s, reason, text)
+
     def flush(self) -> None:
         """Forget all samples and whoever asked, and begin a new epoch (time jumped)."""
         self.collector.flush()

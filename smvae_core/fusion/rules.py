@@ -21,6 +21,8 @@ TOO_LATE = "too late"
 OF_OTHERS = "of others"
 #: Why a message is refused whose numbers stand for other places than those of the first one.
 LAYOUT = "layout"
+#: Why a message is refused that the middleware cannot read: its bytes are not of the topic's type.
+UNREADABLE = "unreadable"
 
 
 class FusionState(IntEnum):

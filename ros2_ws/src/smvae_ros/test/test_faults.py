@@ -70,6 +70,24 @@ def test_a_callback_that_fails_is_counted_and_the_next_message_is_taken(
     assert client.state() == "active"
 
 
+def test_bytes_that_are_not_of_a_topics_type_are_counted_and_said(client, node) -> None:
+    """As of a publisher that is built with another definition of the type: it does match."""
+    mailbox = node._session.mailbox
+    for name, message_type in (("rgb", "sensor_msgs/msg/Image"), ("force", "WrenchStamped")):
+
+        def refused(name: str = name) -> str:
+            client.publish(name, 0, b"\x00\x01\x00\x00of another definition")
+            client.spin(0.02)
+            status = mailbox.observe().status[name]
+            return status.reason if status.reject_reasons.get("unreadable") else ""
+
+        reason = client.until(refused)
+        assert f"{name}: unreadable: its bytes are no " in reason
+        assert message_type in reason
+    client.play_until(("rgb", "force"), lambda: [m for m in client.latents if len(fused(m)) == 2])
+    assert client.state() == "active"
+
+
 def read_by(source: Source, to_array: Any) -> Source:
     """Return a source whose messages are read by another function."""
     return replace(source, converter=replace(source.converter, to_array=to_array))

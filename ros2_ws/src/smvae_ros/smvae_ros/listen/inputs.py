@@ -11,7 +11,7 @@ from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo
 
 from smvae_core.errors import ConfigError, one_line
-from smvae_core.fusion.rules import OF_OTHERS, none_used
+from smvae_core.fusion.rules import OF_OTHERS, UNREADABLE, none_used
 from smvae_core.fusion.source import Source
 from smvae_core.messages import has_stamp
 from smvae_core.modality import Modality
@@ -24,7 +24,7 @@ from smvae_ros.lifecycle.rclpy_versions import (
 )
 from smvae_ros.listen.listening import Listener
 from smvae_ros.listen.mailbox import Mailbox
-from smvae_ros.listen.matching import mismatch, refuse_second_type, wrong_type
+from smvae_ros.listen.matching import mismatch, refuse_second_type, type_name, wrong_type
 from smvae_ros.listen.message_types import message_class
 from smvae_ros.report.restarts import SPAN_S
 from smvae_ros.report.topic_statistics import TopicStatistics
@@ -185,7 +185,7 @@ class Inputs:
                 subscription = create()
         self._subscriptions.append((name, subscription))
         if listener is not None:
-            listener.add(subscription, guarded)
+            listener.add(subscription, guarded, partial(self._unreadable, name, type_name(cls)))
         return subscription
 
     def _create(
@@ -277,6 +277,15 @@ class Inputs:
         self._embed_ahead(name, message)
         if self._mailbox.epoch == epoch:
             self._receive(name, message, now_ns, info, arrived_s)
+
+    def _unreadable(self, name: str, message_type: str, why: str) -> None:
+        """Count a message that the middleware could not read, and tell of it."""
+        text = (
+            f"{name}: {UNREADABLE}: its bytes are no {message_type}: is its publisher built with "
+            f"another definition of that type? {why}"
+        ).rstrip()
+        self._mailbox.reject(name, UNREADABLE, text)
+        self.rejected(name, text)
 
     def _receive(
         self,

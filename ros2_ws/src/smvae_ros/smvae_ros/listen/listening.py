@@ -21,6 +21,8 @@ from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.subscription import Subscription
 
+from smvae_core.errors import one_line
+
 #: What is called with a message and what the middleware tells beside it.
 Callback = Callable[[Any, Mapping[str, Any]], None]
 #: Publishers that come and go are looked for so often [s].
@@ -38,6 +40,7 @@ class _Heard(NamedTuple):
     subscription: Subscription
     pointer: int
     callback: Callback
+    unreadable: Callable[[str], None]
     events: tuple[Any, ...]
     """Handlers of its events."""
 
@@ -61,10 +64,20 @@ class Listener:
         self._events_s = 0.0
         self._thread = 0
 
-    def add(self, subscription: Subscription, callback: Callback) -> None:
-        """Listen to a subscription of `group`; its callback runs in the thread that waits."""
+    def add(
+        self, subscription: Subscription, callback: Callback, unreadable: Callable[[str], None]
+    ) -> None:
+        """Listen to a subscription of `group`.
+
+        Args:
+            subscription: Whose messages are taken.
+            callback: Called with each, in the thread that waits.
+            unreadable: Called in the same thread for a message that came and cannot be read, with
+                what the middleware says of it; '' = nothing.
+        """
         events: Any = subscription.event_handlers
-        heard = _Heard(subscription, subscription.handle.pointer, callback, tuple(events))
+        pointer = subscription.handle.pointer
+        heard = _Heard(subscription, pointer, callback, unreadable, tuple(events))
         self._heard = (*self._heard, heard)
         self.ring()
 
@@ -154,9 +167,15 @@ def _take(heard: _Heard) -> None:
     All at once, since after a pause the newest image would else overtake a queue of readings of the
     time before it, and force would count as stale.
     """
-    subscription = heard.subscription
-    for _ in range(max(1, subscription.qos_profile.depth)):
-        taken = subscription.handle.take_message(subscription.msg_type, False)
+    handle, message_type = heard.subscription.handle, heard.subscription.msg_type
+    for number in range(max(1, heard.subscription.qos_profile.depth)):
+        try:
+            taken = handle.take_message(message_type, False)
+        except Exception as err:  # rclpy's own class of some middleware
+            heard.unreadable(one_line(err))
+            return
         if taken is None:
+            if not number:  # one was there: Fast DDS drops what it cannot read
+                heard.unreadable("")
             return
         heard.callback(*taken)

@@ -126,6 +126,11 @@ class Mailbox:
                 self._bell.ring()
         return verdict
 
+    def reject(self, name: str, reason: str, text: str) -> None:
+        """Count a message that could not even be looked at."""
+        with self._lock:
+            self._engine.reject(name, self._clock(), reason, text)
+
     def each_counts(self, name: str) -> bool:
         """Return whether each sample of a modality is likely to be fused, see the engine's."""
         with self._lock:
