@@ -47,7 +47,7 @@ class PerceptionNode(LifecycleNode):
         self.jumps = 0
         self._clock_jumps = Restarts()
         self._session: Session | None = None
-        self._active = False
+        self._active = self._finalized = False
         self._generation = 0
         self._epoch = 0
         self._left_running: Inference | None = None
@@ -69,7 +69,9 @@ class PerceptionNode(LifecycleNode):
 
     @property
     def phase(self) -> Phase:
-        """What exists: nothing, a model, a running model."""
+        """What exists: nothing, a model, a running model; or that nothing will any more."""
+        if self._finalized:
+            return "finalized"
         if self._session is None:
             return "unconfigured"
         return "active" if self._active else "inactive"
@@ -141,8 +143,9 @@ class PerceptionNode(LifecycleNode):
 
     @guarded(otherwise=ERROR)
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything, from any state."""
+        """Release everything, from any state, for good."""
         self.release()
+        self._finalized = True
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -100,6 +100,21 @@ def test_every_entry_of_an_active_node(
     board.entry("model", message="not configured")
 
 
+def test_a_node_that_was_shut_down_says_so_and_takes_no_parameters(
+    start_node, client, board, bundle
+) -> None:
+    start_node(bundle=bundle, diagnostics_period_s=PERIOD_S)
+    assert client.change(CONFIGURE)
+    assert client.change(Transition.TRANSITION_INACTIVE_SHUTDOWN)
+    values = board.entry("model", message="shut down", level=DiagnosticStatus.STALE)
+    assert values["state"] == "finalized"
+    refused = client.set_parameter("max_rate_hz", 20.0)
+    assert (refused.successful, refused.reason.partition(",")[0]) == (
+        False,
+        "the node is shut down",
+    )
+
+
 def test_a_provider_that_is_not_there_is_refused(start_node, client, board, bundle) -> None:
     import onnxruntime
 

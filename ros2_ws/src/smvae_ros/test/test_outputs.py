@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
 from node_harness import LATCHED, ModelInfo, camera_info, fused
@@ -168,6 +169,24 @@ def test_novelty_above_its_threshold_is_out_of_distribution(
     infos = client.listen(ModelInfo, "/smvae/model_info", LATCHED)
     info = client.until(lambda: infos)[0]
     assert (info.novelty_warn, info.novelty_error) == pytest.approx((0.1, 0.5))
+
+
+def test_what_is_most_unusual_is_of_the_newest_latent(
+    start_node, client, calibrated, strict
+) -> None:
+    """Without sensors there is no novelty, nor anything that it owes most to."""
+    start_node(bundle=calibrated(0.1, 0.5), parameters=strict, diagnostics_period_s=0.1)
+    received = client.listen(DiagnosticArray, "/diagnostics")
+    client.activate()
+
+    def most_unusual(said: str) -> list[str]:
+        """Return it of the newest diagnostics, if they say this of the newest latent."""
+        found = [s for m in received[-1:] for s in m.status if s.name == "smvae: latent"]
+        values = [v.value for s in found for v in s.values if v.key == "most_unusual"]
+        return values if found and said in found[0].message else []
+
+    assert client.play_until(("rgb",), lambda: most_unusual("out of distribution")) != [""]
+    assert client.until(lambda: most_unusual("no input")) == [""]
 
 
 def test_novelty_below_its_threshold_is_not(start_node, client, calibrated, bundle, strict) -> None:

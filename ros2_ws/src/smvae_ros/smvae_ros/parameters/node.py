@@ -24,7 +24,7 @@ from smvae_ros.listen.message_types import message_class
 from smvae_ros.parameters import sources as setting_sources
 from smvae_ros.parameters.declared import declare
 
-Phase = Literal["unconfigured", "inactive", "active"]
+Phase = Literal["unconfigured", "inactive", "active", "finalized"]
 Table = dict[str, settings.Parameter]
 
 
@@ -44,7 +44,7 @@ class Host(Protocol):
 
     @property
     def phase(self) -> Phase:
-        """What exists: nothing, a model, a running model."""
+        """What exists: nothing, a model, a running model; or that nothing will any more."""
 
     @property
     def bundle_sha256(self) -> str:
@@ -214,6 +214,8 @@ class NodeParameters:
     def _refuse_now(self, known: dict[str, Any]) -> str:
         """Return why these parameters may not change in the present state, or ''."""
         phase = self._host.phase
+        if phase == "finalized":
+            return "the node is shut down, and nothing of it changes any more: start it anew"
         for name in known if phase != "unconfigured" else ():
             parameter = self.table[name]
             if parameter.live or (parameter.reloads and phase == "inactive"):

@@ -50,14 +50,14 @@ def model(
 
     Args:
         session: None while unconfigured.
-        phase: unconfigured, inactive or active.
+        phase: unconfigured, inactive, active or finalized.
         failure: Why the last transition failed; '' = it did not.
         wanted: Parameters `bundle` and `provider`.
     """
     bundle, provider = wanted
     if session is None:
         level = ERROR if failure else DiagnosticStatus.STALE
-        text = failure or "not configured"
+        text = failure or ("shut down" if phase == "finalized" else "not configured")
         return _entry(level, "model", text, state=phase, bundle=bundle, provider_wanted=provider)
     runtime = session.runtime
     level, text = (ERROR, failure) if failure else (OK, runtime.manifest.name)

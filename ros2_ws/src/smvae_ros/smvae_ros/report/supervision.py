@@ -36,7 +36,7 @@ class Supervised(Protocol):
 
     @property
     def phase(self) -> str:
-        """unconfigured, inactive or active."""
+        """unconfigured, inactive, active or finalized."""
 
 
 class Supervision:
