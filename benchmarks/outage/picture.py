@@ -18,7 +18,11 @@ from smvae_training.run import split_episodes
 
 #: Seconds after the cameras died.
 SHOWN_S = (0.0, 0.5, 1.0, 2.0)
-LABELS = {"memory": "imagined\nwith memory", "instant": "imagined\nwithout"}
+LABELS = {
+    "memory": "imagined\nwith memory",
+    "bent": "imagined\nwith memory",
+    "instant": "imagined\nwithout",
+}
 
 
 def draw(models: Mapping[str, Any], path: Path) -> None:
