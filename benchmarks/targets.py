@@ -8,7 +8,8 @@ Preset `demo` with every target decoded; the same without targets, for what they
 and of each subset that holds a camera a supervised network for the hole's offset: the same
 embedding networks side by side, a head, smooth L1, the same records, batch and steps. All are
 scored on the trajectories of TEST, which trained and calibrated nothing. With `--labels 0.1` only
-that share of the training records tells targets; `--share 0` trains ours on records as they come.
+that share of the training records tells targets; `--share 0` trains ours on records as they come,
+and `--decode-on 0` leaves the decoders of targets as the last step left them.
 What RUNS holds is not trained again; a training that was interrupted goes on.
 """
 
@@ -58,25 +59,29 @@ RESULTS = Path(__file__).parent / "results" / "targets.json"
 OFFSET = "offset"
 #: Records that are scored at most, and that calibrate.
 SCORED, CALIBRATING = 2500, 3000
-#: Least share of each batch that is labelled.
-SHARE = DataConfig.labelled_share
+#: Least share of each batch that is labelled, and how long decoders learn on.
+SHARE, DECODE_ON = DataConfig.labelled_share, DataConfig.decode_on
 #: Stream of the random choice of labelled records.
 LABEL_STREAM = 90
 
 
-def settings(steps: int, seed: int, share: float, *, targets: bool) -> TrainConfig:
+def settings(
+    steps: int, seed: int, share: float, decode_on: float = DECODE_ON, *, targets: bool
+) -> TrainConfig:
     """Return settings with networks of full size, with every target of the data or none.
 
     Args:
         steps: Of the training; 0: the preset's.
         seed: Of the run.
         share: As `data.labelled_share`.
+        decode_on: As `data.decode_on`.
         targets: Whether they are decoded.
     """
     config = full_networks()
+    data = replace(config.data, labelled_share=share, decode_on=decode_on)
     return replace(
         config,
-        data=replace(config.data, targets=("all",) if targets else (), labelled_share=share),
+        data=replace(data, targets=("all",) if targets else ()),
         log=replace(config.log, tensorboard=False),
         max_steps=steps or config.max_steps,
         seed=seed,
@@ -224,15 +229,23 @@ def cameras(config: TrainConfig) -> list[tuple[str, ...]]:
     return [s for s in all_subsets(names) if seeing & set(s)]
 
 
-def row(labels: str, seed: int, share: float) -> str:
+def row(labels: str, seed: int, share: float, decode_on: float = DECODE_ON) -> str:
     """Return what a training is called among the results; what is usual is left out."""
     parts = [f"labels {labels}", f"seed {seed}" if seed else ""]
-    return ", ".join(filter(None, [*parts, f"share {share:g}" if share != SHARE else ""]))
+    parts += [f"share {share:g}" if share != SHARE else ""]
+    parts += [f"decode on {decode_on:g}" if decode_on != DECODE_ON else ""]
+    return ", ".join(filter(None, parts))
+
+
+def run_name(share: float, decode_on: float) -> str:
+    """Return the folder of our training; what is usual is left out."""
+    name = "targets" if share == SHARE else f"targets-{share:g}"
+    return name if decode_on == DECODE_ON else f"{name}-decode-on-{decode_on:g}"
 
 
 def measure(given: argparse.Namespace) -> None:
     """Train what is missing and score it; each result is written once it is there."""
-    config = settings(given.steps, given.seed, given.share, targets=True)
+    config = settings(given.steps, given.seed, given.share, given.decode_on, targets=True)
     sensors = config.model.modalities
     data = prepare_episodes(given.episodes, sensors, progress=False)
     unseen = prepare_episodes(given.test, sensors, progress=False)
@@ -240,9 +253,9 @@ def measure(given: argparse.Namespace) -> None:
     labelled = with_labels(data, given.labels, given.seed) if given.labels < 1.0 else data
     of = "all" if given.labels >= 1.0 else f"{given.labels:g}"
     folder = given.runs / f"{of}-{config.max_steps}-{given.seed}"
-    ours = "targets" if given.share == SHARE else f"targets-{given.share:g}"
+    ours = run_name(given.share, given.decode_on)
     results = json.loads(given.out.read_text()) if given.out.is_file() else {}
-    mine = results.setdefault(row(of, given.seed, given.share), {})
+    mine = results.setdefault(row(of, given.seed, given.share, given.decode_on), {})
 
     def keep(name: str, value: Any) -> None:
         mine.setdefault("settings", {}).update(
@@ -250,6 +263,7 @@ def measure(given: argparse.Namespace) -> None:
             batch_size=config.batch_size,
             seed=given.seed,
             labelled_share=given.share,
+            decode_on=given.decode_on,
             trajectories=len(data.group_names),
             records=len(data),
             test_trajectories=len(unseen.group_names),
@@ -292,6 +306,9 @@ def main() -> None:
     parser.add_argument("--labels", type=float, default=1.0, help="share of labelled records")
     parser.add_argument(
         "--share", type=float, default=SHARE, help="least share of a batch that is labelled"
+    )
+    parser.add_argument(
+        "--decode-on", type=float, default=DECODE_ON, help="share of the steps; 0: not at all"
     )
     parser.add_argument(
         "--subsets", nargs="*", help="supervised ones; all with a camera by default"

@@ -73,6 +73,9 @@ class DataConfig:
     """Where a smaller share of the training records tells a recorded target, this share of each
     batch is drawn from those that do, so that few labels count more often. 0: records come as they
     are."""
+    decode_on: float = 1.0
+    """Without memory: after the last step the decoders of targets learn on, from a latent that no
+    longer changes, for this share of the steps before. A step takes milliseconds. 0: none."""
 
     def __post_init__(self) -> None:
         known = get_args(SelfSupervised)
@@ -90,6 +93,10 @@ class DataConfig:
         _require(
             0 <= self.labelled_share < 1,
             f"--data.labelled-share must lie in [0, 1), got {self.labelled_share}",
+        )
+        _require(
+            0 <= self.decode_on < math.inf,
+            f"--data.decode-on must be 0 or more, and finite, got {self.decode_on}",
         )
         _require(
             0 <= self.validation < 1, f"--data.validation must lie in [0, 1), got {self.validation}"
@@ -396,9 +403,12 @@ def _data(
 ) -> DataConfig:
     """Return the settings of data, of an earlier version also, which had fewer.
 
-    Its records came as they were; without targets they always do.
+    Its records came as they were, and its decoders learned in the steps alone; without targets both
+    are so always.
     """
     values.setdefault("labelled_share", 0.0 if targets else DataConfig.labelled_share)
+    decoded = targets or self_supervised
+    values.setdefault("decode_on", 0.0 if decoded else DataConfig.decode_on)
     return DataConfig(targets=tuple(targets), self_supervised=tuple(self_supervised), **values)
 
 

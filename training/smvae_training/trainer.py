@@ -11,7 +11,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -55,6 +57,7 @@ from smvae_training.steps.data import (
     fingerprint,
     loader,
 )
+from smvae_training.steps.decode_on import decoding_on
 from smvae_training.steps.embedded import EmbeddedRecords
 from smvae_training.steps.labelled import LabelledOrder, labelled_records, with_labelled
 from smvae_training.steps.module import SMVAETraining
@@ -355,9 +358,17 @@ class _Session:
             records,
         )
 
-    def saved(self, step: int) -> None:
-        """Keep weights.safetensors and config.json in step with the checkpoint."""
-        save_weights(self.module.best_model, self.paths.weights)
+    def saved(self, episodes: Dataset, train: NDArray[np.int64], step: int) -> None:
+        """Keep weights.safetensors and config.json in step with the checkpoint.
+
+        After the last step decoders of targets learn on. The checkpoint holds what they were.
+        """
+        model, steps = self.module.best_model, round(self.config.data.decode_on * step)
+        last = step == self.record.total_steps
+        if last and steps and self.config.model.targets and self.config.model.memory is None:
+            normaliser = self.module.normaliser
+            model = decoding_on(model, normaliser, episodes, train, steps, self.config.seed)
+        save_weights(model, self.paths.weights)
         seconds = self._start_seconds + time.perf_counter() - self._start
         self.record = replace(self.record, step=step, seconds=seconds)
         self.record.write(self.paths.config)
@@ -376,7 +387,8 @@ class _Session:
         callbacks = [ShareCores(), metrics, StepBar(log.every), *callbacks]
         if log.validate_every:
             callbacks.append(QuickElbo(episodes, parts.validation, self.config, metrics))
-        callbacks.append(Checkpoint(self.paths, log.checkpoint_every, self.saved))
+        saved = partial(self.saved, episodes, parts.train)
+        callbacks.append(Checkpoint(self.paths, log.checkpoint_every, saved))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*`IterableDataset` has `__len__`.*")
@@ -384,12 +396,11 @@ class _Session:
             warnings.filterwarnings("ignore", ".*mid-epoch.*")
             warnings.filterwarnings("ignore", ".*LeafSpec.*")
             self._start = time.perf_counter()
-            self._trainer(callbacks).fit(
-                self.module,
-                datamodule=data,
-                ckpt_path=checkpoint,
-                weights_only=True,
-            )
+            trainer = self._trainer(callbacks)
+            done = self.record.step == self.record.total_steps
+            trainer.fit(self.module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        if done and trainer.is_global_zero:  # no step was left, so nothing was saved
+            saved(self.record.step)
 
     def _trainer(self, callbacks: list[Callback]) -> Trainer:
         config = self.config

@@ -16,6 +16,7 @@ from smvae_core.subsets import evaluated_subsets
 #: Streams of random numbers of one run; each use has its own, so that adding one moves no other.
 SUBSET_STREAM, SHUFFLE_STREAM, NOISE_STREAM, PIXEL_STREAM, ROW_STREAM = 1, 2, 3, 4, 5
 AUGMENT_STREAM, OUTAGE_STREAM, CONTEXT_STREAM, PAIRING_STREAM, LABELLED_STREAM = 6, 7, 8, 9, 10
+DECODE_ON_STREAM = 11
 #: Subsets from which functions of the presence vector are fitted; never more than half of all.
 MOST_FITTED = 512
 
