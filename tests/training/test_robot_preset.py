@@ -55,8 +55,11 @@ def test_what_was_chosen_is_said() -> None:
     assert told["weights"].startswith("rgb 1, depth 1.73, force 8, action 55.4, lidar ")
     assert told["windows"] == "force 32 readings, 32 ms"
     assert "for 2 images" in told["image networks"]
+    assert told["log variances"].startswith("up to 4, ")
     assert told["augmentation"].startswith("bias 0.3 (")
     other = replace(robot(SENSORS), augment=AugmentConfig(crop=0.03, noise=0.1))
+    free = replace(other, model=replace(other.model, log_var_limit=0.0))
+    assert "log variances: without a limit" in explain(free)
     assert explain(other)[-1].startswith("augmentation: crop 0.03, noise 0.1 (")
     told = dict(line.split(": ", 1) for line in explain(robot(many(9))))
     assert told["image networks"] == told["windows"] == "none"

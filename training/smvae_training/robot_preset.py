@@ -130,6 +130,10 @@ def explain(config: TrainConfig) -> list[str]:
         "noise: learned and decoded"
         + (f", none for {', '.join(fixed)}, whose values are probabilities" if fixed else ""),
         f"windows: {windows or 'none'}",
+        f"log variances: up to {model.log_var_limit:g}, so that one jolt of a sensor does not undo "
+        "a training (docs/decisions/log-var-limit.md)"
+        if model.log_var_limit
+        else "log variances: without a limit",
         f"length: {_length(config)}",
         "augmentation: "
         + (_spelled(config.augment) if config.augment.on else "off")

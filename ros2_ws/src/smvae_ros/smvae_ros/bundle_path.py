@@ -42,4 +42,7 @@ def _in_package(package: str, path: str = "") -> Path:
     try:
         return Path(get_package_share_directory(package)) / path
     except (PackageNotFoundError, ValueError) as err:
-        raise ConfigError(f"parameter bundle names the unknown package '{package}'") from err
+        raise ConfigError(
+            f"parameter bundle names the unknown package '{package}': `ros2 pkg list` has those "
+            "of the workspaces that are sourced here"
+        ) from err

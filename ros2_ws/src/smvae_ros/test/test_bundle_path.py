@@ -39,5 +39,5 @@ def test_a_path_does_not_depend_on_the_working_directory(
 
 
 def test_an_unknown_package_is_named() -> None:
-    with pytest.raises(ConfigError, match="unknown package 'no_such_package'"):
+    with pytest.raises(ConfigError, match=r"package 'no_such_package': `ros2 pkg list` has"):
         resolve("package://no_such_package/bundle")
