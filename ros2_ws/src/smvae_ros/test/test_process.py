@@ -91,17 +91,28 @@ def test_an_argument_that_is_no_parameter_is_refused(arguments: list[str], unkno
 @pytest.mark.parametrize(
     "module", ["smvae_ros.perception_node", "smvae_tools.robot.simulated_robot"]
 )
-def test_a_program_that_refuses_an_argument_says_so_in_one_line(module: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bundle:=/x"], "unknown argument"),
+        (["--ros-args", "-p", "use_sim_time:=1"], "Trying to set parameter 'use_sim_time' to '1'"),
+    ],
+)
+def test_a_program_that_refuses_an_argument_says_so_in_one_line(
+    module: str, words: list[str], said: str
+) -> None:
+    """Also one that rclpy refuses while the node is made."""
     code = f"import sys; from {module} import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", code, "bundle:=/x"],
+        [sys.executable, "-c", code, *words],
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1].partition(": ")[2].startswith("unknown argument")
+    assert done.stderr.splitlines()[-1].partition(": ")[2].startswith(said)
+    assert "Traceback" not in done.stderr
 
 
 def test_a_configure_is_given_up_after_one_that_failed() -> None:

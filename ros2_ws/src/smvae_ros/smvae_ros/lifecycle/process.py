@@ -12,11 +12,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import rclpy
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from smvae_core.errors import ConfigError, SMVAEError, one_line
 from smvae_ros.lifecycle.entry import SIGNALS
+
+#: What refuses a command line: we, or rclpy where a value or a name is of its own concern.
+REFUSALS = (SMVAEError, ParameterException, NameValidationException)
 
 _received: list[int] = []
 
@@ -45,8 +49,8 @@ def run(
         refuse_arguments(args)
         _begin_ros(args)
         node = make_node()
-    except SMVAEError as err:
-        print(f"error: {err}", file=sys.stderr)
+    except REFUSALS as err:
+        print(f"error: {_said(err)}", file=sys.stderr)
         _end_ros()
         return 1
     executor = SingleThreadedExecutor()
@@ -88,14 +92,18 @@ def status_of(program: str, work: Callable[[], object]) -> int:
 
     Args:
         program: Its name, which begins the line on standard error.
-        work: What it does. Only `SMVAEError` is a failure of the user's making.
+        work: What it does. Only `REFUSALS` are failures of the user's making.
     """
     try:
         work()
-    except SMVAEError as err:
-        print(f"{program}: {err}", file=sys.stderr)
+    except REFUSALS as err:
+        print(f"{program}: {_said(err)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _said(err: Exception) -> str:
+    return str(err) if isinstance(err, SMVAEError) else one_line(err)
 
 
 def refuse_arguments(args: Sequence[str] | None) -> None:
