@@ -23,6 +23,9 @@ _NO_MEASUREMENT = ("header", "layout", "stamp", "seq")
 _TIME = {"sec", "nanosec"}
 #: Longer rows of numbers are maps, tables or packed data.
 _LONGEST = 64
+#: What is no number, and how it can be used all the same.
+YES_OR_NO = "yes or no; a target, if wanted: select it, with binary: true"
+LIST = "a list of messages; say which numbers in select, such as name[0].x, if each has its place"
 #: A number must move by this part of its size, or float32 holds its motion in a few levels.
 _SMALLEST_MOTION = 1e-4
 
@@ -41,6 +44,8 @@ class Seen:
     """When each was received."""
     declare: Callable[[str, Mapping[str, Any]], Modality]
     """(kind, keys of robot.yaml) -> the sensor that they declare on this topic."""
+    missing: str = ""
+    """Where in the recording none of its messages came, in words; '' = nowhere that was seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +62,11 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest and largest of each number that messages hold, by its path."""
+    """What messages hold of each number, by its path."""
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+    """Members that are no number at the same place in each message: path, and what they are."""
 
     def split(self) -> tuple[list[str], list[str]]:
         """Return the paths that can be used, and a line for each group of others."""
@@ -70,7 +77,12 @@ class Range:
                 others.setdefault(why, []).append(path)
             else:
                 moving.append(path)
-        return moving, [f"{listed(paths)}: {why}" for why, paths in others.items()]
+        lines = [f"{listed(paths)}: {why}" for why, paths in others.items()]
+        return moving, [*lines, *self.others]
+
+    def of(self, paths: Iterable[str]) -> Range:
+        """Return some of the numbers, and nothing of what are none."""
+        return Range({path: self.values[path] for path in paths})
 
     def extent(self, paths: Iterable[str]) -> str:
         """Return in words where the numbers lie."""
@@ -96,23 +108,46 @@ def listed(paths: list[str], most: int = 8) -> str:
 
 
 def numbers(messages: Iterable[Any]) -> Range:
-    """Return the numbers that stand at the same place in all messages; bools are none."""
-    rows = [dict(_numbers(message, "")) for message in messages]
+    """Return the numbers that stand at the same place in all messages, and what else they hold."""
+    held = [dict(_members(message, "")) for message in messages]
+    rows = [{p: v for p, v in each.items() if isinstance(v, float)} for each in held]
     alike = [path for path in rows[0] if all(path in row for row in rows)]
-    return Range({path: np.array([row[path] for row in rows], np.float64) for path in alike})
+    others: dict[str, list[str]] = {}
+    for path in dict.fromkeys(path for each in held for path in each):
+        if path not in alike:
+            found = [each[path] for each in held if path in each]
+            others.setdefault(_other(found), []).append(path)
+    lines = tuple(f"{listed(paths)}: {what}" for what, paths in others.items())
+    return Range({path: np.array([row[path] for row in rows], np.float64) for path in alike}, lines)
 
 
-def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
+def _other(found: list[float | str]) -> str:
+    """Return what is at a path that is no number in all messages."""
+    words = [each for each in found if isinstance(each, str)]
+    return words[0] if words else "not in all messages: a list whose length changes"
+
+
+def _members(value: Any, path: str) -> Iterator[tuple[str, float | str]]:
+    """Yield each number of a message with its path, and of what is none the word for it."""
     if is_dataclass(value):
         members = [member.name for member in fields(value)]
         for name in () if {*members} >= _TIME else members:
-            if not name.islower() or name in _NO_MEASUREMENT or "covariance" in name:
+            if name.isupper() or name in _NO_MEASUREMENT or "covariance" in name:
                 continue  # a constant in capitals is a member for rosbags
-            yield from _numbers(getattr(value, name), f"{path}.{name}".removeprefix("."))
-    elif isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_):
+            yield from _members(getattr(value, name), f"{path}.{name}".removeprefix("."))
+    elif isinstance(value, bool | np.bool_):
+        yield path, YES_OR_NO
+    elif isinstance(value, int | float | np.number):
         yield path, float(value)
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.size <= _LONGEST:
-        yield from ((f"{path}[{i}]", float(v)) for i, v in enumerate(value.reshape(-1)))
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.size:
+        if value.size > _LONGEST:
+            yield path, f"a row of more than {_LONGEST} numbers; say which in select"
+        else:
+            yield from ((f"{path}[{i}]", float(v)) for i, v in enumerate(value.reshape(-1)))
+    elif isinstance(value, list) and value and is_dataclass(value[0]):
+        yield path, LIST
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "b" and value.size:
+        yield path, YES_OR_NO
 
 
 def converted(

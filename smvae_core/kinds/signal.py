@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from smvae_core.declared_key import Key, number, texts
 from smvae_core.errors import ConfigError, SampleError
 from smvae_core.kinds.base import Converter, Kind, beyond, finite_floats
-from smvae_core.kinds.proposal import Proposal, Range, Seen, counted, listed, numbers, rounded_up
+from smvae_core.kinds.proposal import Proposal, Seen, counted, listed, numbers, rounded_up
 from smvae_core.kinds.registry import register
 from smvae_core.kinds.shown import Shown
 from smvae_core.kinds.window import resample_window
@@ -147,15 +147,16 @@ class Signal(Kind):
     def propose(self, seen: Seen) -> Proposal | None:
         """Return a window of forces and motions, or of whatever comes often."""
         found = numbers(seen.messages)
-        felt = {p: v for p, v in found.values.items() if {*p.split(".")[:-1]} & {*_FELT}}
+        felt = [path for path in found.values if {*path.split(".")[:-1]} & {*_FELT}]
         if not seen.rate_hz or not (felt or seen.rate_hz >= _OFTEN_HZ):
             return None
-        beside = [path for path in found.values if felt and path not in felt]
-        moving, left_out = Range(felt or found.values).split()
+        moving, left_out = found.of(felt or found.values).split()
         if not moving:
             return None
+        beside, useless = found.of(p for p in found.values if felt and p not in felt).split()
         if beside:
             left_out.append(f"{listed(beside)}: beside forces and motions; add to select if wanted")
+        left_out += [*useless, *found.others]
         rate = rounded_up(seen.rate_hz)
         keys = {"select": moving, "rate_hz": rate, "window_s": float(f"{_READINGS / rate:.6g}")}
         about = (

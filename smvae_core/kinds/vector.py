@@ -56,7 +56,7 @@ class Vector(Kind):
         """Return every number that changes."""
         found = numbers(seen.messages)
         if not found.values:
-            raise ConfigError("no number in it has a fixed place")
+            raise ConfigError("; ".join(("no number in it has a fixed place", *found.others)))
         moving, left_out = found.split()
         if not moving:
             raise ConfigError(f"nothing in it can be used: {'; '.join(left_out)}")

@@ -17,6 +17,7 @@ from smvae_core.bags import Bag, BagError
 from smvae_core.robot import RobotError, read_robot
 from smvae_core.robot.declaration import EpisodeRules
 from smvae_core.robot.reading import parse_robot
+from smvae_datasets import naming
 from smvae_datasets.recordings.build import build_episodes
 from smvae_datasets.recordings.fitting import fits
 from smvae_datasets.recordings.inspect import inspect_episodes
@@ -155,6 +156,7 @@ def test_each_type_becomes_its_kind_with_what_the_messages_say(tmp_path: Path) -
     assert modalities["imu"].options.rate_hz == 99.0
     assert modalities["imu"].shape == (6, 32)
     assert modalities["second_imu"].options.rate_hz == 30.0
+    assert "/imu/data, orientation.y, orientation.z: never changes (0)" in found.left_out
     assert modalities["load"].fields == ("data[0]", "data[2]")
     assert "/load, data[1]: never changes (2)" in found.left_out
     assert robot.episodes.rate_hz == 20.0
@@ -257,8 +259,146 @@ def test_a_robot_has_at_most_32_sensors_and_each_a_name_of_its_own(tmp_path: Pat
     streams = (stream(t, "std_msgs/msg/Float32", 10, lambda n: {"data": n}) for t in topics)
     found = of_bag(write_bag(tmp_path / "bag", in_order(*streams)))
     assert len(parse_robot(found.data).sensors) == 32
-    assert {"load", "right_load", "left_load", "arm_2_left_load"} <= set(found.data["sensors"])
+    assert {"arm_0_left_load", "arm_0_right_load"} <= set(found.data["sensors"])
     assert found.left_out == ("/arm_9/right/load: a robot has at most 32 sensors",)
+
+
+def test_sensors_that_are_alike_get_names_that_are_alike(tmp_path: Path) -> None:
+    def image(n: int) -> dict[str, Any]:
+        pixels = np.random.default_rng(n).integers(0, 255, 40 * 48 * 3, np.uint8)
+        return {"height": 40, "width": 48, "encoding": "rgb8", "step": 144, "data": pixels}
+
+    def wrench(n: int) -> dict[str, Any]:
+        return {"wrench": {"force": {"x": np.sin(n), "y": n, "z": -n}}}
+
+    arms = [f"/{side}/ft/wrench" for side in ("left", "right")]
+    cameras = ["/cam/image_raw", "/cam/image_rect", "/top/image_raw"]
+    made = in_order(
+        *(stream(topic, "geometry_msgs/msg/WrenchStamped", 100, wrench) for topic in arms),
+        *(stream(topic, "sensor_msgs/msg/Image", 10, image) for topic in cameras),
+        stream("/left/contact", "std_msgs/msg/Bool", 10, lambda n: {"data": n % 2 == 0}),
+        stream("/contact", "std_msgs/msg/Float32", 10, lambda n: {"data": n}),
+    )
+    found = of_bag(write_bag(tmp_path / "bag", made))
+    assert {n: entry["channel"]["topic"] for n, entry in found.data["sensors"].items()} == {
+        **{"cam_image_raw": "/cam/image_raw", "cam_image_rect": "/cam/image_rect"},
+        **{"left_ft_wrench": "/left/ft/wrench", "right_ft_wrench": "/right/ft/wrench"},
+        **{"top": "/top/image_raw", "contact": "/contact"},
+    }
+    assert list(found.data["targets"]) == ["left_contact"]
+    assert found.about["right_ft_wrench"].startswith("3 numbers at 100 Hz")
+
+
+def test_names_that_nothing_tells_apart_are_numbered() -> None:
+    names = {"/a_b": ["a_b"], "/a/b": ["b", "a_b"], "/b": ["b"], "/c": ["a_b_1"]}
+    named = naming.distinct({topic: naming.Candidates(good) for topic, good in names.items()})
+    assert named == {"/a_b": "a_b_2", "/a/b": "a_b_3", "/b": "b", "/c": "a_b_1"}
+
+
+def test_members_that_are_no_numbers_are_said_with_how_to_use_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = "my_msgs/msg/Hand"
+    store = get_typestore(Stores.ROS2_JAZZY)
+    definition = (
+        "float32 gripWidth\nbool closed\nFinger[2] fingers\nfloat32[] taxels\nint16[99] map"
+    )
+    finger = f"{'=' * 80}\nMSG: my_msgs/Finger\nfloat32 force"
+    store.register(get_types_from_msg(f"{definition}\n{finger}", hand))
+    monkeypatch.setitem(recorded._STORES, "mcap", store)
+
+    def held(n: int) -> dict[str, Any]:
+        taxels = np.full(n % 2, n, np.float32)
+        fingers = [store.types["my_msgs/msg/Finger"](force=float(n))] * 2
+        told = {"gripWidth": 0.1 * n, "closed": n % 2 == 0, "fingers": fingers}
+        return {**told, "taxels": taxels, "map": np.zeros(99, np.int16)}
+
+    found = of_bag(write_bag(tmp_path / "bag", stream("/hand", hand, 10, held)))
+    assert found.data["sensors"]["hand"]["select"] == ["gripWidth"]
+    assert list(found.left_out) == [
+        "/hand, closed: yes or no; a target, if wanted: select it, with binary: true",
+        "/hand, fingers: a list of messages; say which numbers in select, such as name[0].x, if each "
+        "has its place",
+        "/hand, map: a row of more than 64 numbers; say which in select",
+        "/hand, taxels[0]: not in all messages: a list whose length changes",
+    ]
+
+
+def test_what_was_missing_for_a_part_of_the_recording_is_said(tmp_path: Path) -> None:
+    def load(n: int) -> dict[str, Any]:
+        return {"data": n}
+
+    def there(n: int) -> bool:
+        return not 200 <= n < 400
+
+    pauses = (m for n, m in enumerate(stream("/load", "std_msgs/msg/Float32", 20, load, 40.0)))
+    late = [m for n, m in enumerate(pauses) if there(n)]
+    whole = stream("/whole", "std_msgs/msg/Float32", 20, load, 40.0)
+    slow = stream("/slow", "std_msgs/msg/Float32", 0.5, load, 40.0)
+    bag = write_bag(tmp_path / "bag", in_order(iter(late), whole, slow))
+    found = of_bag(bag)
+    assert found.about["load"].endswith(", there for 75% of the recording, and not at 10, 15 s")
+    assert "there for" not in found.about["whole"] + found.about["slow"]
+    with Bag(bag) as recording:
+        held = {fit.name: fit for fit in fits(parse_robot(found.data), recording)}
+    assert held["load"].remark == "there for 75% of the recording, and not at 10, 15 s"
+    assert not held["load"].wrong
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_stamps_of_another_clock_are_said_and_left_out(tmp_path: Path, stamped: bool) -> None:
+    def simulated(each: Recorded) -> Recorded:
+        return each._replace(stamp_ns=each.stamp_ns - START_NS + 5_000 * MS)
+
+    def joints(n: int) -> dict[str, Any]:
+        return {"name": ["a"], "position": [np.sin(n)]}
+
+    def twist(n: int) -> dict[str, Any]:
+        moved = {"linear": {"x": np.sin(n)}}
+        return {"twist": moved} if stamped else moved
+
+    made = [simulated(m) for m in stream("/js", "sensor_msgs/msg/JointState", 50, joints, 4.0)]
+    kind = "geometry_msgs/msg/TwistStamped" if stamped else "geometry_msgs/msg/Twist"
+    command = stream("/cmd", kind, 10, twist, 4.0)
+    others = stream(
+        "/imu_pose", "geometry_msgs/msg/PointStamped", 30, lambda n: {"point": {"x": n}}
+    )
+    contact = stream("/contact", "std_msgs/msg/Bool", 10, lambda n: {"data": n % 2 == 0}, 4.0)
+    bag = write_bag(
+        tmp_path / "bag", in_order(iter(made), command, map(simulated, others), contact)
+    )
+    found = of_bag(bag)
+    assert list(found.data["sensors"]) == ["imu_pose", "js"]
+    assert not found.data["targets"]
+    (why,) = [line for line in found.left_out if line.startswith("/cmd: ")]
+    what = (
+        "its stamps are of another clock, " if stamped else "its messages have no stamp and count"
+    )
+    assert what in why
+    assert "ahead of the stamps of /imu_pose, /js, so no moment holds both" in why
+    data = json.loads(json.dumps(found.data))
+    data["sensors"]["cmd"] = {"kind": "command", "channel": {"topic": "/cmd", "type": kind}}
+    data["targets"]["contact"] = {"channel": {"topic": "/contact"}, "select": ["data"]}
+    robot = parse_robot(data)
+    with Bag(bag) as recording:
+        wrong = {fit.name: fit.wrong for fit in fits(robot, recording)}
+    assert not wrong["js"]
+    assert "of imu_pose, js, so no moment holds both" in wrong["cmd"]
+    assert "have no stamp and count from when they were received" in wrong["contact"]
+    (converted,) = build_episodes([bag], robot, tmp_path / "out", progress=False)[
+        "recordings"
+    ].values()
+    assert any("s behind the reference time" in line for line in converted["faults"])
+    data["sensors"].pop("cmd")
+    (converted,) = build_episodes([bag], parse_robot(data), tmp_path / "two", progress=False)[
+        "recordings"
+    ].values()
+    assert converted["targets"]["contact"]["used"] == 0
+    steps = sum(episode["steps"] for episode in converted["episodes"])
+    assert converted["faults"] == [
+        f"target contact: in none of {steps} steps: nothing of it is "
+        "stamped within 0.025 s of one; are its stamps of another clock?"
+    ]
 
 
 def test_images_are_depth_by_their_encoding_or_where_it_says_neither_by_their_topic(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smvae_datasets import naming
 from smvae_datasets.lerobot.episode import LeRobotEpisode
 from smvae_datasets.lerobot.folder import EpisodeEntry, Feature, LeRobotFolder
 from smvae_datasets.lerobot.messages import joints
@@ -64,9 +65,14 @@ def scaffold_lerobot(
         found.add(feature)
     rules = {"rate_hz": folder.fps, "split_on": "file"}
     robot = re.sub(r"[^A-Za-z0-9_-]+", "_", folder.robot or folder.path.name).strip("_-") or "robot"
-    data = {"robot": robot, "sensors": found.sensors, "targets": found.targets, "episodes": rules}
+    data = {
+        "robot": robot,
+        "sensors": found.named(found.sensors),
+        "targets": found.named(found.targets),
+        "episodes": rules,
+    }
     left_out = (*folder.notes, *found.left_out)
-    return Scaffold(data=data, about=found.about, left_out=left_out)
+    return Scaffold(data=data, about=found.named(found.about), left_out=left_out)
 
 
 def _ranges(folder: LeRobotFolder, episodes: Iterable[EpisodeEntry]) -> dict[str, _Seen]:
@@ -82,7 +88,7 @@ def _ranges(folder: LeRobotFolder, episodes: Iterable[EpisodeEntry]) -> dict[str
 
 
 class _Draft:
-    """Gathers sensors and targets."""
+    """Gathers sensors and targets, each by its column; once all are known they get names."""
 
     def __init__(self, folder: LeRobotFolder, seen: Mapping[str, _Seen]) -> None:
         self._folder, self._seen = folder, seen
@@ -110,11 +116,16 @@ class _Draft:
     def _leave(self, feature: Feature, why: str) -> None:
         self.left_out.append(f"{feature.name}: {why}")
 
-    def _name(self, feature: Feature, usual: str = "") -> str:
-        name = re.sub(r"[^a-z0-9_]+", "_", (usual or feature.name.rpartition(".")[2]).lower())
-        name = name if re.match(r"[a-z]", name) else f"sensor_{name}"
-        taken = {*self.sensors, *self.targets}
-        return name if name not in taken else f"{name}_{len(taken)}"
+    def named(self, by_column: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of columns by the names of their sensors and targets."""
+        names = naming.distinct({c: self._names(c) for c in (*self.sensors, *self.targets)})
+        return {names[column]: known for column, known in by_column.items()}
+
+    def _names(self, column: str) -> naming.Candidates:
+        parts = naming.cleaned(column.split("."))
+        names = [naming.joined(parts[-count:]) for count in range(1, max(2, len(parts) + 1))]
+        is_joints = self.sensors.get(column, {}).get("kind") == "joint_state"
+        return naming.Candidates(["joints", *names] if is_joints else names)
 
     def _image(self, feature: Feature) -> None:
         height, width, channels = feature.shape
@@ -133,14 +144,12 @@ class _Draft:
         top, left = (height - side) // 2, (width - side) // 2
         if height != width:
             entry["fit"] = {"crop": [top, left, top + side, left + side]}
-        name = self._name(feature)
-        self.sensors[name] = entry
-        self.about[name] = f"{width} x {height} at {self._folder.fps:g} Hz"
+        self.sensors[feature.name] = entry
+        self.about[feature.name] = f"{width} x {height} at {self._folder.fps:g} Hz"
 
     def _target(self, feature: Feature) -> None:
-        name = self._name(feature)
-        self.targets[name] = {"channel": {"feature": feature.name}, "binary": True}
-        self.about[name] = "yes or no"
+        self.targets[feature.name] = {"channel": {"feature": feature.name}, "binary": True}
+        self.about[feature.name] = "yes or no"
 
     def _numbers(self, feature: Feature) -> None:
         """Declare the numbers that move: joints of a state by their names, else a vector."""
@@ -156,7 +165,6 @@ class _Draft:
             dropped = [name for name, is_out in zip(every, out, strict=True) if is_out]
             if dropped:
                 self._leave(feature, f"{len(dropped)} numbers {why}: {', '.join(dropped)}")
-        name = self._name(feature, "joints" if is_state else "")
         chosen = [n for n, k in zip(every, kept, strict=True) if k]
         entry: dict[str, Any] = {"channel": {"feature": feature.name}}
         if is_state:
@@ -172,8 +180,8 @@ class _Draft:
         if is_state and quantity == "position" and _beyond(seen):
             entry["unit"] = "1"
             about += "; no radians: say the unit"
-        self.sensors[name] = entry
-        self.about[name] = about
+        self.sensors[feature.name] = entry
+        self.about[feature.name] = about
 
 
 def _beyond(seen: _Seen) -> bool:

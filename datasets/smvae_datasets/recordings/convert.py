@@ -25,6 +25,7 @@ from smvae_core.modality import Modality
 from smvae_core.robot import Channel, RecordedTarget, Sensor
 from smvae_datasets.recordings.declared import Declared, crop_of
 from smvae_datasets.recordings.episode_files import NONE, EpisodeWriter
+from smvae_datasets.recordings.presence import Presence
 
 #: Threads that encode images, beside the one that reads.
 _ENCODERS = 2
@@ -212,6 +213,7 @@ class Conversion:
         settings = declared.settings
         self._engine = Engine(self._modalities, settings.rules, settings.pace, sources)
         self._playback = Playback(self._engine, bag.begin_ns, self._step)
+        self._presence = Presence(declared.half_step_ns)
         self._episode: Kept | None = None
         self._recent: dict[str, _Recent] = {}
         self._last_ns = self._begun_ns = 0
@@ -232,6 +234,12 @@ class Conversion:
                 advance(1)
             self._playback.finish()
             self._end_episode()
+        names = {m.name for m in self._modalities}
+        sent = {n: c.used + c.unused for n, c in self.counts.items()}
+        self.faults += self._presence.faults(
+            {name: count for name, count in sent.items() if name in names},
+            {n: self.counts[n].used for n, count in sent.items() if count and n not in names},
+        )
 
     def _message(self, topic: str, received_ns: int, data: Any) -> None:
         inputs = self._inputs[topic]
@@ -361,6 +369,7 @@ class Conversion:
             return
         self._episode.add_target(name, stamp, received_ns, value)
         self._kept_targets[name] = self._kept_targets.get(name, 0) + 1
+        self._presence.target(name, stamp)
 
     def _split(self, now_ns: int, restarted: bool) -> None:
         """Begin an episode where the rules say so."""
@@ -397,12 +406,16 @@ class Conversion:
         if max(row) > NONE:
             taken_ns = self._playback.begin_ns + round(taken.at_s * 1e9)
             self._episode.add_step(observation.reference_ns, taken_ns, row)
+            held = [m.name for m, at in zip(self._modalities, row, strict=True) if at > NONE]
+            lacking = {n: s.reason for n, s in observation.status.items() if n not in held}
+            self._presence.step(observation.reference_ns, lacking, held)
 
     def _end_episode(self) -> None:
         episode, self._episode = self._episode, None
         if episode is None:
             return
         kept = episode.counts | self._kept_targets
+        in_steps = self._presence.end_episode()
         if not episode.steps or episode.seconds < self._declared.robot.episodes.min_s:
             episode.discard()
             for name, count in kept.items():
@@ -410,7 +423,7 @@ class Conversion:
             return
         episode.close()
         for name, count in kept.items():
-            used = self._recent[name].used if name in self._recent else count
+            used = self._recent[name].used if name in self._recent else in_steps[name]
             self.counts[name].used += used
             self.counts[name].unused += count - used
         self.episodes.append(

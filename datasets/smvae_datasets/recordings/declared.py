@@ -38,6 +38,11 @@ class Declared:
         return cls(robot, Settings.of(complete(known, given), robot.modalities))
 
     @property
+    def half_step_ns(self) -> int:
+        """How far what was recorded of a target may lie from a step."""
+        return round(0.5e9 / self.robot.episodes.rate_hz)
+
+    @property
     def samples_sha256(self) -> str:
         """Digest of what decides which samples are kept and how: other samples, another one."""
         rules = self.robot.episodes

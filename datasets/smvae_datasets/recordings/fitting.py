@@ -13,6 +13,7 @@ from smvae_core.kinds.proposal import Seen
 from smvae_core.messages import has_stamp, stamp_ns
 from smvae_core.modality import Modality
 from smvae_core.robot import RecordedTarget, Robot, Sensor
+from smvae_datasets.recordings.clocks import clock_of, of_another_clock
 from smvae_datasets.recordings.convert import Recording, topic_in, vector_of
 from smvae_datasets.recordings.declared import Declared
 from smvae_datasets.recordings.looking import Looked, look
@@ -86,7 +87,21 @@ def fits(
 
         topic = topics[target.name]
         found.append(_fit(target.name, topic, recording, looked, of_target, True))
-    return found
+    return _by_clocks(found, robot, looked)
+
+
+def _by_clocks(found: list[Fit], robot: Robot, looked: Looked) -> list[Fit]:
+    """Return what was found, and what does not fit because its stamps are of another clock."""
+    offsets = {s.name: float(s.settings.get("stamp_offset_s", 0.0)) for s in robot.sensors}
+    clocks = {
+        fit.name: clock_of(looked.seen[fit.topic], offsets.get(fit.name, 0.0))
+        for fit in found
+        if fit.topic in looked.seen and not fit.wrong
+    }
+    of_sensors = {name: clock for name, clock in clocks.items() if name in offsets}
+    beside = {name: clock for name, clock in clocks.items() if name not in offsets}
+    other = of_another_clock(of_sensors, beside)
+    return [replace(fit, wrong=other[fit.name]) if fit.name in other else fit for fit in found]
 
 
 def _fit(
@@ -109,6 +124,7 @@ def _fit(
     if seen is None:
         return replace(fit, wrong=looked.unread.get(topic, "no message of it can be read"))
     wrong, remark = judged(seen)
+    remark = "; ".join(filter(None, (remark, seen.missing)))
     return replace(fit, rate_hz=seen.rate_hz, wrong=wrong, remark=remark)
 
 

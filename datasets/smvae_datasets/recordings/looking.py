@@ -24,6 +24,10 @@ from smvae_datasets.recordings.convert import Recording, duration_s
 
 #: Moments that are looked at, and how long each is at most.
 _MOMENTS, _MOMENT_NS = 8, 2_000_000_000
+#: A topic is missing from a moment in which so many of its messages should have come, and none did.
+_EXPECTED = 4
+#: A topic that is there for less of the recording is said to be [share].
+_WHOLE = 0.9
 #: Of each moment and topic: messages that are kept, and bytes beyond which it is only one.
 _KEPT, _KEPT_BYTES = 32, 1 << 20
 
@@ -38,7 +42,12 @@ class _Topic:
     received_ns: list[int] = field(default_factory=list)
     """When each message of this moment was, decoded or not."""
     rates_hz: list[float] = field(default_factory=list)
+    """Of each moment, by stamps where there are some."""
+    came_hz: list[float] = field(default_factory=list)
+    """The same by receive times, which are those of the recording."""
     moment: int = -1
+    moments: set[int] = field(default_factory=set)
+    """In which any of its messages came."""
     kept: int = 0
     kept_bytes: int = 0
     size: int = 0
@@ -87,6 +96,7 @@ def look(
             unread.setdefault(name, "no message of it can be read")
             continue
         usual = (readable[name].messages - 1) / seconds if seconds else 0.0
+        came_hz = float(np.median(each.came_hz)) if each.came_hz else usual
         seen[name] = Seen(
             topic=name,
             message_type=readable[name].message_type,
@@ -94,8 +104,29 @@ def look(
             messages=tuple(each.messages),
             received_ns=tuple(each.received),
             declare=partial(_declared, name, readable[name].message_type),
+            missing=_missing(each.moments, readable[name].messages, came_hz, seconds),
         )
     return Looked(seen, unread)
+
+
+def _missing(moments: Collection[int], messages: int, rate_hz: float, seconds: float) -> str:
+    """Return in words where a topic was missing, though its rate says that it should be there.
+
+    Args:
+        moments: In which any of its messages came.
+        messages: Of the whole recording.
+        rate_hz: While they come.
+        seconds: Of the recording.
+    """
+    part_s = seconds / _MOMENTS
+    expected = rate_hz * min(part_s, _MOMENT_NS * 1e-9)
+    without = [n for n in range(_MOMENTS) if n not in moments] if expected >= _EXPECTED else []
+    share = (messages + 1) / max(rate_hz * seconds, 1.0)
+    if share >= _WHOLE and not without:
+        return ""
+    told = f"there for {min(share, 1.0):.0%} of the recording"
+    at = ", ".join(f"{round(n * part_s, 1):g}" for n in without)
+    return f"{told}, and not at {at} s" if at else told
 
 
 def _declared(topic: str, message_type: str, kind: str, keys: Mapping[str, Any]) -> Modality:
@@ -157,6 +188,7 @@ def _take(
     if moment != topic.moment:
         _end_moment(topic)
         topic.moment = moment
+        topic.moments.add(moment)
     topic.received_ns.append(received_ns)
     size = len(data) if isinstance(data, bytes) else topic.size
     if topic.kept >= _KEPT or (topic.kept and topic.kept_bytes + size > _KEPT_BYTES):
@@ -179,10 +211,18 @@ def _take(
 
 def _end_moment(topic: _Topic) -> None:
     """Note the rate of a moment: by stamps, where enough messages were decoded for it."""
-    for times in (topic.stamps_ns, topic.received_ns):
-        between_ns = max(times) - min(times) if times else 0
-        if len(times) > 2 and between_ns > 0 and min(times) > 0:
-            topic.rates_hz.append((len(times) - 1) / between_ns * 1e9)
-            break
+    stamped_hz, came_hz = map(_rate_hz, (topic.stamps_ns, topic.received_ns))
+    if rate_hz := stamped_hz or came_hz:
+        topic.rates_hz.append(rate_hz)
+    if came_hz:
+        topic.came_hz.append(came_hz)
     topic.received_ns, topic.stamps_ns = [], []
     topic.kept = topic.kept_bytes = 0
+
+
+def _rate_hz(times: list[int]) -> float:
+    """Return how often messages came at these times [ns]; 0 = these do not tell."""
+    between_ns = max(times) - min(times) if times else 0
+    if len(times) < 3 or between_ns <= 0 or min(times) <= 0:
+        return 0.0
+    return (len(times) - 1) / between_ns * 1e9

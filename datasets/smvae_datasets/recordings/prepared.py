@@ -21,7 +21,7 @@ from smvae_datasets.recordings import coding, declared, episode_files, steps
 from smvae_datasets.recordings.declared import Declared, uncropped
 from smvae_datasets.recordings.episode_files import NONE, EpisodeFiles
 from smvae_datasets.recordings.folder import Episode, list_episodes, read_declaration
-from smvae_datasets.recordings.steps import play_steps
+from smvae_datasets.recordings.steps import nearest, play_steps
 
 _FORMAT = 1
 _CODE: tuple[ModuleType, ...] = (coding, declared, episode_files, steps)
@@ -121,7 +121,7 @@ def plan_steps(episode: Episode, robot: Declared, chosen: Sequence[Modality]) ->
                 samples[:, column] = _covered(files, modality, samples[:, column], robot)
         held = (samples > NONE).any(axis=1)
         reference_ns, samples = reference_ns[held], samples[held]
-        half_ns = round(0.5e9 / robot.robot.episodes.rate_hz)
+        half_ns = robot.half_step_ns
         targets = {t.name: _target(files, t, reference_ns, half_ns) for t in robot.robot.targets}
     return Plan(episode, reference_ns, samples, targets)
 
@@ -144,13 +144,8 @@ def _target(
     order = np.argsort(stamps, kind="stable")
     stamps, values = stamps[order], files.array(f"targets/{target.name}/values")[order]
     found = np.full((len(reference_ns), values.shape[1]), np.nan, np.float32)
-    if len(stamps):
-        after = np.searchsorted(stamps, reference_ns).clip(0, len(stamps) - 1)
-        before = (after - 1).clip(0)
-        nearer = np.abs(stamps[before] - reference_ns) <= np.abs(stamps[after] - reference_ns)
-        nearest = np.where(nearer, before, after)
-        near = np.abs(stamps[nearest] - reference_ns) <= half_ns
-        found[near] = values[nearest[near]]
+    at, near = nearest(stamps, reference_ns, half_ns)
+    found[near] = values[at[near]]
     if target.binary:
         found = np.where(np.isnan(found), found, (found >= 0.5).astype(np.float32))
     fields = files.fields(target.name)

@@ -16,6 +16,8 @@ from smvae_core.kinds.proposal import Proposal, Seen
 from smvae_core.robot import RobotError
 from smvae_core.robot.declaration import MOST_SENSORS, EpisodeRules
 from smvae_core.robot.reading import parse_robot
+from smvae_datasets import naming
+from smvae_datasets.recordings.clocks import Clock, clock_of, of_another_clock
 from smvae_datasets.recordings.fitting import misfit
 from smvae_datasets.recordings.looking import look
 from smvae_datasets.scaffold import Scaffold
@@ -38,7 +40,7 @@ _NO_SENSOR = {
 #: Episodes that a recording is cut into, so that whole ones can be held out; shortest [s].
 _EPISODES, _SHORTEST_S = 5, 2.0
 #: Letters of one reason.
-_LONGEST = 240
+_LONGEST = 300
 #: Topics left out for one reason that are named.
 _ALIKE = 5
 _BOOL = "std_msgs/msg/Bool"
@@ -64,10 +66,11 @@ def scaffold_bag(bag: Bag, advance: Callable[[float], None] = lambda share: None
             draft.leave(topic, why)
     for seen in looked.seen.values():
         draft.add(seen)
+    draft.leave_other_clocks()
     robot = re.sub(r"[^A-Za-z0-9_-]+", "_", bag.path.stem).strip("_-") or "robot"
     episodes = {"rate_hz": draft.step_rate_hz()}
     about = {
-        **draft.about,
+        **draft.named(draft.about),
         "rate_hz": "steps per second: as often as the fastest sensor that is no window, at most 20",
     }
     if longest_s := _longest_s(bag.duration_s):
@@ -78,8 +81,8 @@ def scaffold_bag(bag: Bag, advance: Callable[[float], None] = lambda share: None
         )
     data = {
         "robot": robot,
-        "sensors": draft.sensors,
-        "targets": draft.targets,
+        "sensors": draft.named(draft.sensors),
+        "targets": draft.named(draft.targets),
         "episodes": episodes,
     }
     return Scaffold(data=data, about=about, left_out=tuple(sorted(draft.left_out)))
@@ -106,26 +109,31 @@ def _no_sensor(topics: Mapping[str, BagTopic]) -> dict[str, str]:
 
 
 class _Draft:
-    """Gathers sensors and targets."""
+    """Gathers sensors and targets, each by its topic; once all are known they get names."""
 
     def __init__(self) -> None:
         self.sensors: dict[str, Any] = {}
         self.targets: dict[str, Any] = {}
         self.about: dict[str, str] = {}
         self.left_out: list[str] = []
-        self._rates_hz: list[float] = []
-        self._topics: dict[str, str] = {}
+        self._rates_hz: dict[str, float] = {}
+        self._clocks: dict[str, Clock] = {}
+
+    def named(self, by_topic: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of topics by the names of their sensors and targets."""
+        names = naming.distinct({t: _names(t) for t in (*self.sensors, *self.targets)})
+        return {names[topic]: known for topic, known in by_topic.items()}
 
     def leave(self, topic: str, why: str) -> None:
         self.left_out.append(shorten(f"{topic}: {why}", _LONGEST, placeholder=" ..."))
 
     def step_rate_hz(self) -> float:
         """Return how often there is something new; a sensor that is slower stands in more steps."""
-        fastest = max(self._rates_hz, default=0.0) or EpisodeRules.rate_hz
+        fastest = max(self._rates_hz.values(), default=0.0) or EpisodeRules.rate_hz
         return float(min(EpisodeRules.rate_hz, max(1, round(fastest))))
 
     def add(self, seen: Seen) -> None:
-        same = next((t for t in self._topics if seen.topic.startswith(f"{t}/")), "")
+        same = next((t for t in self.sensors if seen.topic.startswith(f"{t}/")), "")
         if not seen.rate_hz:
             self.leave(seen.topic, f"{seen.message_type}: one message in the whole recording")
         elif same:
@@ -139,17 +147,31 @@ class _Draft:
 
     def _target(self, seen: Seen) -> None:
         channel = {"topic": seen.topic, "type": seen.message_type}
-        name = self._name(seen.topic)
-        self.targets[name] = {"channel": channel, "select": ["data"], "binary": True}
-        self.about[name] = f"yes or no at {seen.rate_hz:.4g} Hz"
+        self.targets[seen.topic] = {"channel": channel, "select": ["data"], "binary": True}
+        self._tell(seen, f"yes or no at {seen.rate_hz:.4g} Hz")
+
+    def leave_other_clocks(self) -> None:
+        """Leave out what no moment holds beside most sensors, for its stamps are of another clock.
+
+        Names of topics stand for the sensors, which have none yet.
+        """
+        clocks = {topic: self._clocks[topic] for topic in self.sensors}
+        beside = {topic: self._clocks[topic] for topic in self.targets}
+        for topic, why in of_another_clock(clocks, beside).items():
+            self.leave(topic, why)
+            for known in (self.sensors, self.targets, self.about, self._rates_hz):
+                known.pop(topic, None)
+
+    def _tell(self, seen: Seen, about: str) -> None:
+        self._clocks[seen.topic] = clock_of(seen)
+        self.about[seen.topic] = ", ".join(filter(None, (about, seen.missing)))
 
     def _sensor(self, seen: Seen) -> None:
         try:
             kind, found = _proposed(seen)
-            name = self._name(seen.topic)
             channel = {"topic": seen.topic, "type": seen.message_type}
             entry = {"kind": kind.name, "channel": channel, **found.keys}
-            sensor = parse_robot({"robot": "r", "sensors": {name: entry}}).sensors[0]
+            sensor = parse_robot({"robot": "r", "sensors": {"sensor": entry}}).sensors[0]
         except SMVAEError as err:
             why = str(err)
             if isinstance(err, RobotError):
@@ -159,34 +181,24 @@ class _Draft:
         if why := misfit(sensor, seen):
             self.leave(seen.topic, f"{seen.message_type}: {why}")
             return
-        self.sensors[name] = entry
-        self.about[name] = found.about
+        self.sensors[seen.topic] = entry
+        self._tell(seen, found.about)
         self.left_out += [f"{seen.topic}, {line}" for line in found.left_out]
-        self._topics[seen.topic] = name
         if not sensor.modality.family.is_window:
-            self._rates_hz.append(seen.rate_hz)
-
-    def _name(self, topic: str) -> str:
-        """Return a name of a topic's parts, the last that tell it."""
-        parts = [re.sub(r"[^a-z0-9_]+", "_", p.lower()).strip("_") for p in topic.split("/")]
-        parts = [p for p in parts if p] or ["sensor"]
-        while len(parts) > 1 and _GENERIC.fullmatch(parts[-1]):
-            parts.pop()
-        taken = {*self.sensors, *self.targets}
-        count = 2 if len(parts) > 1 and _SIDE.fullmatch(parts[-1]) else 1
-        name = _valid(parts[-count:])
-        while name in taken and count < len(parts):
-            count += 1
-            name = _valid(parts[-count:])
-        number = 2
-        while name in taken:
-            name, number = f"{_valid(parts)}_{number}", number + 1
-        return name
+            self._rates_hz[seen.topic] = seen.rate_hz
 
 
-def _valid(parts: list[str]) -> str:
-    name = "_".join(parts)
-    return name if re.match(r"[a-z]", name) else f"sensor_{name}"
+def _names(topic: str) -> naming.Candidates:
+    """Return names of a topic's parts, the shortest that tells it first."""
+    parts = naming.cleaned(topic.split("/"))
+    told = len(parts)
+    while told > 1 and _GENERIC.fullmatch(parts[told - 1]):
+        told -= 1
+    telling, rest = parts[:told], parts[told:]
+    shortest = 2 if told > 1 and _SIDE.fullmatch(telling[-1]) else 1
+    names = [naming.joined(telling[-count:]) for count in range(min(shortest, told), told + 1)]
+    poor = [naming.joined([*telling, *rest[n:]]) for n in reversed(range(len(rest)))]
+    return naming.Candidates(names, poor)
 
 
 def _proposed(seen: Seen) -> tuple[Kind, Proposal]:

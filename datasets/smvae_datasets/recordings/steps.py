@@ -71,3 +71,22 @@ def _in_order(
     number = np.concatenate([np.arange(len(a)) for a in arrivals])
     order = np.argsort(every, kind="stable")
     return every[order], sensor[order], number[order]
+
+
+def nearest(
+    stamps: NDArray[np.int64], reference_ns: NDArray[np.int64], half_ns: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return which of rising stamps lies nearest to each step, and where that is near enough.
+
+    Args:
+        stamps: (n,) of a target.
+        reference_ns: (N,) of the steps.
+        half_ns: How far a stamp may lie from a step: half the time between two.
+    """
+    if not len(stamps):
+        return np.zeros(len(reference_ns), np.int64), np.zeros(len(reference_ns), bool)
+    after = np.searchsorted(stamps, reference_ns).clip(0, len(stamps) - 1)
+    before = (after - 1).clip(0)
+    is_before = np.abs(stamps[before] - reference_ns) <= np.abs(stamps[after] - reference_ns)
+    found = np.where(is_before, before, after)
+    return found, np.abs(stamps[found] - reference_ns) <= half_ns

@@ -1,0 +1,58 @@
+"""Names of sensors, from what their topics or columns are called: short, and alike for alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+
+def cleaned(parts: Collection[str]) -> list[str]:
+    """Return parts of a topic or column as parts of a name; those of which nothing is left go."""
+    found = [re.sub(r"[^a-z0-9_]+", "_", part.lower()).strip("_") for part in parts]
+    return [part for part in found if part]
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Return a name that robot.yaml takes."""
+    name = "_".join(parts) or "sensor"
+    return name if re.match(r"[a-z]", name) else f"sensor_{name}"
+
+
+class Candidates(NamedTuple):
+    """Names that a topic or column may have."""
+
+    good: Sequence[str]
+    """At least one, the one that is liked best first."""
+    poor: Sequence[str] = ()
+    """Further ones, that are taken only where no good one of anybody tells them apart."""
+
+
+def distinct(candidates: Mapping[str, Candidates]) -> dict[str, str]:
+    """Return a name of each, all different.
+
+    Where several would have the same name, all of these take their next one: of /left/wrench and
+    /right/wrench none is 'wrench'. Those that have no further one are numbered.
+    """
+    every = {key: [*names.good, *names.poor] for key, names in candidates.items()}
+    at = dict.fromkeys(every, 0)
+    while True:
+        by_name: dict[str, list[str]] = {}
+        for key, names in every.items():
+            by_name.setdefault(names[at[key]], []).append(key)
+        same = [key for keys in by_name.values() if len(keys) > 1 for key in keys]
+        longer = [key for key in same if at[key] + 1 < len(candidates[key].good)]
+        longer = longer or [key for key in same if at[key] + 1 < len(every[key])]
+        if not longer:
+            break
+        for key in longer:
+            at[key] += 1
+    named: dict[str, str] = {}
+    for name, keys in by_name.items():
+        number = 0
+        for key in keys:
+            named[key] = name
+            while len(keys) > 1 and (named[key] == name or named[key] in by_name):
+                number += 1
+                named[key] = f"{name}_{number}"
+    return {key: named[key] for key in every}
