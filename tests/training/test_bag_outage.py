@@ -176,6 +176,9 @@ def test_an_outage_is_refused_in_one_line(
     assert main([*words, "--outage", "rgb:2"]) == 2
     expected = "outage: expected SENSORS:START:LENGTH in seconds, such as 'rgb,depth:2.0:1.0'"
     assert expected in " ".join(capsys.readouterr().err.split())
+    assert main([*words, "--outage", "rgb,depth:500:1"]) == 2
+    behind = "rgb,depth would be lost from 500 s on, and the bag lasts "
+    assert behind in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -177,9 +177,12 @@ def _play(
 
     Raises:
         BagError: If not one latent came of it.
+        ConfigError: If an outage cannot be.
     """
     inputs = find_inputs(bag, runtime.modalities, settings)
     outages = [Outage.parse(text, runtime.modalities) for text in options.outage]
+    for outage in outages:
+        outage.check_within(bag.duration_s)
     lost = tuple(m for m in runtime.modalities if any(m.name in o.sensors for o in outages))
     dropped = (lambda name, s: any(o.drops(name, s) for o in outages)) if outages else None
     replay = BagReplay(bag, runtime, settings, inputs, dropped)

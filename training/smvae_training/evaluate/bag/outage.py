@@ -61,6 +61,21 @@ class Outage:
         sensors = tuple(find(modalities, name.strip()).name for name in names.split(","))
         return cls(sensors=sensors, start_s=start_s, length_s=length_s)
 
+    def check_within(self, seconds: float) -> None:
+        """Refuse an outage that drops nothing of a bag, for it begins where the bag has ended.
+
+        Args:
+            seconds: That the bag lasts.
+
+        Raises:
+            ConfigError: If it does; says how long the bag is.
+        """
+        if self.start_s >= seconds:
+            raise ConfigError(
+                f"outage: {','.join(self.sensors)} would be lost from {self.start_s:g} s on, and "
+                f"the bag lasts {seconds:.1f} s: begin earlier"
+            )
+
     def drops(self, name: str, seconds: float) -> bool:
         """Return whether a sensor's message of a time in the bag is dropped."""
         return name in self.sensors and 0.0 <= seconds - self.start_s < self.length_s
