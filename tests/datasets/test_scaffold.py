@@ -317,8 +317,8 @@ def test_members_that_are_no_numbers_are_said_with_how_to_use_them(
     assert found.data["sensors"]["hand"]["select"] == ["gripWidth"]
     assert list(found.left_out) == [
         "/hand, closed: yes or no; a target, if wanted: select it, with binary: true",
-        "/hand, fingers: a list of messages; say which numbers in select, such as name[0].x, if each "
-        "has its place",
+        "/hand, fingers: a list of messages; say which numbers in select, such as name[0].x, if "
+        "each has its place",
         "/hand, map: a row of more than 64 numbers; say which in select",
         "/hand, taxels[0]: not in all messages: a list whose length changes",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,18 @@ def test_a_sensor_that_is_never_fused_is_named_with_the_reason(
     assert summary["warnings"] == [line]
     assert line.startswith("force: never fused: 2 readings in the window, 3 needed")
     assert summary["modalities"]["force"]["states"]["stale"] > 0.9
+
+
+def test_a_sensor_that_hardly_any_latent_holds_is_named_with_the_reason(
+    runtime: Runtime, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = SmallBag(tmp_path / "bag", runtime).play((EVERY, 5), (BLIND, 100))
+    dropped = ("--drop", "depth")
+    code, summary = run(bag, bundle, tmp_path / "out", "--no-video", "--strict", *dropped)
+    (line,) = warned(capsys)
+    assert code == 1
+    assert summary["warnings"] == [line]
+    assert re.fullmatch(r"rgb: fused in [1-9]\.\d% of the latents; at the end: .+", line)
 
 
 def test_a_camera_whose_clock_is_ahead_is_named_and_the_others_are_fused(

@@ -9,6 +9,7 @@ import tyro
 
 from smvae_training.audit.options import AuditOptions
 from smvae_training.commands.arguments import parse
+from smvae_training.commands.tables import table
 
 AUDIT_HELP = """Check a recording's latents: does the bundle give them again from their samples?
 
@@ -61,22 +62,19 @@ def audit(arguments: list[str], prog: str) -> int:
 def _print(found: dict[str, Any]) -> None:
     """Print a table of the subsets, and each latent that is not as it should be."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title=f"latents on {found['topic']}")
     covered = list(dict.fromkeys(n for s in found["subsets"].values() for n in s["targets"]))
-    table.add_column("fused", overflow="fold")
-    columns = ("latents", "complete", "equal", "mean off", "variance off")
-    for column in (*columns, "p50 [ms]", "p99 [ms]", *(f"{n} in 90 %" for n in covered)):
-        table.add_column(column, justify="right")
+    columns = ("latents", "complete", "equal", "mean off", "variance off", "p50 [ms]", "p99 [ms]")
+    inside_90 = (f"{name} in 90 %" for name in covered)
+    subsets = table(f"latents on {found['topic']}", ("fused",), (*columns, *inside_90))
     for label, s in found["subsets"].items():
         counts = (str(s[key]) for key in ("latents", "complete", "reproduced"))
         off = (f"{s[key]:.1e}" for key in ("mean_difference", "variance_difference"))
         times = (f"{s['stamp_to_received_ms'][key]:.1f}" for key in ("p50", "p99"))
         inside = (_percent(s["targets"].get(name)) for name in covered)
-        table.add_row(label, *counts, *off, *times, *inside)
+        subsets.add_row(label, *counts, *off, *times, *inside)
     console = Console()
-    console.print(table)
+    console.print(subsets)
     for each in found["incomplete_latents"]:
         lacks = "; ".join(f"{name}: {why}" for name, why in each["missing"].items())
         console.print(f"latent {_place(each)} lacks {lacks}", highlight=False)

@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from smvae_training.commands.arguments import parse
+from smvae_training.commands.tables import table
 
 COMPARE_HELP = """Compare evaluated runs with the first of them, on the same held-out records.
 
@@ -60,21 +61,18 @@ def compare(arguments: list[str], prog: str) -> int:
 def _print(found: dict[str, Any]) -> None:
     """Print means and the largest subset of each target, then a sentence for each run."""
     from rich.console import Console
-    from rich.table import Table
 
     from smvae_training.evaluate.compare import EACH_ALL, MEAN, in_words, sentence
 
     labels = list(found["overall"])
     title = f"error beyond that of {found['reference']}, over {found['groups']} held-out groups"
-    table = Table(title=title)
-    for column in ("target", "observed", *labels):
-        table.add_column(column, overflow="fold")
+    rises = table(title, ("target", "observed", *labels))
     for target, subsets in found["targets"].items():
         shown = dict.fromkeys([MEAN, EACH_ALL, list(subsets)[-1]])
         for subset, of in ((s, subsets[s]) for s in shown if s in subsets):
-            table.add_row(target, subset, *(in_words(of[n]) if n in of else "" for n in labels))
+            rises.add_row(target, subset, *(in_words(of[n]) if n in of else "" for n in labels))
     console = Console()
-    console.print(table)
+    console.print(rises)
     for target, why in found["left_out"].items():
         console.print(f"left out: {target}: {why}", highlight=False)
     for label, rise in found["overall"].items():

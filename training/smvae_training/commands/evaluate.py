@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from smvae_training.commands.arguments import parse
+from smvae_training.commands.tables import table
 from smvae_training.evaluate.images.settings import ImageEvaluateConfig
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.threads import use_cores
@@ -72,16 +73,13 @@ def evaluate(arguments: list[str], prog: str) -> int:
 def _print_scores(results: dict[str, Any]) -> None:
     """Print the errors of every subset, of images as ratio to the mean's, and which checks hold."""
     from rich.console import Console
-    from rich.table import Table
 
     from smvae_training.evaluate.results import headline
 
     title, rows = headline(results)
-    table = Table(title=title)
-    for column in ("observed", *next(iter(rows.values()))):
-        table.add_column(column)
+    scores = table(title, ("observed", *next(iter(rows.values()))))
     for subset, cells in rows.items():
-        table.add_row(subset, *cells.values())
-    Console().print(table)
+        scores.add_row(subset, *cells.values())
+    Console().print(scores)
     passed = sum(check["passed"] for check in results["checks"])
     print(f"requirements that hold: {passed} of {len(results['checks'])}")

@@ -9,6 +9,7 @@ from typing import Any
 import tyro
 
 from smvae_training.commands.arguments import parse
+from smvae_training.commands.tables import table
 from smvae_training.evaluate.bag.options import BagOptions
 
 EVALUATE_BAG_HELP = """Replay a recorded bag offline through a bundle, as the node would see it.
@@ -63,19 +64,17 @@ def evaluate_bag(arguments: list[str], prog: str) -> int:
 def _print_scores(summary: dict[str, Any]) -> None:
     """Print what was fused and the errors of the predictions."""
     from rich.console import Console
-    from rich.table import Table
 
     latents = summary["latents"]
     rate = f"{latents['rate_hz']:.1f} per second"
     fused = ", ".join(f"{name} {n}" for name, n in latents["fused"].items())
     print(f"{latents['count']} latents, {rate}, fused from: {fused}")
-    table = Table(title="errors of what each latent predicts")
-    for column in ("error", "latents", "mean", "median", "95 %"):
-        table.add_column(column)
+    columns = ("error", "latents", "mean", "median", "95 %")
+    errors = table("errors of what each latent predicts", columns)
     for name, found in summary["errors"].items():
         cells = (f"{found[key]:.4g}" for key in ("mean", "median", "p95"))
-        table.add_row(name, str(found["count"]), *cells)
-    Console().print(table)
+        errors.add_row(name, str(found["count"]), *cells)
+    Console().print(errors)
     for name, found in summary["targets"].items():
         Console().print(_labelled(f"{name} by what the latent rests on", "rests on", found))
     outages = summary["outages"]
@@ -90,11 +89,7 @@ def _print_scores(summary: dict[str, Any]) -> None:
 
 def _labelled(title: str, first: str, found: dict[str, dict[str, float]]) -> Any:
     """Return a table of numbers by label."""
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column in (first, *next(iter(found.values()), {})):
-        table.add_column(column)
+    made = table(title, (first, *next(iter(found.values()), {})))
     for label, row in found.items():
-        table.add_row(label, *(f"{value:.4g}" for value in row.values()))
-    return table
+        made.add_row(label, *(f"{value:.4g}" for value in row.values()))
+    return made

@@ -8,6 +8,7 @@ import tyro
 
 from smvae_core.readout import Readout
 from smvae_training.commands.arguments import parse
+from smvae_training.commands.tables import table
 from smvae_training.threads import use_cores
 
 READOUT_HELP = """Fit a linear readout of the latent: the data's targets, as offset [m] and contact.
@@ -49,7 +50,6 @@ def readout(arguments: list[str], prog: str) -> int:
 def print_scores(fitted: Readout) -> None:
     """Print the held-out error of every target and subset, beside what a constant would score."""
     from rich.console import Console
-    from rich.table import Table
 
     for name, target in fitted.targets.items():
         scores = {subset: found[name] for subset, found in fitted.scores.items()}
@@ -57,15 +57,13 @@ def print_scores(fitted: Readout) -> None:
         measure = "f1" if target.binary else next(k for k in some if k.startswith("rmse_"))
         unit = measure.removeprefix("rmse_")
         said = "F1" if target.binary else f"error in {unit}"
-        table = Table(title=f"readout of '{name}' on held-out records: {said}")
         columns = ["F1"] if target.binary else list(some[measure])
-        for column in ("observed", *columns):
-            table.add_column(column)
+        errors = table(f"readout of '{name}' on held-out records: {said}", ("observed", *columns))
         for subset, found in scores.items():
-            table.add_row(subset, *_cells(found[measure]))
+            errors.add_row(subset, *_cells(found[measure]))
         constant = "f1_always" if target.binary else f"spread_{unit}"
-        table.add_row("a constant", *_cells(some[constant]))
-        Console().print(table)
+        errors.add_row("a constant", *_cells(some[constant]))
+        Console().print(errors)
 
 
 def _cells(numbers: float | dict[str, float]) -> list[str]:

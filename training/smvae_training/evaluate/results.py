@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from smvae_core.files import write_text
+from smvae_training.evaluate.report.html import with_error
 from smvae_training.hardware import versions
 from smvae_training.run import Run
 
@@ -51,8 +52,7 @@ def headline(results: dict[str, Any]) -> tuple[str, dict[str, dict[str, str]]]:
     if next(iter(results["ratios"].values())):
         rows = {
             subset: {
-                target: f"{told(score['all']['whole']['mean'], '.3f')} ± "
-                f"{told(score['all']['whole']['standard_error'], '.3f')}"
+                target: with_error(score["all"]["whole"], digits=3)
                 for target, score in found.items()
             }
             for subset, found in results["ratios"].items()

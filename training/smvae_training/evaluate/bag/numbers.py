@@ -20,6 +20,8 @@ from smvae_training.evaluate.bag.inputs import Input
 from smvae_training.evaluate.bag.scores import error_names
 
 Columns = Mapping[str, NDArray[Any]]
+#: A sensor that sends and is in fewer of the latents is worth a warning [share].
+_RARELY = 0.1
 
 
 def latent_numbers(columns: Columns, names: Sequence[str]) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def losses(
 ) -> list[str]:
     """Return a line for each modality in whose data something is wrong; dropped ones have none.
 
-    Its topic is missing, messages were refused, its clock differs, or it was never fused.
+    Its topic is missing, messages were refused, its clock differs, or it was never or rarely fused.
 
     Args:
         inputs: That the bag has.
@@ -109,6 +111,9 @@ def losses(
             found.append(f"{name}: {status.reason}")
         elif status.received and not fused[name]:
             found.append(f"{name}: never fused: {status.reason or 'suspect in every latent'}")
+        elif status.received and fused[name] < _RARELY:
+            why = f"; at the end: {status.reason}" if status.reason else ""
+            found.append(f"{name}: fused in {fused[name]:.1%} of the latents{why}")
     return found
 
 
