@@ -25,6 +25,7 @@ from smvae_ros import qos, topics
 from smvae_ros.lifecycle.process import status_of, until_stopped
 from smvae_ros.listen.message_types import message_class
 from smvae_ros.parameters.choices import choices
+from smvae_ros.report.rarely import Rarely
 
 from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
@@ -66,6 +67,7 @@ class LiveViewer(Node):
         self._chosen = {f"modalities.{n}.topic": t for n, t in (chosen or {}).items()}
         self._known = table(manifest.modalities, manifest.parameters())
         self._inputs: list[Any] = []
+        self._rarely = Rarely(10.0)
         self._scene = Scene(node, manifest.modalities, thresholds=limits)
         self.shown = 0
         """Messages."""
@@ -123,7 +125,8 @@ class LiveViewer(Node):
             try:
                 sample = source.read(modality, message)
             except REFUSALS as err:
-                self.get_logger().warning(f"not shown: {err}", throttle_duration_sec=10.0)
+                if self._rarely(modality.name):
+                    self.get_logger().warning(f"not shown: {err}")
                 return
             header = getattr(message, "header", None)
             stamp = self.get_clock().now().nanoseconds if header is None else _ns(header.stamp)

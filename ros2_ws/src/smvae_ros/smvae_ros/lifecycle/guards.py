@@ -12,6 +12,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from smvae_core.errors import SMVAEError
 from smvae_ros.infer.loading import Interrupted
+from smvae_ros.report.rarely import Rarely
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 _PREFIX = "TRANSITION_"
@@ -60,6 +61,7 @@ def surviving(
         failed: Gives the answer in the place of one that failed, from what went wrong and the
             callback's arguments; None = nobody waits for an answer.
     """
+    rarely = Rarely()
 
     @wraps(callback)
     def run(*args: Any) -> Any:
@@ -68,7 +70,8 @@ def surviving(
         except Exception as err:
             reason = f"{callback.__name__.strip('_')} failed: {type(err).__name__}: {err}"
             if failed is None:  # timers and the like, which come again and again
-                node.get_logger().error(reason, throttle_duration_sec=5.0)
+                if rarely(callback.__name__):
+                    node.get_logger().error(reason)
                 return None
             node.get_logger().error(reason)
             return failed(reason, *args)

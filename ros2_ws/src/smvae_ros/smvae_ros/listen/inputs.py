@@ -143,7 +143,7 @@ class Inputs:
         """Tell of a message that was refused, and of a sensor all of whose messages are."""
         self._warn(name, "rejected", f"message rejected: {text}")
         statistics = self.statistics[name]
-        if not statistics.used and statistics.may_warn("none used", time.monotonic()):
+        if not statistics.used and statistics.rarely("none used"):
             lost = none_used(self._mailbox.observe().status[name], statistics.used)
             self._node.get_logger().warning(f"{name}: {lost}")
 
@@ -319,10 +319,10 @@ class Inputs:
             )
 
     def _warn(self, name: str, what: str, text: str) -> None:
-        if self.statistics[name].may_warn(what, time.monotonic()):
+        if self.statistics[name].rarely(what):
             self._node.get_logger().warning(text)
 
     def _tell_error(self, name: str, what: str, text: str) -> None:
         """Log an error of one sensor; rclpy's throttle would hold back those of the others too."""
-        if self.statistics[name].may_warn(what, time.monotonic()):
+        if self.statistics[name].rarely(what):
             self._node.get_logger().error(f"{name}: {text}")

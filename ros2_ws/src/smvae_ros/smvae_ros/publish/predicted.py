@@ -20,6 +20,7 @@ from smvae_core.runtime import Runtime
 from smvae_ros import qos
 from smvae_ros.listen.inputs import Inputs
 from smvae_ros.listen.message_types import message_class
+from smvae_ros.report.rarely import Rarely
 from smvae_ros.topics import predicted_name
 
 #: Who listens is looked for so often [s]: a dozen topics per latent would cost as much as pooling.
@@ -41,6 +42,7 @@ class Predicted:
         self._publishers: list[tuple[Modality, list[tuple[PredictedTopic, Any]]]] = []
         self._wanted: list[tuple[Modality, list[tuple[PredictedTopic, Any]]]] = []
         self._looked_s = -math.inf
+        self._rarely = Rarely()
 
     def create(self) -> None:
         """Create the publishers; what fails half way is removed by `destroy`."""
@@ -113,11 +115,12 @@ class Predicted:
         try:
             message = topic.fill(modality, publisher.msg_type(), prediction)
         except _UNFIT as err:  # the latent is good; what cannot be said of it is told
-            self._node.get_logger().error(
-                f"{predicted_name(modality, topic)}: a prediction cannot be put into "
-                f"{topic.message_type}: {type(err).__name__}: {err}",
-                throttle_duration_sec=5.0,
-            )
+            name = predicted_name(modality, topic)
+            if self._rarely(name):
+                self._node.get_logger().error(
+                    f"{name}: a prediction cannot be put into {topic.message_type}: "
+                    f"{type(err).__name__}: {err}"
+                )
             return
         if message is not None:
             publisher.publish(message)

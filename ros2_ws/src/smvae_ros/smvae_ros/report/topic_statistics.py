@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from smvae_ros.report.rarely import Rarely
 from smvae_ros.report.restarts import Restarts
 
 #: Arrivals are counted over so long [s], so that the rate of a silent topic falls to zero.
 SPAN_S = 5.0
-#: The same warning about the same topic at most so often [s].
-WARNING_PERIOD_S = 5.0
 _KEPT = 300
 
 
@@ -23,7 +22,8 @@ class TopicStatistics:
     def __init__(self) -> None:
         self._arrivals_s: deque[float] = deque(maxlen=_KEPT)
         self._delays_s: deque[float] = deque(maxlen=_KEPT)
-        self._warned_s: dict[str, float] = {}
+        self.rarely = Rarely()
+        """Which warnings about it may be logged."""
         self.restarts = Restarts()
         """Of its stamps."""
         self.implausible = ""
@@ -63,10 +63,3 @@ class TopicStatistics:
         """
         delays = tuple(self._delays_s)
         return float(np.percentile(delays, q) * 1e3) if delays else float("nan")
-
-    def may_warn(self, what: str, now_s: float) -> bool:
-        """Return whether it is time to log this warning again."""
-        if now_s - self._warned_s.get(what, -WARNING_PERIOD_S) < WARNING_PERIOD_S:
-            return False
-        self._warned_s[what] = now_s
-        return True

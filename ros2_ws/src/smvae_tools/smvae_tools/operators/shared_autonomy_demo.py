@@ -27,6 +27,7 @@ from smvae_msgs.msg import Estimates, LatentState, ModelInfo
 from smvae_ros.bundle_path import resolve
 from smvae_ros.lifecycle import process
 from smvae_ros.parameters.sources import tell_unread
+from smvae_ros.report.rarely import Rarely
 
 from smvae_core.assistance.belief import Fusion
 from smvae_core.assistance.blending import Blending
@@ -125,6 +126,7 @@ class SharedAutonomyDemo(Node):
         self._world = (0, 0)
         self._seen_ns = 0
         self._said = "", -np.inf
+        self._rarely = Rarely(2.0)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(
             depth=1,
@@ -249,7 +251,8 @@ class SharedAutonomyDemo(Node):
         self._report(verdict, reason)
 
     def _refuse(self, what: str, why: str) -> None:
-        self.get_logger().warning(f"{what} refused: {why}", throttle_duration_sec=2.0)
+        if self._rarely(what):
+            self.get_logger().warning(f"{what} refused: {why}")
 
     def _send(self, motion: Motion) -> None:
         message = TwistStamped()
