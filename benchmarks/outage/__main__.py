@@ -10,9 +10,9 @@ their full rate. Squared error of an image over that of the training mean image,
 trajectory; coverage of the pixels' 90 % intervals. In three conditions (all alive, both cameras
 lost for 1 s, nothing remembered) also the error of the hole's offset and its ratio to that of all
 alive. A ridge probe tells it, fitted on training records of the same condition. A run in RUNS is
-continued, or scored if it is finished. With a start, a finished run of a single instant, only what
-comes after it is trained: the same weights, contexts, stages and steps for memories of every kind
-(`benchmarks/outage/peers.py`).
+continued, or scored if it is finished; one of other settings is refused. With a start, a finished
+run of a single instant, only what comes after it is trained: the same weights, contexts, stages and
+steps for memories of every kind (`benchmarks/outage/peers.py`).
 """
 
 from __future__ import annotations
