@@ -350,11 +350,19 @@ class Runtime:
         return self._scorer.report(self, subset, posterior)
 
     def decode(self, name: str, mean: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return a decoder's raw output (*shape), in normalised units, for a latent (Z,)."""
+        """Return a decoder's raw output (*shape), in normalised units, for a latent (Z,).
+
+        Raises:
+            UnknownModality: If the bundle has no such modality.
+            ConfigError: If the latent is not of the bundle's length.
+        """
         self.modality(name)
-        return self._sessions.run(f"decode/{name}", z=np.ascontiguousarray(mean, np.float32)[None])[
-            0
-        ][0]
+        z, latent_dim = np.ascontiguousarray(mean, np.float32), self.manifest.latent_dim
+        if z.shape != (latent_dim,):
+            raise ConfigError(
+                f"{name} is decoded from one latent ({latent_dim},), got {np.shape(mean)}"
+            )
+        return self._sessions.run(f"decode/{name}", z=z[None])[0][0]
 
     def reconstruct(
         self,
@@ -374,6 +382,7 @@ class Runtime:
 
         Raises:
             UnknownModality: If the bundle has no such modality.
+            ConfigError: If the latent is not of the bundle's length.
         """
         modality = self.modality(name)
         raw = self.decode(name, mean) if decoded is None else decoded

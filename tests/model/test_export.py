@@ -210,6 +210,10 @@ def test_wrong_use_of_the_runtime_gets_one_clear_line(exported):
         runtime.observe("rgb", np.zeros((8, 8), np.uint8))
     with pytest.raises(SampleError, match="NaN or infinity"):
         runtime.observe("action", np.full(4, np.nan, np.float32))
+    dim = runtime.manifest.latent_dim
+    for wrong in ((dim - 1,), (1, dim)):
+        with pytest.raises(ConfigError, match=rf"rgb is decoded from one latent \({dim},\), got"):
+            runtime.reconstruct("rgb", np.zeros(wrong, np.float32))
     with pytest.raises(ConfigError, match="not available"):
         Runtime(exported[1], provider="tensorrt")
     with pytest.raises(ConfigError, match="unknown provider"):
