@@ -20,6 +20,8 @@ _SIGNS = {
 #: Those of recordings, of which `smvae episodes` makes episodes; also endings of files.
 _RECORDINGS = ("meta/info.json", "metadata.yaml", "*.mcap", "*.db3", "*.bag")
 _SHOWN = 3
+#: Levels and folders below one that are looked at for what was probably meant.
+_LEVELS, _LOOKED_AT = 2, 100
 
 
 def what_is(path: Path) -> str:
@@ -37,6 +39,8 @@ def what_is(path: Path) -> str:
     names = sorted(each.name for each in path.iterdir())
     if not names:
         return "an empty folder"
+    if inner := _inner(path):
+        return f"a folder with {_SIGNS[_sign(inner)]} in it: {inner.relative_to(path)}"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"a folder of {', '.join(names[:_SHOWN])}{more}"
 
@@ -58,3 +62,17 @@ def recordings(path: Path) -> str:
 def _sign(folder: Path) -> str:
     """Return the sign by which a folder is known; '' = none."""
     return next((sign for sign in _SIGNS if next(folder.glob(sign), None) is not None), "")
+
+
+def _inner(folder: Path) -> Path | None:
+    """Return the first folder below one that has a sign; None where none is seen.
+
+    What cannot be listed is passed over, as `glob` does: the path is called something all the same.
+    """
+    level = [folder]
+    for _ in range(_LEVELS):
+        level = [each for above in level for each in sorted(above.glob("*")) if each.is_dir()]
+        level = level[:_LOOKED_AT]
+        if found := next((each for each in level if _sign(each)), None):
+            return found
+    return None

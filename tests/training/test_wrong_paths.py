@@ -99,3 +99,19 @@ def test_other_folders_are_known_by_a_file(sign: str, tmp_path: Path) -> None:
         Path(sign).suffix, "LeRobot" if "/" in sign else "`smvae episodes`"
     )
     assert words in what_is(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("data/my_arm/meta/info.json", "a folder with a LeRobot folder in it: data/my_arm"),
+        ("run1/metadata.yaml", "a folder with the folder of a rosbag2 bag in it: run1"),
+        ("a/b/c/manifest.json", "a folder of a"),
+    ],
+)
+def test_what_was_probably_meant_is_named_where_it_lies_in_the_folder(
+    file: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).touch()
+    assert what_is(tmp_path) == words
