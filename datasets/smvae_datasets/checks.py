@@ -75,6 +75,12 @@ class Looked:
         starts = np.linspace(0, len(self.held) - RUN, runs).astype(np.int64)
         return self.held[np.unique(starts[:, None] + np.arange(RUN))]
 
+    @property
+    def elsewhere(self) -> int:
+        """How many records of the data hold the sensor, beyond those that are looked at."""
+        every = np.arange(len(self.data))
+        return len(holding(self.data, every, [self.modality.name])) - len(self.held)
+
     @cached_property
     def values(self) -> NDArray[Any]:
         """(N, *shape) prepared samples."""
@@ -107,7 +113,13 @@ def too_few(count: int, batch_size: int) -> list[Finding]:
 def absent(looked: Looked) -> Iterator[Finding]:
     """A sensor that hardly any record holds."""
     held, count = len(looked.held), looked.records
-    if held == 0:
+    if held == 0 and looked.elsewhere:
+        yield looked.finding(
+            f"in none of {count} records to train on, but in {looked.elsewhere} that are held out",
+            "which are held out is drawn by --data.split-seed: set another, or record more",
+            fatal=True,
+        )
+    elif held == 0:
         yield looked.finding(
             f"in none of {count} records",
             "check its topic and the values it may have, or leave it out of --model.modalities",

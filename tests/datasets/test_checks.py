@@ -84,8 +84,12 @@ def test_a_sensor_that_is_hardly_there_is_counted_over_the_records_trained_on() 
     assert line.startswith("force: in 1 of 200 records (0.50%), too few to learn it; check")
     assert told(rare, index=np.arange(100)) == []
     (found,) = check_dataset(rare, index=np.arange(100, 200))
-    assert str(found).startswith("force: in none of 100 records; ")
+    assert str(found).startswith(
+        "force: in none of 100 records to train on, but in 1 that are held out; "
+    )
     assert found.fatal
+    (found,) = check_dataset(replace(data, recorded=recorded & [False, True]))
+    assert str(found).startswith("force: in none of 200 records; check its topic")
     assert told(rare, index=np.arange(100, 200), sensors=(COMMAND,)) == []
 
 

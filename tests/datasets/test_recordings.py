@@ -213,6 +213,18 @@ def test_a_target_that_was_not_recorded_is_nan(tmp_path: Path, robot: Robot) -> 
     assert np.isnan(data.targets["hole"].values).all()
 
 
+def test_what_a_recording_has_instead_is_said_once(tmp_path: Path, robot: Robot) -> None:
+    messages = [m for m in motion(1.2) if m.topic not in ("/wrench", "/depth/image")]
+    lacking = {m.topic for m in motion(1.2)} - {m.topic for m in messages}
+    assert len(lacking) == 2
+    faults = convert(write_bag(tmp_path / "bag", messages), robot, tmp_path / "out")["recordings"][
+        "bag"
+    ]["faults"]
+    absent = [fault for fault in faults if "nothing on" in fault]
+    assert len(absent) == 2
+    assert ["; it has " in fault for fault in absent] == [True, False]
+
+
 def test_a_sensor_may_be_left_out_and_an_unknown_one_is_named(tmp_path: Path, robot: Robot) -> None:
     convert(write_bag(tmp_path / "bag", motion(1.2)), robot, tmp_path / "out")
     wrist, *_, joints = robot.modalities

@@ -128,10 +128,12 @@ class Break(Callback):
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_can_be_started_and_resumed(
-    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
+    config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path, caplog: Any
 ) -> None:
     for resume in (False, True):
         folder = tmp_path / str(resume)
         with pytest.raises(RuntimeError, match="no power"):
             run(config, episodes, folder, callbacks=[Break()])
         assert RunRecord.read(run(config, episodes, folder, resume=resume).config).finished
+        said = "no checkpoint yet, starting" if resume else "before its first checkpoint: it begins"
+        assert said in caplog.text

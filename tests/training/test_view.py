@@ -156,6 +156,7 @@ def test_the_picture_shows_what_was_recorded_beside_what_was_predicted(
             ["/nowhere", "--picture", "x.png"],
             "/nowhere: expected a run, a recording",
         ),
+        (["/nowhere"], "/nowhere: expected a run, a recording"),  # said before the display
         (["{bag}", "--bundle", "{bundle}", "--save", "{out}"], "pip install rerun-sdk"),
         (["{bag}", "--bundle", "{bundle}", "--picture", "x.png", "--drop", "rbg"], "'rgb'"),
     ],

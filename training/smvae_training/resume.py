@@ -60,7 +60,9 @@ def check_folder(
     if exists and not overwrite:
         record = RunRecord.read(paths.config)
         if not paths.begun and record.step == 0:
-            return None  # it ended before its first checkpoint: nothing is lost
+            # nothing is lost by it
+            logger.warning("run %s ended before its first checkpoint: it begins anew", paths.root)
+            return None
         state = f"holds a run of {record.step} of {record.total_steps} steps"
         raise RunError(
             paths.root, f"{state}: continue it with --resume or replace it with --overwrite"

@@ -270,7 +270,10 @@ class Conversion:
         there = self._bag.topics.get(topic)
         if there is None or not there.messages:
             if not self._sensor(name).optional:
-                self.faults.append(f"{name}: nothing on {topic}; it has {listed(self._bag.topics)}")
+                # what there is instead is said once, however many sensors are missing
+                named = any("; it has " in fault for fault in self.faults)
+                instead = "" if named else f"; it has {listed(self._bag.topics)}"
+                self.faults.append(f"{name}: nothing on {topic}{instead}")
             return
         counts.message_type = there.message_type
         accepted = modality.message_types

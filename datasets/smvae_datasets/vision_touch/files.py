@@ -211,7 +211,10 @@ def open_file(path: Path) -> h5py.File:
                 expected=f"{promised[1]} bytes" if promised else "more bytes",
                 got=f"{size} bytes",
             ) from err
-        told = why_unreadable(path, err) or f"not a readable HDF5 file ({reason})"
+        told = why_unreadable(path, err)
+        if not told and not h5py.is_hdf5(path):
+            told = "not an HDF5 file, or its beginning is lost"
+        told = told or f"not a readable HDF5 file ({reason})"
         raise EpisodeError(path, told) from err
 
 

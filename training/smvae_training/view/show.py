@@ -14,7 +14,7 @@ from smvae_core.view.process import Viewer
 from smvae_core.view.scene import Scene
 from smvae_training.view.options import ViewOptions
 from smvae_training.view.page import Page
-from smvae_training.view.source import open_source
+from smvae_training.view.source import open_source, what
 
 
 def view(path: Path, options: ViewOptions) -> int:
@@ -25,6 +25,7 @@ def view(path: Path, options: ViewOptions) -> int:
         NoViewer: If no Python with rerun is found.
         ViewerError: If rerun fails.
     """
+    what(path)  # before all else: what cannot be seen needs no display
     wanted = options.picture is None or options.save is not None
     if wanted and options.save is None and not has_display():
         raise ConfigError(
