@@ -9,7 +9,8 @@ and of each subset that holds a camera a supervised network for the hole's offse
 embedding networks side by side, a head, smooth L1, the same records, batch and steps. All are
 scored on the trajectories of TEST, which trained and calibrated nothing. With `--labels 0.1` only
 that share of the training records tells targets; `--share 0` trains ours on records as they come,
-and `--decode-on 0` leaves the decoders of targets as the last step left them.
+`--decode-on 0` leaves the decoders of targets as the last step left them, and `--rest` decodes
+targets from the rest of a record too (`objective.targets_from_rest`).
 What RUNS holds is not trained again; a training that was interrupted goes on.
 """
 
@@ -66,7 +67,13 @@ LABEL_STREAM = 90
 
 
 def settings(
-    steps: int, seed: int, share: float, decode_on: float = DECODE_ON, *, targets: bool
+    steps: int,
+    seed: int,
+    share: float,
+    decode_on: float = DECODE_ON,
+    *,
+    targets: bool,
+    rest: bool = False,
 ) -> TrainConfig:
     """Return settings with networks of full size, with every target of the data or none.
 
@@ -76,12 +83,14 @@ def settings(
         share: As `data.labelled_share`.
         decode_on: As `data.decode_on`.
         targets: Whether they are decoded.
+        rest: As `objective.targets_from_rest`.
     """
     config = full_networks()
     data = replace(config.data, labelled_share=share, decode_on=decode_on)
     return replace(
         config,
         data=replace(data, targets=("all",) if targets else ()),
+        objective=replace(config.objective, targets_from_rest=rest),
         log=replace(config.log, tensorboard=False),
         max_steps=steps or config.max_steps,
         seed=seed,
@@ -229,23 +238,28 @@ def cameras(config: TrainConfig) -> list[tuple[str, ...]]:
     return [s for s in all_subsets(names) if seeing & set(s)]
 
 
-def row(labels: str, seed: int, share: float, decode_on: float = DECODE_ON) -> str:
+def row(
+    labels: str, seed: int, share: float, decode_on: float = DECODE_ON, rest: bool = False
+) -> str:
     """Return what a training is called among the results; what is usual is left out."""
     parts = [f"labels {labels}", f"seed {seed}" if seed else ""]
     parts += [f"share {share:g}" if share != SHARE else ""]
-    parts += [f"decode on {decode_on:g}" if decode_on != DECODE_ON else ""]
+    parts += [f"decode on {decode_on:g}" if decode_on != DECODE_ON else "", "rest" if rest else ""]
     return ", ".join(filter(None, parts))
 
 
-def run_name(share: float, decode_on: float) -> str:
+def run_name(share: float, decode_on: float, rest: bool = False) -> str:
     """Return the folder of our training; what is usual is left out."""
     name = "targets" if share == SHARE else f"targets-{share:g}"
+    name = f"{name}-rest" if rest else name
     return name if decode_on == DECODE_ON else f"{name}-decode-on-{decode_on:g}"
 
 
 def measure(given: argparse.Namespace) -> None:
     """Train what is missing and score it; each result is written once it is there."""
-    config = settings(given.steps, given.seed, given.share, given.decode_on, targets=True)
+    config = settings(
+        given.steps, given.seed, given.share, given.decode_on, targets=True, rest=given.rest
+    )
     sensors = config.model.modalities
     data = prepare_episodes(given.episodes, sensors, progress=False)
     unseen = prepare_episodes(given.test, sensors, progress=False)
@@ -253,9 +267,9 @@ def measure(given: argparse.Namespace) -> None:
     labelled = with_labels(data, given.labels, given.seed) if given.labels < 1.0 else data
     of = "all" if given.labels >= 1.0 else f"{given.labels:g}"
     folder = given.runs / f"{of}-{config.max_steps}-{given.seed}"
-    ours = run_name(given.share, given.decode_on)
+    ours = run_name(given.share, given.decode_on, given.rest)
     results = json.loads(given.out.read_text()) if given.out.is_file() else {}
-    mine = results.setdefault(row(of, given.seed, given.share, given.decode_on), {})
+    mine = results.setdefault(row(of, given.seed, given.share, given.decode_on, given.rest), {})
 
     def keep(name: str, value: Any) -> None:
         mine.setdefault("settings", {}).update(
@@ -264,6 +278,7 @@ def measure(given: argparse.Namespace) -> None:
             seed=given.seed,
             labelled_share=given.share,
             decode_on=given.decode_on,
+            targets_from_rest=given.rest,
             trajectories=len(data.group_names),
             records=len(data),
             test_trajectories=len(unseen.group_names),
@@ -309,6 +324,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--decode-on", type=float, default=DECODE_ON, help="share of the steps; 0: not at all"
+    )
+    parser.add_argument(
+        "--rest", action="store_true", help="decode targets from the rest of a record too"
     )
     parser.add_argument(
         "--subsets", nargs="*", help="supervised ones; all with a camera by default"

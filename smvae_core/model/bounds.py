@@ -4,7 +4,7 @@ B batch, M modality, Z latent.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 
@@ -28,6 +28,8 @@ class Part:
     log_ratio: Float[Tensor, " B"] | None = None
     """log p(z) - log q(z) of an importance-weighted sample, which takes the place of `kl`. The
     parameters of q are fixed in it: its gradient goes through z alone, see `combine`."""
+    told: float = 1.0
+    """Weight of the likelihoods of what is never observed, see `objective.explain`."""
 
     def latent(self, present: Bool[Tensor, " B"]) -> Float[Tensor, "B Z"]:
         """Return the latent that a modality is decoded from, by whether it is in the subset."""
@@ -61,8 +63,14 @@ def draw_bound(
 ) -> Bound:
     """Encode what the target asks for and draw its latents; see `objective.elbo`."""
     if config.target in ("observed", "subset"):
-        sets = (present, complement(recorded, present)) if config.complement else (present,)
+        rest = config.targets_from_rest and len(model.targets) > 0
+        both = config.complement or rest
+        sets = (present, complement(recorded, present)) if both else (present,)
         found = model.posteriors(model.embed(batch, reduce(torch.logical_or, sets)), sets)
+        if rest:
+            return _with_rest(
+                found, recorded if config.target == "observed" else present, generator
+            )
         kls = torch.stack([q.kl() for q in found])
         targets = sets if config.target == "subset" else [recorded] * len(sets)
         pairs = zip(targets, found, strict=True)
@@ -85,6 +93,14 @@ def draw_bound(
         second = present if config.second_bound == "subset" else recorded
         drawn.append(Part(second, subset.rsample(generator)))
     return Bound((everything,), kl, divergence, tuple(drawn), len(draws))
+
+
+def _with_rest(found: Sequence[Posterior], targets: Bool[Tensor, "B M"], generator: Noise) -> Bound:
+    """Return the bound of a subset, beside which its complement tells what is never observed."""
+    kl = found[0].kl()
+    own = Part(targets, found[0].rsample(generator), told=0.5)
+    rest = Part(torch.zeros_like(targets), found[1].rsample(generator), told=0.5)
+    return Bound((found[0],), kl, kl, (own, rest))
 
 
 def complement(recorded: Bool[Tensor, "B M"], present: Bool[Tensor, "B M"]) -> Bool[Tensor, "B M"]:

@@ -100,10 +100,65 @@ def test_a_target_weighs_what_the_largest_sensor_does(told: SMVAE) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"target": "joint", "samples": 2}, {"target": "remaining"}, {"complement": True}]
+    "settings",
+    [
+        {"target": "joint", "samples": 2},
+        {"target": "remaining"},
+        {"complement": True},
+        {"targets_from_rest": True},
+        {"targets_from_rest": True, "target": "subset"},
+    ],
 )
 def test_every_bound_counts_targets(told: SMVAE, settings: dict) -> None:
     assert loss(told, labels(4), **settings) != loss(told, None, **settings)
+
+
+def test_the_rest_of_a_record_tells_targets_and_nothing_else(told: SMVAE) -> None:
+    """Half of a target's weight each; sensors and KL are those of the subset alone."""
+    plain, both = loss(told, None), loss(told, None, targets_from_rest=True)
+    torch.testing.assert_close(both, plain)
+    found = [
+        told.encode(example_batch(told, 4), presence(told, 4, *names))
+        for names in (("force",), [n for n in told.names if n != "force"])
+    ]
+    noise = torch.Generator().manual_seed(0)
+    y = labels(4)
+    expected = plain
+    for name, decoder in told.targets.items():
+        weight = ObjectiveConfig().target_weight(decoder.target, told.config.modalities)
+        noise.manual_seed(0)
+        each = [decoder.log_likelihood(y[name], q.rsample(noise))[1].mean() for q in found]
+        expected = expected - weight * 0.5 * sum(each)
+    torch.testing.assert_close(loss(told, y, targets_from_rest=True), expected)
+    told.zero_grad()
+    (loss(told, y, targets_from_rest=True) - plain).backward()
+    assert all(
+        any(p.grad is not None and p.grad.any() for p in told.embeddings[name].parameters())
+        for name in told.names
+    )
+
+
+def test_the_rest_of_a_whole_record_is_the_record(told: SMVAE) -> None:
+    every = presence(told, 4, *told.names)
+    value = elbo(
+        told,
+        example_batch(told, 4),
+        every,
+        every,
+        1.0,
+        ObjectiveConfig(targets_from_rest=True),
+        torch.Generator().manual_seed(0),
+        targets=labels(4),
+    ).loss
+    assert torch.isfinite(value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"complement": True}, {"target": "joint"}, {"target": "remaining"}], ids=str
+)
+def test_what_has_a_rest_of_its_own_refuses_another(settings: dict) -> None:
+    with pytest.raises(ConfigError, match="targets-from-rest belongs to targets 'observed' and"):
+        ObjectiveConfig(targets_from_rest=True, **settings)
 
 
 def test_without_targets_keys_and_random_numbers_stay(told: SMVAE) -> None:
