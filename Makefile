@@ -43,8 +43,7 @@ lint: setup ros  ## ruff, mypy, import-linter
 
 test: lint  ## Lint and pass every test; fails unless the DDS tests ran
 	@source scripts/ros_env.sh
-# Three workers on two cores: the one with all tests over DDS mostly waits.
-	OMP_NUM_THREADS=1 SMVAE_REQUIRE_DDS=1 $(BIN)/python -m pytest -q -n 3 --dist loadfile \
+	OMP_NUM_THREADS=1 SMVAE_REQUIRE_DDS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile \
 		--jaxtyping-packages=smvae_core.model,beartype.beartype
 
 test-cv-bridge:  ## Compare cv_bridge's arrays with rosbags-image's, in an environment of its own

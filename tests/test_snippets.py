@@ -149,7 +149,7 @@ def test_modules_programs_scripts_and_targets_that_pages_start_exist() -> None:
             module = words[words.index("-m") + 1]
             wrong = [] if importlib.util.find_spec(module) else [module]
         elif words[:3] == ["ros2", "run", "smvae_tools"]:
-            wrong = [] if f'"{words[3]}"' in programs else [words[3]]
+            wrong = [] if re.search(rf'"{words[3]}["\s]', programs) else [words[3]]
         elif words[:1] and words[0].startswith("scripts/"):
             wrong = [] if (ROOT / words[0]).is_file() else [words[0]]
         elif words[:2] == ["ros2", "launch"]:

@@ -75,7 +75,11 @@ def _built(network: type[Supervised], loss: Any, config: TrainConfig) -> Any:
 
 
 def make(method: str, config: TrainConfig, data: Path, out: Path) -> None:
-    """Train, calibrate, and for `poe` export, what is missing of one method."""
+    """Train, calibrate, and for `poe` export, what is missing of one method.
+
+    Each has decoders of its own, or none: they do not learn on after the last step.
+    """
+    config = replace(config, data=replace(config.data, decode_on=0.0))
     if method == "poe":
         product = replace(config, model=of_product(config.model))
         run = out.with_name(f"{out.name}-run")

@@ -24,7 +24,7 @@ from smvae_core.presets import VISION_TOUCH
 from smvae_core.runtime import Runtime
 
 NAMES = ("rgb", "force")
-X = np.zeros(1, np.float32)
+X = np.zeros(2, np.float32)
 
 
 class EPFail(Exception):

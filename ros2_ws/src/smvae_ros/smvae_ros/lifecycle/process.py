@@ -78,13 +78,30 @@ def until_stopped(args: Sequence[str]) -> Iterator[threading.Event]:
         ConfigError: If ROS does not take its own part of it.
     """
     stop = threading.Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def hear() -> None:
+        os.read(reading, 1)
+        stop.set()
+
+    # Python runs a handler in the main thread alone. One that waits for this event would hold its
+    # lock, or hear nothing of a signal that another thread was given: the pipe is written at once.
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in SIGNALS:
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: None)
+    hearing = threading.Thread(target=hear, name="signals", daemon=True)
+    hearing.start()
     try:
         _begin_ros(list(args))
         yield stop
     finally:
         _end_ros()
+        signal.set_wakeup_fd(-1)
+        os.write(writing, b"\0")
+        hearing.join()
+        os.close(reading)
+        os.close(writing)
 
 
 def status_of(program: str, work: Callable[[], object]) -> int:
