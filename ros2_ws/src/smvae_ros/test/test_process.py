@@ -32,12 +32,16 @@ print("ended")
 """
 
 
+def ended(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
 def test_a_program_stops_on_a_signal_and_ignores_its_repetition() -> None:
     for name in ("SIGINT", "SIGTERM"):
         code = PROGRAM.format(name=name)
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False
-        )
+        done = ended(code)
         assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
 
 
@@ -103,13 +107,7 @@ def test_a_program_that_refuses_an_argument_says_so_in_one_line(
 ) -> None:
     """Also one that rclpy refuses while the node is made."""
     code = f"import sys; from {module} import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = ended(code, *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].partition(": ")[2].startswith(said)
     assert "Traceback" not in done.stderr
@@ -160,13 +158,7 @@ def test_arguments_that_ros_refuses_end_the_start_with_one_line(
     file.write_text(UNPARSABLE)
     words = ["--ros-args", *(str(file) if word == "FILE" else word for word in arguments)]
     code = "import sys; from smvae_ros.perception_node import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = ended(code, *words)
     assert done.returncode == 1
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert "ROS does not start" in line

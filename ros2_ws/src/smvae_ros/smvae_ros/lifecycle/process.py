@@ -78,30 +78,16 @@ def until_stopped(args: Sequence[str]) -> Iterator[threading.Event]:
         ConfigError: If ROS does not take its own part of it.
     """
     stop = threading.Event()
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-
-    def hear() -> None:
-        os.read(reading, 1)
-        stop.set()
-
-    # Python runs a handler in the main thread alone. One that waits for this event would hold its
-    # lock, or hear nothing of a signal that another thread was given: the pipe is written at once.
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    # whoever waits for this event holds its lock: a handler that set it could wait for ever
+    deaf = _hear(lambda _: stop.set())
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)
-    hearing = threading.Thread(target=hear, name="signals", daemon=True)
-    hearing.start()
     try:
         _begin_ros(list(args))
         yield stop
     finally:
         _end_ros()
-        signal.set_wakeup_fd(-1)
-        os.write(writing, b"\0")
-        hearing.join()
-        os.close(reading)
-        os.close(writing)
+        deaf()
 
 
 def status_of(program: str, work: Callable[[], object]) -> int:
@@ -180,22 +166,38 @@ def _take_signals(grace_s: float | None) -> None:
     """Note SIGINT and SIGTERM from here on, and start the guard of `grace_s`."""
     for number in SIGNALS:
         signal.signal(number, lambda received, _: _received.append(received))
-    if grace_s is None:
-        return
+    if grace_s is not None:
+        _hear(lambda number: _end_after(grace_s, number))
+
+
+def _hear(act: Callable[[int], None]) -> Callable[[], None]:
+    """Call `act` with the first signal, in a thread of its own; return what ends that.
+
+    Python runs signal handlers in the main thread between two bytecodes: a call that lasts, such as
+    loading a large network, or waiting when another thread was given the signal, holds them back.
+    The interpreter writes to this pipe at once, and a network is loaded and run with the
+    interpreter's lock released, so that this thread runs.
+    """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_guard, args=(reading, grace_s), name="signals", daemon=True).start()
+    hearing = threading.Thread(
+        target=lambda: act(os.read(reading, 1)[0]), name="signals", daemon=True
+    )
+    hearing.start()
+
+    def end() -> None:
+        signal.set_wakeup_fd(-1)
+        os.write(writing, b"\0")  # the thread reads on where no signal came
+        hearing.join()
+        os.close(reading)
+        os.close(writing)
+
+    return end
 
 
-def _guard(reading: int, grace_s: float) -> None:
-    """End the process `grace_s` after its first signal, whatever the main thread does.
-
-    Python runs signal handlers in the main thread between two bytecodes: a call that lasts, such as
-    loading a large network, holds them back. The interpreter writes to this pipe at once, and a
-    network is loaded and run with the interpreter's lock released, so that this thread runs.
-    """
-    number = os.read(reading, 1)[0]
+def _end_after(grace_s: float, number: int) -> None:
+    """End the process `grace_s` after its first signal, whatever the main thread does."""
     time.sleep(grace_s)
     name = signal.Signals(number).name
     os.write(2, f"still busy {grace_s:g} s after {name}: ending at once\n".encode())
