@@ -352,6 +352,12 @@ class TrainConfig:
             f"--objective.weights leaves nothing to learn: every sensor's is 0, got {weights}",
         )
         _require(
+            not self.objective.targets_from_rest
+            or bool(self.data.targets or self.data.self_supervised),
+            "--objective.targets-from-rest decodes what is never observed, and nothing of that is "
+            "asked for: add --data.targets, e.g. all",
+        )
+        _require(
             self.model.memory is None or self.context.match + self.context.tune > 0,
             "--model.memory learns in the steps of --context.match and --context.tune: one of "
             "them must be above 0",
