@@ -75,7 +75,7 @@ class Looked:
         starts = np.linspace(0, len(self.held) - RUN, runs).astype(np.int64)
         return self.held[np.unique(starts[:, None] + np.arange(RUN))]
 
-    @property
+    @cached_property
     def elsewhere(self) -> int:
         """How many records of the data hold the sensor, beyond those that are looked at."""
         every = np.arange(len(self.data))

@@ -198,6 +198,7 @@ class Conversion:
         self._bag, self._declared, self._folder = bag, declared, folder
         self._modalities = declared.robot.modalities
         self.counts: dict[str, Counts] = {}
+        self._told_topics = False
         self._inputs: dict[str, list[_Input]] = {}
         for modality in self._modalities:
             self._wire_sensor(modality)
@@ -271,8 +272,8 @@ class Conversion:
         if there is None or not there.messages:
             if not self._sensor(name).optional:
                 # what there is instead is said once, however many sensors are missing
-                named = any("; it has " in fault for fault in self.faults)
-                instead = "" if named else f"; it has {listed(self._bag.topics)}"
+                instead = "" if self._told_topics else f"; it has {listed(self._bag.topics)}"
+                self._told_topics = True
                 self.faults.append(f"{name}: nothing on {topic}{instead}")
             return
         counts.message_type = there.message_type
