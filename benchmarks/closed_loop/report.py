@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from benchmarks.closed_loop.store import Store
@@ -21,9 +22,8 @@ from benchmarks.tables.markdown import table
 from smvae_datasets.simulation.closed_loop.failures import DECIDING, FAILURES
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.stick_operator import OPERATORS
+from smvae_training.evaluate.likelihood.summary import standard_error
 
-#: Deviations of a 95 % interval.
-NORMAL_95 = 1.959964
 #: Methods that perceive nothing, in the order of the tables.
 WITHOUT_SENSORS = ("alone", "blind", "ceiling")
 #: Learned baselines; the oracles know which subset is alive, and nobody else does.
@@ -77,11 +77,16 @@ def section(folder: Path) -> str:
 
 def wilson(seated: int, count: int) -> tuple[float, float]:
     """Return the 95 % interval of a share, Wilson 1927."""
-    z2 = NORMAL_95**2
-    share, denominator = seated / count, 1.0 + z2 / count
-    middle = (share + z2 / (2 * count)) / denominator
-    half = NORMAL_95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / denominator
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    found = binomtest(seated, count).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def mean_within(each: NDArray[np.float64]) -> tuple[float, float, int]:
+    """Return a mean, the half width of its 95 % interval by Student's t, and of how many."""
+    if len(each) < 2:
+        return math.nan, math.nan, len(each)
+    half = float(student.ppf(0.975, len(each) - 1)) * standard_error(each)
+    return float(each.mean()), half, len(each)
 
 
 def outcomes_of(store: Store, failure: str, operator: str) -> Mapping[int, Outcome]:
@@ -118,11 +123,7 @@ def paired_difference(
         for number in a.keys() & b.keys():
             difference = float(a[number].seated) - float(b[number].seated)
             by_number.setdefault(number, []).append(difference)
-    each: NDArray[np.float64] = np.array([np.mean(d) for d in by_number.values()])
-    if len(each) < 2:
-        return math.nan, math.nan, len(each)
-    error = float(each.std(ddof=1)) / math.sqrt(len(each))
-    return float(each.mean()), float(student.ppf(0.975, len(each) - 1)) * error, len(each)
+    return mean_within(np.array([np.mean(d) for d in by_number.values()]))
 
 
 def seated_table(stores: Mapping[str, Store]) -> str:

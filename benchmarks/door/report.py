@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student
 
-from benchmarks.closed_loop.report import wilson
+from benchmarks.closed_loop.report import mean_within, wilson
 from benchmarks.closed_loop.store import Store
 from benchmarks.door.failures import ALIVE, FAILURES
 from benchmarks.door.outcome import DoorOutcome
@@ -78,10 +77,7 @@ def paired_difference(
     each = np.array(
         [float(ours[n].opened) - float(theirs[n].opened) for n in ours.keys() & theirs.keys()]
     )
-    if len(each) < 2:
-        return math.nan, math.nan, len(each)
-    error = float(each.std(ddof=1)) / math.sqrt(len(each))
-    return float(each.mean()), float(student.ppf(0.975, len(each) - 1)) * error, len(each)
+    return mean_within(each)
 
 
 def _told(found: Sequence[DoorOutcome]) -> list[str]:

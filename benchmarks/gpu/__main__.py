@@ -33,6 +33,7 @@ from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 from smvae_core.graphs.sessions import PROVIDERS
 from smvae_datasets.dataset import holding
+from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.run import RunPaths, RunRecord, load_run
 from smvae_training.trainer import prepare_data
 
@@ -131,10 +132,10 @@ def held_out_errors(given: argparse.Namespace) -> dict[str, Any]:
     small, large = (errors(each, data, held_out) for each in runs)
     for image in small:
         a, b = (np.mean(list(each[image].values()), axis=0) for each in (small, large))
-        error = float(a.std(ddof=1) / math.sqrt(len(a)))
+        error = standard_error(a)
         found[image] = {
             "batch_128": [float(a.mean()), error],
-            "large_batch": [float(b.mean()), float(b.std(ddof=1) / math.sqrt(len(b)))],
+            "large_batch": [float(b.mean()), standard_error(b)],
             "met": bool(b.mean() <= a.mean() + error),
         }
     return found

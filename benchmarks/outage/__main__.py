@@ -50,6 +50,7 @@ from smvae_datasets.dataset import Dataset, holding, recorded_of
 from smvae_training.config import ContextConfig, TrainConfig
 from smvae_training.evaluate import probe
 from smvae_training.evaluate.baselines import training_mean
+from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.evaluate.measures import images, measured, squared_error
 from smvae_training.evaluate.ratios import paired_ratio
 from smvae_training.hardware import source_version, versions
@@ -317,7 +318,7 @@ def over_mean_image(
 def over_trajectories(values: NDArray[Any], group: NDArray[np.int32]) -> dict[str, float]:
     """Return the mean of the trajectories' means, and its standard error."""
     means = np.array([values[group == g].mean() for g in np.unique(group)])
-    return {"mean": float(means.mean()), "se": float(means.std(ddof=1) / len(means) ** 0.5)}
+    return {"mean": float(means.mean()), "se": standard_error(means)}
 
 
 def offset_error(

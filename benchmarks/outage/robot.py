@@ -36,6 +36,7 @@ from benchmarks.outage.__main__ import (
 from smvae_core.model.config import MemoryConfig
 from smvae_datasets.recordings.folder import read_declaration
 from smvae_training.config import TrainConfig
+from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.evaluate.measures import blind, images
 from smvae_training.hardware import source_version, versions
 from smvae_training.robot_preset import explain, robot
@@ -62,10 +63,7 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], camera: str) 
     """Return how much larger our error of an image is, mean and standard error over episodes."""
     a, b = (np.array(row["errors"][camera]["by_trajectory"]) for row in (ours, theirs))
     each = a - b
-    return {
-        "mean": float(each.mean()),
-        "standard_error": float(each.std(ddof=1) / len(each) ** 0.5),
-    }
+    return {"mean": float(each.mean()), "standard_error": standard_error(each)}
 
 
 def verdict(

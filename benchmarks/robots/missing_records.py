@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ from smvae_core.modality import all_subsets, subset_name
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.config import TrainConfig
+from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.evaluate.measures import squared_error
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Records
@@ -81,10 +81,7 @@ def errors(
 def mean_ratio(ours: ArrayLike, theirs: ArrayLike) -> dict[str, float]:
     """Return our error over theirs, paired by trajectory (T,): mean and standard error."""
     each = np.asarray(ours, np.float64) / np.asarray(theirs, np.float64)
-    return {
-        "mean": float(each.mean()),
-        "standard_error": float(each.std(ddof=1) / math.sqrt(len(each))),
-    }
+    return {"mean": float(each.mean()), "standard_error": standard_error(each)}
 
 
 def compare(
@@ -158,13 +155,10 @@ def _ratios(config: TrainConfig, data: PreparedEpisodes) -> dict[str, Any]:
 def _summary(found: list[list[float]]) -> dict[str, float]:
     """Return the mean over seeds and trajectories, with standard errors over each."""
     table = np.array(found)  # (seeds, trajectories)
-    count = table.shape[1]
     return {
         "mean": float(table.mean()),
-        "standard_error_of_trajectories": float(table.mean(0).std(ddof=1) / math.sqrt(count)),
-        "standard_error_of_seeds": float(table.mean(1).std(ddof=1) / math.sqrt(len(table)))
-        if len(table) > 1
-        else math.nan,
+        "standard_error_of_trajectories": standard_error(table.mean(0)),
+        "standard_error_of_seeds": standard_error(table.mean(1)),
     }
 
 

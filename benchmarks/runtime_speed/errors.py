@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables.paired import standard_error
 from smvae_core.bundle import Bundle
 from smvae_core.modality import subset_name
 from smvae_core.runtime import Runtime
 from smvae_core.subsets import evaluated_subsets
 from smvae_datasets.dataset import Dataset, holding
+from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.run import Run
 
 RECORDS = 100

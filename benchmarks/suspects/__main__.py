@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +21,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
+from benchmarks.closed_loop.report import wilson
 from benchmarks.suspects.cells import CELL_S, RATE_HZ, TIP, Cell, cells
 from benchmarks.tables.markdown import table
 from smvae_core.files import write_text
@@ -234,22 +235,13 @@ class Bench:
 
 def most_per_hour(alarms: int, hours: float, confidence: float = 0.95) -> float:
     """Return the upper bound of a Poisson rate of which so many events were counted."""
-    low, high = 0.0, alarms + 20.0 * math.sqrt(alarms + 1.0)
-    while high - low > 1e-9:
-        mean = 0.5 * (low + high)
-        at_most = sum(
-            math.exp(-mean + k * math.log(mean) - math.lgamma(k + 1)) for k in range(alarms + 1)
-        )
-        low, high = (mean, high) if at_most > 1.0 - confidence else (low, mean)
-    return high / hours
+    return float(chi2.ppf(confidence, 2 * alarms + 2)) / (2.0 * hours)
 
 
 def share(right: int, count: int) -> dict[str, float]:
     """Return a share with its 95 % interval (Wilson)."""
-    z, p = 1.96, right / count
-    middle = (p + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count**2)) / (1 + z * z / count)
-    return {"share": p, "low": middle - half, "high": middle + half}
+    low, high = wilson(right, count)
+    return {"share": right / count, "low": low, "high": high}
 
 
 def summary(played: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ N items, S seeds.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.errors import SMVAEError
+from smvae_training.evaluate.likelihood.summary import standard_error
 
 
 class ResultsError(SMVAEError, ValueError):
@@ -120,9 +120,3 @@ def name_seeds(seeds: Sequence[int]) -> str:
 
 def _shared_seeds(ours: Results, other: Results) -> list[int]:
     return [s for s in ours.seeds if s in other.seeds]
-
-
-def standard_error(values: Sequence[float] | NDArray[np.float64]) -> float:
-    """Return the standard error of the mean, NaN for fewer than two values."""
-    array = np.asarray(values, np.float64)
-    return float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else math.nan

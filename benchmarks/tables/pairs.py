@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.paper.experiments import Experiment
 from benchmarks.paper.variants import METHODS
 from benchmarks.tables.markdown import spell, table_of
-from benchmarks.tables.paired import Results, difference, paired_name, standard_error, summarise
+from benchmarks.tables.paired import Results, difference, paired_name, summarise
+from smvae_training.evaluate.likelihood.summary import standard_error
 
 DEFAULT = "smvae"
 PROPOSALS = ("image+label", "image")

@@ -18,9 +18,10 @@ from benchmarks.closed_loop.store import Store
 from benchmarks.paper.job import RESULTS
 from benchmarks.paper.variants import METHODS
 from benchmarks.tables.markdown import table
-from benchmarks.tables.paired import Results, paired_values, read_results, standard_error
+from benchmarks.tables.paired import Results, paired_values, read_results
 from benchmarks.tables.pairs import DEFAULT, QUANTITIES
 from benchmarks.tables.robot import SUBSETS
+from smvae_training.evaluate.likelihood.summary import standard_error
 
 README = RESULTS.parent.parent / "README.md"
 

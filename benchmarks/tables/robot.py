@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from benchmarks.paper.experiments import Experiment
 from benchmarks.paper.variants import METHODS
 from benchmarks.tables.markdown import spell, table
-from benchmarks.tables.paired import Estimate, Results, paired_name, paired_values, standard_error
+from benchmarks.tables.paired import Estimate, Results, paired_name, paired_values
 from benchmarks.tables.pairs import DEFAULT, label, mean_of_seeds, settings_table
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.presets import VISION_TOUCH
-from smvae_training.evaluate.likelihood.summary import mean_and_error
+from smvae_training.evaluate.likelihood.summary import mean_and_error, standard_error
 
 SUBSETS = [subset_name(s) for s in all_subsets(tuple(m.name for m in VISION_TOUCH))]
 IMAGES = [m.name for m in VISION_TOUCH if m.is_image]

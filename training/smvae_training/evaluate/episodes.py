@@ -19,6 +19,7 @@ from smvae_datasets.dataset import Dataset, conditions
 from smvae_datasets.recordings.folder import holds_episodes, message_counts
 from smvae_datasets.sources import prepare_source
 from smvae_training.evaluate.baselines import NearestRecord, training_mean
+from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.evaluate.measures import errors, images, similarity, squared_error
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.probe import probe
@@ -220,10 +221,9 @@ class Evaluation:
             each = values[modality.name][held].numpy() / modality.size
             if not len(each):
                 each = np.full(1, math.nan)
-            error = each.std(ddof=1) / math.sqrt(len(each)) if len(each) > 1 else math.nan
             found[modality.name] = {
                 "log_likelihood_per_dim": float(each.mean()),
-                "log_likelihood_per_dim_standard_error": float(error),
+                "log_likelihood_per_dim_standard_error": standard_error(each),
             }
         return found
 

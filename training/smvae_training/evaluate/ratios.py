@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smvae_core.modality import Modality
+from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.evaluate.measures import images
 
 REGIONS = ("whole", "varying")
@@ -53,10 +54,9 @@ def paired_ratio(
     ours = np.bincount(which, error, count)
     theirs = np.maximum(np.bincount(which, reference, count), 1e-12)
     ratios = ours / theirs
-    spread = ratios.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
     return Ratio(
         mean=float(ratios.mean()),
-        standard_error=float(spread),
+        standard_error=standard_error(ratios),
         pooled=float(ours.sum() / theirs.sum()),
         trajectories=count,
         records=int(rows.sum()),

@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 
 from smvae_core.modality import Modality, subset_name
 from smvae_datasets.dataset import Target
+from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.evaluate.measures import finite_mean, images, measured, squared_error
 from smvae_training.evaluate.probe import Map
 from smvae_training.evaluate.ratios import Ratio, paired_ratio
@@ -196,10 +197,8 @@ def mean_with_error(values: ArrayLike) -> dict[str, Any]:
     """Return mean, standard error and number of the finite values; NaN where there are too few."""
     found = np.asarray(values, np.float64)
     found = found[np.isfinite(found)]
-    count = len(found)
-    error = found.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
-    mean = found.mean() if count else math.nan
-    return {"mean": float(mean), "standard_error": float(error), "groups": count}
+    mean = float(found.mean()) if len(found) else math.nan
+    return {"mean": mean, "standard_error": standard_error(found), "groups": len(found)}
 
 
 def _digest(values: NDArray[Any]) -> str:

@@ -6,7 +6,6 @@ real time. Writes OUT/insertions.json, a video and a contact sheet of some attem
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from scipy.stats import binom
 
 from smvae_core.bundle import Bundle
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
@@ -100,9 +100,4 @@ def seated(pairs: Sequence[Mapping[str, Any]], method: str) -> int:
 
 def least_seated(attempts: int, share: float = 0.9, confidence: float = 0.99) -> int:
     """Return the count that `share` of successes reaches with at least that probability."""
-    above = 0.0
-    for count in range(attempts, -1, -1):
-        above += math.comb(attempts, count) * share**count * (1 - share) ** (attempts - count)
-        if above >= confidence - 1e-12:
-            return count
-    return 0
+    return int(binom.ppf(1.0 - confidence, attempts, share))

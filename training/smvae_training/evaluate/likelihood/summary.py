@@ -6,6 +6,7 @@ N items.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,12 @@ Values = NDArray[np.float64]
 def plain(value: float) -> float | None:
     """Return a Python float; None where it is not finite, which JSON cannot hold."""
     return float(value) if math.isfinite(value) else None
+
+
+def standard_error(values: Sequence[float] | Values) -> float:
+    """Return the standard error of the mean, NaN for fewer than two values."""
+    array = np.asarray(values, np.float64)
+    return float(array.std(ddof=1)) / math.sqrt(len(array)) if len(array) > 1 else math.nan
 
 
 def median_and_least(values: Values) -> dict[str, float | None]:
@@ -38,8 +45,7 @@ def mean_and_error(
         return {"mean": None, "standard_error": None}
     mean = float(values.mean())
     if groups is None:
-        error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
-        return {"mean": plain(mean), "standard_error": plain(error)}
+        return {"mean": plain(mean), "standard_error": plain(standard_error(values))}
     _, member = np.unique(groups, return_inverse=True)
     sums = np.bincount(member, weights=values - mean)
     number = len(sums)
