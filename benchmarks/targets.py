@@ -9,8 +9,8 @@ and of each subset that holds a camera a supervised network for the hole's offse
 embedding networks side by side, a head, smooth L1, the same records, batch and steps. All are
 scored on the trajectories of TEST, which trained and calibrated nothing. With `--labels 0.1` only
 that share of the training records tells targets; `--share 0` trains ours on records as they come,
-`--decode-on 0` leaves the decoders of targets as the last step left them, and `--rest` decodes
-targets from the rest of a record too (`objective.targets_from_rest`).
+`--decode-on 0` leaves the decoders of targets as the last step left them, and `--no-rest` decodes
+targets from the drawn subset alone (`objective.targets_from_rest`).
 What RUNS holds is not trained again; a training that was interrupted goes on.
 """
 
@@ -73,7 +73,7 @@ def settings(
     decode_on: float = DECODE_ON,
     *,
     targets: bool,
-    rest: bool = False,
+    rest: bool = True,
 ) -> TrainConfig:
     """Return settings with networks of full size, with every target of the data or none.
 
@@ -239,7 +239,7 @@ def cameras(config: TrainConfig) -> list[tuple[str, ...]]:
 
 
 def row(
-    labels: str, seed: int, share: float, decode_on: float = DECODE_ON, rest: bool = False
+    labels: str, seed: int, share: float, decode_on: float = DECODE_ON, rest: bool = True
 ) -> str:
     """Return what a training is called among the results; what is usual is left out."""
     parts = [f"labels {labels}", f"seed {seed}" if seed else ""]
@@ -248,7 +248,7 @@ def row(
     return ", ".join(filter(None, parts))
 
 
-def run_name(share: float, decode_on: float, rest: bool = False) -> str:
+def run_name(share: float, decode_on: float, rest: bool = True) -> str:
     """Return the folder of our training; what is usual is left out."""
     name = "targets" if share == SHARE else f"targets-{share:g}"
     name = f"{name}-rest" if rest else name
@@ -326,7 +326,10 @@ def main() -> None:
         "--decode-on", type=float, default=DECODE_ON, help="share of the steps; 0: not at all"
     )
     parser.add_argument(
-        "--rest", action="store_true", help="decode targets from the rest of a record too"
+        "--rest",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="decode targets from the rest of a record too",
     )
     parser.add_argument(
         "--subsets", nargs="*", help="supervised ones; all with a camera by default"

@@ -63,7 +63,7 @@ def draw_bound(
 ) -> Bound:
     """Encode what the target asks for and draw its latents; see `objective.elbo`."""
     if config.target in ("observed", "subset"):
-        rest = config.targets_from_rest and len(model.targets) > 0
+        rest = config.targets_from_rest and not config.complement and len(model.targets) > 0
         both = config.complement or rest
         sets = (present, complement(recorded, present)) if both else (present,)
         found = model.posteriors(model.embed(batch, reduce(torch.logical_or, sets)), sets)

@@ -60,9 +60,9 @@ def elbo(
     | remaining | S from z_S, the rest of X from z_X, - beta (KL(q_S, p) + KL(q_X, q_S)) |
     | joint | sum over X of lambda_m log p(x_m|z_X) - beta (KL(q_X, p) + matching KL(q_X, q_S)) |
 
-    With `complement`, 'subset' and 'observed' take the mean of S's bound and its complement's. With
-    `targets_from_rest` theirs is the bound of S, and a target's log likelihood in it is the mean of
-    that from z_S and that from the complement's latent.
+    With `complement`, 'subset' and 'observed' take the mean of S's bound and its complement's. Else
+    theirs is the bound of S. With `targets_from_rest` the log likelihood in it of one of the
+    model's own targets is the mean of that from z_S and that from the complement's latent.
     With `samples` K > 1 'joint' takes the mean over K latents in antithetic pairs while beta rises.
     At beta 1 it is log 1/K sum_k exp(w_k) - matching KL(q_X, q_S) of K independent ones (Burda et
     al. 2016), q_X = q(z|X) and w_k = weighted log p(X|z_k) + log p(z_k) - log q_X(z_k).

@@ -83,9 +83,10 @@ def test_a_row_without_a_label_has_exactly_zero_gradient(told: SMVAE) -> None:
     assert loss(told, nothing) == loss(told, None)
 
 
-def test_a_label_reaches_the_networks_of_what_is_observed_and_of_nothing_else(told: SMVAE) -> None:
+def test_a_label_reaches_what_is_observed_and_without_the_rest_nothing_else(told: SMVAE) -> None:
     told.zero_grad()
-    (loss(told, labels(4)) - loss(told, None)).backward()
+    own = {"targets_from_rest": False}
+    (loss(told, labels(4), **own) - loss(told, None, **own)).backward()
     assert any(p.grad.abs().sum() > 0 for p in told.embeddings["force"].parameters())
     assert all(p.grad is None or not p.grad.any() for p in told.embeddings["rgb"].parameters())
 
@@ -105,8 +106,8 @@ def test_a_target_weighs_what_the_largest_sensor_does(told: SMVAE) -> None:
         {"target": "joint", "samples": 2},
         {"target": "remaining"},
         {"complement": True},
-        {"targets_from_rest": True},
-        {"targets_from_rest": True, "target": "subset"},
+        {"targets_from_rest": False},
+        {"target": "subset"},
     ],
 )
 def test_every_bound_counts_targets(told: SMVAE, settings: dict) -> None:
@@ -115,7 +116,7 @@ def test_every_bound_counts_targets(told: SMVAE, settings: dict) -> None:
 
 def test_the_rest_of_a_record_tells_targets_and_nothing_else(told: SMVAE) -> None:
     """Half of a target's weight each; sensors and KL are those of the subset alone."""
-    plain, both = loss(told, None), loss(told, None, targets_from_rest=True)
+    plain, both = loss(told, None, targets_from_rest=False), loss(told, None)
     torch.testing.assert_close(both, plain)
     found = [
         told.encode(example_batch(told, 4), presence(told, 4, *names))
@@ -129,9 +130,9 @@ def test_the_rest_of_a_record_tells_targets_and_nothing_else(told: SMVAE) -> Non
         noise.manual_seed(0)
         each = [decoder.log_likelihood(y[name], q.rsample(noise))[1].mean() for q in found]
         expected = expected - weight * 0.5 * sum(each)
-    torch.testing.assert_close(loss(told, y, targets_from_rest=True), expected)
+    torch.testing.assert_close(loss(told, y), expected)
     told.zero_grad()
-    (loss(told, y, targets_from_rest=True) - plain).backward()
+    (loss(told, y) - plain).backward()
     assert all(
         any(p.grad is not None and p.grad.any() for p in told.embeddings[name].parameters())
         for name in told.names
@@ -146,7 +147,7 @@ def test_the_rest_of_a_whole_record_is_the_record(told: SMVAE) -> None:
         every,
         every,
         1.0,
-        ObjectiveConfig(targets_from_rest=True),
+        ObjectiveConfig(),
         torch.Generator().manual_seed(0),
         targets=labels(4),
     ).loss
@@ -156,9 +157,9 @@ def test_the_rest_of_a_whole_record_is_the_record(told: SMVAE) -> None:
 @pytest.mark.parametrize(
     "settings", [{"complement": True}, {"target": "joint"}, {"target": "remaining"}], ids=str
 )
-def test_what_has_a_rest_of_its_own_refuses_another(settings: dict) -> None:
-    with pytest.raises(ConfigError, match="targets-from-rest belongs to targets 'observed' and"):
-        ObjectiveConfig(targets_from_rest=True, **settings)
+def test_what_has_a_rest_of_its_own_takes_no_other(told: SMVAE, settings: dict) -> None:
+    y = labels(4)
+    assert loss(told, y, **settings) == loss(told, y, targets_from_rest=False, **settings)
 
 
 def test_without_targets_keys_and_random_numbers_stay(told: SMVAE) -> None:

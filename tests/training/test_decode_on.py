@@ -168,8 +168,10 @@ def test_with_a_memory_they_learn_in_its_stages_alone(
 def test_a_run_of_before_goes_on_as_it_began(config: TrainConfig) -> None:
     for names, share in (((), DataConfig.decode_on), (("offset",), 0.0)):
         old = asking(config, 1.0, *names).to_json()
-        del old["data"]["decode_on"]
-        assert TrainConfig.from_json(old).data.decode_on == share
+        del old["data"]["decode_on"], old["objective"]["targets_from_rest"]
+        found = TrainConfig.from_json(old)
+        assert found.data.decode_on == share
+        assert found.objective.targets_from_rest is (not names)
 
 
 @pytest.mark.parametrize("share", [-0.1, float("inf"), float("nan")])

@@ -123,13 +123,6 @@ def test_a_run_that_counted_no_labels_is_resumed_with_the_same_and_refused_with_
     assert record.labelled == {"hole": 48}
 
 
-def test_the_rest_of_a_record_is_asked_for_with_what_it_shall_tell(config: TrainConfig) -> None:
-    rest = replace(config.objective, targets_from_rest=True)
-    with pytest.raises(ConfigError, match=r"nothing of that is asked for: add --data\.targets"):
-        replace(config, objective=rest)
-    assert asking(replace(asking(config, "all"), objective=rest), "hole").objective == rest
-
-
 def test_labels_of_what_is_not_decoded_may_change(
     config: TrainConfig, episodes: PreparedEpisodes, tmp_path: Path
 ) -> None:

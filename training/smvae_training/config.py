@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 from smvae_core.errors import ConfigError, option
@@ -352,12 +353,6 @@ class TrainConfig:
             f"--objective.weights leaves nothing to learn: every sensor's is 0, got {weights}",
         )
         _require(
-            not self.objective.targets_from_rest
-            or bool(self.data.targets or self.data.self_supervised),
-            "--objective.targets-from-rest decodes what is never observed, and nothing of that is "
-            "asked for: add --data.targets, e.g. all",
-        )
-        _require(
             self.model.memory is None or self.context.match + self.context.tune > 0,
             "--model.memory learns in the steps of --context.match and --context.tune: one of "
             "them must be above 0",
@@ -390,7 +385,7 @@ class TrainConfig:
         """
         parts: dict[str, Callable[..., Any]] = {
             "model": lambda **values: ModelConfig.from_json(values),
-            "objective": ObjectiveConfig,
+            "objective": partial(_objective, data.get("data", {})),
             "data": _data,
             "augment": AugmentConfig,
             "context": _context,
@@ -402,6 +397,13 @@ class TrainConfig:
             return cls(**{k: parts[k](**v) if k in parts else v for k, v in data.items()})
         except (TypeError, KeyError) as err:
             raise ConfigError(f"training configuration of another version: {err}") from err
+
+
+def _objective(beside: Mapping[str, Any], **values: Any) -> ObjectiveConfig:
+    """Return the objective, of an earlier version also, which decoded targets from S alone."""
+    decoded = beside.get("targets") or beside.get("self_supervised")
+    values.setdefault("targets_from_rest", not decoded)
+    return ObjectiveConfig(**values)
 
 
 def _data(
