@@ -239,16 +239,16 @@ def cameras(config: TrainConfig) -> list[tuple[str, ...]]:
 
 
 def row(
-    labels: str, seed: int, share: float, decode_on: float = DECODE_ON, rest: bool = True
+    labels: str, seed: int, share: float, decode_on: float = DECODE_ON, rest: bool = False
 ) -> str:
-    """Return what a training is called among the results; what is usual is left out."""
+    """Return what a training is called among the results, the usual of the first ones left out."""
     parts = [f"labels {labels}", f"seed {seed}" if seed else ""]
     parts += [f"share {share:g}" if share != SHARE else ""]
     parts += [f"decode on {decode_on:g}" if decode_on != DECODE_ON else "", "rest" if rest else ""]
     return ", ".join(filter(None, parts))
 
 
-def run_name(share: float, decode_on: float, rest: bool = True) -> str:
+def run_name(share: float, decode_on: float, rest: bool = False) -> str:
     """Return the folder of our training; what is usual is left out."""
     name = "targets" if share == SHARE else f"targets-{share:g}"
     name = f"{name}-rest" if rest else name
