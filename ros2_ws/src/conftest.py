@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +16,21 @@ import pytest
 SOURCES = Path(__file__).parent
 #: Harnesses of both packages are importable from either's tests.
 sys.path[:0] = [str(SOURCES / package / "test") for package in ("smvae_ros", "smvae_tools")]
-os.environ.setdefault(
-    "FASTRTPS_DEFAULT_PROFILES_FILE", str(SOURCES / "smvae_ros/config/fastdds_large_images.xml")
-)
+#: What Fast DDS is given, under both names, unless a profile of the user's own is set.
+PROFILE = SOURCES / "smvae_ros/config/fastdds_large_images.xml"
+PROFILE_NAMES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+#: Fast DDS announces a participant for half a second, and then every 3 s. Whoever misses the first
+#: announcements waits for the next, and that was most of the time of a test that starts a node.
+ANNOUNCEMENTS = """
+        <builtin>
+          <discovery_config>
+            <leaseAnnouncement><sec>1</sec></leaseAnnouncement>
+            <initialAnnouncements>
+              <count>50</count>
+              <period><nanosec>100000000</nanosec></period>
+            </initialAnnouncements>
+          </discovery_config>
+        </builtin>"""
 
 #: Set by `make test`: a run in which no DDS test passed fails.
 REQUIRE = os.environ.get("SMVAE_REQUIRE_DDS") == "1"
@@ -49,7 +62,21 @@ collect_ignore_glob = [] if HAS_ROS else ["*/test_*.py"]
 def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         os.environ[MARK] = str(os.getpid())
+        _announce_more_often(config)
     config.addinivalue_line("markers", "dds: runs a node over real DDS; counted in the summary")
+
+
+def _announce_more_often(config: pytest.Config) -> None:
+    """Let every process of this run, its workers' too, use our profile with `ANNOUNCEMENTS`."""
+    if any(Path(os.environ.get(name, PROFILE)).name != PROFILE.name for name in PROFILE_NAMES):
+        return
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    quick = Path(folder.name, PROFILE.name)
+    head, start, rest = PROFILE.read_text(encoding="utf-8").partition("<rtps>")
+    assert start, f"{PROFILE} has no <rtps>"
+    quick.write_text(f"{head}{start}{ANNOUNCEMENTS}{rest}", encoding="utf-8")
+    os.environ.update(dict.fromkeys(PROFILE_NAMES, str(quick)))
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist

@@ -77,7 +77,7 @@ def test_a_bag_that_loops_drops_everything_each_time(time: SimulatedTime) -> Non
     time.start(begin)
     epoch = time.play_until("action", "rgb", condition=time.valid)[-1].epoch
     for _ in range(3):
-        time.play("action", "rgb", moments=40)
+        time.play("action", "rgb", moments=20)
         reached = time.now_ns
         time.now_ns = begin
         time.client.latents.clear()
@@ -135,10 +135,16 @@ def test_a_paused_clock_silences_the_sensors_but_not_the_node(start_node, client
     assert resumed[0].epoch == epoch, "a pause is no jump"
 
 
-def test_sensors_under_a_paused_clock_may_run_ahead_only_a_little(time: SimulatedTime) -> None:
+def test_sensors_under_a_paused_clock_may_run_ahead_only_a_little(
+    start_node, client, bundle, strict
+) -> None:
+    soon = {"modalities.action.max_age_s": 0.5}  # then heartbeats tell of what was refused
+    start_node(bundle=bundle, parameters=strict | soon | {"use_sim_time": True})
+    client.activate()
+    time = SimulatedTime(client)
     time.start(1000 * SECOND)
     time.play_until("action", condition=time.valid)
-    client, paused = time.client, time.now_ns
+    paused = time.now_ns
     steps = count(1)
 
     def refused() -> bool:

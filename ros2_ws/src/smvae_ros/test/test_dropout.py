@@ -116,6 +116,7 @@ def test_a_lost_sensor_is_fused_at_its_second_message(start_node, client, bundle
 
 def test_a_held_command_is_fused_and_flagged(start_node, client, bundle, strict) -> None:
     parameters = strict | {
+        "modalities.rgb.max_age_s": 1.0,
         "modalities.action.max_age_s": 0.1,
         "modalities.action.hold_last_s": 30.0,
     }

@@ -16,11 +16,20 @@ from smvae_ros.lifecycle.autostart import Autostart
 from smvae_ros.lifecycle.start import bring_up
 
 pytestmark = pytest.mark.dds
+SHIPPED = Path(__file__).parents[1] / "config/fastdds_large_images.xml"
 
 
+@pytest.mark.parametrize("profile", ["of the tests", "shipped"])
 def test_it_comes_up_as_far_as_it_is_not(
-    start_node: Callable[..., Any], client: Any, bundle: Path
+    start_node: Callable[..., Any],
+    client: Any,
+    bundle: Path,
+    profile: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if profile == "shipped":
+        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+            monkeypatch.setenv(name, str(SHIPPED))
     start_node(bundle=bundle)
     assert client.change(Transition.TRANSITION_CONFIGURE)
     assert bring_up(client.node, "/smvae", client.came_true)

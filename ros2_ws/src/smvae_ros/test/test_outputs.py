@@ -175,7 +175,8 @@ def test_what_is_most_unusual_is_of_the_newest_latent(
     start_node, client, calibrated, strict
 ) -> None:
     """Without sensors there is no novelty, nor anything that it owes most to."""
-    start_node(bundle=calibrated(0.1, 0.5), parameters=strict, diagnostics_period_s=0.1)
+    soon = {"modalities.rgb.max_age_s": 1.0}
+    start_node(bundle=calibrated(0.1, 0.5), parameters=strict | soon, diagnostics_period_s=0.1)
     received = client.listen(DiagnosticArray, "/diagnostics")
     client.activate()
 
