@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import cv2
 import pytest
-import rclpy
+from in_process_node import InProcess
 from lifecycle_msgs.msg import Transition
 from node_harness import fused, status_of
 from rclpy.clock import ClockChange
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import Parameter
 from smvae_ros.lifecycle.guards import surviving
 from smvae_ros.listen import inputs as inputs_module
 from smvae_ros.listen.mailbox import Mailbox
@@ -31,25 +28,9 @@ from smvae_core.preprocessing import prepare
 @pytest.fixture
 def node(client: Any, bundle: Any, domain: int, strict: Any) -> Iterator[PerceptionNode]:
     """An active node in this process, so that its parts can be broken."""
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    given = strict | {"bundle": str(bundle)}
-    node = PerceptionNode(
-        context=context, parameter_overrides=[Parameter(n, value=v) for n, v in given.items()]
-    )
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    try:
+    with InProcess(domain, bundle=str(bundle), **strict) as node:
         client.activate()
         yield node
-    finally:
-        executor.shutdown()
-        thread.join(60.0)
-        node.release()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
 
 
 def test_a_callback_that_fails_is_counted_and_the_next_message_is_taken(
