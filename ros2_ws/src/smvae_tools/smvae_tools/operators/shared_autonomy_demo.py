@@ -127,23 +127,27 @@ class SharedAutonomyDemo(Node):
         self._seen_ns = 0
         self._said = "", -np.inf
         self._rarely = Rarely(2.0)
+        self._command = self.create_publisher(TwistStamped, "command", 1)
+        self._assistance = self.create_publisher(DiagnosticStatus, "~/assistance", 1)
+        self._listen(estimates=readout is None)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on while /clock stands
+        self.create_timer(1.0 / own["rate_hz"], self._watch, clock=steady)
+
+    def _listen(self, *, estimates: bool) -> None:
+        """Subscribe; to the node's estimates where no readout of ours takes their place."""
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(
             depth=1,
             reliability=ReliabilityPolicy.RELIABLE,
             durability=DurabilityPolicy.TRANSIENT_LOCAL,
         )
-        self._command = self.create_publisher(TwistStamped, "command", 1)
-        self._assistance = self.create_publisher(DiagnosticStatus, "~/assistance", 1)
         self.create_subscription(LatentState, "smvae/latent", self._trust.latent, newest)
-        if readout is None:
+        if estimates:
             self.create_subscription(Estimates, "smvae/estimates", self._trust.estimates, newest)
         self.create_subscription(ModelInfo, "smvae/model_info", self._on_model, latched)
         self.create_subscription(TwistStamped, "operator/command", self._on_operator, newest)
         self.create_subscription(PoseStamped, "tip_setpoint", self._on_setpoint, 5)
         self.create_subscription(PoseStamped, "tip_pose", self._on_tip, 5)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on while /clock stands
-        self.create_timer(1.0 / own["rate_hz"], self._watch, clock=steady)
 
     def _declared(self, kind: type) -> Any:
         """Declare one parameter per field of a settings class; return it with their values."""
