@@ -1,17 +1,106 @@
-"""Figures of README and of the page of comparisons are those of the results."""
+"""Figures of README and of pages are those of the results."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.closed_loop.report import outcomes_of, pooled, read_stores, wilson
+from benchmarks.door.report import OPERATOR, DoorStore, path_of
 from benchmarks.tables.readme import TABLES, filled
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+FILES = ROOT / "benchmarks/results"
+#: Who commands on docs/shared_autonomy.md -> method, and what failed.
+PEGS = {
+    "the operator alone, within the same limits": ("alone", "all alive"),
+    "the controller without estimates: blind search where the peg is put down": (
+        "blind",
+        "all alive",
+    ),
+    "the controller with the truth": ("ceiling", "all alive"),
+    "the controller with latents, all sensors alive": ("ours", "all alive"),
+    "the controller with latents, RGB lost from the start": ("ours", "rgb lost"),
+    "the controller with latents, depth lost from the start": ("ours", "depth lost"),
+    "the controller with latents, force lost from the start": ("ours", "force lost"),
+    "the controller with latents, commands lost from the start": ("ours", "action lost"),
+    "the controller with latents, both cameras lost midway": ("ours", "cameras lost midway"),
+    "the controller with latents, RGB frozen midway": ("ours", "rgb frozen midway"),
+    "the controller with latents, both cameras lost from the start": ("ours", "cameras lost"),
+    "the controller with latents, RGB late by 200 ms": ("ours", "rgb late 200 ms"),
+    "the controller with latents, force biased by 10 N": ("ours", "force biased 10 N"),
+    "the controller with latents, RGB noisy": ("ours", "rgb noisy"),
+    "the controller with latents, half of the lens covered": ("ours", "lens half covered"),
+    "the controller with latents, a quarter of the light": ("ours", "exposed for a quarter"),
+}
+DOORS = {
+    "the operator alone, within the same limits": ("alone", "all alive"),
+    "helped by the truth": ("ceiling", "all alive"),
+    "helped by latents, all sensors alive": ("ours", "all alive"),
+    "helped by latents, side camera lost from the start": ("ours", "side lost"),
+    "helped by latents, hand camera lost from the start": ("ours", "hand lost"),
+    "helped by latents, both cameras lost midway": ("ours", "cameras lost midway"),
+}
+
+
+def rows(page: str, heading: str) -> dict[str, list[str]]:
+    """Return the rows of the table below a line that begins so, by their first cell."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    table = text.partition(f"\n| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+    return {first: rest for first, *rest in cells}
+
+
+def share(done: list[bool]) -> str:
+    low, high = wilson(sum(done), len(done))
+    return f"{sum(done)} of {len(done)} ({100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def test_pegs_on_the_page_of_shared_autonomy_are_those_of_the_results() -> None:
+    stores = read_stores(FILES)
+    found = {
+        who: [share([o.seated for o in pooled(stores[method], failure)])]
+        for who, (method, failure) in PEGS.items()
+    }
+    assert rows("docs/shared_autonomy.md", "who commands | seated") == found
+
+
+def test_doors_on_the_page_of_shared_autonomy_are_those_of_the_results() -> None:
+    shown = rows("docs/shared_autonomy.md", "who commands | opened")
+    assert set(shown) == set(DOORS)
+    for who, (method, failure) in DOORS.items():
+        cell = outcomes_of(DoorStore(path_of(FILES, method), {}), failure, OPERATOR)
+        assert shown[who][0] == share([o.opened for o in cell.values()]), who
+
+
+def test_costs_of_many_sensors_are_those_of_the_results() -> None:
+    page = "docs/decisions/many-sensors.md"
+    sixteen: dict[str, Any] = json.loads((FILES / "sixteen-sensors.json").read_text())
+    shown = {k.split()[0]: v for k, v in rows(page, "work").items()}
+    for what, limit in sixteen["limits_s"].items():
+        took = sixteen[what]["seconds"]
+        spelled = f"{took:.1f}" if took <= limit else f"**{took:.1f}**"
+        assert shown[what] == [spelled, f"{sixteen[what]['cpu_s']:.1f}", f"{limit:g}"], what
+    robots = json.loads((FILES / "many-robots.json").read_text())["robots"]
+    found = {}
+    for count, robot in robots.items():
+        live = robot["live"]
+        rate = f"{live['rate_hz']:.1f}" if live["rate_hz"] > 9.5 else f"**{live['rate_hz']:.1f}**"
+        found[count] = [
+            f"{robot['export']['seconds']:.1f}",
+            f"{live['messages_per_s']:,.0f}",
+            rate,
+            f"{100 * live['share_of_all']:.3g} %",
+            f"{live['cpu_ms_per_latent']:.0f}",
+            f"{100 * live['cpu_share']:.0f} %",
+        ]
+    assert rows(page, "sensors") == found
 
 
 def test_the_tables_of_the_readme_are_made_from_the_results() -> None:
