@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.closed_loop.report import outcomes_of, pooled, read_stores, wilson
+from benchmarks.closed_loop.report import pooled, read_stores, wilson
 from benchmarks.door.report import OPERATOR, DoorStore, path_of
 from benchmarks.tables.readme import TABLES, filled
 
@@ -75,7 +75,7 @@ def test_doors_on_the_page_of_shared_autonomy_are_those_of_the_results() -> None
     shown = rows("docs/shared_autonomy.md", "who commands | opened")
     assert set(shown) == set(DOORS)
     for who, (method, failure) in DOORS.items():
-        cell = outcomes_of(DoorStore(path_of(FILES, method), {}), failure, OPERATOR)
+        cell = DoorStore(path_of(FILES, method), {}).cells[failure, OPERATOR]
         assert shown[who][0] == share([o.opened for o in cell.values()]), who
 
 
