@@ -122,6 +122,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.hookimpl(trylast=True)  # the workers have ended by then
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run without DDS tests where they must run, and one that leaves a process behind."""
+    if (harness := sys.modules.get("robot_harness")) is not None:
+        while harness.nurseries:
+            harness.nurseries.pop().close()
     if _is_worker(session.config):
         return
     _left.extend(left_running())
@@ -189,14 +192,18 @@ def domain() -> int:
 
 @pytest.fixture
 def start_node(domain: int, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Start perception_node processes with parameters given as a mapping; all end with the test."""
+    """Start perception_node processes with parameters given as a mapping; all end with the test.
+
+    With `fresh=True` they are started as Python programs, where the start itself is tested.
+    """
     from node_harness import NodeProcess
 
     started = []
 
-    def start(**parameters: Any) -> NodeProcess:
+    def start(*, fresh: bool = False, **parameters: Any) -> NodeProcess:
         log = tmp_path / f"node{len(started)}.log"
-        started.append(NodeProcess(domain, log, parameters.pop("parameters", {}) | parameters))
+        given = parameters.pop("parameters", {}) | parameters
+        started.append(NodeProcess(domain, log, given, fresh=fresh))
         return started[-1]
 
     yield start

@@ -58,9 +58,11 @@ WINDOW_MS = 40
 class NodeProcess(Process):
     """`perception_node` as a process."""
 
-    def __init__(self, domain: int, log: Path, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, domain: int, log: Path, parameters: Mapping[str, Any], *, fresh: bool = False
+    ) -> None:
         split = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
-        super().__init__(WITHOUT_TORCH, domain, log, "--ros-args", *split)
+        super().__init__(WITHOUT_TORCH, domain, log, "--ros-args", *split, fresh=fresh)
 
     def end(self) -> None:
         """Ask it to end; make sure that it is gone."""

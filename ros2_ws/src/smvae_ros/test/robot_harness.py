@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from forked import Forked, Nursery
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from smvae_ros.lifecycle.service_client import connect
@@ -19,16 +20,29 @@ from smvae_ros.lifecycle.service_client import connect
 RELIABLE = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 
 
-class Process:
-    """Python code as a process on a domain."""
+#: Begun with the first process; conftest ends it with the tests.
+nurseries: list[Nursery] = []
 
-    def __init__(self, code: str, domain: int, log: Path, *arguments: str) -> None:
+
+class Process:
+    """Python code as a process on a domain: forked, or fresh where the start itself is tested."""
+
+    def __init__(
+        self, code: str, domain: int, log: Path, *arguments: str, fresh: bool = False
+    ) -> None:
         self.log = log
         environment = os.environ | {
             "ROS_DOMAIN_ID": str(domain),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "PYTHONUNBUFFERED": "1",
         }
+        log.touch()
+        self.process: subprocess.Popen[bytes] | Forked
+        if not nurseries:
+            nurseries.append(Nursery())
+        if not fresh and nurseries[0].may_fork(environment):
+            self.process = nurseries[0].fork(code, arguments, environment, log)
+            return
         with log.open("w") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code, *arguments],

@@ -38,7 +38,7 @@ def _endpoints(client: Client) -> dict[str, list[str]]:
 
 
 def test_fifty_cycles_leak_no_thread_endpoint_or_memory(start_node, client, bundle, strict) -> None:
-    process = start_node(bundle=bundle, parameters=strict)
+    process = start_node(fresh=True, bundle=bundle, parameters=strict)
     request = client.caller(ChangeState, "/smvae/change_state")
 
     def change(transition: int) -> None:

@@ -123,7 +123,7 @@ def slow(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("signals", [(INT,), (TERM,), (INT, INT), (INT, TERM)], ids=str)
 def test_at_the_first_log_line(start_node, bundle, signals: tuple[int, ...]) -> None:
-    process = start_node(bundle=bundle)
+    process = start_node(fresh=True, bundle=bundle)
     _wait_for(process, "waiting for configure")
     _ends(process, *signals)
 

@@ -30,7 +30,7 @@ def test_it_comes_up_as_far_as_it_is_not(
     if profile == "shipped":
         for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
             monkeypatch.setenv(name, str(SHIPPED))
-    start_node(bundle=bundle)
+    start_node(fresh=True, bundle=bundle)
     assert client.change(Transition.TRANSITION_CONFIGURE)
     assert bring_up(client.node, "/smvae", client.came_true)
     assert client.state() == "active"
@@ -43,7 +43,7 @@ def test_a_node_started_where_another_was_killed_comes_up(
 ) -> None:
     """The dead process's services still seem to be there."""
     for _ in range(3):
-        process = start_node(bundle=bundle)
+        process = start_node(fresh=True, bundle=bundle)
         assert bring_up(client.node, "/smvae", client.came_true)
         assert client.state() == "active"
         process.process.kill()
@@ -53,7 +53,7 @@ def test_a_node_started_where_another_was_killed_comes_up(
 def test_a_transition_that_fails_is_not_tried_again(
     start_node: Callable[..., Any], client: Any
 ) -> None:
-    process = start_node(bundle="/nowhere")
+    process = start_node(fresh=True, bundle="/nowhere")
     assert not bring_up(client.node, "/smvae", client.came_true)
     assert client.state() == "unconfigured"
     assert process.log.read_text(encoding="utf-8").count("configure failed") == 1
