@@ -94,7 +94,22 @@ OTHERS: Mapping[str, Failure] = {
     "depth half covered": Failure(sensors=("depth",), change=_half_covered),
     "depth halved": Failure(sensors=("depth",), change=_too_near),
 }
-FAILURES: Mapping[str, Failure] = {**DECIDING, **OTHERS}
+#: The rest of the sets of four sensors of which some deliver nothing from the start.
+FEWER: Mapping[str, Failure] = {
+    " and ".join(lost) + " lost": Failure(sensors=lost, absent=True)
+    for lost in (
+        ("rgb", "force"),
+        ("rgb", "action"),
+        ("depth", "force"),
+        ("depth", "action"),
+        ("force", "action"),
+        ("depth", "force", "action"),
+        ("rgb", "force", "action"),
+        ("rgb", "depth", "action"),
+        ("rgb", "depth", "force"),
+    )
+}
+FAILURES: Mapping[str, Failure] = {**DECIDING, **OTHERS, **FEWER}
 
 
 @dataclass
