@@ -12,7 +12,16 @@ from smvae_core.modality import Modality
 from smvae_core.presets import VISION_TOUCH
 from smvae_core.target import DecodedTarget
 
-Pooling = Literal["paper", "hirt", "evidence", "evidence_attention"]
+Pooling = Literal[
+    "paper",
+    "sum",
+    "count",
+    "self_attention",
+    "queries",
+    "hirt",
+    "evidence",
+    "evidence_attention",
+]
 ImageNetwork = Literal["conv", "mlp"]
 Covariance = Literal["diagonal", "full"]
 

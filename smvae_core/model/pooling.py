@@ -4,7 +4,7 @@ PMA is the paper's. Its attention weights sum to one, so that a second, equal pi
 changes nothing; the others give the head something that grows with the set. Each maps (embeddings,
 present) to (B, width) and is invariant under permutations of the set.
 
-B batch, M modality, D embedding, H heads.
+B batch, M modality, D embedding, H heads, Q queries.
 """
 
 import math
@@ -68,7 +68,7 @@ class SetFeature(nn.Module):
 
 
 class PMA(SetFeature):
-    """Pool the observed embeddings by attention of one learned query.
+    """Pool the observed embeddings by attention of one learned query, or of several.
 
     H = LN(I + MultiHead(I, E_S, E_S, h)),  g = H + Swish(FC(H))        (paper Eq. 8)
 
@@ -77,12 +77,13 @@ class PMA(SetFeature):
     that its logits are scaled by sqrt(D) and its feed-forward is a ReLU.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, num_queries: int = 1) -> None:
         super().__init__()
-        self.width = dim = config.embedding_dim
+        dim = config.embedding_dim
+        self.width = num_queries * dim
         self.num_heads = config.num_heads
         self.scale = math.sqrt(dim // config.num_heads if config.scale_by_head else dim)
-        self.query = nn.Parameter(torch.empty(1, dim))
+        self.query = nn.Parameter(torch.empty(num_queries, dim))
         nn.init.xavier_uniform_(self.query)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
@@ -91,29 +92,44 @@ class PMA(SetFeature):
 
     def read(
         self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None
-    ) -> tuple[Float[Tensor, "B M H"], Float[Tensor, "B M D"]]:
+    ) -> tuple[Float[Tensor, "B M Q H"], Float[Tensor, "B M D"]]:
         """Return what attention needs of each modality by itself: its logits and its value."""
         batch, count, dim = embeddings.shape
         heads, width = self.num_heads, dim // self.num_heads
         observed = observed_rows(embeddings, present)
-        key = nn.functional.silu(self.key(observed)).view(batch, count, heads, width)
-        logits = (self.query.view(1, 1, heads, width) * key).sum(-1) / self.scale
+        key = nn.functional.silu(self.key(observed)).view(batch, count, 1, heads, width)
+        query = self.query.view(1, 1, -1, heads, width)
+        logits = (query * key).sum(-1) / self.scale
         return logits, nn.functional.silu(self.value(observed))
+
+    def attend(
+        self,
+        read: tuple[Float[Tensor, "#B M Q H"], Float[Tensor, "#B M D"]],
+        present: Bool[Tensor, "B M"],
+    ) -> Float[Tensor, "B Q D"]:
+        """Return H of every query, the normalised sum of the query and its attended values."""
+        logits, value = read
+        count, dim = value.shape[1:]
+        logits = logits.masked_fill(~present[:, :, None, None], float("-inf"))
+        weights = torch.softmax(logits, dim=1)
+        split = observed_rows(value, present).view(
+            -1, count, 1, self.num_heads, dim // self.num_heads
+        )
+        pooled = (weights.unsqueeze(-1) * split).sum(1).flatten(2)
+        hidden: Tensor = self.norm(self.query + pooled)
+        return hidden
 
     def combine(
         self,
-        read: tuple[Float[Tensor, "#B M H"], Float[Tensor, "#B M D"]],
+        read: tuple[Float[Tensor, "#B M Q H"], Float[Tensor, "#B M D"]],
         present: Bool[Tensor, "B M"],
-    ) -> Float[Tensor, "B D"]:
-        """Return the set feature."""
-        logits, value = read
-        count, dim = value.shape[1:]
-        logits = logits.masked_fill(~present[:, :, None], float("-inf"))
-        weights = torch.softmax(logits, dim=1)
-        split = observed_rows(value, present).view(-1, count, self.num_heads, dim // self.num_heads)
-        pooled = (weights.unsqueeze(-1) * split).sum(1).flatten(1)
-        hidden: Tensor = self.norm(self.query + pooled)
-        return hidden + nn.functional.silu(self.feed_forward(hidden))
+    ) -> Float[Tensor, "B QD"]:
+        """Return the set feature g, side by side where there are several queries."""
+        return self.transform(self.attend(read, present))
+
+    def transform(self, hidden: Float[Tensor, "B Q D"]) -> Float[Tensor, "B QD"]:
+        """Return g = H + Swish(FC(H))."""
+        return (hidden + nn.functional.silu(self.feed_forward(hidden))).flatten(1)
 
 
 class SetSum(SetFeature):
@@ -138,6 +154,44 @@ class SetSum(SetFeature):
         """Return the set feature from the terms."""
         terms = observed_rows(nn.functional.silu(read), present)
         return nn.functional.silu(self.total(terms.sum(1)))
+
+
+class SummedPMA(PMA):
+    """g + Swish(FC(sum over S of Swish(FC(e_m)))): a sum that reaches the head past the LayerNorm.
+
+    DeepSets (Zaheer et al. 2017) beside the paper's attention.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.sum = SetSum(config)
+
+    def read(self, embeddings: Float[Tensor, "B M D"], present: Bool[Tensor, "B M"] | None) -> Any:
+        """Return what attention needs of each modality, and its term of the sum."""
+        return super().read(embeddings, present), self.sum.read(embeddings, present)
+
+    def combine(self, read: Any, present: Bool[Tensor, "B M"]) -> Float[Tensor, "B D"]:
+        """Return the set feature."""
+        attention, terms = read
+        return super().combine(attention, present) + self.sum.combine(terms, present)
+
+
+class CountedPMA(PMA):
+    """H + FC(log |S|) takes the place of H in the paper's g: the head knows how many there are."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.count = nn.Linear(1, self.width)
+
+    def combine(
+        self,
+        read: tuple[Float[Tensor, "#B M Q H"], Float[Tensor, "#B M D"]],
+        present: Bool[Tensor, "B M"],
+    ) -> Float[Tensor, "B D"]:
+        """Return the set feature."""
+        log_count = present.to(read[1].dtype).sum(1, keepdim=True).log()
+        counted = self.attend(read, present) + self.count(log_count).unsqueeze(1)
+        return self.transform(counted)
 
 
 class SelfAttention(nn.Module):
@@ -178,6 +232,23 @@ class SelfAttention(nn.Module):
         attended = attended.transpose(1, 2).reshape(batch, count, dim)
         hidden = observed + self.output(attended)
         return observed_rows(hidden + self.feed_forward(self.feed_forward_norm(hidden)), present)
+
+
+class SelfAttentionPMA(nn.Module):
+    """The paper's PMA after one layer of self-attention, which reads no modality by itself."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layer = SelfAttention(config)
+        self.attention = PMA(config)
+        self.width = self.attention.width
+
+    def forward(
+        self, embeddings: Float[Tensor, "#B M D"], present: Bool[Tensor, "B M"]
+    ) -> Float[Tensor, "B D"]:
+        """Return the set feature; see SetFeature for the arguments."""
+        feature: Tensor = self.attention(self.layer(embeddings, present), present)
+        return feature
 
 
 class HirtSum(nn.Module):

@@ -14,11 +14,23 @@ from torch import Tensor, nn
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.distributions import Posterior
 from smvae_core.model.evidence import Evidence
-from smvae_core.model.pooling import PMA, HirtSum, SetFeature, SetSum
+from smvae_core.model.pooling import (
+    PMA,
+    CountedPMA,
+    HirtSum,
+    SelfAttentionPMA,
+    SetFeature,
+    SetSum,
+    SummedPMA,
+)
 
 #: Set feature of a `ModelConfig.pooling` whose head gives mean and log variance.
-POOLINGS: dict[str, Callable[[ModelConfig], SetFeature | HirtSum]] = {
+POOLINGS: dict[str, Callable[[ModelConfig], SetFeature | SelfAttentionPMA | HirtSum]] = {
     "paper": PMA,
+    "sum": SummedPMA,
+    "count": CountedPMA,
+    "self_attention": SelfAttentionPMA,
+    "queries": lambda config: PMA(config, num_queries=4),
     "hirt": HirtSum,
 }
 #: Set feature of a `ModelConfig.pooling` by evidence, whose head only corrects the mean.
@@ -47,7 +59,7 @@ class SetEncoder(nn.Module):
         super().__init__()
         self.evidence: Evidence | None = None
         if config.pooling in CORRECTIONS:
-            self.pool: SetFeature | HirtSum = CORRECTIONS[config.pooling](config)
+            self.pool: SetFeature | SelfAttentionPMA | HirtSum = CORRECTIONS[config.pooling](config)
             self.evidence = Evidence(config)
             self.head = nn.Linear(self.pool.width, config.latent_dim)
             nn.init.zeros_(self.head.weight)

@@ -26,11 +26,6 @@ _FOLDER = (
     "smvae train | A preset gives every setting; each can be overridden by its flag below. The run "
     "folder gets config.json, weights.safetensors,"
 )
-_POOLING = "smvae train | --model.pooling"
-_POOLS = (
-    "How the set encoder pools the observed embeddings, see `smvae_core/model/set_encoder.py`. "
-    "(default: evidence)"
-)
 _RESUME = (
     "Ctrl-C finishes the step and writes a checkpoint; --resume goes on exactly from there, with "
     "the run's own settings."
@@ -152,11 +147,6 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
         ),
     },
     "help.txt": {
-        f"{_POOLING} {{paper,sum,count,self_attention,queries,hirt,evidence,evidence_attention}} "
-        f"{_POOLS}": (
-            f"{_POOLING} {{paper,hirt,evidence,evidence_attention}} {_POOLS}",
-            "four ways to pool that no preset uses were no better",
-        ),
         "smvae train | demo the demo: a fixed number of steps, 8 minutes on two CPU cores with "
         "bf16.": (
             "smvae train | demo the demo: small networks, a fixed number of steps, 4 minutes on "

@@ -16,6 +16,7 @@ from smvae_core.model import SMVAE
 from smvae_core.model.config import Pooling
 from smvae_core.model.evidence import Evidence
 from smvae_core.model.export import PARITY_TOLERANCE, export_bundle
+from smvae_core.model.pooling import PMA
 from smvae_core.model.set_encoder import SetEncoder
 from tests.model.conftest import (
     PRESENT,
@@ -27,7 +28,7 @@ from tests.model.conftest import (
 
 POOLINGS = get_args(Pooling)
 BY_EVIDENCE = ("evidence", "evidence_attention")
-COUNTING = ("hirt", *BY_EVIDENCE)
+COUNTING = ("sum", "count", "hirt", *BY_EVIDENCE)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -120,6 +121,17 @@ def test_the_papers_parameters_keep_the_names_under_which_runs_were_saved():
     assert names == expected | {"pool.query", "head.weight", "head.bias"}
 
 
+def test_several_queries_give_the_features_of_each_side_by_side():
+    torch.manual_seed(3)
+    several, one = PMA(small_config(), num_queries=3), PMA(small_config())
+    embeddings = torch.randn(15, 4, 32)
+    features = several(embeddings, PRESENT).chunk(3, dim=1)
+    for index, feature in enumerate(features):
+        state = several.state_dict()
+        one.load_state_dict(state | {"query": state["query"][index : index + 1]})
+        torch.testing.assert_close(one(embeddings, PRESENT), feature, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("pooling", BY_EVIDENCE)
 @pytest.mark.parametrize("limit", [0.0, 8.0])
 @pytest.mark.parametrize("size", [0.1, 1.0, 30.0])
@@ -188,7 +200,7 @@ def test_evidence_at_a_large_exponent_counts_the_best_sensor_alone():
     torch.testing.assert_close(together, best, atol=np.log(4) / 64, rtol=0)
 
 
-@pytest.mark.parametrize("pooling", ["paper", "hirt"])
+@pytest.mark.parametrize("pooling", ["paper", "sum", "self_attention", "hirt"])
 def test_a_strange_record_draws_no_latent_far_out_with_a_limit(pooling: str):
     """Features a thousand times as large as any in training."""
     torch.manual_seed(6)
