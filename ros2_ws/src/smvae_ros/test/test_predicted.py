@@ -83,7 +83,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         recorded=recorded,
     )
     config = TrainConfig(
-        model=ModelConfig(modalities=SENSORS, latent_dim=4, embedding_dim=32, pooling="evidence"),
+        model=ModelConfig(
+            modalities=SENSORS, latent_dim=4, embedding_dim=32, base_channels=4, pooling="evidence"
+        ),
         objective=ObjectiveConfig(balance=1.0),
         batch_size=32,
         max_steps=300,
