@@ -27,7 +27,9 @@ from launch_ros.substitutions import FindPackageShare
 from smvae_ros.parameters.choices import chosen_topics, listened_to, sensors_of
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from smvae_core.errors import SMVAEError
+from smvae_core.bags import Bag
+from smvae_core.errors import MissingDependency, SMVAEError
+from smvae_core.recorded_clock import CLOCK, RecordedClock
 
 BOOL = ["true", "false"]
 
@@ -124,6 +126,15 @@ def played(context: LaunchContext) -> list[str]:
     return plain(context) or list(dict.fromkeys(heard(context, "")))
 
 
+def has_own_clock(context: LaunchContext) -> bool:
+    """Whether stamps are of a /clock in the bag, which is then played as it was recorded."""
+    try:
+        with Bag(given(context, "bag")) as bag:
+            return RecordedClock.of(bag, played(context)).followed
+    except MissingDependency:  # of a host that has `ros2 bag` alone
+        return False
+
+
 def remappings(context: LaunchContext) -> list[tuple[str, str]]:
     """Recorded topic -> the topic that the node in its namespace listens to."""
     namespace = given(context, "namespace").strip("/")
@@ -143,7 +154,11 @@ def play(context: LaunchContext) -> ExecuteProcess:
     topics = ["--topics", *played(context)]
     renamed = remappings(context)
     if uses_rosbag2(context):
-        command = ["ros2", "bag", "play", given(context, "bag"), "--clock-topics-all"]
+        command = ["ros2", "bag", "play", given(context, "bag")]
+        if has_own_clock(context):
+            topics.append(CLOCK)
+        else:
+            command.append("--clock-topics-all")
         if renamed:
             topics += ["--remap", *(f"{recorded}:={played}" for recorded, played in renamed)]
         return ExecuteProcess(

@@ -97,8 +97,9 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
     },
     "help_ros.txt": {
         "bag_player | match it too.": (
-            "bag_player | match it too. A ROS 1 bag is played as ROS 2 messages.",
-            _ROS1,
+            "bag_player | match it too. A ROS 1 bag is played as ROS 2 messages. A /clock that "
+            "stamps in the bag are of is",
+            f"{_ROS1}, and plays a recorded /clock",
         ),
         "bag_player | bag folder of a rosbag2 bag, or one .mcap or .db3 file": (
             "bag_player | bag folder of a rosbag2 bag, or one .mcap, .db3 or .bag file",

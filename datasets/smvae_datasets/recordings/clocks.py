@@ -1,17 +1,20 @@
-"""Whose stamps are of another clock than those of most sensors: no moment holds both."""
+"""Whose stamps are of another clock than those of most sensors: no moment holds both.
+
+A message without stamp counts from when it came, by the node's clock: that is when it was received,
+or what /clock said then, see `smvae_core.recorded_clock`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from smvae_core.kinds.proposal import Seen
 from smvae_core.messages import has_stamp, stamp_ns
+from smvae_core.recorded_clock import APART_S, CLOCK, time_ns
 
-#: Stamps that are further apart are of two clocks; less may be a delay [s].
-_APART_S = 10.0
 #: Names that are listed of the sensors whose clock is another.
 _NAMED = 3
 
@@ -20,49 +23,76 @@ class Clock(NamedTuple):
     """When messages of a sensor say that they were made."""
 
     lead_s: float
-    """Their stamps minus the time at which they were received, without `stamp_offset_s`."""
+    """Their stamps minus the node's clock as they were received, without `stamp_offset_s`."""
     is_stamped: bool
     """Whether they have stamps; without, what counts is when they were received."""
 
 
-def clock_of(seen: Seen, offset_s: float = 0.0) -> Clock:
+def clock_of(seen: Seen, offset_s: float = 0.0, ticks: Seen | None = None) -> Clock:
     """Return the clock of a topic's messages.
 
     Args:
         seen: What was looked at.
         offset_s: The sensor's `stamp_offset_s`.
+        ticks: What was looked at of /clock, where that is the node's clock.
     """
-    tried = zip(seen.messages, seen.received_ns, strict=True)
-    leads = [(stamp_ns(message, received) - received) * 1e-9 for message, received in tried]
+    clock_ns = _at(ticks, seen.received_ns) if ticks else seen.received_ns
+    tried = zip(seen.messages, clock_ns, strict=True)
+    leads = [(stamp_ns(message, clock) - clock) * 1e-9 for message, clock in tried]
     return Clock(float(np.median(leads)) - offset_s, has_stamp(seen.messages[0]))
 
 
-def of_another_clock(clocks: Mapping[str, Clock], beside: Mapping[str, Clock]) -> dict[str, str]:
+def _at(ticks: Seen, received_ns: Sequence[int]) -> list[int]:
+    """Return what /clock said at some times, about: a few of its messages were looked at."""
+    leads = [time_ns(m) - ns for m, ns in zip(ticks.messages, ticks.received_ns, strict=True)]
+    at = np.interp(received_ns, ticks.received_ns, leads)
+    return [ns + round(lead) for ns, lead in zip(received_ns, at.tolist(), strict=True)]
+
+
+def counts_from(clock: Clock, ticks: Seen | None) -> str:
+    """Return '' or from when messages without stamp count beside simulated ones."""
+    if clock.is_stamped or ticks is None:
+        return ""
+    between_ns = np.diff([time_ns(message) for message in ticks.messages])
+    passed = between_ns[between_ns > 0]
+    early = f", up to {float(np.median(passed)) * 1e-9:.3g} s early" if len(passed) else ""
+    return f"no stamp: counts from the newest {CLOCK} when it came{early}"
+
+
+def of_another_clock(
+    clocks: Mapping[str, Clock], beside: Mapping[str, Clock], *, simulated: bool = False
+) -> dict[str, str]:
     """Return whose stamps lie far from those of most sensors, and what would be right.
 
     Args:
         clocks: Of each sensor whose messages can be read.
         beside: Of what is judged by them and is none itself, such as targets.
+        simulated: Whether the node's clock is /clock.
     """
     if not clocks:
         return {}
     near = {
-        name: [n for n, c in clocks.items() if abs(c.lead_s - clock.lead_s) <= _APART_S]
+        name: [n for n, c in clocks.items() if abs(c.lead_s - clock.lead_s) <= APART_S]
         for name, clock in clocks.items()
     }
     usual = max(near, key=lambda name: (len(near[name]), clocks[name].is_stamped))
     found = {}
     for name, clock in {**clocks, **beside}.items():
         apart_s = clock.lead_s - clocks[usual].lead_s
-        if abs(apart_s) > _APART_S:
-            found[name] = _told(clock, apart_s, near[usual])
+        if abs(apart_s) > APART_S:
+            found[name] = _told(clock, apart_s, near[usual], simulated)
     return found
 
 
-def _told(clock: Clock, apart_s: float, others: list[str]) -> str:
+def _told(clock: Clock, apart_s: float, others: list[str], simulated: bool) -> str:
     more = len(others) - _NAMED
     listed = ", ".join(others[:_NAMED]) + (f" and {more} more" if more > 0 else "")
     side = f"{abs(apart_s):.0f} s {'ahead of' if apart_s > 0 else 'behind'} the stamps of {listed}"
+    if clock.is_stamped and simulated:
+        return (
+            f"its stamps are of another clock, {side}, which are of {CLOCK}: a node with "
+            "use_sim_time cannot fuse it either: let its driver use simulated time, or leave it out"
+        )
     if clock.is_stamped:
         return (
             f"its stamps are of another clock, {side}, so no moment holds both: set the clock, say "
@@ -70,5 +100,6 @@ def _told(clock: Clock, apart_s: float, others: list[str]) -> str:
         )
     return (
         f"its messages have no stamp and count from when they were received, {side}, so no moment "
-        "holds both: record simulated time with `ros2 bag record --use-sim-time`, or leave it out"
+        f"holds both: record {CLOCK} too, or simulated time with `ros2 bag record --use-sim-time`, "
+        "or leave it out"
     )

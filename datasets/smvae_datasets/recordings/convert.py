@@ -22,6 +22,7 @@ from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.messages import stamp_ns
 from smvae_core.messages.members import expand
 from smvae_core.modality import Modality
+from smvae_core.recorded_clock import CLOCK, RecordedClock
 from smvae_core.robot import Channel, RecordedTarget, Sensor
 from smvae_datasets.recordings.declared import Declared, crop_of
 from smvae_datasets.recordings.episode_files import NONE, EpisodeWriter
@@ -61,7 +62,9 @@ class Kept(Protocol):
 
     @property
     def seconds(self) -> float: ...
-    def add(self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any]) -> int: ...
+    def add(
+        self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any], clock_ns: int
+    ) -> int: ...
     def add_target(
         self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[np.float32]
     ) -> None: ...
@@ -213,7 +216,8 @@ class Conversion:
         }
         settings = declared.settings
         self._engine = Engine(self._modalities, settings.rules, settings.pace, sources)
-        self._playback = Playback(self._engine, bag.begin_ns, self._step)
+        self._clock = RecordedClock.of(bag, list(self._inputs))
+        self._playback = Playback(self._engine, bag.begin_ns, self._step, self._clock)
         self._presence = Presence(declared.half_step_ns)
         self._episode: Kept | None = None
         self._recent: dict[str, _Recent] = {}
@@ -230,9 +234,13 @@ class Conversion:
     def run(self, advance: Callable[[int], None]) -> None:
         """Convert; `advance` is called with the number of messages done since."""
         with ThreadPoolExecutor(_ENCODERS) as self._pool:
-            for topic, received_ns, data in self._bag.messages(self.topics):
-                self._message(topic, received_ns, data)
-                advance(1)
+            read = dict.fromkeys((*self.topics, *self._clock.topics))
+            for topic, received_ns, data in self._bag.messages(list(read)):
+                if topic in self._clock.topics:
+                    self._tick(received_ns, data)
+                if topic in self._inputs:
+                    self._message(topic, received_ns, data)
+                    advance(1)
             self._playback.finish()
             self._end_episode()
         names = {m.name for m in self._modalities}
@@ -261,6 +269,21 @@ class Conversion:
                 return
         for each in inputs:
             each.counts.refuse("decode", text)
+
+    def _tick(self, received_ns: int, data: Any) -> None:
+        """Take a message of the node's clock; where that jumped, an episode ends."""
+        try:
+            message = self._bag.decode(CLOCK, data)
+        except NotOfType:
+            return
+        has_begun = self._clock.ticks > 0
+        if jump_s := self._playback.tick(received_ns, message):
+            if has_begun:
+                side, at_s = "forward" if jump_s > 0 else "back", self._playback.now_s
+                self.faults.append(
+                    f"{CLOCK} jumped {side} by {abs(jump_s):.2f} s at {at_s:.2f} s: an episode ends"
+                )
+            self._end_episode()
 
     # --- what is read ----------------------------------------------------------------------------
 
@@ -353,14 +376,16 @@ class Conversion:
         if (crop := crop_of(modality)) is not None:
             value = value[crop[0] : crop[2], crop[1] : crop[3]]
         assert self._episode is not None
-        number = self._episode.add(name, verdict.stamp_ns, playback.now_ns, value)
+        clock_ns = self._clock.at(playback.now_ns)
+        number = self._episode.add(name, verdict.stamp_ns, playback.now_ns, value, clock_ns)
         self._recent[name].add(verdict.stamp_ns, number)
         playback.settle(verdict)
 
     def _target(self, of: _Input, received_ns: int, message: Any) -> None:
         name, counts = of.modality.name, of.counts
-        stamp = stamp_ns(message, received_ns)
-        if reason := bad_stamp(stamp, received_ns, self._declared.settings.pace.max_future_s):
+        clock_ns = self._clock.at(received_ns)
+        stamp = stamp_ns(message, clock_ns)
+        if reason := bad_stamp(stamp, clock_ns, self._declared.settings.pace.max_future_s):
             counts.refuse(reason, "")
             return
         try:
@@ -443,7 +468,7 @@ class Conversion:
 
     def to_json(self) -> dict[str, Any]:
         """Return what recording.json says of the conversion."""
-        read = {counts.topic for counts in self.counts.values()}
+        read = {*(counts.topic for counts in self.counts.values()), *self._clock.topics}
         names = {m.name for m in self._modalities}
         counts = {name: asdict(found) for name, found in self.counts.items()}
         return {
@@ -455,5 +480,6 @@ class Conversion:
                 t.name: t.messages for t in self._bag.topics.values() if t.name not in read
             },
             "faults": self.faults,
+            **({"clock": self._clock.to_json()} if self._clock.followed else {}),
             "episodes": self.episodes,
         }

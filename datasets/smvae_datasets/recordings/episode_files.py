@@ -43,11 +43,13 @@ class _Kept:
         """Number of the first one, counted through the episode."""
         self.stamps: list[int] = []
         self.arrivals: list[int] = []
+        self.clocks: list[int] = []
+        """What the node's clock said when each arrived."""
         self.values: list[Any] = []
 
     def clear(self) -> None:
         self.first += len(self.stamps)
-        for kept in (self.stamps, self.arrivals, self.values):
+        for kept in (self.stamps, self.arrivals, self.clocks, self.values):
             kept.clear()
 
 
@@ -93,8 +95,10 @@ class EpisodeWriter:
         """Time from the first to the last step."""
         return (self.last_ns - self.first_ns) * 1e-9
 
-    def add(self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any]) -> int:
-        """Keep a sample and return its number in the episode.
+    def add(
+        self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any], clock_ns: int
+    ) -> int:
+        """Keep a sample and return its number in the episode; `clock_ns` is the node's clock.
 
         Raises:
             OSError: If a part cannot be written; names it.
@@ -105,7 +109,7 @@ class EpisodeWriter:
             self._waiting.append(kept)
             if len(self._waiting) > _WAITING:
                 self._bytes += len(self._waiting.popleft().result().data)
-        self._add(name, stamp_ns, arrival_ns, kept)
+        self._add(name, stamp_ns, arrival_ns, kept, clock_ns)
         self.counts[name] += 1
         return self.counts[name] - 1
 
@@ -113,10 +117,11 @@ class EpisodeWriter:
         self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[np.float32]
     ) -> None:
         """Keep what was recorded of a target."""
-        self._add(name, stamp_ns, arrival_ns, value)
+        self._add(name, stamp_ns, arrival_ns, value, arrival_ns)
 
-    def _add(self, name: str, stamp_ns: int, arrival_ns: int, value: Any) -> None:
+    def _add(self, name: str, stamp_ns: int, arrival_ns: int, value: Any, clock_ns: int) -> None:
         kept = self._kept[name]
+        kept.clocks.append(clock_ns)
         kept.stamps.append(stamp_ns)
         kept.arrivals.append(arrival_ns)
         kept.values.append(value)
@@ -201,8 +206,11 @@ class EpisodeWriter:
         _create(group, "coding", np.array([i.coding for i in images], np.uint8))
 
     def _write_stamps(self, group: h5py.Group, name: str) -> None:
-        _create(group, "stamp_ns", np.array(self._kept[name].stamps, np.int64))
-        _create(group, "arrival_ns", np.array(self._kept[name].arrivals, np.int64))
+        kept = self._kept[name]
+        _create(group, "stamp_ns", np.array(kept.stamps, np.int64))
+        _create(group, "arrival_ns", np.array(kept.arrivals, np.int64))
+        if kept.clocks != kept.arrivals:
+            _create(group, "clock_ns", np.array(kept.clocks, np.int64))
 
 
 def _open(path: Path) -> h5py.File:
@@ -260,6 +268,12 @@ class EpisodeFiles:
         """Return a data set of all parts, one behind the other, e.g. 'sensors/wrist/stamp_ns'."""
         found = [part[name][()] for part in self._parts if len(part[name])]
         return np.concatenate(found) if found else np.asarray(self._parts[0][name][()])
+
+    def clock_ns(self, sensor: str) -> NDArray[np.int64]:
+        """Return what the node's clock said when each sample came: receive time, or /clock."""
+        groups = [part[f"sensors/{sensor}"] for part in self._parts]
+        found = [g["clock_ns" if "clock_ns" in g else "arrival_ns"][()] for g in groups]
+        return np.concatenate(found)
 
     def has_target(self, target: str) -> bool:
         """Return whether the recording held the target's topic."""

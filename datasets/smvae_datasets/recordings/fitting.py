@@ -12,8 +12,9 @@ from smvae_core.fusion.source import REFUSALS, Source
 from smvae_core.kinds.proposal import Seen
 from smvae_core.messages import has_stamp, stamp_ns
 from smvae_core.modality import Modality
+from smvae_core.recorded_clock import CLOCK, RecordedClock
 from smvae_core.robot import RecordedTarget, Robot, Sensor
-from smvae_datasets.recordings.clocks import clock_of, of_another_clock
+from smvae_datasets.recordings.clocks import clock_of, counts_from, of_another_clock
 from smvae_datasets.recordings.convert import Recording, topic_in, vector_of
 from smvae_datasets.recordings.declared import Declared
 from smvae_datasets.recordings.looking import Looked, look
@@ -63,7 +64,9 @@ def fits(
     topics = {
         s.name: topic_in(recording, s.channel, settings.topics[s.name]) for s in robot.sensors
     } | {t.name: topic_in(recording, t.channel, t.channel.topic) for t in robot.targets}
-    looked = look(recording, set(topics.values()), advance)
+    clock = RecordedClock.of(recording, set(topics.values()))
+    looked = look(recording, {*topics.values(), *clock.topics}, advance)
+    ticks = looked.seen.get(CLOCK) if clock.followed else None
     future_s = settings.pace.max_future_s
     found = []
     for sensor in robot.sensors:
@@ -87,21 +90,34 @@ def fits(
 
         topic = topics[target.name]
         found.append(_fit(target.name, topic, recording, looked, of_target, True))
-    return _by_clocks(found, robot, looked)
+    return _by_clocks(found, robot, looked, ticks)
 
 
-def _by_clocks(found: list[Fit], robot: Robot, looked: Looked) -> list[Fit]:
-    """Return what was found, and what does not fit because its stamps are of another clock."""
+def _by_clocks(found: list[Fit], robot: Robot, looked: Looked, ticks: Seen | None) -> list[Fit]:
+    """Return what was found, and what does not fit because its stamps are of another clock.
+
+    Args:
+        found: By everything else.
+        robot: As declared.
+        looked: What was seen of the recording.
+        ticks: What was seen of /clock, where that is the node's clock.
+    """
     offsets = {s.name: float(s.settings.get("stamp_offset_s", 0.0)) for s in robot.sensors}
     clocks = {
-        fit.name: clock_of(looked.seen[fit.topic], offsets.get(fit.name, 0.0))
+        fit.name: clock_of(looked.seen[fit.topic], offsets.get(fit.name, 0.0), ticks)
         for fit in found
         if fit.topic in looked.seen and not fit.wrong
     }
     of_sensors = {name: clock for name, clock in clocks.items() if name in offsets}
     beside = {name: clock for name, clock in clocks.items() if name not in offsets}
-    other = of_another_clock(of_sensors, beside)
-    return [replace(fit, wrong=other[fit.name]) if fit.name in other else fit for fit in found]
+    other = of_another_clock(of_sensors, beside, simulated=ticks is not None)
+    told = {name: counts_from(clock, ticks) for name, clock in clocks.items()}
+    return [
+        replace(fit, wrong=other[fit.name])
+        if fit.name in other
+        else replace(fit, remark="; ".join(filter(None, (fit.remark, told.get(fit.name, "")))))
+        for fit in found
+    ]
 
 
 def _fit(

@@ -20,6 +20,12 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{name}: {found['seconds']:.1f} s, {_counted(len(found['episodes']), 'episode')}, "
             f"{_counted(steps, 'step')}{_ANEW if found.get('steps_anew') else ''}"
         )
+        if clock := found.get("clock"):
+            lines.append(
+                f"  clock: {clock['topic']}, {_counted(clock['messages'], 'message')}, as of a "
+                "node with use_sim_time: what has no stamp counts from the newest of them, up to "
+                f"{clock['period_s']:.3g} s early"
+            )
         for part in ("sensors", "targets"):
             lines += [f"  {of}: {counted(counts)}" for of, counts in found[part].items()]
         lines += [f"  fault: {fault}" for fault in found["faults"]]

@@ -13,11 +13,12 @@ from smvae_core.bags import Bag, BagTopic
 from smvae_core.errors import SMVAEError
 from smvae_core.kinds import Kind
 from smvae_core.kinds.proposal import Proposal, Seen
+from smvae_core.recorded_clock import CLOCK, RecordedClock
 from smvae_core.robot import RobotError
 from smvae_core.robot.declaration import MOST_SENSORS, EpisodeRules
 from smvae_core.robot.reading import parse_robot
 from smvae_datasets import naming
-from smvae_datasets.recordings.clocks import Clock, clock_of, of_another_clock
+from smvae_datasets.recordings.clocks import Clock, clock_of, counts_from, of_another_clock
 from smvae_datasets.recordings.fitting import misfit
 from smvae_datasets.recordings.looking import look
 from smvae_datasets.scaffold import Scaffold
@@ -53,8 +54,11 @@ def scaffold_bag(bag: Bag, advance: Callable[[float], None] = lambda share: None
         bag: Open.
         advance: Called with the share that is done.
     """
-    draft, no_sensor = _Draft(), _no_sensor(bag.topics)
-    looked = look(bag, set(bag.topics) - set(no_sensor), advance)
+    no_sensor = _no_sensor(bag.topics)
+    asked = set(bag.topics) - set(no_sensor)
+    clock = RecordedClock.of(bag, asked)
+    looked = look(bag, {*asked, *clock.topics}, advance)
+    draft = _Draft(looked.seen.pop(CLOCK, None) if clock.followed else None)
     reasons: dict[str, list[str]] = {}
     for topic, why in (no_sensor | looked.unread).items():
         reasons.setdefault(why, []).append(topic)
@@ -111,7 +115,9 @@ def _no_sensor(topics: Mapping[str, BagTopic]) -> dict[str, str]:
 class _Draft:
     """Gathers sensors and targets, each by its topic; once all are known they get names."""
 
-    def __init__(self) -> None:
+    def __init__(self, ticks: Seen | None) -> None:
+        """Begin; `ticks` is what was seen of /clock, where that is the node's clock."""
+        self._ticks = ticks
         self.sensors: dict[str, Any] = {}
         self.targets: dict[str, Any] = {}
         self.about: dict[str, str] = {}
@@ -157,14 +163,16 @@ class _Draft:
         """
         clocks = {topic: self._clocks[topic] for topic in self.sensors}
         beside = {topic: self._clocks[topic] for topic in self.targets}
-        for topic, why in of_another_clock(clocks, beside).items():
+        simulated = self._ticks is not None
+        for topic, why in of_another_clock(clocks, beside, simulated=simulated).items():
             self.leave(topic, why)
             for known in (self.sensors, self.targets, self.about, self._rates_hz):
                 known.pop(topic, None)
 
     def _tell(self, seen: Seen, about: str) -> None:
-        self._clocks[seen.topic] = clock_of(seen)
-        self.about[seen.topic] = ", ".join(filter(None, (about, seen.missing)))
+        clock = self._clocks[seen.topic] = clock_of(seen, ticks=self._ticks)
+        said = (about, seen.missing, counts_from(clock, self._ticks))
+        self.about[seen.topic] = ", ".join(filter(None, said))
 
     def _sensor(self, seen: Seen) -> None:
         try:

@@ -23,6 +23,7 @@ def play_steps(
     """
     modalities = declared.robot.modalities
     stamps = {m.name: episode.array(f"sensors/{m.name}/stamp_ns") for m in modalities}
+    clocks = {m.name: episode.clock_ns(m.name) for m in modalities}
     engine = Engine(modalities, declared.settings.rules, declared.settings.pace)
     references: list[int] = []
     rows: list[list[int]] = []
@@ -51,7 +52,8 @@ def play_steps(
     ):
         name = modalities[which].name
         value = readings[name][row] if name in readings else row
-        playback.settle(playback.put(name, arrival, int(stamps[name][row]), value))
+        stamp, clock = int(stamps[name][row]), int(clocks[name][row])
+        playback.settle(playback.put(name, arrival, stamp, value, clock))
     playback.finish()
     count = len(modalities)
     return np.array(references, np.int64), np.array(rows, np.int64).reshape(-1, count)

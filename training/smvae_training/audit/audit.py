@@ -14,6 +14,7 @@ from smvae_core.bundle import Bundle
 from smvae_core.fusion.engine import Engine, Stamps
 from smvae_core.modality import require_messages, subset_name
 from smvae_core.perceiver import Perceiver
+from smvae_core.recorded_clock import RecordedClock
 from smvae_core.runtime import Runtime
 from smvae_training.audit.coverage import (
     Coverage,
@@ -66,7 +67,8 @@ def audit(path: Path, bundle: Bundle | Path, options: AuditOptions | None = None
         truths, left_out = recorded_truths(bag, runtime.bundle, options.targets)
         coverage = Coverage(teller(runtime.bundle), truths) if truths else None
         found = _check(bag, recording, judged, runtime, options, coverage, stages)
-        numbers = _numbers(bag, recording, runtime, found, coverage)
+        simulated = RecordedClock.of(bag, list(bag.topics)).followed
+        numbers = _numbers(bag, recording, runtime, found, coverage, simulated)
         return numbers | {"targets_left_out": left_out}
 
 
@@ -140,11 +142,15 @@ def _check(
     now_ns = bag.begin_ns
     with stages.stage("samples", sum(i.messages for i in inputs)) as advance:
         wanted = by_topic(inputs)
-        for topic, received_ns, message in decoded(bag, list(wanted), lambda *_: advance(1)):
+        clock = RecordedClock.of(bag, list(wanted))
+        read = dict.fromkeys((*wanted, *clock.topics))
+        for topic, received_ns, message in decoded(bag, list(read), lambda *_: advance(1)):
             judge(received_ns)
+            if topic in clock.topics and clock.tick(message):
+                engine.flush()
             now_ns = max(now_ns, received_ns)
-            times = Stamps((now_ns - bag.begin_ns) * 1e-9, now_ns)
-            for each in wanted[topic]:
+            times = Stamps((now_ns - bag.begin_ns) * 1e-9, clock.at(now_ns))
+            for each in wanted.get(topic, ()):
                 samples.receive(each.modality.name, message, times)
                 advance(1)
         judge()
@@ -157,12 +163,18 @@ def _numbers(
     runtime: Runtime,
     subsets: Mapping[str, list[Checked]],
     coverage: Coverage | None,
+    simulated: bool,
 ) -> dict[str, Any]:
+    """Return what was found; reception minus stamp is NaN where stamps are of another clock."""
     every = [checked for found in subsets.values() for checked in found]
     incomplete = [c for c in every if not c.complete]
     different = [c for c in every if c.complete and not c.equal]
     share = 1.0 - len(incomplete) / len(every)
     lacking = Counter(name for c in incomplete for name in c.missing)
+
+    def late_ms(found: Iterable[Checked]) -> list[float]:
+        return [] if simulated else [c.latent.stamp_to_received_ms for c in found]
+
     why_not = []
     if share < COMPLETE_SHARE:
         named = ", ".join(f"{name} {n} x" for name, n in lacking.most_common())
@@ -192,7 +204,7 @@ def _numbers(
         "missing": dict(lacking.most_common()),
         "incomplete_latents": [_named(c) | {"missing": c.missing} for c in incomplete[:LISTED]],
         "different_latents": [_named(c) | _differences([c]) for c in different[:LISTED]],
-        "stamp_to_received_ms": percentiles(c.latent.stamp_to_received_ms for c in every),
+        "stamp_to_received_ms": percentiles(late_ms(every)),
         "node_latency_ms": percentiles(1e3 * c.latent.node_latency_s for c in every),
         "subsets": {
             label: {
@@ -200,7 +212,7 @@ def _numbers(
                 "complete": sum(c.complete for c in found),
                 "reproduced": sum(c.equal for c in found),
                 **_differences(found),
-                "stamp_to_received_ms": percentiles(c.latent.stamp_to_received_ms for c in found),
+                "stamp_to_received_ms": percentiles(late_ms(found)),
                 "targets": coverage.of(label) if coverage is not None else {},
             }
             for label, found in subsets.items()

@@ -22,6 +22,7 @@ from smvae_core.messages import ConversionError, stamp_ns
 from smvae_core.messages.base import read_below
 from smvae_core.messages.members import expand
 from smvae_core.readout import Quantity, Readout
+from smvae_core.recorded_clock import RecordedClock
 from smvae_core.robot import RecordedTarget
 from smvae_core.target import DecodedTarget
 from smvae_training.calibrate.readout import NORMAL_90
@@ -132,12 +133,18 @@ def read_truth(bag: Bag, wanted: TargetTopic) -> Truth:
     """
     _require(bag, wanted.topic)
     stamps, values = [], []
-    for topic, received_ns, message in decoded(bag, [wanted.topic], lambda *_: None):
+    clock = RecordedClock.of(bag, list(bag.topics))
+    read = dict.fromkeys((wanted.topic, *clock.topics))
+    for topic, received_ns, message in decoded(bag, list(read), lambda *_: None):
+        if topic in clock.topics:
+            clock.tick(message)
+        if topic != wanted.topic:
+            continue
         try:
             values.append(wanted.read(message))
         except (ConversionError, TypeError, ValueError) as err:
             raise BagError(bag.path, f"{topic}: {'+'.join(wanted.paths)}: {err}") from err
-        stamps.append(stamp_ns(message, received_ns))
+        stamps.append(stamp_ns(message, clock.at(received_ns)))
     order = np.argsort(stamps, kind="stable")
     return Truth(np.array(stamps, np.int64)[order], np.array(values)[order])
 

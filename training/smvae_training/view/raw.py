@@ -34,7 +34,9 @@ class _Shown:
     def seconds(self) -> float:
         return (self.last_ns - self.first_ns) * 1e-9
 
-    def add(self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any]) -> int:
+    def add(
+        self, name: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any], clock_ns: int
+    ) -> int:
         self._following.show(stamp_ns, recorded={name: value}, chapter=self.chapter)
         self.counts[name] += 1
         return self.counts[name] - 1

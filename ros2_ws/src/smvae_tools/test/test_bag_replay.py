@@ -13,15 +13,16 @@ Two statements, because a live replay's moments depend on the machine's load:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from node_harness import fused
+from node_harness import Client, fused
 from robot_harness import Program, stamp
-from sample_bag import TOPICS, write_bag
+from sample_bag import TOPICS, UNSTAMPED, write_bag
 from smvae_msgs.msg import LatentState
 
 from smvae_core.bags import Bag
@@ -41,6 +42,14 @@ RATES = ("1.0", "0.5", "0.25")
 @pytest.fixture(scope="module")
 def bag(modalities: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bag(tmp_path_factory.mktemp("replay") / "bag", modalities, SECONDS)
+
+
+@pytest.fixture
+def deaf(domain: int) -> Iterator[Client]:
+    """Who publishes nothing itself."""
+    client = Client(domain, ())
+    yield client
+    client.close()
 
 
 def samples_of(bag: Path, modalities: Any) -> dict[str, dict[int, Any]]:
@@ -108,7 +117,11 @@ class Offline:
 
     def sources(self, latent: LatentState) -> dict[str, int]:
         """Return the stamp of each fused sample at a live latent's moment."""
-        row, names = self.rows[stamp(latent)], self.columns["modalities"].tolist()
+        return self.sources_of(self.rows[stamp(latent)])
+
+    def sources_of(self, row: int) -> dict[str, int]:
+        """Return the stamp of each fused sample of a row."""
+        names = self.columns["modalities"].tolist()
         stamps = self.columns["sample_stamp_ns"][row].tolist()
         states = self.columns["state"][row].tolist()
         return {n: t for n, t, state in zip(names, stamps, states, strict=True) if state == 1}
@@ -147,6 +160,29 @@ def test_live_replay_and_offline_evaluation_agree(
         if not (counts := enough_agree(rate)):
             return
         few.append(counts)
+    pytest.fail("; ".join(few))
+
+
+def test_commands_without_stamp_are_fused_in_simulated_time_live_as_offline(
+    start_node: Any, deaf: Client, domain: int, bundle: Path, modalities: Any, tmp_path: Path
+) -> None:
+    """The bag was received in the wall's time and holds /clock, which the stamps are of."""
+    bag = write_bag(tmp_path / "bag", modalities, SECONDS, simulated=True)
+    offline = Offline(bag, bundle, tmp_path / "offline", "rgb")
+    assert sum("action" in offline.sources_of(row) for row in offline.rows.values()) >= 35
+    kind = {"modalities.action.message_type": UNSTAMPED}
+    start_node(bundle=bundle, trigger="rgb", use_sim_time=True, parameters=kind)
+    deaf.activate()
+    few: list[str] = []
+    for rate in RATES:
+        live = replayed_live(deaf, domain, bag, tmp_path / "player.log", "--rate", rate)
+        same = [m for m in live if stamp(m) in offline.rows and offline.sources(m) == sources(m)]
+        for latent in same:
+            assert np.abs(offline.mean(latent) - np.asarray(latent.mean)).max() <= TOLERANCE
+        fused_all = [m for m in same if "action" in sources(m)]
+        few.append(f"{len(fused_all)} of {len(same)} of {len(live)} with the command")
+        if len(fused_all) >= max(10, 0.5 * len(live)):
+            return
     pytest.fail("; ".join(few))
 
 

@@ -14,6 +14,7 @@ from smvae_core.fusion.playback import Playback
 from smvae_core.fusion.rules import Observation
 from smvae_core.modality import require_messages
 from smvae_core.perceiver import Perceived, Perceiver
+from smvae_core.recorded_clock import RecordedClock
 from smvae_core.runtime import Runtime
 from smvae_core.settings import Settings
 from smvae_datasets.recordings.convert import Recording
@@ -119,17 +120,23 @@ class BagReplay:
         Raises:
             BagError: If the bag is damaged, or not one message of a topic is of its type.
         """
+        clock = RecordedClock.of(self._bag, list(self._inputs))
         playback = Playback(
-            self.engine, self._bag.begin_ns, lambda taken: self._make(listener, taken)
+            self.engine, self._bag.begin_ns, lambda taken: self._make(listener, taken), clock
         )
 
         def refuse(topic: str, received_ns: int, err: NotOfType) -> None:
-            for each in self._inputs[topic]:
+            for each in self._inputs.get(topic, ()):
                 playback.refuse(each.modality.name, received_ns, "decode", str(err))
                 advance(1)
 
-        for topic, received_ns, message in decoded(self._bag, list(self._inputs), refuse):
-            for each in self._inputs[topic]:
+        read = dict.fromkeys((*self._inputs, *clock.topics))
+        for topic, received_ns, message in decoded(self._bag, list(read), refuse):
+            if topic in clock.topics and playback.tick(received_ns, message):
+                self._tell(listener, math.inf)  # what they answer for never comes
+                if self._whole is not self.engine:
+                    self._whole.flush()
+            for each in self._inputs.get(topic, ()):
                 self._feed(listener, playback, each.modality.name, received_ns, message)
                 advance(1)
         playback.finish()
@@ -155,7 +162,7 @@ class BagReplay:
         # once time jumped, what they answer for never comes
         self._tell(listener, math.inf if verdict is not None and verdict.restarted else at_s)
         if self._whole is not self.engine:
-            held = self._whole.receive(name, message, Stamps(at_s, received_ns))
+            held = self._whole.receive(name, message, Stamps(at_s, playback.clock.at(received_ns)))
         if held is not None and not held.reason:
             at_ns = self._whole.collector.channel(name).corrected_ns(held.stamp_ns)
             listener.on_sample(name, at_ns, held.value, self.engine.epoch)

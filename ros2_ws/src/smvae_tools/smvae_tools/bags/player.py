@@ -4,7 +4,8 @@ Messages stay serialised from the disk to the middleware. /clock is published be
 with the bag's receive time, so that a node with use_sim_time never sees a message from its future,
 and while nothing is to be played, so that a silence is not taken for a jump of time.
 Everything is reliable: nothing is lost on the way to a reliable subscriber, and best-effort ones
-match it too. A ROS 1 bag is played as ROS 2 messages.
+match it too. A ROS 1 bag is played as ROS 2 messages. A /clock that stamps in the bag are of is
+played as it was recorded, instead.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from std_srvs.srv import SetBool
 from smvae_core.bag_formats.types import CDR, ROS1
 from smvae_core.bags import Bag, BagError, BagTopic
 from smvae_core.errors import ConfigError
+from smvae_core.recorded_clock import CLOCK, RecordedClock
 from smvae_tools.bags.playback import Jump, Segment, Stopwatch, parse_jump, segments
 
-CLOCK = "/clock"
 #: Encodings of messages that are played.
 READ = (CDR, ROS1)
 #: Of these an older bag may hold other definitions than those that are installed.
@@ -123,7 +124,7 @@ class BagPlayer(Node):
         if not self._topics:
             raise BagError(bag.path, f"nothing to play; it has {bag.listed()}")
         self._clock_publisher: Any = None
-        if options.clock:
+        if options.clock and CLOCK not in self._topics:
             self._clock_publisher = self.create_publisher(Clock, CLOCK, 10)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.watch.pause(options.paused)
@@ -143,7 +144,12 @@ class BagPlayer(Node):
         names = self._options.topics or tuple(
             name for name, topic in there.items() if name != CLOCK and topic.encoding in READ
         )
-        return [there[name] for name in names if name in there]
+        played = [name for name in names if name in there]
+        clock = RecordedClock.of(self._bag, played)
+        if clock.followed and self._options.clock:
+            self.get_logger().info(f"{CLOCK} is played as it was recorded: stamps are of it")
+            played += [name for name in clock.topics if name not in played]
+        return [there[name] for name in played]
 
     def _advertise(self, topic: BagTopic) -> Any:
         """Return a publisher; None for a type that is not installed, unless it was asked for."""
