@@ -74,3 +74,25 @@ def test_what_cannot_be_converted_is_one_line_and_a_status(
     assert capsys.readouterr().err.endswith("no such recording\n")
     assert main(["episodes", str(broken), *rest]) == 1
     assert "expected an MCAP file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_a_sensor_that_no_recording_has_is_said_last_and_by_the_status(
+    optional: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no fault of a sensor that may be missing, nor of one that some recordings have."""
+    declaration, out = tmp_path / "robot.yaml", tmp_path / "out"
+    may = ", optional: true" if optional else ""
+    lidar = f"  lidar: {{kind: scan, channel: {{topic: /scan}}, beams: 64{may}}}\ntargets:"
+    declaration.write_text(ROBOT.replace("targets:", lidar, 1))
+    whole = write_bag(tmp_path / "whole", motion(1.0))
+    bare = write_bag(tmp_path / "bare", (m for m in motion(1.0) if m.topic != "/wrench"))
+    words = [str(whole), str(bare), "--robot", str(declaration), "--out", str(out)]
+    status, told = (0, "") if optional else (1, "in no episode: lidar: nothing on /scan (mend ")
+    for option in ("--dry-run", "--json"):
+        assert main(["episodes", *words, option]) == status
+        err = capsys.readouterr().err.splitlines()
+        assert (err[-1] if err else "").startswith(told)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["episodes"] == 2
+    assert list(summary["missing"]) == ([] if optional else ["lidar"])

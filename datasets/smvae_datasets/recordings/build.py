@@ -165,7 +165,13 @@ def foresee(
     todo = plan(recordings, robot, out, typestore)
     for job in todo:
         found[job.folder.name] = {"path": str(job.path.resolve())} | _foresee(job)
-    return {"recordings": found, "episodes": sum("failed" not in each for each in found.values())}
+    whole = [each["inputs"] for each in found.values() if "failed" not in each]
+    missing = {
+        s.name: f"nothing on {whole[0][s.name]['topic']}"
+        for s in robot.sensors
+        if whole and not s.optional and not any(each[s.name]["messages"] for each in whole)
+    }
+    return {"recordings": found, "episodes": len(whole), "missing": missing}
 
 
 def _foresee(job: Job) -> dict[str, Any]:
@@ -389,6 +395,25 @@ def _bar(told: Told, progress: bool) -> Iterator[Callable[[], None]]:
         yield lambda: bar.update(task, completed=told.done.value, total=told.total.value or None)
 
 
+def _missing(robot: Robot, recordings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the sensors that are not optional and in no episode, each with the reason."""
+    missing = {}
+    for sensor in robot.sensors:
+        counts = [found[sensor.name] for found in recordings if sensor.name in found]
+        if sensor.optional or any(c["used"] + c["unused"] for c in counts):
+            continue
+        refused = next(
+            (c["first_refused"] or next(iter(c["refused"])) for c in counts if c["refused"]), ""
+        )
+        if not any(c["messages"] for c in counts):
+            missing[sensor.name] = f"nothing on {counts[0]['topic']}"
+        elif refused:
+            missing[sensor.name] = f"no message could be used; the first: {refused}"
+        else:
+            missing[sensor.name] = "its messages are outside episodes"
+    return missing
+
+
 def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
     """Return what became of every message of every recording.
 
@@ -413,6 +438,7 @@ def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
         "format": FORMAT,
         "robot": jobs[0].robot.name if jobs else "",
         "recordings": recordings,
+        "missing": _missing(jobs[0].robot, [r["sensors"] for r in whole]) if episodes else {},
         "episodes": len(episodes),
         "steps": sum(e["steps"] for e in episodes),
         "seconds": sum(e["seconds"] for e in episodes),

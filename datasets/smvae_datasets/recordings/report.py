@@ -39,6 +39,14 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def missing_line(missing: Mapping[str, str]) -> str:
+    """Return '' or which sensors no episode has, why, and what would be right."""
+    if not missing:
+        return ""
+    told = "; ".join(f"{name}: {why}" for name, why in missing.items())
+    return f"in no episode: {told} (mend robot.yaml, or mark them `optional: true`)"
+
+
 def foreseen_lines(found: Mapping[str, Any]) -> list[str]:
     """Return what `foresee` found, in lines."""
     lines: list[str] = []

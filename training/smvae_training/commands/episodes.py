@@ -15,14 +15,15 @@ from smvae_training.commands.arguments import parse
 
 HELP = """Convert recordings of a robot to episodes that `smvae train` reads.
 
-Each recording goes through the engine of the live node; its receive times are the clock. A step
-holds what the node would have fused at that moment. Every accepted sample is kept at its own rate.
-Images are kept as recorded, after `crop`. So sizes, windows and rate_hz of robot.yaml can be
-changed afterwards: give the same command again, and nothing is converted twice.
+Each recording goes through the engine of the live node; its receive times are the clock, or its
+/clock where stamps are of that. A step holds what the node would have fused at that moment.
+Every accepted sample is kept at its own rate. Images are kept as recorded, after `crop`. So sizes,
+windows and rate_hz of robot.yaml can be changed afterwards: give the same command again, and
+nothing is converted twice.
 
 Every message is counted as used, in no step, late, duplicate, refused (with the reason), or in too
-short an episode. OUT/summary.json has the counts. The exit status is 1 when a recording failed, or
-gave no episode.
+short an episode. OUT/summary.json has the counts. The exit status is 1 when a recording failed,
+when no episode came of all, or when a sensor that is not `optional` is in no episode.
 
 --to lerobot writes a LeRobot v3 folder, from recordings or from a folder of episodes. It has a row
 per step. What a step lacks is NaN or black, and the column `present` says so. The episodes of
@@ -75,7 +76,7 @@ def episodes(arguments: list[str], prog: str) -> int:
     from smvae_core.robot import read_robot
     from smvae_datasets.recordings.build import build_episodes, foresee
     from smvae_datasets.recordings.folder import holds_episodes
-    from smvae_datasets.recordings.report import foreseen_lines, summary_lines
+    from smvae_datasets.recordings.report import foreseen_lines, missing_line, summary_lines
 
     if not given.recordings:
         raise ConfigError("expected at least one recording")
@@ -106,11 +107,17 @@ def episodes(arguments: list[str], prog: str) -> int:
         )
         lines = [*summary_lines(found), str(out)]
     failed = any("failed" in r for r in found["recordings"].values())
-    status = int(failed or not found["episodes"])
+    status = int(failed or not found["episodes"] or bool(found["missing"]))
+    missing = missing_line(found["missing"])
     if given.to == "lerobot" and not given.dry_run and found["episodes"]:
         print("\n".join(lines), file=sys.stderr)
-        return max(status, _write_lerobot(given, out))
+        status = max(status, _write_lerobot(given, out))
+        if missing:
+            print(missing, file=sys.stderr)
+        return status
     print(json.dumps(found, indent=1) if given.json else "\n".join(lines))
+    if missing:
+        print(missing, file=sys.stderr)
     return status
 
 
