@@ -20,6 +20,7 @@ import argparse
 import io
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.command import status_of
 from benchmarks.robots.full_networks import full_networks
+from benchmarks.runs import check_settings
 from smvae_core.estimates import calibrated
 from smvae_core.files import write_bytes
 from smvae_core.modality import all_subsets, subset_name
@@ -108,11 +111,17 @@ def with_labels(data: PreparedEpisodes, share: float, seed: int) -> PreparedEpis
 
 
 def trained(config: TrainConfig, data: Dataset, folder: Path) -> Run:
-    """Return the finished run in a folder, trained or continued as needed."""
+    """Return the finished run in a folder, trained or continued as needed.
+
+    Raises:
+        RunError: If it has other settings.
+    """
     paths = RunPaths(folder)
     if not paths.config.is_file() or not RunRecord.read(paths.config).finished:
         old = check_folder(paths, config, resume=paths.begun, overwrite=False)
         train_on(config, data, paths, old)
+    else:
+        check_settings(folder, RunRecord.read(paths.config).config, config, "Give other --runs")
     return load_run(folder)
 
 
@@ -341,4 +350,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of("python -m benchmarks.targets", main))

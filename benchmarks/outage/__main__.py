@@ -37,6 +37,7 @@ from benchmarks.outage.peers import PEERS
 from benchmarks.outage.picture import draw
 from benchmarks.outage.start import LaterStages, begin, check_start, load
 from benchmarks.robots.full_networks import full_networks
+from benchmarks.runs import check_settings
 from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 from smvae_core.modality import find
@@ -54,8 +55,7 @@ from smvae_training.evaluate.likelihood.summary import standard_error
 from smvae_training.evaluate.measures import images, measured, squared_error
 from smvae_training.evaluate.ratios import paired_ratio
 from smvae_training.hardware import source_version, versions
-from smvae_training.resume import changed_settings
-from smvae_training.run import Run, RunError, RunPaths, RunRecord, load_run, split_episodes
+from smvae_training.run import Run, RunPaths, RunRecord, load_run, split_episodes
 from smvae_training.steps.embedded import embed_records
 from smvae_training.steps.normalise import BatchNormaliser
 from smvae_training.trainer import prepare_data, train
@@ -149,8 +149,9 @@ def trained(
         paths.root.mkdir(parents=True, exist_ok=True)
         build = begin(kind, start)
         train(config, episodes, paths.root, paths.begun, callbacks=[Cost(cost)], build=build)
-    elif what := changed_settings(RunRecord.read(paths.config).config, config):
-        raise RunError(paths.root, f"is finished, with other settings: {what}. Give other --runs")
+    else:
+        found = RunRecord.read(paths.config).config
+        check_settings(paths.root, found, config, "Give other --runs")
     return load(kind, paths.root), json.loads(cost.read_text()) if cost.is_file() else {}
 
 

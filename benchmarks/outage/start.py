@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from benchmarks.outage.peers import PEERS, Peer
+from benchmarks.runs import check_settings
 from smvae_core.model.config import ModelConfig
 from smvae_core.model.objective import Objective, elbo
 from smvae_core.model.smvae import SMVAE
@@ -13,6 +14,9 @@ from smvae_training.config import TrainConfig
 from smvae_training.run import Run, RunError, RunPaths, RunRecord, load_weights
 from smvae_training.steps.stages import Stages
 from smvae_training.trainer import Build
+
+#: Settings of the later stages, and how long a run is: a start may have others.
+_LATER = ("context", "max_steps", "epochs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +56,14 @@ def check_start(start: Run, config: TrainConfig) -> None:
     Raises:
         RunError: If it is not finished, or its settings are others.
     """
-    record, found = start.record, start.config
+    record = start.record
     if not record.finished:
         raise RunError(
             start.path, f"is no start: {record.step} of {record.total_steps} steps are trained"
         )
-    wanted = replace(config.model, memory=None)
-    parts = {"model": (found.model, wanted), "data": (found.data, config.data)}
-    if other := [name for name, (ours, theirs) in parts.items() if ours != theirs]:
-        raise RunError(
-            start.path,
-            f"is no start: its {' and '.join(other)} settings differ; take a run of kind 'instant'",
-        )
+    wanted = replace(config, model=replace(config.model, memory=None))
+    hint = "Give another --start, a run of kind 'instant'"
+    check_settings(start.path, start.config, wanted, hint, but=_LATER)
 
 
 def load(kind: str, path: Path) -> Run:

@@ -177,8 +177,14 @@ def test_stopping_between_the_stages_and_resuming_equals_going_straight(
 
 def test_a_start_of_other_settings_is_refused(start: Path) -> None:
     found, wanted = load_run(start), config()
-    with pytest.raises(RunError, match="its model settings differ; take a run of kind 'instant'"):
-        check_start(found, replace(wanted, model=replace(wanted.model, latent_dim=4)))
+    for other, what in (
+        (replace(wanted, model=replace(wanted.model, latent_dim=4)), "latent-dim"),
+        (replace(wanted, objective=replace(wanted.objective, matching=0.5)), "objective.matching"),
+        (replace(wanted, batch_size=wanted.batch_size + 1), "--batch-size"),
+        (replace(wanted, seed=7), "--seed 0 -> 7"),
+    ):
+        with pytest.raises(RunError, match=f"is finished, with other settings: .*{what}.*--start"):
+            check_start(found, other)
     half = replace(found, record=replace(found.record, step=1))
     with pytest.raises(RunError, match="is no start: 1 of 4 steps are trained"):
         check_start(half, wanted)

@@ -26,7 +26,7 @@ from smvae_training.evaluate.baselines import training_mean
 from smvae_training.evaluate.measures import images
 from smvae_training.evaluate.records import Records
 from smvae_training.presets import debug
-from smvae_training.run import RunPaths, load_run
+from smvae_training.run import RunError, RunPaths, load_run
 from smvae_training.trainer import train_on
 from tests.training.conftest import make_episodes
 
@@ -56,6 +56,14 @@ def test_an_interrupted_training_goes_on_to_its_end(tmp_path: Path) -> None:
     begun = load_run(tmp_path / "run").record
     assert begun.step == 2 < begun.total_steps
     assert trained(config, data, tmp_path / "run").record.finished
+
+
+def test_a_finished_training_of_other_settings_is_refused(tmp_path: Path) -> None:
+    data, config = make_episodes(), replace(debug(), max_steps=2)
+    assert trained(config, data, tmp_path / "run").record.finished
+    other = replace(config, data=replace(config.data, labelled_share=0.25))
+    with pytest.raises(RunError, match=r"settings: --data\.labelled-share 0\.5 -> 0\.25\. Give"):
+        trained(other, data, tmp_path / "run")
 
 
 def test_a_network_is_kept_whole_or_not_at_all(
