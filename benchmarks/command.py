@@ -8,10 +8,22 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
+
+T = TypeVar("T")
+
+
+def options_of(options: type[T], module: str, about: str | None) -> T:
+    """Return the options that the command line of `python -m MODULE` gives."""
+    import tyro  # not in every environment of a benchmark
+
+    from smvae_training.commands.arguments import thinned
+
+    with thinned():
+        return tyro.cli(options, prog=f"python -m {module}", description=about)
 
 
 def parser_of(module: str, about: str | None) -> argparse.ArgumentParser:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import hypothesis
 import numpy as np
-import tyro
 from rich.progress import track
 
+from benchmarks.command import options_of
 from benchmarks.messages.corpus import Sample, draw
 from benchmarks.messages.outcomes import OF_STAMPS, Disagreement, outcome
 from benchmarks.messages.strategies import BUILT
@@ -100,7 +100,7 @@ def built(messages: int, seed: int, found: Found) -> None:
 
 def main() -> int:
     """Run, print the counts, write them, and return the exit status: 1 if anything is wrong."""
-    options = tyro.cli(Options, prog="python -m benchmarks.malformed_messages", description=__doc__)
+    options = options_of(Options, "benchmarks.malformed_messages", __doc__)
     found = Found()
     damaged(options.messages, options.seed, found)
     built(options.built, options.seed, found)

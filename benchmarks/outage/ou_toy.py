@@ -24,12 +24,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
-from benchmarks.command import status_of
+from benchmarks.command import options_of, status_of
 from benchmarks.paper.linear_gaussian import LinearGaussian, linear_gaussian
 from smvae_core.files import write_bytes, write_text
 from smvae_core.modality import Modality
@@ -367,7 +366,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Train, print the comparison, and write the numbers."""
-    options = tyro.cli(ToyOptions, prog="python -m benchmarks.outage.ou_toy", description=__doc__)
+    options = options_of(ToyOptions, "benchmarks.outage.ou_toy", __doc__)
     torch.set_num_threads(1)
     toy = linear_gaussian(len(RATES_HZ), len(TIMES_S))
     rows, learned = [], []

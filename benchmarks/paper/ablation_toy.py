@@ -19,8 +19,8 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-import tyro
 
+from benchmarks.command import options_of
 from benchmarks.paper.linear_gaussian import linear_gaussian, subset_variances, train_encoder
 from benchmarks.tables.markdown import table
 from smvae_core.files import write_text
@@ -68,9 +68,7 @@ def row(pooling: Pooling, options: ToyOptions, copies: int) -> dict[str, Any]:
 
 def main() -> int:
     """Train all, print a table each, write the numbers, and return the exit status."""
-    options = tyro.cli(
-        ToyOptions, prog="python -m benchmarks.paper.ablation_toy", description=__doc__
-    )
+    options = options_of(ToyOptions, "benchmarks.paper.ablation_toy", __doc__)
     torch.set_num_threads(1)
     rows = []
     for copies in (0, options.copies):

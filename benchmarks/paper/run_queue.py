@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import tyro
 from filelock import FileLock, Timeout
 
+from benchmarks.command import options_of
 from benchmarks.paper.experiments import EXPERIMENTS, SEEDS, lookup
 from benchmarks.paper.job import Job
 from benchmarks.paper.variants import METHODS
@@ -94,9 +94,7 @@ def work(job: Job) -> bool:
 
 def main() -> int:
     """Run the queue and return the exit status."""
-    options = tyro.cli(
-        QueueOptions, prog="python -m benchmarks.paper.run_queue", description=__doc__
-    )
+    options = options_of(QueueOptions, "benchmarks.paper.run_queue", __doc__)
     configure_logging(verbose=False)
     logging.getLogger("benchmarks").setLevel(logging.INFO)
     quiet_lightning()

@@ -101,6 +101,11 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
             "stamps in the bag are of is",
             f"{_ROS1}, and plays a recorded /clock",
         ),
+        "bag_recorder | --duration S stop by itself after S seconds": (
+            "bag_recorder | --duration S stop by itself after S seconds; 0 = only when stopped, as "
+            "without it",
+            "it did not say what 0 means",
+        ),
         "bag_player | bag folder of a rosbag2 bag, or one .mcap or .db3 file": (
             "bag_player | bag folder of a rosbag2 bag, or one .mcap, .db3 or .bag file",
             _ROS1,

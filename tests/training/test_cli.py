@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -268,12 +269,15 @@ def test_help_loads_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", list(COMMANDS))
-def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [*COMMANDS, "robot scaffold", "robot validate"])
+def test_every_command_explains_itself(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main([name, "--help"])
+        main([*words.split(), "--help"])
     assert stop.value.code == 0
-    assert "example" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "example" in text
+    assert not re.search(r"\n\s*\n\s*\n", text), "two empty lines in a row"
+    assert not re.search(r"[ \t]\n", text), "spaces at the end of a line"
 
 
 def test_modalities_are_spelled_by_name_and_side() -> None:

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -115,7 +115,7 @@ def parse(target: Callable[..., T], arguments: list[str], prog: str, **options: 
     """
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), thinned():
             parsed: T = tyro.cli(target, args=arguments, prog=prog, registry=REGISTRY, **options)
     except SystemExit:
         if not said.getvalue():  # help was asked for
@@ -127,6 +127,31 @@ def parse(target: Callable[..., T], arguments: list[str], prog: str, **options: 
     with _wide_terminal(), contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
         tyro.cli(target, args=arguments, prog=prog, registry=REGISTRY, **options)
     raise UsageError(said.getvalue(), prog)
+
+
+class _Thinned:
+    """A stream that gets no spaces at the end of a line, and no second empty line in a row."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        bare = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+        self._stream.write(re.sub(r"\n{3,}", "\n\n", bare))
+        return len(text)
+
+
+@contextlib.contextmanager
+def thinned() -> Iterator[None]:
+    """Print help with one empty line where tyro has two: before what begins with no letter.
+
+    And without the spaces that stand for tyro's boxes where standard output is not UTF-8.
+    """
+    with contextlib.redirect_stdout(cast(io.TextIOBase, _Thinned(sys.stdout))):
+        yield
 
 
 class UsageError(ConfigError):

@@ -145,7 +145,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bag_recorder", description=__doc__)
     parser.add_argument("bag", type=Path, help="folder to write; must not exist")
     parser.add_argument(
-        "--duration", type=float, metavar="S", help="stop by itself after S seconds"
+        "--duration",
+        type=float,
+        metavar="S",
+        help="stop by itself after S seconds; 0 = only when stopped, as without it",
     )
     parser.add_argument(
         "--topics",
