@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.command import status_of
-from benchmarks.robots.full_networks import full_networks
+from benchmarks.robots.full_networks import full_networks, small_networks
 from benchmarks.runs import check_settings
 from smvae_core.estimates import calibrated
 from smvae_core.files import write_bytes
@@ -77,8 +77,9 @@ def settings(
     *,
     targets: bool,
     rest: bool = True,
+    small: bool = False,
 ) -> TrainConfig:
-    """Return settings with networks of full size, with every target of the data or none.
+    """Return settings with every target of the data or none.
 
     Args:
         steps: Of the training; 0: the preset's.
@@ -87,8 +88,9 @@ def settings(
         decode_on: As `data.decode_on`.
         targets: Whether they are decoded.
         rest: As `objective.targets_from_rest`.
+        small: Whether networks are those of docs/shared_autonomy.md, else of full size.
     """
-    config = full_networks()
+    config = small_networks() if small else full_networks()
     data = replace(config.data, labelled_share=share, decode_on=decode_on)
     return replace(
         config,
@@ -248,12 +250,18 @@ def cameras(config: TrainConfig) -> list[tuple[str, ...]]:
 
 
 def row(
-    labels: str, seed: int, share: float, decode_on: float = DECODE_ON, rest: bool = False
+    labels: str,
+    seed: int,
+    share: float,
+    decode_on: float = DECODE_ON,
+    rest: bool = False,
+    small: bool = False,
 ) -> str:
     """Return what a training is called among the results, the usual of the first ones left out."""
     parts = [f"labels {labels}", f"seed {seed}" if seed else ""]
     parts += [f"share {share:g}" if share != SHARE else ""]
     parts += [f"decode on {decode_on:g}" if decode_on != DECODE_ON else "", "rest" if rest else ""]
+    parts += ["small" if small else ""]
     return ", ".join(filter(None, parts))
 
 
@@ -266,8 +274,15 @@ def run_name(share: float, decode_on: float, rest: bool = False) -> str:
 
 def measure(given: argparse.Namespace) -> None:
     """Train what is missing and score it; each result is written once it is there."""
+    small = {"small": given.small}
     config = settings(
-        given.steps, given.seed, given.share, given.decode_on, targets=True, rest=given.rest
+        given.steps,
+        given.seed,
+        given.share,
+        given.decode_on,
+        targets=True,
+        rest=given.rest,
+        **small,
     )
     sensors = config.model.modalities
     data = prepare_episodes(given.episodes, sensors, progress=False)
@@ -275,10 +290,11 @@ def measure(given: argparse.Namespace) -> None:
     test = Records.of(unseen, np.arange(len(unseen)), SCORED)
     labelled = with_labels(data, given.labels, given.seed) if given.labels < 1.0 else data
     of = "all" if given.labels >= 1.0 else f"{given.labels:g}"
-    folder = given.runs / f"{of}-{config.max_steps}-{given.seed}"
+    folder = given.runs / f"{of}-{config.max_steps}-{given.seed}{'-small' if given.small else ''}"
     ours = run_name(given.share, given.decode_on, given.rest)
     results = json.loads(given.out.read_text()) if given.out.is_file() else {}
-    mine = results.setdefault(row(of, given.seed, given.share, given.decode_on, given.rest), {})
+    name = row(of, given.seed, given.share, given.decode_on, given.rest, given.small)
+    mine = results.setdefault(name, {})
 
     def keep(name: str, value: Any) -> None:
         mine.setdefault("settings", {}).update(
@@ -288,6 +304,7 @@ def measure(given: argparse.Namespace) -> None:
             labelled_share=given.share,
             decode_on=given.decode_on,
             targets_from_rest=given.rest,
+            small=given.small,
             trajectories=len(data.group_names),
             records=len(data),
             test_trajectories=len(unseen.group_names),
@@ -314,7 +331,7 @@ def measure(given: argparse.Namespace) -> None:
         scores[label] = score(target, test.targets[OFFSET], value, np.full(value.shape, np.nan))
         keep("supervised", scores)
     if not given.no_plain:
-        without = settings(given.steps, given.seed, given.share, targets=False)
+        without = settings(given.steps, given.seed, given.share, targets=False, **small)
         plain = trained(without, data, folder / "plain")
         keep("images without targets", image_errors(plain, test, means))
 
@@ -339,6 +356,9 @@ def main() -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="decode targets from the rest of a record too",
+    )
+    parser.add_argument(
+        "--small", action="store_true", help="the networks of docs/shared_autonomy.md, 32 pixels"
     )
     parser.add_argument(
         "--subsets", nargs="*", help="supervised ones; all with a camera by default"

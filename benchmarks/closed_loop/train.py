@@ -22,16 +22,15 @@ from benchmarks.closed_loop.baselines.networks import Supervised, objective
 from benchmarks.closed_loop.baselines.product import mvae, of_product, product_of_experts
 from benchmarks.closed_loop.baselines.trained import NETWORKS, calibrate
 from benchmarks.command import parser_of, status_of
+from benchmarks.robots.full_networks import small_networks
 from smvae_core.bundle import MANIFEST
 from smvae_core.estimate_calibration import ESTIMATES
 from smvae_core.modality import all_subsets, subset_name
-from smvae_core.presets import vision_touch
 from smvae_training.calibrate.estimates import MAX_RECORDS
 from smvae_training.cli import configure_logging, quiet_lightning
 from smvae_training.config import TrainConfig
 from smvae_training.evaluate.records import Records
 from smvae_training.exporting import export_run
-from smvae_training.presets import demo
 from smvae_training.run import RunPaths, RunRecord, split_episodes
 from smvae_training.trainer import prepare_data, train
 
@@ -47,11 +46,9 @@ ALIVE: tuple[tuple[str, ...], ...] = (
 
 def settings(steps: int, seed: int) -> TrainConfig:
     """Return the settings of ours, as docs/shared_autonomy.md trains it."""
-    config = demo()
-    small = replace(config.model, modalities=vision_touch(32), base_channels=8, embedding_dim=128)
+    config = small_networks()
     return replace(
         config,
-        model=small,
         data=replace(config.data, targets=("all",)),
         log=replace(config.log, tensorboard=False),
         max_steps=steps,

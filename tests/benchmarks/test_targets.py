@@ -47,6 +47,7 @@ def test_a_row_names_what_is_unusual_of_a_training() -> None:
     assert row("0.1", 1, 0.0) == "labels 0.1, seed 1, share 0"
     assert row("all", 0, 0.5, 0.0) == "labels all, decode on 0"
     assert row("0.1", 0, 0.5, rest=True) == "labels 0.1, rest"
+    assert row("0.1", 0, 0.5, rest=True, small=True) == "labels 0.1, rest, small"
 
 
 def test_an_interrupted_training_goes_on_to_its_end(tmp_path: Path) -> None:
