@@ -32,6 +32,34 @@ ANNOUNCEMENTS = """
           </discovery_config>
         </builtin>"""
 
+#: What all tests of this folder are to pytest-xdist: one piece.
+OURS = "ros2_ws"
+#: Files elsewhere that take 8 s or more, the longest first; others follow by their number of tests.
+LONG = (
+    "tests/training/test_cli.py",
+    "tests/training/test_os_errors.py",
+    "tests/benchmarks/test_many_machines.py",
+    "tests/model/test_covariance.py",
+    "tests/training/test_insertions.py",
+    "tests/training/test_bag_evaluation_losses.py",
+    "tests/training/test_bag_evaluation.py",
+    "tests/benchmarks/test_linear_gaussian.py",
+    "tests/benchmarks/test_closed_loop.py",
+    "tests/training/test_own_robot_page.py",
+    "tests/training/test_self_supervised.py",
+    "tests/benchmarks/test_gpu.py",
+    "tests/datasets/test_recordings.py",
+    "tests/training/test_declared_bundles.py",
+    "tests/training/test_many_sensors.py",
+    "tests/benchmarks/test_job.py",
+    "tests/datasets/test_recording_faults.py",
+    "tests/benchmarks/test_sixteen_sensors.py",
+    "tests/training/test_checkpoints.py",
+    "tests/benchmarks/test_moving_picture.py",
+    "tests/training/test_audit.py",
+    "tests/training/test_eight_bits.py",
+)
+
 #: Set by `make test`: a run in which no DDS test passed fails.
 REQUIRE = os.environ.get("SMVAE_REQUIRE_DDS") == "1"
 WHY_SKIPPED = "needs rclpy and smvae_msgs: scripts/build_workspace.sh, then . scripts/ros_env.sh"
@@ -83,15 +111,24 @@ def _announce_more_often(config: pytest.Config) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give all tests of this folder to one worker: beside each other two of them would disturb.
 
-    They watch the clock, start processes, and share what DDS keeps once per machine.
+    They watch the clock, start processes, and share what DDS keeps once per machine. They come
+    first, then the files that take long, and the short ones last: all workers end together.
     """
     if config.getvalue("dist") != "loadfile":
         return None
+    if gone := [name for name in LONG if not (config.rootpath / name).is_file()]:
+        raise pytest.UsageError(f"LONG of {__file__} names what is not there: {', '.join(gone)}")
     from xdist.scheduler import LoadFileScheduling
 
     class OneAtATime(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "ros2_ws" if nodeid.startswith("ros2_ws/") else super()._split_scope(nodeid)
+            return OURS if nodeid.startswith(f"{OURS}/") else super()._split_scope(nodeid)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            known = (scope for scope in (OURS, *LONG) if scope in self.workqueue)
+            if (scope := next(known, None)) is not None:
+                self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
 
     return OneAtATime(config, log)
 
