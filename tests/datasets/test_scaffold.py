@@ -337,7 +337,7 @@ def test_what_was_missing_for_a_part_of_the_recording_is_said(tmp_path: Path) ->
     slow = stream("/slow", "std_msgs/msg/Float32", 0.5, load, 40.0)
     bag = write_bag(tmp_path / "bag", in_order(iter(late), whole, slow))
     found = of_bag(bag)
-    assert found.about["load"].endswith(", there for 75% of the recording, and not at 10, 15 s")
+    assert found.about["load"].endswith("; there for 75% of the recording, and not at 10, 15 s")
     assert "there for" not in found.about["whole"] + found.about["slow"]
     with Bag(bag) as recording:
         held = {fit.name: fit for fit in fits(parse_robot(found.data), recording)}

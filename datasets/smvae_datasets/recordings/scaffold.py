@@ -172,7 +172,7 @@ class _Draft:
     def _tell(self, seen: Seen, about: str) -> None:
         clock = self._clocks[seen.topic] = clock_of(seen, ticks=self._ticks)
         said = (about, seen.missing, counts_from(clock, self._ticks))
-        self.about[seen.topic] = ", ".join(filter(None, said))
+        self.about[seen.topic] = "; ".join(filter(None, said))
 
     def _sensor(self, seen: Seen) -> None:
         try:
