@@ -19,6 +19,7 @@ from smvae_training.evaluate.compare import (
     MEAN,
     CompareError,
     compare,
+    sentence,
     verdict,
 )
 from smvae_training.evaluate.episodes import Evaluation
@@ -30,6 +31,15 @@ from smvae_training.trainer import train_on
 
 SETTINGS = EvaluateConfig(max_records=40, likelihood_records=2, samples=1)
 Evaluated = Callable[..., Path]
+
+
+def test_one_held_out_group_tells_nothing_of_chance() -> None:
+    """It was said to be no different beyond chance, whatever the errors were."""
+    told = sentence("b", {"mean": 1.761, "standard_error": np.nan}, "a")
+    assert told.startswith("whether b is better than a is not known: its error differs by 176.1 %")
+    assert told.endswith("one held-out group tells nothing of chance.")
+    near = sentence("b", {"mean": 0.01, "standard_error": 0.02}, "a")
+    assert near.startswith("b is no different, beyond chance, from a")
 
 
 @pytest.fixture(scope="module")

@@ -62,10 +62,16 @@ def _print(found: dict[str, Any]) -> None:
     """Print means and the largest subset of each target, then a sentence for each run."""
     from rich.console import Console
 
-    from smvae_training.evaluate.compare import EACH_ALL, MEAN, in_words, sentence
+    from smvae_training.evaluate.compare import (
+        EACH_ALL,
+        MEAN,
+        in_words,
+        over_groups,
+        sentence,
+    )
 
     labels = list(found["overall"])
-    title = f"error beyond that of {found['reference']}, over {found['groups']} held-out groups"
+    title = f"error beyond that of {found['reference']}, over {over_groups(found)}"
     rises = table(title, ("target", "observed", *labels))
     for target, subsets in found["targets"].items():
         shown = dict.fromkeys([MEAN, EACH_ALL, list(subsets)[-1]])

@@ -209,8 +209,18 @@ def in_words(rise: Mapping[str, Any]) -> str:
     return f"{with_error(rise, 1, 100.0)} %"
 
 
+def over_groups(found: Mapping[str, Any]) -> str:
+    """Return over how many groups a comparison is."""
+    return f"{found['groups']} held-out group{'s' * (found['groups'] != 1)}"
+
+
 def sentence(label: str, rise: Mapping[str, Any], reference: str) -> str:
     """Return what is said of a run beside the first one."""
+    if np.isfinite(rise["mean"]) and not np.isfinite(rise["standard_error"]):
+        return (
+            f"whether {label} is better than {reference} is not known: its error differs by "
+            f"{in_words(rise)}, and one held-out group tells nothing of chance."
+        )
     said = {True: "better than", False: "worse than", None: "no different, beyond chance, from"}
     return f"{label} is {said[verdict(rise)]} {reference}: its error differs by {in_words(rise)}."
 
@@ -224,7 +234,7 @@ def write_comparison(out: Path, found: Mapping[str, Any]) -> Path:
     parts = [
         text_html(
             f"By how much the error is larger than that of {reference} [%]: mean ± standard error "
-            f"over {found['groups']} held-out groups, paired; negative is better. A mark stands "
+            f"over {over_groups(found)}, paired; negative is better. A mark stands "
             "where the difference is beyond 2 standard errors."
         )
     ]
