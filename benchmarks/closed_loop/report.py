@@ -2,8 +2,9 @@
 
 An operator's attempts with one number have the same cell, start and aim whatever the method and the
 failure. So a difference is taken of each number, averaged over operators, and its interval is over
-numbers, by Student's t. Methods that perceive nothing have one cell per operator, which stands for
-every failure.
+numbers, by Student's t. For the same reason attempts of three operators are not three times as many
+independent ones: see `seated_share`. Methods that perceive nothing have one cell per operator,
+which stands for every failure.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from benchmarks.closed_loop.store import Store
@@ -56,10 +58,11 @@ def section(folder: Path) -> str:
         return f"{title}\n\nNot run yet."
     about = (
         "`python -m benchmarks.closed_loop METHODS`. Seated: the tip 28 mm below the edge within "
-        "20 s. Shares with Wilson's 95 % interval, all operators together; differences in points "
-        "with a 95 % interval over attempts of one number, whose count stands behind. alone: the "
-        "operator within the limits; blind: the controller without estimates; ceiling: with the "
-        "truth. concat, router, poe: learned baselines, see "
+        "20 s. Shares with a 95 % interval, all operators together: Wilson's of as many "
+        "attempts as are independent, since those of one number share their cell; differences in "
+        "points with a 95 % interval over attempts of one number, whose count stands behind. "
+        "alone: the operator within the limits; blind: the controller without estimates; "
+        "ceiling: with the truth. concat, router, poe: learned baselines, see "
         "[what they are](../docs/decisions/assistance.md); oracle: a network for each subset; "
         "where they played fewer attempts than ours, only the paired differences compare them. "
         "[What the operators are, and how the controller works](../docs/shared_autonomy.md)."
@@ -75,10 +78,58 @@ def section(folder: Path) -> str:
     return "\n\n".join(parts)
 
 
-def wilson(seated: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, Wilson 1927."""
-    found = binomtest(seated, count).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+def wilson(share: float, count: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share of so many attempts, Wilson 1927.
+
+    Args:
+        share: Of the attempts, in [0, 1].
+        count: Of independent attempts; need not be whole, see `seated_share`.
+    """
+    z2 = norm.ppf(0.975) ** 2
+    middle = (share + 0.5 * z2 / count) / (1.0 + z2 / count)
+    half = math.sqrt(z2 * (share * (1.0 - share) / count + 0.25 * z2 / count**2)) / (
+        1.0 + z2 / count
+    )
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+class Share(NamedTuple):
+    """How many pegs are seated, of how many, and the 95 % interval of that share."""
+
+    seated: int
+    attempts: int
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        low, high = 100 * self.low, 100 * self.high
+        return f"{self.seated} of {self.attempts} ({low:.0f} to {high:.0f} %)"
+
+
+def seated_share(
+    store: Store, failure: str, operators: Iterable[str] = tuple(OPERATORS)
+) -> Share | None:
+    """Return the share seated under a failure, of some operators together; None without attempts.
+
+    k_c of the n_c attempts of number c are seated, n of all C numbers. Those of one number meet the
+    same cell, so Wilson's interval is that of n' attempts, as many as are as uncertain (the
+    effective sample size of Kish 1965),
+
+        n' = p (1 - p) / var,  var = C / (C - 1) sum_c (k_c - p n_c)^2 / n^2
+
+    within C and n. Where p is 0 or 1 nothing is known of it, and n' is C.
+    """
+    cells = [outcomes_of(store, failure, operator) for operator in operators]
+    numbers = sorted({number for cell in cells for number in cell})
+    if not numbers:
+        return None
+    of_number = [[cell[c].seated for cell in cells if c in cell] for c in numbers]
+    k, counts = (np.array([f(of) for of in of_number], float) for f in (sum, len))
+    n, c = counts.sum(), len(numbers)
+    p = k.sum() / n
+    spread = float(np.sum((k - p * counts) ** 2)) * c / max(c - 1, 1) / n**2
+    effective = float(np.clip(p * (1.0 - p) / spread, c, n)) if spread else float(c)
+    return Share(int(k.sum()), int(n), *wilson(p, effective))
 
 
 def mean_within(each: NDArray[np.float64]) -> tuple[float, float, int]:
@@ -129,7 +180,7 @@ def paired_difference(
 def seated_table(stores: Mapping[str, Store]) -> str:
     """Return the share seated by method and failure, all operators together, with intervals."""
     rows = [
-        [failure, *(_share(pooled(store, failure)) for store in stores.values())]
+        [failure, *(_percent(seated_share(store, failure)) for store in stores.values())]
         for failure in failures_of(stores.values())
     ]
     return table(["failure", *stores], rows)
@@ -148,7 +199,7 @@ def operator_table(stores: Mapping[str, Store]) -> str:
                 [
                     name,
                     operator,
-                    _share(found),
+                    _percent(seated_share(store, ALIVE, [operator])),
                     f"{np.median(times):.1f}" if times else "",
                     f"{max(o.peak_n for o in found):.0f}",
                     f"{np.mean([o.hand_overs > 0 for o in found]) * 100:.0f} %",
@@ -257,14 +308,12 @@ def draw(stores: Mapping[str, Store], path: Path) -> None:
     for at, (method, store) in enumerate(stores.items()):
         x, shares, errors = [], [], []
         for position, failure in enumerate(names):
-            found = pooled(store, failure)
-            if not found:
+            if (found := seated_share(store, failure)) is None:
                 continue
-            seated = sum(o.seated for o in found)
-            share, (low, high) = seated / len(found), wilson(seated, len(found))
+            share = found.seated / found.attempts
             x.append(position + (at - 0.5 * (len(stores) - 1)) * width)
             shares.append(share)
-            errors.append((max(share - low, 0.0), max(high - share, 0.0)))
+            errors.append((max(share - found.low, 0.0), max(found.high - share, 0.0)))
         colour = COLOURS[at % len(COLOURS)]
         axes.bar(x, shares, width, label=method, color=colour, yerr=np.transpose(errors))
     axes.set_xticks(range(len(names)), [n.replace(" ", "\n", 1) for n in names])
@@ -276,14 +325,11 @@ def draw(stores: Mapping[str, Store], path: Path) -> None:
     plt.close(figure)
 
 
-def _share(found: Sequence[Outcome]) -> str:
-    if not found:
+def _percent(found: Share | None) -> str:
+    if found is None:
         return ""
-    seated = sum(o.seated for o in found)
-    low, high = wilson(seated, len(found))
-    return (
-        f"{100 * seated / len(found):.0f} % ({100 * low:.0f} to {100 * high:.0f}) of {len(found)}"
-    )
+    share, low, high = (100 * x for x in (found.seated / found.attempts, found.low, found.high))
+    return f"{share:.0f} % ({low:.0f} to {high:.0f}) of {found.attempts}"
 
 
 def _points(difference: tuple[float, float, int]) -> str:

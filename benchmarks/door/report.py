@@ -82,7 +82,7 @@ def paired_difference(
 
 def _told(found: Sequence[DoorOutcome]) -> list[str]:
     opened = sum(o.opened for o in found)
-    low, high = wilson(opened, len(found))
+    low, high = wilson(opened / len(found), len(found))
     times = [o.time_s for o in found if o.opened]
     refused = [o.refused for o in found if not math.isnan(o.refused)]
     return [

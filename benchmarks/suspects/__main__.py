@@ -240,7 +240,7 @@ def most_per_hour(alarms: int, hours: float, confidence: float = 0.95) -> float:
 
 def share(right: int, count: int) -> dict[str, float]:
     """Return a share with its 95 % interval (Wilson)."""
-    low, high = wilson(right, count)
+    low, high = wilson(right / count, count)
     return {"share": right / count, "low": low, "high": high}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.closed_loop.report import ALIVE, paired_difference, pooled, wilson
+from benchmarks.closed_loop.report import ALIVE, paired_difference, seated_share
 from benchmarks.closed_loop.store import Store
 from benchmarks.paper.job import RESULTS
 from benchmarks.paper.variants import METHODS
@@ -117,10 +117,7 @@ def _store(folder: Path, method: str) -> Store:
 
 def _seated(store: Store, failure: str) -> str:
     """Return how many were seated of how many, and the 95 % interval of the share."""
-    found = pooled(store, failure)
-    seated = sum(o.seated for o in found)
-    low, high = wilson(seated, len(found))
-    return f"{seated} of {len(found)} ({100 * low:.0f} to {100 * high:.0f} %)"
+    return str(seated_share(store, failure))
 
 
 def _marked(text: str, lead: float) -> str:

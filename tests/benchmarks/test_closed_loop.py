@@ -18,6 +18,7 @@ from benchmarks.closed_loop.report import (
     ALIVE,
     operator_table,
     paired_difference,
+    seated_share,
     seated_table,
     verdicts,
     wilson,
@@ -214,8 +215,30 @@ def test_a_loss_to_a_learned_baseline_is_printed_as_one(tmp_path: Path) -> None:
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
-    assert wilson(8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
-    assert wilson(0, 10)[0] == pytest.approx(0.0, abs=1e-12)
+    assert wilson(0.8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
+    assert wilson(0.0, 10)[0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_attempts_in_the_same_cell_do_not_count_as_independent(tmp_path: Path) -> None:
+    """Where a cell decides all its attempts, as many count as there are cells."""
+    store = Store(tmp_path / "none.json", {"bundle": "abc"})
+    rng = np.random.default_rng(0)
+    for number in range(400):
+        alike = number % 5 > 0
+        for operator in OPERATORS:
+            store.add((ALIVE, operator), number, replace(OUTCOME, seated=alike))
+            own = bool(rng.random() < 0.8)
+            store.add(("rgb lost", operator), number, replace(OUTCOME, seated=own))
+            store.add(("depth lost", operator), number, OUTCOME)
+    cell = seated_share(store, ALIVE)
+    assert cell == (960, 1200, *wilson(0.8, 400))
+    assert seated_share(store, ALIVE, ["noisy"]) == (320, 400, *wilson(0.8, 400))
+    free = seated_share(store, "rgb lost")
+    assert free is not None
+    low, high = wilson(free.seated / 1200, 1200)
+    assert free.high - free.low == pytest.approx(high - low, rel=0.1)
+    assert seated_share(store, "depth lost") == (1200, 1200, *wilson(1.0, 400))
+    assert seated_share(store, "force lost") is None
 
 
 def test_a_method_without_sensors_stands_in_the_table_for_every_failure(tmp_path: Path) -> None:
