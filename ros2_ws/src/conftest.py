@@ -24,7 +24,6 @@ PROFILE_NAMES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FIL
 ANNOUNCEMENTS = """
         <builtin>
           <discovery_config>
-            <leaseAnnouncement><sec>1</sec></leaseAnnouncement>
             <initialAnnouncements>
               <count>50</count>
               <period><nanosec>100000000</nanosec></period>
