@@ -297,7 +297,8 @@ def replayed(runtime: Runtime, messages: list[tuple[int, str, int]]) -> Perceive
     for received, name, stamp in messages:
         modality = runtime.modality(name)
         value = modality.example_sample(stamp)
-        verdict = playback.put(name, T0 + received * MS, T0 + stamp * MS, value)
+        at_ns = T0 + received * MS
+        verdict = playback.put(name, at_ns, T0 + stamp * MS, value, at_ns)
         assert verdict.reason == ""
         playback.settle(verdict)
     playback.finish()
