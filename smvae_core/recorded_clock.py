@@ -25,7 +25,7 @@ _JUMP_NS = 1_000_000_000
 _TICKS, _TRIED = 9, 5000
 
 
-class _Recording(Protocol):
+class Recording(Protocol):
     """What is asked of a recording."""
 
     @property
@@ -51,7 +51,7 @@ class RecordedClock:
         self._passed_ns = 0
 
     @classmethod
-    def of(cls, recording: _Recording, topics: Collection[str]) -> RecordedClock:
+    def of(cls, recording: Recording, topics: Collection[str]) -> RecordedClock:
         """Return the clock of a node that reads some topics of an open recording.
 
         It is /clock where most of those with stamps are stamped by it. A recording whose receive
@@ -93,7 +93,7 @@ def time_ns(message: Any) -> int:
     return int(message.clock.sec) * 1_000_000_000 + int(message.clock.nanosec)
 
 
-def _is_followed(recording: _Recording, topics: Collection[str]) -> bool:
+def _is_followed(recording: Recording, topics: Collection[str]) -> bool:
     there = recording.topics.get(CLOCK)
     if there is None or there.message_type != _CLOCK_TYPE or not _is_readable(there):
         return False
@@ -112,7 +112,7 @@ def _is_of_clock(stamp: int, received_ns: int, lead_ns: float) -> bool:
     return abs(stamp - received_ns - lead_ns) < abs(stamp - received_ns)
 
 
-def _lead_ns(recording: _Recording) -> float:
+def _lead_ns(recording: Recording) -> float:
     """Return how far /clock is ahead of receive times as it begins; 0 = it cannot be read."""
     leads: list[int] = []
     for topic, received_ns, data in recording.messages([CLOCK]):
@@ -125,7 +125,7 @@ def _lead_ns(recording: _Recording) -> float:
     return float(np.median(leads)) if leads else 0.0
 
 
-def _first_stamps(recording: _Recording, topics: Collection[str]) -> Iterator[tuple[int, int]]:
+def _first_stamps(recording: Recording, topics: Collection[str]) -> Iterator[tuple[int, int]]:
     """Yield (stamp, receive time) of the first message with a stamp of each topic near the begin.
 
     Topics without stamps, and those that cannot be read, have none.
