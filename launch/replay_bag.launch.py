@@ -27,7 +27,7 @@ from launch_ros.substitutions import FindPackageShare
 from smvae_ros.parameters.choices import chosen_topics, listened_to, sensors_of
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from smvae_core.bags import Bag
+from smvae_core.bags import Bag, BagError
 from smvae_core.errors import MissingDependency, SMVAEError
 from smvae_core.recorded_clock import CLOCK, RecordedClock
 
@@ -127,11 +127,14 @@ def played(context: LaunchContext) -> list[str]:
 
 
 def has_own_clock(context: LaunchContext) -> bool:
-    """Whether stamps are of a /clock in the bag, which is then played as it was recorded."""
+    """Whether stamps are of a /clock in the bag, which is then played as it was recorded.
+
+    Of a bag that cannot be read here `ros2 bag play` says what is wrong, or plays it.
+    """
     try:
         with Bag(given(context, "bag")) as bag:
             return RecordedClock.of(bag, played(context)).followed
-    except MissingDependency:  # of a host that has `ros2 bag` alone
+    except (BagError, MissingDependency):  # the latter on a host that has `ros2 bag` alone
         return False
 
 

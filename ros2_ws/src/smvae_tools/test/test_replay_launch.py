@@ -60,6 +60,16 @@ def test_rosbag2_plays_with_clock_where_it_is_asked_for() -> None:
         names["play"](context)
 
 
+def test_rosbag2_plays_the_clock_that_stamps_in_the_bag_are_of(
+    modalities: Any, tmp_path: Path
+) -> None:
+    bag = write_bag(tmp_path / "bag", modalities, 1.0, simulated=True)
+    names, context = context_with(player="rosbag2", bag=str(bag), topics="/wrench /action")
+    text = " ".join(words(names, context))
+    assert "--clock-topics-all" not in text
+    assert text.endswith("--topics /wrench /action /clock")
+
+
 def test_topics_are_played_into_the_nodes_namespace() -> None:
     names, context = context_with(namespace="/left/", topics="/a /left/b", player="smvae")
     assert names["remappings"](context) == [("/a", "/left/a")]
