@@ -16,6 +16,7 @@ from smvae_core.modality import require_messages, subset_name
 from smvae_core.perceiver import Perceiver
 from smvae_core.recorded_clock import RecordedClock
 from smvae_core.runtime import Runtime
+from smvae_core.settings import Settings
 from smvae_training.audit.coverage import (
     Coverage,
     recorded_truths,
@@ -25,7 +26,7 @@ from smvae_training.audit.options import AuditOptions
 from smvae_training.audit.recording import Recording, latent_topic, read_recording
 from smvae_training.audit.reproduce import TOLERANCE, Checked, Reproducer
 from smvae_training.audit.samples import ListedSamples
-from smvae_training.evaluate.bag.inputs import by_topic, find_inputs
+from smvae_training.evaluate.bag.inputs import Input, by_topic, find_inputs
 from smvae_training.evaluate.bag.parameter_files import read_parameters
 from smvae_training.evaluate.bag.settings import node_settings
 from smvae_training.evaluate.live.bag import Latent
@@ -64,11 +65,15 @@ def audit(path: Path, bundle: Bundle | Path, options: AuditOptions | None = None
         with stages.stage("latents", bag.topics[topic].messages) as advance:
             recording = read_recording(bag, topic, advance)
         judged = _judged(bag, recording, runtime)
-        truths, left_out = recorded_truths(bag, runtime.bundle, options.targets)
+        settings = _settings(bag, recording, runtime, options)
+        inputs = find_inputs(bag, runtime.modalities, settings)
+        clock = RecordedClock.of(bag, list(by_topic(inputs)))
+        truths, left_out = recorded_truths(
+            bag, runtime.bundle, options.targets, simulated=clock.followed
+        )
         coverage = Coverage(teller(runtime.bundle), truths) if truths else None
-        found = _check(bag, recording, judged, runtime, options, coverage, stages)
-        simulated = RecordedClock.of(bag, list(bag.topics)).followed
-        numbers = _numbers(bag, recording, runtime, found, coverage, simulated)
+        found = _check(bag, judged, runtime, settings, inputs, clock, coverage, stages)
+        numbers = _numbers(bag, recording, runtime, found, coverage, clock.followed)
         return numbers | {"targets_left_out": left_out}
 
 
@@ -94,21 +99,13 @@ def _judged(bag: Bag, recording: Recording, runtime: Runtime) -> list[Latent]:
     return valid
 
 
-def _check(
-    bag: Bag,
-    recording: Recording,
-    latents: Sequence[Latent],
-    runtime: Runtime,
-    options: AuditOptions,
-    coverage: Coverage | None,
-    stages: Stages,
-) -> dict[str, list[Checked]]:
-    """Feed the recorded samples through an engine; return what became of each latent, by subset."""
+def _settings(bag: Bag, recording: Recording, runtime: Runtime, options: AuditOptions) -> Settings:
+    """Return the settings of the node that made the latents, as far as they are known."""
     given = dict(recording.settings)
     if options.params_file:
         given |= read_parameters(options.params_file, recording.node)[1]
     namespace = recording.node.rpartition("/")[0]
-    settings = node_settings(
+    return node_settings(
         runtime.modalities,
         given,
         declared=runtime.manifest.parameters(),
@@ -116,7 +113,19 @@ def _check(
         namespace=namespace,
         there=bag.topics,
     )
-    inputs = find_inputs(bag, runtime.modalities, settings)
+
+
+def _check(
+    bag: Bag,
+    latents: Sequence[Latent],
+    runtime: Runtime,
+    settings: Settings,
+    inputs: Sequence[Input],
+    clock: RecordedClock,
+    coverage: Coverage | None,
+    stages: Stages,
+) -> dict[str, list[Checked]]:
+    """Feed the recorded samples through an engine; return what became of each latent, by subset."""
     sources = settings.sources | {i.modality.name: i.source for i in inputs}
     late_s = runtime.late_s(max(latent.memory_s for latent in latents))
     engine = Engine(runtime.modalities, settings.rules, settings.pace, sources, late_s=late_s)
@@ -142,7 +151,6 @@ def _check(
     now_ns = bag.begin_ns
     with stages.stage("samples", sum(i.messages for i in inputs)) as advance:
         wanted = by_topic(inputs)
-        clock = RecordedClock.of(bag, list(wanted))
         read = dict.fromkeys((*wanted, *clock.topics))
         for topic, received_ns, message in decoded(bag, list(read), lambda *_: advance(1)):
             judge(received_ns)

@@ -125,15 +125,19 @@ class Truth:
         return np.asarray(self.values[row])
 
 
-def read_truth(bag: Bag, wanted: TargetTopic) -> Truth:
+def read_truth(bag: Bag, wanted: TargetTopic, clock: RecordedClock) -> Truth:
     """Read a target from an open bag.
+
+    Args:
+        bag: Open.
+        wanted: Where it is.
+        clock: The node's, at the begin of the bag.
 
     Raises:
         BagError: If it is not there, or its messages are not what was said.
     """
     _require(bag, wanted.topic)
     stamps, values = [], []
-    clock = RecordedClock.of(bag, list(bag.topics))
     read = dict.fromkeys((wanted.topic, *clock.topics))
     for topic, received_ns, message in decoded(bag, list(read), lambda *_: None):
         if topic in clock.topics:
@@ -160,7 +164,7 @@ def with_interval(told: Teller) -> list[str]:
 
 
 def recorded_truths(
-    bag: Bag, bundle: Bundle, asked: Sequence[str]
+    bag: Bag, bundle: Bundle, asked: Sequence[str], *, simulated: bool
 ) -> tuple[dict[str, Truth], dict[str, str]]:
     """Return the recorded targets, and why each declared one is left out.
 
@@ -168,18 +172,21 @@ def recorded_truths(
         bag: Open.
         bundle: See `teller`.
         asked: See `TargetTopic.parse`; none = those that the bundle's robot declares.
+        simulated: Whether the node's clock is that of /clock, see `RecordedClock.of`.
 
     Raises:
         BagError, BundleError, ConfigError: Of those that somebody asked for.
     """
     if not asked:
-        return declared_truths(bag, bundle)
+        return declared_truths(bag, bundle, simulated=simulated)
     told = teller(bundle)
     topics = [TargetTopic.parse(text, told) for text in asked]
-    return {t.name: read_truth(bag, t) for t in topics}, {}
+    return {t.name: read_truth(bag, t, RecordedClock(followed=simulated)) for t in topics}, {}
 
 
-def declared_truths(bag: Bag, bundle: Bundle) -> tuple[dict[str, Truth], dict[str, str]]:
+def declared_truths(
+    bag: Bag, bundle: Bundle, *, simulated: bool
+) -> tuple[dict[str, Truth], dict[str, str]]:
     """Return what a recording holds of the targets that a bundle's robot declares.
 
     And why of each other one there is no coverage: that is no fault of the recording.
@@ -196,7 +203,8 @@ def declared_truths(bag: Bag, bundle: Bundle) -> tuple[dict[str, Truth], dict[st
             left_out[target.name] = "the bundle gives no interval of it"
             continue
         try:
-            truths[target.name] = read_truth(bag, TargetTopic.declared(target, bag))
+            topic = TargetTopic.declared(target, bag)
+            truths[target.name] = read_truth(bag, topic, RecordedClock(followed=simulated))
         except SMVAEError as err:
             left_out[target.name] = str(err)
     return truths, left_out

@@ -108,15 +108,12 @@ def episodes(arguments: list[str], prog: str) -> int:
         lines = [*summary_lines(found), str(out)]
     failed = any("failed" in r for r in found["recordings"].values())
     status = int(failed or not found["episodes"] or bool(found["missing"]))
-    missing = missing_line(found["missing"])
     if given.to == "lerobot" and not given.dry_run and found["episodes"]:
         print("\n".join(lines), file=sys.stderr)
         status = max(status, _write_lerobot(given, out))
-        if missing:
-            print(missing, file=sys.stderr)
-        return status
-    print(json.dumps(found, indent=1) if given.json else "\n".join(lines))
-    if missing:
+    else:
+        print(json.dumps(found, indent=1) if given.json else "\n".join(lines))
+    if missing := missing_line(found["missing"]):
         print(missing, file=sys.stderr)
     return status
 

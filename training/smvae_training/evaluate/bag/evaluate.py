@@ -189,7 +189,9 @@ def _play(
     truth = Truth(runtime.modalities, replay.perceiver)
     twin = Runtime(runtime.bundle) if options.subsets == "all" else None
     moments, scores = Moments(options.moments, twin), Scores(runtime, truth)
-    recorded, left_out = recorded_truths(bag, runtime.bundle, options.targets)
+    recorded, left_out = recorded_truths(
+        bag, runtime.bundle, options.targets, simulated=replay.simulated
+    )
     _make_folder(out)
     pictured = bool(images(runtime.modalities))
     video = Video(out / VIDEO) if options.video and pictured else None

@@ -88,6 +88,8 @@ class BagReplay:
         self.runtime = runtime
         self.settings = settings
         self._bag, self._inputs = bag, by_topic(inputs)
+        self.simulated = RecordedClock.of(bag, list(self._inputs)).followed
+        """Whether the node's clock is that of /clock."""
         sources = settings.sources | {i.modality.name: i.source for i in inputs}
         late_s = runtime.late_s(settings.memory_s)
         self.engine = Engine(
@@ -120,7 +122,7 @@ class BagReplay:
         Raises:
             BagError: If the bag is damaged, or not one message of a topic is of its type.
         """
-        clock = RecordedClock.of(self._bag, list(self._inputs))
+        clock = RecordedClock(followed=self.simulated)
         playback = Playback(
             self.engine, self._bag.begin_ns, lambda taken: self._make(listener, taken), clock
         )
