@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.command import status_of
-from benchmarks.robots.full_networks import full_networks, small_networks
+from benchmarks.robots.network_sizes import full_networks, small_networks
 from benchmarks.runs import check_settings
 from smvae_core.estimates import calibrated
 from smvae_core.files import write_bytes
@@ -274,7 +274,6 @@ def run_name(share: float, decode_on: float, rest: bool = False) -> str:
 
 def measure(given: argparse.Namespace) -> None:
     """Train what is missing and score it; each result is written once it is there."""
-    small = {"small": given.small}
     config = settings(
         given.steps,
         given.seed,
@@ -282,7 +281,7 @@ def measure(given: argparse.Namespace) -> None:
         given.decode_on,
         targets=True,
         rest=given.rest,
-        **small,
+        small=given.small,
     )
     sensors = config.model.modalities
     data = prepare_episodes(given.episodes, sensors, progress=False)
@@ -331,7 +330,7 @@ def measure(given: argparse.Namespace) -> None:
         scores[label] = score(target, test.targets[OFFSET], value, np.full(value.shape, np.nan))
         keep("supervised", scores)
     if not given.no_plain:
-        without = settings(given.steps, given.seed, given.share, targets=False, **small)
+        without = settings(given.steps, given.seed, given.share, targets=False, small=given.small)
         plain = trained(without, data, folder / "plain")
         keep("images without targets", image_errors(plain, test, means))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.closed_loop.report import read_stores, seated_share, wilson
+from benchmarks.closed_loop.report import Share, read_stores, seated_share
 from benchmarks.door.report import OPERATOR, DoorStore, path_of
 from benchmarks.tables.readme import TABLES, filled
 
@@ -63,11 +63,6 @@ def rows(page: str, heading: str) -> dict[str, list[str]]:
     return {first: rest for first, *rest in cells}
 
 
-def share(done: list[bool]) -> str:
-    low, high = wilson(sum(done) / len(done), len(done))
-    return f"{sum(done)} of {len(done)} ({100 * low:.0f} to {100 * high:.0f} %)"
-
-
 def test_pegs_on_the_page_of_shared_autonomy_are_those_of_the_results() -> None:
     stores = read_stores(FILES)
     found = {
@@ -81,7 +76,9 @@ def test_doors_on_the_page_of_shared_autonomy_are_those_of_the_results() -> None
     assert set(shown) == set(DOORS)
     for who, (method, failure) in DOORS.items():
         cell = DoorStore(path_of(FILES, method), {}).cells[failure, OPERATOR]
-        assert shown[who][0] == share([o.opened for o in cell.values()]), who
+        assert shown[who][0] == str(
+            Share.of_independent(sum(o.opened for o in cell.values()), len(cell))
+        ), who
 
 
 def test_costs_of_many_sensors_are_those_of_the_results() -> None:

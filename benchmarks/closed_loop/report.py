@@ -94,7 +94,7 @@ def wilson(share: float, count: float) -> tuple[float, float]:
 
 
 class Share(NamedTuple):
-    """How many pegs are seated, of how many, and the 95 % interval of that share."""
+    """How many attempts succeed, of how many, and the 95 % interval of that share."""
 
     seated: int
     attempts: int
@@ -104,6 +104,16 @@ class Share(NamedTuple):
     def __str__(self) -> str:
         low, high = 100 * self.low, 100 * self.high
         return f"{self.seated} of {self.attempts} ({low:.0f} to {high:.0f} %)"
+
+    def percent(self) -> str:
+        """Return it with the share in percent first."""
+        share, low, high = (100 * x for x in (self.seated / self.attempts, self.low, self.high))
+        return f"{share:.0f} % ({low:.0f} to {high:.0f}) of {self.attempts}"
+
+    @classmethod
+    def of_independent(cls, seated: int, attempts: int) -> Share:
+        """Return the share of attempts that have no cell in common, with Wilson's interval."""
+        return cls(seated, attempts, *wilson(seated / attempts, attempts))
 
 
 def seated_share(
@@ -326,10 +336,7 @@ def draw(stores: Mapping[str, Store], path: Path) -> None:
 
 
 def _percent(found: Share | None) -> str:
-    if found is None:
-        return ""
-    share, low, high = (100 * x for x in (found.seated / found.attempts, found.low, found.high))
-    return f"{share:.0f} % ({low:.0f} to {high:.0f}) of {found.attempts}"
+    return "" if found is None else found.percent()
 
 
 def _points(difference: tuple[float, float, int]) -> str:

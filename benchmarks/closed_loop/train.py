@@ -22,7 +22,7 @@ from benchmarks.closed_loop.baselines.networks import Supervised, objective
 from benchmarks.closed_loop.baselines.product import mvae, of_product, product_of_experts
 from benchmarks.closed_loop.baselines.trained import NETWORKS, calibrate
 from benchmarks.command import parser_of, status_of
-from benchmarks.robots.full_networks import small_networks
+from benchmarks.robots.network_sizes import small_networks
 from smvae_core.bundle import MANIFEST
 from smvae_core.estimate_calibration import ESTIMATES
 from smvae_core.modality import all_subsets, subset_name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.closed_loop.report import mean_within, wilson
+from benchmarks.closed_loop.report import Share, mean_within
 from benchmarks.closed_loop.store import Store
 from benchmarks.door.failures import ALIVE, FAILURES
 from benchmarks.door.outcome import DoorOutcome
@@ -81,12 +81,11 @@ def paired_difference(
 
 
 def _told(found: Sequence[DoorOutcome]) -> list[str]:
-    opened = sum(o.opened for o in found)
-    low, high = wilson(opened / len(found), len(found))
+    opened = Share.of_independent(sum(o.opened for o in found), len(found))
     times = [o.time_s for o in found if o.opened]
     refused = [o.refused for o in found if not math.isnan(o.refused)]
     return [
-        f"{100 * opened / len(found):.0f} % ({100 * low:.0f} to {100 * high:.0f}) of {len(found)}",
+        opened.percent(),
         f"{np.median(times):.1f}" if times else "",
         _quantiles([o.placed_mm for o in found]),
         _quantiles([o.missed_mm for o in found]),

@@ -36,7 +36,7 @@ from benchmarks.command import parser_of
 from benchmarks.outage.peers import PEERS
 from benchmarks.outage.picture import draw
 from benchmarks.outage.start import LaterStages, begin, check_start, load
-from benchmarks.robots.full_networks import full_networks
+from benchmarks.robots.network_sizes import full_networks
 from benchmarks.runs import check_settings
 from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from benchmarks.robots.full_networks import full_networks
+from benchmarks.robots.network_sizes import full_networks
 from smvae_core.model.objective_config import ObjectiveConfig
 from smvae_training.config import HardwareConfig, LogConfig, TrainConfig
 from smvae_training.hardware import Precision
