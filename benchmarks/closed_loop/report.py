@@ -58,9 +58,9 @@ def section(folder: Path) -> str:
         return f"{title}\n\nNot run yet."
     about = (
         "`python -m benchmarks.closed_loop METHODS`. Seated: the tip 28 mm below the edge within "
-        "20 s. Shares with a 95 % interval, all operators together: Wilson's of as many "
-        "attempts as are independent, since those of one number share their cell; differences in "
-        "points with a 95 % interval over attempts of one number, whose count stands behind. "
+        "20 s. Shares have a 95 % interval (Wilson's) and are of all operators together. Attempts "
+        "of one number share their cell, so they do not count as independent. Differences are in "
+        "points, with a 95 % interval over attempts of one number, whose count stands behind. "
         "alone: the operator within the limits; blind: the controller without estimates; "
         "ceiling: with the truth. concat, router, poe: learned baselines, see "
         "[what they are](../docs/decisions/assistance.md); oracle: a network for each subset; "
