@@ -115,6 +115,31 @@ class Listener:
             self.executor.spin_once(timeout_sec=0.02)
         return True
 
+    def others(self, direction: str) -> dict[str, str]:
+        """Return the topics that others "publish" or "subscribe" to, with their types.
+
+        By endpoint, not by the name of a node: which endpoints are a node's is told in one message
+        that a reader of Fast DDS may never get (eProsima/Fast-DDS 3822), endpoints reach everyone.
+        """
+        node = self.node
+        query = {
+            "publish": node.get_publishers_info_by_topic,
+            "subscribe": node.get_subscriptions_info_by_topic,
+        }[direction]
+        return {
+            topic: end.topic_type
+            for topic, _ in node.get_topic_names_and_types()
+            for end in query(topic)
+            if end.node_name != node.get_name()
+        }
+
+    def others_services(self) -> dict[str, str]:
+        """Return the services that others offer, with their types; by endpoint, as `others`."""
+        node = self.node
+        own = dict(node.get_service_names_and_types_by_node(node.get_name(), node.get_namespace()))
+        offered = node.get_service_names_and_types()
+        return {name: types[0] for name, types in offered if name not in own}
+
     def until(self, condition: Callable[[], Any], timeout_s: float | None = None) -> Any:
         """Spin until a condition holds and return its value; fail after the timeout."""
         timeout_s = self.patience_s if timeout_s is None else timeout_s

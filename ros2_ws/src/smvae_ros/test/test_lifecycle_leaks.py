@@ -24,16 +24,11 @@ def _status(process: Any, key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
-def _endpoints(client: Client) -> dict[str, list[str]]:
-    node = client.node
-    queries = {
-        "publishers": node.get_publisher_names_and_types_by_node,
-        "subscriptions": node.get_subscriber_names_and_types_by_node,
-        "services": node.get_service_names_and_types_by_node,
-    }
+def _endpoints(client: Client) -> dict[str, dict[str, str]]:
     return {
-        what: sorted(f"{name} {t}" for name, types in query("smvae", "/") for t in types)
-        for what, query in queries.items()
+        "publishers": client.others("publish"),
+        "subscriptions": client.others("subscribe"),
+        "services": client.others_services(),
     }
 
 

@@ -12,7 +12,6 @@ from geometry_msgs.msg import TwistStamped, WrenchStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from node_harness import MESSAGES, WINDOW_MS, fused
-from rclpy.node import NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from robot_harness import Listener, Program
 from smvae_msgs.msg import LatentState
@@ -49,16 +48,11 @@ def test_topics_and_services_of_a_running_node_are_those_of_the_table(
 ) -> None:
     start_node(bundle=bundle, use_sim_time="true")
     client.activate()
-    node = client.node
-    for direction, query in (
-        ("publish", node.get_publisher_names_and_types_by_node),
-        ("subscribe", node.get_subscriber_names_and_types_by_node),
-    ):
+    for direction in ("publish", "subscribe"):
         expected = {name: t.message_type for name, t in used(modalities, direction).items()}
-        settled(client, lambda q=query: {n: t[0] for n, t in q("smvae", "/")}, expected)
-    query = node.get_service_names_and_types_by_node
+        settled(client, lambda d=direction: client.others(d), expected)
     expected = {topics.resolve(s.name, "", "smvae"): s.service_type for s in topics.SERVICES}
-    settled(client, lambda: {n: t[0] for n, t in query("smvae", "/")}, expected)
+    settled(client, client.others_services, expected)
 
 
 def test_qualities_of_service_are_those_of_the_table(
@@ -71,7 +65,7 @@ def test_qualities_of_service_are_those_of_the_table(
         ("subscribe", client.node.get_subscriptions_info_by_topic),
     ):
         for name, topic in used(modalities, direction).items():
-            ends = client.until(lambda n=name, q=query: [e for e in q(n) if e.node_name == "smvae"])
+            ends = client.until(lambda n=name, q=query: [e for e in q(n) if e.node_name != "client"])
             profile = ends[0].qos_profile
             said = f"{RELIABILITY[profile.reliability]}, {DURABILITY[profile.durability]}"
             assert topic.qos.startswith(said), f"{name}: {said}"
@@ -108,24 +102,16 @@ def test_inputs_follow_remapping(
     program = Program(
         "smvae_ros.perception_node", domain, tmp_path / "log", "--ros-args", *arguments
     )
-    query = client.node.get_subscriber_names_and_types_by_node
 
     def found() -> dict[str, str]:
-        return {topic: types[0] for topic, types in heard(query) if topic in expected}
+        heard = client.others("subscribe")
+        return {topic: heard[topic] for topic in expected if topic in heard}
 
     try:
         assert bring_up(client.node, "/smvae", client.came_true)
         settled(client, found, expected)
     finally:
         program.end()
-
-
-def heard(query: Any) -> list[tuple[str, list[str]]]:
-    """Return what the node subscribes to, nothing while it is not discovered."""
-    try:
-        return query("smvae", "/")
-    except NodeNameNonExistentError:
-        return []
 
 
 @pytest.mark.parametrize(
