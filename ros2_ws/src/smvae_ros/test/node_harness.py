@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,16 +62,6 @@ class NodeProcess(Process):
     ) -> None:
         split = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
         super().__init__(WITHOUT_TORCH, domain, log, "--ros-args", *split, fresh=fresh)
-
-    def end(self) -> None:
-        """Ask it to end; make sure that it is gone."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(30.0)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
 
 
 class Client(Listener):
