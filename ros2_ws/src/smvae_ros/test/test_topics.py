@@ -60,12 +60,13 @@ def test_qualities_of_service_are_those_of_the_table(
 ) -> None:
     start_node(bundle=bundle, use_sim_time="true")
     client.activate()
+    own = client.node.get_name()
     for direction, query in (
         ("publish", client.node.get_publishers_info_by_topic),
         ("subscribe", client.node.get_subscriptions_info_by_topic),
     ):
         for name, topic in used(modalities, direction).items():
-            ends = client.until(lambda n=name, q=query: [e for e in q(n) if e.node_name != "client"])
+            ends = client.until(lambda n=name, q=query: [e for e in q(n) if e.node_name != own])
             profile = ends[0].qos_profile
             said = f"{RELIABILITY[profile.reliability]}, {DURABILITY[profile.durability]}"
             assert topic.qos.startswith(said), f"{name}: {said}"
