@@ -21,7 +21,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,12 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from benchmarks.command import parser_of
+from benchmarks.command import parser_of, status_of
 from benchmarks.outage.peers import PEERS
 from benchmarks.outage.picture import draw
 from benchmarks.outage.start import LaterStages, begin, check_start, load
 from benchmarks.robots.network_sizes import full_networks
 from benchmarks.runs import check_settings
-from smvae_core.errors import SMVAEError
 from smvae_core.files import write_text
 from smvae_core.modality import find
 from smvae_core.model.config import MemoryConfig
@@ -489,13 +488,5 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(result, indent=1) + "\n")
 
 
-def reported(main: Callable[[], None]) -> None:
-    """Run a benchmark; what it is given and cannot use ends it in one line."""
-    try:
-        main()
-    except SMVAEError as err:
-        sys.exit(f"error: {' '.join(str(err).split())}")
-
-
 if __name__ == "__main__":
-    reported(main)
+    sys.exit(status_of("benchmarks.outage", main))

@@ -20,6 +20,7 @@ variance. Both are 1 where a posterior knows how far it is off, and more where i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.command import parser_of
+from benchmarks.command import parser_of, status_of
 from benchmarks.outage.__main__ import (
     DEVIATIONS,
     KINDS,
@@ -41,7 +42,6 @@ from benchmarks.outage.__main__ import (
     conditions,
     over_trajectories,
     references,
-    reported,
     settings,
     write,
 )
@@ -229,4 +229,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    reported(main)
+    sys.exit(status_of("benchmarks.outage.coverage", main))

@@ -12,6 +12,7 @@ alone (as of moments without memory) and with those that the bundle has for memo
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import status_of
 from benchmarks.outage.__main__ import (
     Condition,
     Embedded,
     references,
-    reported,
     write,
 )
 from smvae_core.bundle import Bundle
@@ -157,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    reported(main)
+    sys.exit(status_of("benchmarks.outage.estimates", main))

@@ -14,6 +14,7 @@ or scored if it is finished.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.command import parser_of
+from benchmarks.command import parser_of, status_of
 from benchmarks.outage.__main__ import (
     AGES_S,
     RESULTS,
     held_frames,
-    reported,
     scores,
     table,
     trained,
@@ -160,4 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    reported(main)
+    sys.exit(status_of("benchmarks.outage.robot", main))

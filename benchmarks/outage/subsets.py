@@ -10,6 +10,7 @@ ratio exceeds 1 by more than one standard error.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.command import parser_of
-from benchmarks.outage.__main__ import RESULTS, reported, write
+from benchmarks.command import parser_of, status_of
+from benchmarks.outage.__main__ import RESULTS, write
 from benchmarks.robots.missing_records import errors, mean_ratio
 from smvae_training.hardware import source_version, versions
 from smvae_training.run import Run, load_run, split_episodes
@@ -102,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    reported(main)
+    sys.exit(status_of("benchmarks.outage.subsets", main))

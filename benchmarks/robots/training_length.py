@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import status_of
 from benchmarks.robots.missing_records import errors, mean_ratio
+from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality
 from smvae_core.preprocessing import measure_statistics
 from smvae_core.presets import vision_touch
 from smvae_datasets.vision_touch.prepared import PreparedEpisodes, prepare_episodes
 from smvae_training.config import AugmentConfig, TrainConfig
-from smvae_training.robot_preset import robot
+from smvae_training.robot_preset import explain, robot
 from smvae_training.run import RunPaths, write_text
 from smvae_training.trainer import train_on
 
@@ -91,6 +95,20 @@ def ratios(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def begun(out: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `out` holds, or results without a run.
+
+    Raises:
+        ConfigError: If its runs are of other settings or records.
+    """
+    if not out.is_file():
+        return {**about, "runs": {}}
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    if other := [name for name, value in about.items() if found.get(name) != value]:
+        raise ConfigError(f"{out} holds runs of other {', '.join(other)}: give another --out")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of episodes")
@@ -113,18 +131,19 @@ def main() -> None:
     seen = data.take(np.flatnonzero(data.group < first))
     unseen = data.take(np.flatnonzero(data.group >= first))
     out: Path = arguments.out
+    about = {
+        "side": arguments.side,
+        "base_channels": config.model.base_channels,
+        "records": {"seen": len(seen), "unseen": len(unseen)},
+        "settings": [*explain(config)],
+    }
     for name in arguments.run or RUNS:
         times, augment = RUNS[name]
         settings = replace(
             config, max_steps=times * config.max_steps, augment=augment or config.augment
         )
+        results = begun(out, about)
         done = measure(settings, seen, unseen)
-        results = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"runs": {}}
-        results |= {
-            "side": arguments.side,
-            "base_channels": config.model.base_channels,
-            "records": {"seen": len(seen), "unseen": len(unseen)},
-        }
         results["runs"][name] = {"steps": settings.max_steps, "errors": done}
         if "planned" in results["runs"]:
             results["ratio_to_planned"] = ratios(results["runs"])
@@ -133,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of("benchmarks.robots.training_length", main))

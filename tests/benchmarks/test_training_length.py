@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.robots.training_length import MODERATE, RESULTS, another_day, measure, ratios
+from benchmarks.robots.training_length import (
+    MODERATE,
+    RESULTS,
+    another_day,
+    begun,
+    measure,
+    ratios,
+)
+from smvae_core.errors import ConfigError
 from smvae_training.presets import debug
 from tests.training.conftest import make_episodes
 
@@ -35,6 +43,16 @@ def test_ratios_are_paired_by_trajectory() -> None:
     found = ratios(runs)["longer"]
     assert set(found) == {"same"}
     assert found["same"]["rgb"]["mean"] == pytest.approx(0.625)
+
+
+def test_runs_of_other_settings_stay_apart(tmp_path: Path) -> None:
+    out = tmp_path / "found.json"
+    about = {"side": 32, "settings": ["latent: 64"]}
+    assert begun(out, about) == {**about, "runs": {}}
+    out.write_text(json.dumps({**about, "runs": {"planned": {"steps": 2}}}))
+    assert begun(out, about)["runs"] == {"planned": {"steps": 2}}
+    with pytest.raises(ConfigError, match="holds runs of other side: give another --out"):
+        begun(out, about | {"side": 64})
 
 
 def test_the_pages_say_what_the_results_say() -> None:
