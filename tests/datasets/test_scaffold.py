@@ -18,12 +18,12 @@ from smvae_core.robot import RobotError, read_robot
 from smvae_core.robot.declaration import EpisodeRules
 from smvae_core.robot.reading import parse_robot
 from smvae_datasets import naming
+from smvae_datasets.recording_forms import scaffold
 from smvae_datasets.recordings.build import build_episodes
 from smvae_datasets.recordings.fitting import fits
 from smvae_datasets.recordings.inspect import inspect_episodes
 from smvae_datasets.recordings.scaffold import _longest_s, scaffold_bag
 from smvae_datasets.scaffold import Scaffold
-from smvae_datasets.scaffolds import scaffold
 from tests.datasets import recorded
 from tests.datasets.recorded import LATENCY_NS, MS, START_NS, STORAGES, Recorded, motion, write_bag
 

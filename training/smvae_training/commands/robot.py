@@ -135,8 +135,8 @@ def validate(arguments: list[str], prog: str) -> int:
 
 def _hold_against(robot: Robot, given: ValidateArguments, path: Path) -> int:
     """Print how the sensors fit a recording, and return the exit status."""
+    from smvae_datasets.recording_forms import opened
     from smvae_datasets.recordings.fitting import fits
-    from smvae_datasets.scaffolds import opened
 
     faults: list[str] = []
     with (
@@ -180,12 +180,12 @@ def scaffold(arguments: list[str], prog: str) -> int:
     """Run `smvae robot scaffold`."""
     given = parse(ScaffoldArguments, arguments, prog, description=SCAFFOLD_HELP)
     from smvae_core.files import write_text
-    from smvae_datasets import scaffolds
+    from smvae_datasets.recording_forms import scaffold as scaffold_recording
 
     if given.out is not None and given.out.exists():
         raise ConfigError(f"{given.out} is there already; give another name, or remove it")
     with _advancing("looking at the recording") as advance:
-        found = scaffolds.scaffold(given.recording, given.typestore, advance)
+        found = scaffold_recording(given.recording, given.typestore, advance)
     text = found.text(given.recording)
     if found.faults:
         first, *others = found.faults

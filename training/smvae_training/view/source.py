@@ -23,12 +23,12 @@ from smvae_core.view.glance import TargetNames
 from smvae_core.what_is import what_is
 from smvae_datasets.dataset import Dataset
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
+from smvae_datasets.recording_forms import scaffold
 from smvae_datasets.recordings.convert import Recording
 from smvae_datasets.recordings.declared import Declared, uncropped
 from smvae_datasets.recordings.episode_files import EpisodeFiles
 from smvae_datasets.recordings.folder import holds_episodes, list_episodes, read_declaration
 from smvae_datasets.recordings.report import counted
-from smvae_datasets.scaffolds import scaffold
 from smvae_datasets.sources import prepare_source
 from smvae_training.commands.figures import data_of
 from smvae_training.evaluate.bag.inputs import find_inputs

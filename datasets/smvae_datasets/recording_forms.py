@@ -1,4 +1,4 @@
-"""THE table of what a first robot.yaml is made of, and how a recording is looked at."""
+"""THE table of the forms of recordings: how each is opened, and declared for the first time."""
 
 from __future__ import annotations
 
