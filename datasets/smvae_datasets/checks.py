@@ -88,10 +88,17 @@ class Looked:
 
     @cached_property
     def pairs(self) -> NDArray[np.int64]:
-        """Which of the values have the next record of the same group after them."""
+        """Which of the values have the next record of the same group after them.
+
+        Where that is known, only those whose next record holds another sample.
+        """
         rows, group = self.rows, self.data.group
         following = (np.diff(rows) == 1) & (group[rows[1:]] == group[rows[:-1]])
-        return np.flatnonzero(following & (self.data.stamp_ns[rows[1:]] > 0))
+        following &= self.data.stamp_ns[rows[1:]] > 0
+        if self.data.samples is not None:
+            column = [m.name for m in self.data.sensors].index(self.modality.name)
+            following &= np.diff(self.data.samples[rows, column]) != 0
+        return np.flatnonzero(following)
 
     def finding(self, problem: str, remedy: str, fatal: bool = False) -> Finding:
         return Finding(sensor=self.modality.name, problem=problem, remedy=remedy, fatal=fatal)
@@ -168,7 +175,10 @@ def constant(looked: Looked) -> Iterator[Finding]:
 
 
 def repeated(looked: Looked) -> Iterator[Finding]:
-    """Frames, windows or commands that are those of the record before."""
+    """Frames, windows or commands that are those of the record before.
+
+    Not that a slow sensor's newest sample stands in several records, as it does live.
+    """
     pairs, values = looked.pairs, looked.values
     if len(pairs) == 0 or (values == values[0]).all():  # `constant` says so
         return
@@ -177,12 +187,15 @@ def repeated(looked: Looked) -> Iterator[Finding]:
     family = looked.modality.family
     sensed = family.is_image or family.is_window
     if share > (SAME_SENSED if sensed else SAME_VECTOR):
+        if not sensed:
+            remedy = "it hardly ever changes: leave out the parts in which the robot stands"
+        elif looked.data.samples is not None:
+            remedy = "its driver sends the same again: it hangs, or is slower than its messages"
+        else:
+            remedy = "it is slower than the records, or hangs: take fewer records per second"
         yield looked.finding(
             f"{share:.0%} of {len(same)} records looked at hold exactly what the one before holds",
-            "it is slower than the records, or hangs: lower rate_hz of the episodes, or its "
-            "hold_last_s"
-            if sensed
-            else "it hardly ever changes: leave out the parts in which the robot stands",
+            remedy,
         )
 
 

@@ -89,6 +89,13 @@ class Dataset(Protocol):
         """(N,) time of the record within its group; 0 where records have no time."""
 
     @property
+    def samples(self) -> NDArray[np.int64] | None:
+        """(N, M) number of the sample that a record holds, among those of its sensor and group.
+
+        That of a slow sensor stands in several records. None = not known.
+        """
+
+    @property
     def group(self) -> NDArray[np.int32]:
         """(N,) index into `group_names`: the trajectory, or the published part."""
 
@@ -121,6 +128,7 @@ class ArrayDataset:
     group_names: tuple[str, ...]
     recorded: NDArray[np.bool_] = None  # type: ignore[assignment]  # all, see __post_init__
     stamp_ns: NDArray[np.int64] = None  # type: ignore[assignment]  # 0, see __post_init__
+    samples: NDArray[np.int64] | None = None
     targets: Mapping[str, Target] = field(default_factory=dict)
     end_effector: Target | None = None
     path: Path | None = None
@@ -129,8 +137,8 @@ class ArrayDataset:
         """Fill in what was not given.
 
         Raises:
-            DataSetError: If arrays, `recorded` or targets are of other sizes, or a record holds
-                no sensor at all.
+            DataSetError: If arrays, `recorded`, `samples` or targets are of other sizes, or a
+                record holds no sensor at all.
         """
         count, names = len(self.group), [m.name for m in self.sensors]
         if self.recorded is None:
@@ -148,9 +156,10 @@ class ArrayDataset:
         for name, size in (sizes | {"stamp_ns": len(self.stamp_ns)}).items():
             if size != count:
                 raise DataSetError(where, name, expected=f"{count} records", got=size)
-        if self.recorded.shape != (count, len(names)):
-            expected = (count, len(names))
-            raise DataSetError(where, "recorded", expected=expected, got=self.recorded.shape)
+        expected = (count, len(names))
+        for what, table in (("recorded", self.recorded), ("samples", self.samples)):
+            if table is not None and table.shape != expected:
+                raise DataSetError(where, what, expected=expected, got=table.shape)
         if not (held := self.recorded.any(axis=1)).all():
             raise DataSetError(
                 where, f"record {int(np.argmin(held))} holds no sensor; leave such records out"
@@ -168,6 +177,7 @@ class ArrayDataset:
             group=self.group[rows],
             recorded=self.recorded[rows],
             stamp_ns=self.stamp_ns[rows],
+            samples=None if self.samples is None else self.samples[rows],
             targets={name: t.take(rows) for name, t in self.targets.items()},
             end_effector=None if place is None else place.take(rows),
         )

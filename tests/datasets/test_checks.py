@@ -13,7 +13,7 @@ from smvae_core.modality import Modality
 from smvae_core.presets import vision_touch
 from smvae_datasets import checks
 from smvae_datasets.checks import check_dataset
-from smvae_datasets.dataset import ArrayDataset
+from smvae_datasets.dataset import ArrayDataset, DataSetError
 from tests.declared import JOINTS, POSE, SCAN
 
 CAMERA, DEPTH, FORCE, COMMAND = vision_touch(32)
@@ -72,6 +72,20 @@ def test_frames_that_hang_and_commands_that_are_held() -> None:
     data = records(CAMERA, rgb=frames)
     timeless = replace(data, stamp_ns=np.zeros(RECORDS, np.int64))
     assert told(timeless) == []  # records without a time have no neighbours
+
+
+def test_a_slow_camera_whose_sample_stands_in_several_records_does_not_hang() -> None:
+    frames = np.repeat(samples(CAMERA, RECORDS // 2), 2, axis=0)
+    data = records(CAMERA, rgb=frames)
+    slow = replace(data, samples=np.arange(RECORDS)[:, None] // 2)
+    assert told(slow) == []
+    assert told(slow.take(np.arange(RECORDS // 2))) == []
+    twice = replace(data, samples=np.arange(RECORDS)[:, None])
+    (line,) = told(twice)
+    assert line.startswith("rgb: 51% of 196 records looked at hold exactly what the one before")
+    assert "its driver sends the same again" in line
+    with pytest.raises(DataSetError, match="samples: expected"):
+        replace(data, samples=np.arange(RECORDS))
 
 
 def test_a_sensor_that_is_hardly_there_is_counted_over_the_records_trained_on() -> None:

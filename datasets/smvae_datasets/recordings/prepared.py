@@ -81,6 +81,7 @@ def prepare_recordings(
         arrays={m.name: arrays[m.name] for m in chosen},
         recorded=np.array(arrays["recorded"]),
         stamp_ns=np.concatenate([p.reference_ns - p.reference_ns[0] for p in plans]),
+        samples=np.concatenate([plan.samples for plan in plans]),
         group=np.repeat(np.arange(len(plans), dtype=np.int32), [len(p.samples) for p in plans]),
         group_names=tuple(plan.episode.name for plan in plans),
         targets={t.name: _joined(t, plans) for t in robot.robot.targets},

@@ -87,6 +87,7 @@ def with_self_supervised(config: TrainConfig, data: Dataset) -> Dataset:
         group_names=data.group_names,
         recorded=data.recorded,
         stamp_ns=data.stamp_ns,
+        samples=data.samples,
         targets={**data.targets, **found},
         end_effector=data.end_effector,
         path=data.path,
