@@ -285,6 +285,35 @@ def test_several_recordings_resume_and_one_that_fails_spoils_no_other(
     assert json.loads((out / "summary.json").read_text())["episodes"] == 2
 
 
+def test_what_an_earlier_converter_made_is_said_and_converted_again(
+    tmp_path: Path, robot: Robot, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag, out = write_bag(tmp_path / "bag", motion(1.0)), tmp_path / "out"
+    convert(bag, robot, out)
+    about = out / "bag" / "recording.json"
+    old = json.loads(about.read_text())
+    del old["converter"]  # as recordings of before it was counted have none
+    about.write_text(json.dumps(old))
+    prepare_recordings(out, robot.modalities, progress=False)
+    assert [r.message for r in caplog.records if "earlier version" in r.message] == [
+        f"{bag.resolve()} was converted by an earlier version, which kept other samples or stamps: "
+        "give `smvae episodes` again"
+    ]
+    caplog.clear()
+    before = {p: p.stat().st_mtime_ns for p in out.glob("bag/*.h5")}
+    convert(bag, robot, out)
+    (line,) = [r.message for r in caplog.records if "earlier version" in r.message]
+    assert line.endswith("stamps; it is converted again")
+    after = {p: p.stat().st_mtime_ns for p in out.glob("bag/*.h5")}
+    assert after.keys() == before.keys()
+    assert all(after[p] > before[p] for p in before)
+    caplog.clear()
+    convert(bag, robot, out)
+    prepare_recordings(out, robot.modalities, progress=False)
+    assert {p: p.stat().st_mtime_ns for p in out.glob("bag/*.h5")} == after
+    assert not [r for r in caplog.records if "earlier version" in r.message]
+
+
 def test_a_conversion_that_shall_stop_ends_at_its_next_message(
     tmp_path: Path, robot: Robot
 ) -> None:

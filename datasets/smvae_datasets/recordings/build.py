@@ -1,7 +1,7 @@
 """Recordings and a robot -> a folder of episodes: a process per recording, resumed where it ended.
 
 A recording is converted in a hidden folder that is moved into place at the end. What stands there
-is whole, and is not converted again while neither the recording nor the declaration changed.
+is whole, and is not converted again while recording, declaration and converter stay the same.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
 from smvae_datasets.lerobot.folder import EpisodeEntry
 from smvae_datasets.ray_cluster import cluster, spread
 from smvae_datasets.recordings.convert import Conversion, Recording, duration_s
-from smvae_datasets.recordings.declared import FORMAT, Declared
+from smvae_datasets.recordings.declared import CONVERTER, FORMAT, Declared
 from smvae_datasets.recordings.folder import (
     EPISODES,
+    OUTDATED,
     RECORDING,
     SUMMARY,
     episodes_of,
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 #: Messages between two signs of life.
 _TOLD_EVERY = 256
+#: What recording.json says for a resume alone.
+_NOT_SUMMARISED = ("files", "converter", "samples_sha256")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,7 @@ class Job:
         """What recording.json says of where it comes from, if nothing changed since."""
         return {
             "format": FORMAT,
+            "converter": CONVERTER,
             "files": _files(self.path, self.entry),
             "episode": None if self.entry is None else self.entry.index,
             "samples_sha256": Declared.of(self.robot).samples_sha256,
@@ -83,11 +87,22 @@ class Job:
 
     @property
     def finished(self) -> bool:
+        """Whether it is converted, and nothing changed since."""
+        return self._converted == self.wanted
+
+    @property
+    def outdated(self) -> bool:
+        """Whether only the converter changed since it was converted."""
+        return not self.finished and self._converted | {"converter": CONVERTER} == self.wanted
+
+    @property
+    def _converted(self) -> dict[str, Any]:
+        """What recording.json says instead of `wanted`; empty where there is none."""
         try:
             found = read_json(self.folder / RECORDING)
         except DataSetError:
-            return False
-        return {name: found.get(name) for name in self.wanted} == self.wanted
+            return {}
+        return {name: found.get(name) for name in self.wanted}
 
 
 class Told:
@@ -144,6 +159,9 @@ def build_episodes(
             json.dumps({"format": FORMAT, "robot": robot.to_json()}, indent=1) + "\n",
         )
         waiting = [job for job in todo if not job.finished]
+        for job in waiting:
+            if job.outdated:
+                logger.warning("%s: %s; it is converted again", job.path, OUTDATED)
         if ray and waiting:
             failed = _convert_on(ray, waiting, progress)
         else:
@@ -431,7 +449,9 @@ def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
         if found["steps_sha256"] != declared.steps_sha256:
             found["episodes"] = _steps_anew(job.folder, found, declared)
             found["steps_anew"] = True
-        recordings[name] = {k: v for k, v in found.items() if k not in ("files", "samples_sha256")}
+        recordings[name] = {
+            k: v for k, v in found.items() if k not in ("files", "converter", "samples_sha256")
+        }
     whole = [r for r in recordings.values() if "failed" not in r]
     episodes = [e for r in whole for e in r["episodes"]]
     return {

@@ -14,6 +14,9 @@ from smvae_core.settings import Settings, complete, table
 
 #: Of the files in a folder of episodes.
 FORMAT = 1
+#: Of the converter: raised where it keeps other samples, or other stamps, of the same recording.
+#: 2: stamps of simulated time count from the recorded /clock.
+CONVERTER = 2
 #: Settings of a sensor that decide what a step holds; `enabled` too, for a step.
 _FUSION = ("enabled", *(name for name in FusionRule.__dataclass_fields__ if name != "enabled"))
 #: Options of a sensor that samples are prepared by when they are read.

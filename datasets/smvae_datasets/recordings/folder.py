@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 from smvae_core.errors import SMVAEError
 from smvae_core.robot import Robot
 from smvae_datasets.dataset import DataSetError
-from smvae_datasets.recordings.declared import FORMAT, Declared
+from smvae_datasets.recordings.declared import CONVERTER, FORMAT, Declared
+
+logger = logging.getLogger(__name__)
 
 #: The robot's declaration; says that a folder is one of episodes.
 EPISODES = "episodes.json"
@@ -19,6 +22,8 @@ EPISODES = "episodes.json"
 SUMMARY = "summary.json"
 #: In the folder of a recording, once that is whole.
 RECORDING = "recording.json"
+#: Said of a recording whose episodes another CONVERTER made.
+OUTDATED = "was converted by an earlier version, which kept other samples or stamps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,8 @@ def list_episodes(root: Path) -> list[Episode]:
         if found["samples_sha256"] != declared.samples_sha256:
             hint = f"name {found['path']} beside the others, or remove {path.parent}"
             raise DataSetError(path, "was converted by another declaration", hint=hint)
+        if found.get("converter") != CONVERTER:
+            logger.warning("%s %s: give `smvae episodes` again", found["path"], OUTDATED)
         has_steps = found["steps_sha256"] == declared.steps_sha256
         episodes += episodes_of(path.parent, found, has_steps=has_steps)
     if not episodes:
