@@ -144,6 +144,19 @@ def test_two_devices_train_one_model_by_ddp(folder: Path, tmp_path: Path) -> Non
     assert (run / "weights.safetensors").is_file()
 
 
+def test_a_flag_that_has_nothing_to_do_is_said(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = "--objective.targets-from-rest has no effect: no target is decoded, see --data.targets"
+    few, rest = ("--max-steps", "1"), "--objective.targets-from-rest"
+    assert main(train_arguments(folder, tmp_path / "a", *few, rest)) == 0
+    assert said in caplog.messages
+    caplog.clear()
+    assert main(train_arguments(folder, tmp_path / "b", *few)) == 0
+    assert main(train_arguments(folder, tmp_path / "c", *few, rest, "--data.targets", "all")) == 0
+    assert said not in caplog.messages
+
+
 def test_bad_data_cost_no_older_run(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(train_arguments(folder, run, "--max-steps", "2")) == 0

@@ -22,6 +22,7 @@ from smvae_training.threads import use_cores
 
 logger = logging.getLogger(__name__)
 
+_FROM_REST = "--objective.targets-from-rest"
 DEFAULT_PRESET, ROBOT_PRESET = "vision_touch", "robot"
 
 TRAIN_HELP = """Train a Set Multimodal VAE on episodes or on an image set.
@@ -106,6 +107,7 @@ def train(arguments: list[str], prog: str) -> int:
     from smvae_training.processes import Processes
     from smvae_training.trainer import train as train_run
 
+    _say_without_effect(arguments, given.config)
     if given.torchrun and given.ray:
         raise ConfigError("--torchrun and --ray contradict each other: give one of them")
     here = Processes.started_here(given.config)
@@ -142,6 +144,13 @@ def train(arguments: list[str], prog: str) -> int:
         print(f"next: {shlex.join(['smvae', 'evaluate', str(run), *data])}")
         return 0
     return evaluate([str(run), *data], "smvae evaluate")
+
+
+def _say_without_effect(arguments: list[str], config: TrainConfig) -> None:
+    """Warn of a flag that is on by default, and was given where there is nothing for it to do."""
+    asked = any(word.replace("_", "-") == _FROM_REST for word in arguments)
+    if asked and not (config.data.targets or config.data.self_supervised):
+        logger.warning("%s has no effect: no target is decoded, see --data.targets", _FROM_REST)
 
 
 def _say_plan(given: TrainArguments) -> None:
