@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from benchmarks.closed_loop.report import Share, read_stores, seated_share
+from benchmarks.closed_loop.report import (
+    BASELINES,
+    Share,
+    paired_difference,
+    points,
+    read_stores,
+    seated_share,
+)
 from benchmarks.door.report import OPERATOR, DoorStore, path_of
 from benchmarks.tables.readme import TABLES, filled
+from smvae_datasets.simulation.closed_loop.failures import DECIDING
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,6 +77,20 @@ def test_pegs_on_the_page_of_shared_autonomy_are_those_of_the_results() -> None:
         who: [str(seated_share(stores[method], failure))] for who, (method, failure) in PEGS.items()
     }
     assert rows("docs/shared_autonomy.md", "who commands | seated") == found
+
+
+def test_leads_over_learned_baselines_are_those_of_the_results() -> None:
+    stores = read_stores(FILES)
+    head = " | ".join(["sensors", *(f"minus `{b}`" for b in BASELINES)])
+    found = {
+        f: [points(paired_difference(stores["ours"], stores[b], f, f)) for b in BASELINES]
+        for f in DECIDING
+    }
+    assert rows("docs/decisions/assistance.md", head) == found
+    shown = rows("docs/shared_autonomy.md", "sensors | `concat` | ours")
+    wrong = ("rgb noisy", "lens half covered", "exposed for a quarter")
+    for cells, failure in zip(shown.values(), wrong, strict=True):
+        assert cells == [str(seated_share(stores[m], failure)) for m in ("concat", "ours")]
 
 
 def test_doors_on_the_page_of_shared_autonomy_are_those_of_the_results() -> None:

@@ -187,6 +187,12 @@ def paired_difference(
     return mean_within(np.array([np.mean(d) for d in by_number.values()]))
 
 
+def points(difference: tuple[float, float, int]) -> str:
+    """Return a `paired_difference` in points; empty where nothing is paired."""
+    mean, half, count = difference
+    return "" if math.isnan(mean) else f"{100 * mean:+.0f} ± {100 * half:.0f} ({count})"
+
+
 def seated_table(stores: Mapping[str, Store]) -> str:
     """Return the share seated by method and failure, all operators together, with intervals."""
     rows = [
@@ -229,7 +235,7 @@ def difference_table(stores: Mapping[str, Store], method: str) -> str:
             continue
         cells = [paired_difference(ours, stores[o], failure, failure) for o in others]
         cells.append(paired_difference(ours, ours, failure, ALIVE))
-        rows.append([failure, *(_points(c) for c in cells)])
+        rows.append([failure, *(points(c) for c in cells)])
     return table(["failure", *(f"minus {o}" for o in others), "minus all alive"], rows)
 
 
@@ -255,7 +261,7 @@ def verdicts(stores: Mapping[str, Store], method: str) -> str:
         f"`{method}` against learned baselines: best or tied (the interval holds 0) in {held} of "
         f"{len(counts)} deciding cells, over {min(counts)} to {max(counts)} attempts of one number."
     )
-    lines = [f"- **Loss**, {f}: {_points(d)} to {other}" for (f, other), d in lost.items()]
+    lines = [f"- **Loss**, {f}: {points(d)} to {other}" for (f, other), d in lost.items()]
     return "\n".join([head, *(["", *lines] if lines else [])])
 
 
@@ -301,12 +307,26 @@ def sensing_table(store: Store) -> str:
     return table(header, rows)
 
 
+def comparable(stores: Mapping[str, Store]) -> dict[str, Store]:
+    """Return what may stand side by side: without baselines that lack attempts of ours.
+
+    Of other attempts than ours, shares beside each other would mislead.
+    """
+    played = {
+        name: {(f, o, n) for f in DECIDING for o in OPERATORS for n in outcomes_of(store, f, o)}
+        for name, store in stores.items()
+    }
+    others = (each for name, each in played.items() if name not in {*WITHOUT_SENSORS, *BASELINES})
+    ours = set().union(*others)
+    return {n: store for n, store in stores.items() if n not in BASELINES or played[n] >= ours}
+
+
 def draw(stores: Mapping[str, Store], path: Path) -> None:
     """Draw the share seated by deciding failure and method, with 95 % intervals.
 
-    Baselines are left out: of other attempts than ours, shares beside each other would mislead.
+    Baselines stand in it once they are `comparable`.
     """
-    stores = {name: store for name, store in stores.items() if name not in BASELINES}
+    stores = comparable(stores)
     import matplotlib
 
     matplotlib.use("Agg")
@@ -337,11 +357,6 @@ def draw(stores: Mapping[str, Store], path: Path) -> None:
 
 def _percent(found: Share | None) -> str:
     return "" if found is None else found.percent()
-
-
-def _points(difference: tuple[float, float, int]) -> str:
-    mean, half, count = difference
-    return "" if math.isnan(mean) else f"{100 * mean:+.0f} ± {100 * half:.0f} ({count})"
 
 
 def _quantiles(values: Sequence[float], digits: int) -> str:

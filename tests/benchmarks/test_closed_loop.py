@@ -16,6 +16,7 @@ pytest.importorskip("smvae_datasets.simulation.engine", exc_type=ImportError)
 
 from benchmarks.closed_loop.report import (
     ALIVE,
+    comparable,
     operator_table,
     paired_difference,
     seated_share,
@@ -212,6 +213,25 @@ def test_a_loss_to_a_learned_baseline_is_printed_as_one(tmp_path: Path) -> None:
     assert "oracle" not in said
     assert "in 1 of 1 deciding cells" in verdicts({"ours": better, "concat": ours}, "ours")
     assert "in 1 of 1 deciding cells" in verdicts({"ours": ours, "concat": ours}, "ours")
+
+
+def test_a_baseline_stands_beside_ours_once_it_played_the_same_attempts(tmp_path: Path) -> None:
+    def cells(numbers: int, *failures: str) -> Store:
+        store = Store(tmp_path / "none.json", {"bundle": "abc"})
+        for failure in failures:
+            for number in range(numbers):
+                store.add((failure, "noisy"), number, OUTCOME)
+        return store
+
+    stores = {
+        "ours": cells(3, ALIVE, "rgb lost", "rgb noisy"),
+        "concat": cells(3, ALIVE, "rgb lost"),
+        "router": cells(2, ALIVE, "rgb lost"),
+        "poe": cells(3, ALIVE),
+        "oracle": cells(4, ALIVE, "rgb lost", "depth lost"),
+    }
+    assert list(comparable(stores)) == ["ours", "concat", "oracle"]
+    assert list(comparable({"router": stores["router"]})) == ["router"]
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
