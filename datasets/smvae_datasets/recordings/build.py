@@ -449,9 +449,7 @@ def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
         if found["steps_sha256"] != declared.steps_sha256:
             found["episodes"] = _steps_anew(job.folder, found, declared)
             found["steps_anew"] = True
-        recordings[name] = {
-            k: v for k, v in found.items() if k not in ("files", "converter", "samples_sha256")
-        }
+        recordings[name] = {k: v for k, v in found.items() if k not in _NOT_SUMMARISED}
     whole = [r for r in recordings.values() if "failed" not in r]
     episodes = [e for r in whole for e in r["episodes"]]
     return {
