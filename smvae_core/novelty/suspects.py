@@ -109,7 +109,7 @@ class Suspects:
         self._networks = self._runtime = networks
         self._held: dict[str, _Held] = {}
         self._judged: dict[str, int] = {}
-        self._turn: list[str] = list(networks.manifest.names)
+        self._turn = tuple(networks.manifest.names)
         self._owed, self._last_s = 0.0, -math.inf
         self._key: Hashable = None
         self.renewals = 0
@@ -126,9 +126,10 @@ class Suspects:
             self._key = key
 
     def forget(self) -> None:
-        """Suspect nobody, know nothing."""
+        """Suspect nobody, know nothing; the turns begin anew."""
         self._held.clear()
         self._judged.clear()
+        self._turn = tuple(self._runtime.manifest.names)
         self._owed, self._last_s, self._key = 0.0, -math.inf, None
 
     def verdict(self, name: str) -> Verdict:
@@ -176,14 +177,13 @@ class Suspects:
         since_s = at_s - self._last_s if math.isfinite(self._last_s) else 0.0
         self._last_s = at_s
         self._owed = min(self._owed + since_s * rate_hz, len(stamps_ns))
-        for name in [n for n in self._turn if n in stamps_ns]:
+        for name in (n for n in self._turn if n in stamps_ns):
             if self._owed < 1.0 - 1e-6:
                 return
             if self._judged.get(name) == stamps_ns[name]:
                 continue
             self._judged[name] = stamps_ns[name]
-            self._turn.remove(name)
-            self._turn.append(name)
+            self._turn = (*(n for n in self._turn if n != name), name)
             self._owed -= 1.0
             self._judge(self.calibrated, name, at_s, tuple(stamps_ns))
 

@@ -212,6 +212,27 @@ def test_another_epoch_suspects_nobody() -> None:
     assert np.isnan(suspects.verdict("a").suspicion)
 
 
+def test_forgetting_begins_the_turns_of_sensors_anew() -> None:
+    """So an attempt of the closed loop is the same whatever was played before."""
+
+    class Watched(World):
+        judged = ""
+
+        def seen(self, name: str) -> NDArray[np.float32]:
+            self.judged += name
+            return super().seen(name)
+
+    world = Watched()
+    suspects = Suspects(world)
+    for rounds in (3, 6, 5):
+        world.judged = ""
+        for row in range(rounds):
+            world.look(place(row / RATE_HZ))
+            suspects.renew(row / RATE_HZ, dict.fromkeys(NAMES, row + 1), RATE_HZ)
+        assert world.judged == "abcdabcd"[: rounds - 1]
+        suspects.forget()
+
+
 def test_without_scales_nobody_is_judged() -> None:
     world = World()
     world.manifest.suspicion = None
