@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.closed_loop.baselines.trained import Supervision, identity_of_runs
@@ -27,7 +30,11 @@ def make(
 
 
 def identity(folder: Path) -> str:
-    """Return the hash of what a method perceives by, see `make`."""
-    if (folder / MANIFEST).is_file():
-        return Bundle.load(folder).sha256
-    return identity_of_runs(folder)
+    """Return the hash of what a method perceives by, see `make`.
+
+    Of a bundle whatever the time of its export, so that one that is made again goes on.
+    """
+    if not (folder / MANIFEST).is_file():
+        return identity_of_runs(folder)
+    manifest = replace(Bundle.load(folder).manifest, created="")
+    return hashlib.sha256(json.dumps(manifest.to_json(), sort_keys=True).encode()).hexdigest()

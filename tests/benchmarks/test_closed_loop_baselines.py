@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from benchmarks.closed_loop.baselines.product import mvae, of_product, product_o
 from benchmarks.closed_loop.baselines.trained import NETWORKS, Supervision, Trained
 from benchmarks.closed_loop.methods import identity, make
 from benchmarks.tables.paired import ResultsError
+from smvae_core.bundle import MANIFEST
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.model.config import ModelConfig
 from smvae_core.target import DecodedTarget
@@ -26,6 +29,7 @@ from smvae_training.presets import debug
 from smvae_training.run import split_episodes
 from tests.training.told_runs import write_episodes
 
+FROZEN = Path(__file__).parents[1] / "frozen" / "bundle"
 OFFSET = DecodedTarget(name="offset", mean=(0.0, 0.01), deviation=(0.1, 0.2))
 CONTACT = DecodedTarget(name="contact", mean=(0.5,), deviation=(0.5,), binary=True)
 MODEL: ModelConfig = replace(debug().model, targets=(OFFSET, CONTACT))
@@ -235,7 +239,19 @@ def test_a_product_of_experts_is_a_bundle_like_ours(
     train.make("poe", replace(config, max_steps=2), episodes, tmp_path / "poe")
     seeing = make("poe", tmp_path / "poe")
     assert isinstance(seeing, Latents)
-    assert len(identity(tmp_path / "poe")) == 64
+
+
+def test_a_bundle_that_is_exported_again_is_the_same(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(FROZEN, tmp_path / "bundle"))
+    before = identity(bundle)
+    manifest = json.loads((bundle / MANIFEST).read_text())
+
+    def changed(**facts: object) -> str:
+        (bundle / MANIFEST).write_text(json.dumps(manifest | facts))
+        return identity(bundle)
+
+    assert changed(created="2030-01-01T00:00:00+00:00") == before
+    assert changed(noise_scale=manifest["noise_scale"] | {"rgb": 9.0}) != before
 
 
 def test_a_folder_of_nothing_says_what_was_expected(tmp_path: Path) -> None:
