@@ -23,7 +23,7 @@ A state other than FUSED carries its reason in words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from smvae_core.errors import SampleError
@@ -56,6 +56,8 @@ class Collector:
         self._channels = {
             m.name: Channel(modality=m, rule=rules.get(m.name, FusionRule())) for m in modalities
         }
+        self._deliveries = [c.delivery for c in self._channels.values()]
+        self._newest_ns: int | None = None
         self._remembers = False
         self.trusted = ""
         """A modality that is never left out for its clock: the one that asks for latents."""
@@ -68,6 +70,7 @@ class Collector:
         """
         find(self.modalities, name)
         self._channels[name].set_rule(rule)
+        self._newest_ns = None
 
     def set_late(self, late_s: float) -> None:
         """Say how late a message may come after a later one of its sensor; see `Channel.late_s`."""
@@ -105,14 +108,19 @@ class Collector:
         taken = channel.add(stamp_ns, value, now_s, moment_ns, clock_ns)
         if channel.delivery.lead_taken_s != measured:
             self._compare_clocks(now_s)
+        if self._newest_ns is not None and _counts(channel):
+            newest_ns = channel.corrected_ns(channel.samples[-1].stamp_ns)
+            self._newest_ns = max(self._newest_ns, newest_ns)
         return taken
 
     def _compare_clocks(self, now_s: float) -> None:
         """Judge whose stamps can be right, and what may lag how far."""
-        channels = self._channels.values()
-        ahead = any(c.delivery.lead_s is not None and c.delivery.lead_s > 0.0 for c in channels)
-        if not ahead and not any(c.delivery.doubt for c in channels):
+        for each in self._deliveries:  # after every few messages: no generator
+            if each.doubt is not None or (each.lead_s is not None and each.lead_s > 0.0):
+                break
+        else:
             return
+        channels = self._channels.values()
         leads_s = {
             c.modality.name: c.delivery.lead_s
             for c in channels
@@ -124,6 +132,7 @@ class Collector:
         for name, channel in self._channels.items():
             channel.delivery.doubt, channel.delivery.granted_s = found.get(name), granted_s
         if before != [c.delivery.left_out for c in channels]:
+            self._newest_ns = None
             for channel in channels:
                 channel.delivery.forget_lag()
 
@@ -134,24 +143,24 @@ class Collector:
     def drop(self, name: str, stamp_ns: int, now_s: float, reason: str, text: str = "") -> None:
         """Take back a stored sample that turned out to be bad when it was decoded."""
         self._channels[name].drop(stamp_ns, now_s, reason, text)
+        self._newest_ns = None
 
     def newest_ns(self, name: str | None = None) -> int | None:
         """Return the newest corrected stamp of one modality or of all that may be fused.
 
         None if there is none.
         """
-        channels = self._channels.values() if name is None else (self._channels[name],)
-        stamps = [
-            c.corrected_ns(c.samples[-1].stamp_ns)
-            for c in channels
-            if c.samples and c.rule.enabled and not c.delivery.left_out
-        ]
-        return max(stamps, default=None)
+        if name is not None:
+            return _newest_ns((self._channels[name],))
+        if self._newest_ns is None:  # else kept from message to message, whatever their sensor
+            self._newest_ns = _newest_ns(self._channels.values())
+        return self._newest_ns
 
     def flush(self) -> None:
         """Forget samples and rhythms (after a time jump); counts stay."""
         for channel in self._channels.values():
             channel.flush()
+        self._newest_ns = None
 
     def reset_counts(self) -> None:
         """Count from zero again (a new activation)."""
@@ -219,6 +228,16 @@ class Collector:
                 status[name].reason = "held, and nothing fresh beside it"
             samples = {}
         return Observation(reference_ns=reference_ns, samples=samples, status=status)
+
+
+def _counts(channel: Channel) -> bool:
+    """Return whether a modality's newest sample may be fused."""
+    return bool(channel.samples) and channel.rule.enabled and not channel.delivery.left_out
+
+
+def _newest_ns(channels: Iterable[Channel]) -> int | None:
+    stamps = [c.corrected_ns(c.samples[-1].stamp_ns) for c in channels if _counts(c)]
+    return max(stamps, default=None)
 
 
 def _judge(

@@ -182,3 +182,33 @@ def test_a_fast_topic_still_has_the_sample_of_a_reference_that_lies_behind() -> 
 )
 def test_stamps_that_cannot_be(stamp, clock, reason) -> None:
     assert bad_stamp(stamp, clock, 0.5) == reason
+
+
+NAMES = tuple(m.name for m in VISION_TOUCH)
+CHANGES = st.tuples(
+    st.sampled_from(["add"] * 6 + ["drop", "flush", "rule", "reject"]),
+    st.sampled_from(NAMES),
+    st.integers(-300, 300),
+)
+
+
+@given(changes=st.lists(CHANGES, max_size=60))
+def test_the_newest_stamp_of_all_is_the_newest_of_each(changes) -> None:
+    """Whatever was asked before: samples taken back, switched off, corrected, clocks ahead."""
+    collector, reading = Collector(VISION_TOUCH), np.zeros(6, np.float32)
+    for number, (change, name, value) in enumerate(changes):
+        now_s, clock_ns = 0.05 * number, T0 + 50 * MS * number
+        stamp = clock_ns + value * MS
+        if change == "add":
+            collector.add(name, stamp, reading, now_s, collector.newest_ns(), clock_ns)
+        elif change == "drop" and (samples := collector.channel(name).samples):
+            collector.drop(name, samples[-1].stamp_ns, now_s, "nan")
+        elif change == "flush":
+            collector.flush()
+        elif change == "rule":
+            rule = FusionRule(enabled=value % 2 == 0, stamp_offset_s=value * 1e-3)
+            collector.set_rule(name, rule)
+        elif change == "reject":
+            collector.reject(name, stamp, now_s, "nan")
+        each = [newest for n in NAMES if (newest := collector.newest_ns(n)) is not None]
+        assert collector.newest_ns() == max(each, default=None)
