@@ -8,6 +8,8 @@ import pytest
 from smvae_core.errors import ConfigError
 from smvae_core.modality import Modality, find
 from smvae_core.novelty.scale import (
+    AnySubset,
+    MovedTail,
     Novelty,
     Tail,
     component,
@@ -43,6 +45,38 @@ def test_the_scale_rises_and_has_no_top() -> None:
 
 def test_what_is_not_a_number_is_infinitely_surprising() -> None:
     assert np.isinf(Tail.fit(SAMPLE).surprise([np.nan, np.inf])).all()
+
+
+def test_one_number_has_the_surprise_that_it_has_among_many() -> None:
+    tail = Tail.fit(SAMPLE)
+    x = np.concatenate([np.linspace(-5.0, 60.0, 999), tail.values, [np.nan, np.inf, -np.inf]])
+    assert [tail.surprise_of(each) for each in x.tolist()] == tail.surprise(x).tolist()
+
+
+def test_a_moment_has_the_surprises_that_it_has_among_records() -> None:
+    rng, names = np.random.default_rng(0), tuple("abcdefg")
+    moved = {
+        f"conflict/{name}": MovedTail(
+            place=tuple(rng.normal(size=3 + len(names))),
+            log_width=tuple(rng.normal(0.0, 0.1, 3)),
+            tail=Tail.fit(SAMPLE),
+        )
+        for name in names
+    }
+    sizes = (Tail.fit(SAMPLE),) * len(names)
+    novelty = Novelty(
+        components={"texture/a": Tail.fit(SAMPLE)},
+        any_subset=AnySubset(names=names, components=moved, sizes=sizes),
+    )
+    for subset in (("a", "c"), ("a", "b", "g"), ("a", "c"), names):
+        keys = ["texture/a", *(component(subset, "conflict", name) for name in subset)]
+        records = {key: rng.normal(3.0, 5.0, 20) for key in keys}
+        many = novelty.surprises(subset, records)
+        scores = novelty.score(subset, records)
+        for row in range(20):
+            moment = {key: float(values[row]) for key, values in records.items()}
+            assert novelty.surprises(subset, moment) == {k: many[k][row] for k in keys}
+            assert float(novelty.score(subset, moment)) == scores[row]
 
 
 def test_a_scale_of_what_is_not_a_number_is_refused() -> None:
