@@ -122,16 +122,19 @@ class Inputs:
         """Return how many messages of a modality arrive per second on the steady clock."""
         return self.statistics[name].rate_hz(time.monotonic())
 
-    def mismatch(self, name: str) -> str:
-        """Return why a publisher of a modality's topics is not heard now; '' = all are."""
-        found = (mismatch(self._node, s) for n, s in self._subscriptions if n == name)
-        return next(filter(None, found), "")
+    def tell_mismatches(self) -> dict[str, str]:
+        """Return which sensors have a publisher that is not heard now, and why.
 
-    def tell_wrong_types(self) -> None:
-        """Log which topics have publishers of another message type, at most every 5 s each."""
+        Log which topics have publishers of another message type, at most every 5 s each.
+        """
+        found: dict[str, str] = {}
         for name, subscription in self._subscriptions:
-            if text := wrong_type(self._node, subscription):
+            publishers = self._node.get_publishers_info_by_topic(subscription.topic_name)
+            if text := wrong_type(subscription, publishers):
                 self._tell_error(name, "type", text)
+            if text := mismatch(subscription, publishers):
+                found.setdefault(name, text)
+        return found
 
     def implausible(self, name: str, text: str) -> None:
         """Note what is odd about a valid sample ('' = nothing); called by the inference thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rclpy.qos import QoSCompatibility, qos_check_compatible
@@ -49,20 +50,23 @@ def refuse_second_type(node: Any, name: str, topic: str, cls: Any) -> None:
             )
 
 
-def wrong_type(node: Any, subscription: Any) -> str:
+def wrong_type(subscription: Any, publishers: Sequence[Any]) -> str:
     """Return which publisher of a subscription's topic sends another type; '' = none does."""
-    found = node.get_publishers_info_by_topic(subscription.topic_name)
-    return next(filter(None, (_wrong_type(subscription, each) for each in found)), "")
+    return next(filter(None, (_wrong_type(subscription, each) for each in publishers)), "")
 
 
-def mismatch(node: Any, subscription: Any) -> str:
+def mismatch(subscription: Any, publishers: Sequence[Any]) -> str:
     """Return why some publisher of a subscription's topic is not heard now; '' = all are.
 
     Nothing is adapted to it: a subscription that copied its peer's QoS would depend on who started
-    first. It asks the graph, so that the answer changes when that publisher goes.
+    first.
+
+    Args:
+        subscription: Of ours.
+        publishers: What the graph says of its topic now, so that one that went is not among them.
     """
     topic = subscription.topic_name
-    for publisher in node.get_publishers_info_by_topic(topic):
+    for publisher in publishers:
         if text := _wrong_type(subscription, publisher):
             return text
         verdict, reason = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)

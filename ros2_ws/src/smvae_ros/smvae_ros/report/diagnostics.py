@@ -89,6 +89,7 @@ def modality(
     status: ModalityStatus,
     inputs: Inputs,
     active: bool,
+    unheard: str = "",
     told: Told | None = None,
 ) -> DiagnosticStatus:
     """Describe one modality: state and why, rate, delay, limits in force, rejections, QoS.
@@ -100,6 +101,7 @@ def modality(
         status: What the collector knows of it now.
         inputs: Of the session.
         active: Whether the node is.
+        unheard: Why a publisher of it is not heard; '' = all are.
         told: What the newest latent said of it; None = there is none.
     """
     statistics = inputs.statistics[name]
@@ -115,9 +117,9 @@ def modality(
             level, text = ERROR if told.suspect else WARN, told.reason
         if lost := none_used(status, statistics.used):
             level, text = ERROR, lost
-    mismatch = inputs.mismatch(name)
-    if mismatch:
-        level, text = ERROR, mismatch
+    if unheard:
+        level, text = ERROR, unheard
+    delays_ms = statistics.transport_delays_ms((50, 95))
     return _entry(
         level,
         f"modality {name}",
@@ -132,8 +134,8 @@ def modality(
         period_s=status.period_s if status.period_s is not None else math.nan,
         age_s=status.age_s,
         lag_s=status.lag_s,
-        transport_delay_p50_ms=statistics.transport_delay_ms(50),
-        transport_delay_p95_ms=statistics.transport_delay_ms(95),
+        transport_delay_p50_ms=delays_ms[0],
+        transport_delay_p95_ms=delays_ms[1],
         max_skew_s=status.max_skew_s,
         max_age_s=status.max_age_s,
         held=status.held,

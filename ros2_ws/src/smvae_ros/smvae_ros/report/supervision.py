@@ -109,11 +109,13 @@ class Supervision:
         entries = [diagnostics.model(session, phase, self._supervised.failure, wanted)]
         if session is not None:
             active, last = phase == "active", session.outputs.last
-            session.inputs.tell_wrong_types()
+            mismatches = session.inputs.tell_mismatches()
             said = {s.name: s for s in last.modalities} if last is not None else {}
             for name, status in session.mailbox.statuses(clock_ns).items():
-                told = said.get(name)
-                entries.append(diagnostics.modality(name, status, session.inputs, active, told))
+                unheard, told = mismatches.get(name, ""), said.get(name)
+                entries.append(
+                    diagnostics.modality(name, status, session.inputs, active, unheard, told)
+                )
             entries += [
                 diagnostics.inference(session, active),
                 diagnostics.latent(session),

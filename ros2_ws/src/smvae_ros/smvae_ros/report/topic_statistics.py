@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,10 +56,12 @@ class TopicStatistics:
         recent = [t for t in tuple(self._arrivals_s) if now_s - t <= SPAN_S]
         return (len(recent) - 1) / max(now_s - recent[0], 1e-6) if len(recent) > 1 else 0.0
 
-    def transport_delay_ms(self, q: float) -> float:
-        """Return a percentile of publishing to receiving; NaN where the middleware does not tell.
+    def transport_delays_ms(self, shares: Sequence[float]) -> list[float]:
+        """Return percentiles of publishing to receiving; NaN where the middleware does not tell.
 
-        Between hosts whose clocks differ it is off by that difference, and may be negative.
+        Between hosts whose clocks differ they are off by that difference, and may be negative.
         """
         delays = tuple(self._delays_s)
-        return float(np.percentile(delays, q) * 1e3) if delays else float("nan")
+        if not delays:
+            return [float("nan")] * len(shares)
+        return [float(each) * 1e3 for each in np.percentile(delays, shares)]
