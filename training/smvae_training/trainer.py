@@ -30,6 +30,7 @@ from smvae_training.augmenter import Augmenter
 from smvae_training.config import PAIRING, TrainConfig
 from smvae_training.hardware import Hardware, choose_hardware, launcher
 from smvae_training.heap import keep_memory
+from smvae_training.layers import quicken
 from smvae_training.processes import Processes
 from smvae_training.resume import check_folder, check_same_labels, find_checkpoint
 from smvae_training.run import (
@@ -346,6 +347,8 @@ class _Session:
         self._start_seconds, self._start = record.seconds, time.perf_counter()
         torch.manual_seed(config.seed)
         model, objective = build(config)
+        if hardware.accelerator == "cpu":
+            quicken(model)
         if config.hardware.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module = SMVAETraining(
