@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +136,16 @@ def vm_flags(address: int) -> list[str]:
     raise LookupError(hex(address))
 
 
+@pytest.fixture(params=["fork", "forkserver"])
+def start_method(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How this Python starts processes by default: by forks, from 3.14 on from a server."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(request.param, force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.usefixtures("start_method")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_loader_starts_at_the_step_where_the_trainer_stands(
     episodes: PreparedEpisodes, workers: int

@@ -288,6 +288,8 @@ def loader(stream: StepStream, workers: int, pin_memory: bool) -> DataLoader[Bat
         num_workers=workers,
         pin_memory=pin_memory,
         collate_fn=_as_it_is,  # numbers of records stay where they are used, on the CPU
+        # Python 3.14 no longer forks by default; else all records would be pickled, maps as copies
+        multiprocessing_context="fork" if workers else None,
     )
 
 

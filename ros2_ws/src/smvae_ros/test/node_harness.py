@@ -18,7 +18,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_harness import Listener, Process
 from sensor_msgs.msg import CameraInfo, Image
 from smvae_msgs.msg import LatentState, ModelInfo
-from smvae_ros.lifecycle.service_client import connect
 
 from smvae_core.fusion.rules import FusionState
 from smvae_core.kinds.window import resample_window
@@ -97,17 +96,6 @@ class Client(Listener):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.executor.spin_once(timeout_sec=0.01)
-
-    def caller(self, service_type: Any, name: str) -> Callable[[Any], Any]:
-        """Return a function that calls a service and keeps its client: for many calls."""
-        kept = connect(self.node, service_type, name, self.came_true, self.patience_s)
-
-        def call(request: Any) -> Any:
-            future = kept.call_async(request)
-            self.until(future.done)
-            return future.result()
-
-        return call
 
     def change(self, transition: int) -> bool:
         """Ask for a lifecycle transition; return whether it succeeded."""

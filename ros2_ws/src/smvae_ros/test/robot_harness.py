@@ -163,6 +163,17 @@ class Listener:
             last = value()
         return last
 
+    def caller(self, service_type: Any, name: str) -> Callable[[Any], Any]:
+        """Return a function that calls a service and keeps its client: for many calls."""
+        kept = connect(self.node, service_type, name, self.came_true, self.patience_s)
+
+        def call(request: Any) -> Any:
+            future = kept.call_async(request)
+            self.until(future.done)
+            return future.result()
+
+        return call
+
     def call(
         self, service_type: Any, name: str, request: Any, timeout_s: float | None = None
     ) -> Any:
