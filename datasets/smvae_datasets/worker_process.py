@@ -36,8 +36,12 @@ def deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def follow_the_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it does: a killed one leaves no worker behind."""
+    """Leave Ctrl-C to the parent, and end when it does: a killed one leaves no worker behind.
+
+    A pool ends its workers by SIGTERM and waits for them. A parent that ignores it hands that on.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -55,3 +58,26 @@ def test_what_begins_in_the_body_is_deaf_even_where_a_resource_tracker_begins_to
         resource_tracker.ensure_running()
         assert blocked()
     assert not blocked()
+
+
+POOL = """
+import multiprocessing, signal
+from smvae_datasets.worker_process import follow_the_parent
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with multiprocessing.get_context("spawn").Pool(2, follow_the_parent) as pool:
+        print(pool.map(abs, [-1]))
+"""
+
+
+def test_a_pool_ends_though_its_parent_ignores_sigterm(tmp_path: Path) -> None:
+    program = tmp_path / "pool.py"
+    program.write_text(POOL, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            assert process.communicate(timeout=60.0) == (b"[1]\n", None)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import runpy
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ ROS_PROGRAMS = {
 }
 #: What draws the boxes of a help text, with and without Unicode.
 _RULE = re.compile("[\u2500-\u257f]+|-{8,}")
+#: argparse says an option's value after each of its names; from Python 3.13 on once.
+VALUE_TWICE = re.compile(r"(--[\w-]+) (\S+), (--[\w-]+) \2")
 #: Columns of a terminal that show one panel beneath the other.
 COLUMNS = "100"
 
@@ -62,14 +65,17 @@ def help_entries(text: str) -> list[str]:
 
 
 def printed(call: Callable[[], object]) -> str:
-    """Return what a function prints until it ends or exits."""
+    """Return what a function prints until it ends or exits; a program of ROS then hears nothing."""
     text = io.StringIO()
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = COLUMNS
     try:
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
             call()
     finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)
         os.environ.pop("COLUMNS")
         if before is not None:
             os.environ["COLUMNS"] = before
@@ -97,7 +103,8 @@ def ros_help() -> Iterable[str]:
 
 def _prefixed(command: str, text: str) -> list[str]:
     assert text, f"{command} --help prints nothing"
-    return [f"{command} | {entry}" for entry in help_entries(text)]
+    entries = (VALUE_TWICE.sub(r"\1, \3 \2", entry) for entry in help_entries(text))
+    return [f"{command} | {entry}" for entry in entries]
 
 
 def parameters() -> Iterable[str]:

@@ -127,7 +127,7 @@ CHANGES: dict[str, dict[str, tuple[str | None, str]]] = {
             _NOT_WAITED_FOR,
         ),
         "security_policy | --topic MODALITY=TOPIC topic of any modality; may be repeated": (
-            "security_policy | --topic MODALITY=TOPIC,..., --topics MODALITY=TOPIC,... topics of "
+            "security_policy | --topic, --topics MODALITY=TOPIC,... topics of "
             "any modalities, as in the launch file; may be repeated",
             "topics are given as everywhere else",
         ),
