@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from node_harness import Client
@@ -12,11 +13,12 @@ from node_harness import Client
 CYCLES = 50
 #: Caches, arenas and discovery fill up in the first ones.
 WARM_UP = 15
-#: Cycles whose least memory counts: some end in the middle of a buffer's life.
+#: Cycles whose fewest threads count.
 SPAN = 10
-#: Resident memory may grow by so much per cycle after the warm-up [kB]. About 10 were measured; one
-#: leaked model of this test is 20,000.
-LIMIT_KB = 100.0
+#: Resident memory may grow by so much per cycle after the warm-up [kB], by a straight line through
+#: all of them. It goes up and down by 2,000, so the slope is uncertain by 30: -36 to 55 in four
+#: runs. One leaked model of this test is 20,000, one image of a VGA camera 900.
+LIMIT_KB = 200.0
 
 
 def _status(process: Any, key: str) -> int:
@@ -60,8 +62,7 @@ def test_fifty_cycles_leak_no_thread_endpoint_or_memory(start_node, client, bund
         lambda: not [t for t in _endpoints(client)["subscriptions"] if "image" in t], 60.0
     ), unconfigured
     assert not [t for t in _endpoints(client)["publishers"] if "/smvae/latent" in t]
-    grown_kb = min(memory_kb[-SPAN:]) - min(memory_kb[WARM_UP : WARM_UP + SPAN])
-    slope_kb = grown_kb / (CYCLES - SPAN - WARM_UP)
+    slope_kb = np.polyfit(range(WARM_UP, CYCLES), memory_kb[WARM_UP:], 1)[0]
     assert slope_kb <= LIMIT_KB, f"{slope_kb:.1f} kB per cycle: {memory_kb}"
     client.activate()  # and it still works
     assert process.interrupt() == 0
