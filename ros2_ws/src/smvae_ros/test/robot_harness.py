@@ -56,7 +56,7 @@ class Process:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout_s)
 
-    def end(self, patience_s: float = 30.0) -> None:
+    def end(self) -> None:
         """Ask it to end; make sure that it is gone.
 
         One that is killed leaves its shared memory behind, 32 MB with our profile.
@@ -64,7 +64,7 @@ class Process:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(patience_s)
+                self.process.wait(30.0)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

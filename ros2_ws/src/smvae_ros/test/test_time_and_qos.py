@@ -82,7 +82,7 @@ def test_qos_overrides_reach_the_subscription(start_node, client, bundle, strict
 
     def reliability(topic: str) -> list[ReliabilityPolicy]:
         found = client.node.get_subscriptions_info_by_topic(topic)
-        return [s.qos_profile.reliability for s in found if s.node_name != "client"]
+        return [s.qos_profile.reliability for s in found if s.node_name != client.node.get_name()]
 
     client.until(lambda: reliability("/rgb/image") and reliability("/depth/image"))
     assert reliability("/rgb/image") == [ReliabilityPolicy.RELIABLE]

@@ -124,7 +124,7 @@ def test_pause_stops_the_clock_and_going_on_loses_nothing(audience: Audience, pl
     audience.until(lambda: audience.ticks)
     switch(SetBool.Request(data=True))
     heard = audience.still(audience.heard)
-    assert heard < 1000, "all of the bag is over"
+    assert heard < 500, "all of the bag is over"
     audience.came_true(lambda: False, 1.0)
     assert audience.heard() == heard
     switch(SetBool.Request(data=False))
