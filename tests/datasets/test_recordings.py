@@ -414,3 +414,43 @@ def test_depth_comes_back_as_it_was() -> None:
     for depth in (millimetres, floats):
         np.testing.assert_array_equal(decode(encode(depth)), depth)
     assert len(encode(millimetres).data) < len(encode(floats).data)
+
+
+def test_recordings_never_share_a_folder_nor_leave_that_of_the_episodes(
+    tmp_path: Path, robot: Robot
+) -> None:
+    def bag(name: str) -> Path:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        return write_bag(tmp_path / name, motion(0.6))
+
+    def names(*bags: Path) -> list[str]:
+        build_episodes(bags, robot, out, progress=False)
+        assert {p.name for p in tmp_path.iterdir()} == before, "something was written beside OUT"
+        return [e.name.partition("/")[0] for e in list_episodes(out)]
+
+    numbered = [bag("run.1"), bag("run.2")]
+    alone = shutil.copy(next(numbered[0].glob("*.mcap")), tmp_path / "run.mcap")
+    storages = [Path(alone), write_bag(tmp_path / "run", motion(0.6), "ros1")]
+    hidden, first, second = bag(".hidden"), bag("day1/same"), bag("day2/same")
+    before = {p.name for p in tmp_path.iterdir()} | {"out"}
+    out = tmp_path / "out"
+    assert names(*numbered) == ["run.1", "run.2"]
+    assert names(*storages) == ["run.1", "run.2", "run.bag", "run.mcap"]
+    assert names(hidden) == ["hidden", "run.1", "run.2", "run.bag", "run.mcap"]
+    shutil.rmtree(out)
+    assert names(first) == ["same"]
+    assert names(second) == ["day2_same", "same"], "another recording of the same name"
+    assert names(first, second) == ["day2_same", "same"], "names stay"
+
+
+def test_a_recording_that_moved_is_known_again(tmp_path: Path, robot: Robot) -> None:
+    bag, out = write_bag(tmp_path / "a" / "bag", motion(0.6)), tmp_path / "out"
+    build_episodes([bag], robot, out, progress=False)
+    made = (out / "bag" / "recording.json").stat().st_mtime_ns
+    moved = shutil.move(tmp_path / "a", tmp_path / "b") / "bag"
+    build_episodes([moved], robot, out, progress=False)
+    assert (out / "bag" / "recording.json").stat().st_mtime_ns == made, "converted again"
+    copied = Path(shutil.copytree(moved, tmp_path / "c" / "bag", copy_function=shutil.copyfile))
+    shutil.rmtree(tmp_path / "b")
+    build_episodes([copied], robot, out, progress=False)
+    assert [e.name for e in list_episodes(out)] == ["bag/0000"]

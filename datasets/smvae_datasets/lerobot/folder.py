@@ -71,7 +71,12 @@ class EpisodeEntry:
 
     @property
     def name(self) -> str:
-        return f"episode_{self.index:06d}"
+        return episode_name(self.index)
+
+
+def episode_name(index: int) -> str:
+    """Return the name of an episode, by its number."""
+    return f"episode_{index:06d}"
 
 
 def is_lerobot(path: Path) -> bool:

@@ -30,7 +30,7 @@ from smvae_core.files import alone_in, write_text
 from smvae_core.robot import Robot
 from smvae_datasets.dataset import DataSetError
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotFolder, is_lerobot
-from smvae_datasets.lerobot.folder import EpisodeEntry
+from smvae_datasets.lerobot.folder import EpisodeEntry, episode_name
 from smvae_datasets.ray_cluster import cluster, spread
 from smvae_datasets.recordings.convert import Conversion, Recording, duration_s
 from smvae_datasets.recordings.declared import CONVERTER, FORMAT, Declared
@@ -41,6 +41,7 @@ from smvae_datasets.recordings.folder import (
     SUMMARY,
     episodes_of,
     read_json,
+    recordings_of,
 )
 from smvae_datasets.recordings.prepared import plan_steps
 from smvae_datasets.worker_process import deaf_to_ctrl_c
@@ -98,11 +99,8 @@ class Job:
     @property
     def _converted(self) -> dict[str, Any]:
         """What recording.json says instead of `wanted`; empty where there is none."""
-        try:
-            found = read_json(self.folder / RECORDING)
-        except DataSetError:
-            return {}
-        return {name: found.get(name) for name in self.wanted}
+        found = _said(self.folder)
+        return {name: found.get(name) for name in self.wanted} if found else {}
 
 
 class Told:
@@ -228,7 +226,7 @@ def plan(recordings: Sequence[Path], robot: Robot, out: Path, typestore: str) ->
         if path.resolve() in places:
             raise DataSetError(path, "is given twice")
         places[path.resolve()] = path
-    names = _names(list(places))
+    names = _names(list(places), out)
     todo: list[Job] = []
     for path, name in zip(places.values(), names, strict=True):
         job = Job(path=path, folder=out / name, robot=robot, typestore=typestore)
@@ -251,14 +249,73 @@ def _messages(bag: Recording, topic: str) -> int:
     return bag.topics[topic].messages if topic in bag.topics else 0
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Return a name of each, as short as tells them apart."""
-    depth = 1
-    while True:
-        found = ["_".join((*p.parts[-depth:-1], p.stem)) for p in paths]
-        if len(set(found)) == len(found) or depth > max(len(p.parts) for p in paths):
-            return found
-        depth += 1
+def _names(paths: Sequence[Path], out: Path) -> list[str]:
+    """Return a name of each, as short as tells them apart, and apart from what `out` holds.
+
+    What `out` holds of a recording keeps its name.
+
+    Raises:
+        DataSetError: If nothing tells two of them apart.
+    """
+    held = _held(out)
+    for found in _candidates(paths):
+        names = [held.get(str(p), name) for p, name in zip(paths, found, strict=True)]
+        taken = [_is_of_another(out, name, p) for p, name in zip(paths, names, strict=True)]
+        if len(set(found)) == len(set(names)) == len(paths) and not any(taken):
+            return names
+    raise DataSetError(
+        paths[0],
+        "another recording would have the same name as one of these",
+        hint="rename one of them, or give another --out",
+    )
+
+
+def _candidates(paths: Sequence[Path]) -> Iterator[list[str]]:
+    """Yield names of all, ever longer; at last with the suffixes of files."""
+    for suffixed in (False, True):
+        for depth in range(1, max((len(p.parts) for p in paths), default=1)):
+            found = []
+            for p in paths:
+                last = p.name if suffixed or p.is_dir() else p.stem
+                name = "_".join((*p.parts[1:][-depth:-1], last))
+                found.append(name.lstrip(".") or "recording")  # hidden folders hold no episodes
+            yield found
+
+
+def _held(out: Path) -> dict[str, str]:
+    """Return the names of the recordings in a folder, by their paths."""
+    found = {}
+    for path in recordings_of(out):
+        if said := _said(path.parent):
+            episode = said["episode"]
+            end = "" if episode is None else f"_{episode_name(episode)}"
+            found[said["path"]] = path.parent.name.removesuffix(end)
+    return found
+
+
+def _is_of_another(out: Path, name: str, path: Path) -> bool:
+    """Return whether a name in `out` is another recording's; one may have moved since."""
+    entry = None
+    if is_lerobot(path):
+        there = ((e, _said(out / f"{name}_{e.name}")) for e in LeRobotFolder(path).present)
+        entry, said = next((each for each in there if each[1]), (None, {}))
+    else:
+        said = _said(out / name)
+    if not said or said["path"] == str(path):
+        return False
+    # a copy has another time
+    known = 3 if Path(said["path"]).exists() else 2
+    here, was = _files(path, entry), said["files"]
+    return [each[:known] for each in here] != [each[:known] for each in was]
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """Return what recording.json of a folder says; empty where there is none that is whole."""
+    try:
+        found = read_json(folder / RECORDING)
+    except DataSetError:
+        return {}
+    return found if found.keys() >= {"path", "files", "episode"} else {}
 
 
 def _files(path: Path, entry: EpisodeEntry | None) -> list[list[Any]]:
