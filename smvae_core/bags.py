@@ -26,6 +26,7 @@ from smvae_core.bag_formats.files import (
     CutShort,
     McapFile,
     SqliteFile,
+    resolved,
 )
 from smvae_core.bag_formats.ros1 import Ros1File
 from smvae_core.bag_formats.salvage import salvaging
@@ -252,7 +253,7 @@ class Bag:
         filled = [f for f in self._files if any(c.messages for c in f.channels)]
         self.begin_ns = min((f.begin_ns for f in filled), default=0)
         self.end_ns = max((f.last_ns + 1 for f in filled), default=0)
-        named = {_said(t)["name"]: t for t in metadata.topics}
+        named = {resolved(_said(t)["name"]): t for t in metadata.topics}
         names = sorted({c.topic for c in self._channels()} | set(named))
         self.topics = {name: self._topic(name, named.get(name)) for name in names}
         self.defined_twice = {name for name in names if len(self._definitions(name)) > 1}

@@ -40,6 +40,7 @@ class Channel:
 
     number: int
     topic: str
+    """As ROS resolves it: a name without its first slash, as some writers leave, has one here."""
     message_type: str
     encoding: str
     """Of the messages: 'cdr' for ROS 2."""
@@ -51,6 +52,14 @@ class Channel:
     """Offered profiles as YAML."""
     messages: int = 0
     """How many the file says that it holds."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "topic", resolved(self.topic))
+
+
+def resolved(topic: str) -> str:
+    """Return a recorded topic as ROS names it."""
+    return topic if topic.startswith("/") else f"/{topic}"
 
 
 class BagFile(Protocol):
@@ -183,7 +192,8 @@ class McapFile:
         if not self._indexed:
             yield from in_order(lambda: self._unindexed(wanted, begin_ns, end_ns))
             return
-        topics = {c.topic for c in self.channels if c.number in wanted}
+        found_topics = (c.topic for c in self.channels if c.number in wanted)
+        topics = {name for topic in found_topics for name in (topic, topic[1:])}
         from mcap.reader import make_reader
 
         with self._path.open("rb") as file:
