@@ -6,6 +6,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from smvae_core.modality import LONGEST_NAME
+
+#: Letters of a name, beside the number that may follow it.
+_LONGEST = LONGEST_NAME - len("_9999")
+#: Of a name that would begin with a digit.
+_PREFIX = "sensor_"
+
 
 def cleaned(parts: Collection[str]) -> list[str]:
     """Return parts of a topic or column as parts of a name; those of which nothing is left go."""
@@ -14,9 +21,13 @@ def cleaned(parts: Collection[str]) -> list[str]:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """Return a name that robot.yaml takes."""
-    name = "_".join(parts) or "sensor"
-    return name if re.match(r"[a-z]", name) else f"sensor_{name}"
+    """Return a name that robot.yaml takes: of a long one the end, with room for a number."""
+    name = "_".join(parts)
+    for longest in (_LONGEST, _LONGEST - len(_PREFIX)):
+        name = name[-longest:].lstrip("_") or "sensor"
+        if re.match(r"[a-z]", name):
+            return name
+    return f"{_PREFIX}{name}"
 
 
 class Candidates(NamedTuple):

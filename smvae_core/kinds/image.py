@@ -159,11 +159,12 @@ class ImageKind(Kind):
         entry: dict[str, Any] = {"size": list(probe.shape[1:])}
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        if height != width:
-            entry["fit"] = {"crop": [top, left, top + side, left + side]}
         about = [f"{width} x {height} at {seen.rate_hz:.4g} Hz"]
-        if any(sample.shape[:2] != (height, width) for sample in samples):
-            about.append("its size changes")
+        if sizes := {s.shape[:2] for s in samples} - {(height, width)}:
+            others = ", ".join(f"{w} x {h}" for h, w in sorted(sizes))
+            about.append(f"but also {others}; of each the middle")
+        elif height != width:
+            entry["fit"] = {"crop": [top, left, top + side, left + side]}
         if refused:
             about.append(f"{len(refused)} of {len(seen.messages)} unreadable: {refused[0]}")
         beside, said = self.proposed_beside(samples)

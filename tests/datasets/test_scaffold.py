@@ -188,14 +188,15 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
         stream("/points", "sensor_msgs/msg/PointCloud2", 10, cloud),
         stream("/once", "sensor_msgs/msg/Image", 0.5, image),
         stream("/odd", "sensor_msgs/msg/Image", 10, lambda n: {**image(n), "encoding": "8UC3"}),
+        stream("/float", "sensor_msgs/msg/Image", 10, lambda n: {**image(n), "encoding": "32FC3"}),
     )
     made += [m._replace(topic="/unset", stamp_ns=0) for m in made if m.topic == "/cam/image_raw"]
     bag = write_bag(tmp_path / "bag", sorted(made, key=lambda m: m.received_ns))
     found = of_bag(bag)
     assert list(found.data["sensors"]) == ["cam"]
     reasons = {line.partition(": ")[0]: line.partition(": ")[2] for line in found.left_out}
-    left = ["/cam/camera_info", "/cam/image_raw/small", "/odd", "/once", "/points", "/still", "/tf"]
-    assert list(reasons) == [*left, "/time", "/unset", "/words"]
+    left = ["/cam/camera_info", "/cam/image_raw/small", "/float", "/odd", "/once", "/points"]
+    assert list(reasons) == [*left, "/still", "/tf", "/time", "/unset", "/words"]
     assert reasons["/unset"].endswith("20 of 20 messages refused: zero stamp")
     assert reasons["/cam/image_raw/small"] == "the same as /cam/image_raw in another form"
     assert "calibration" in reasons["/cam/camera_info"]
@@ -203,6 +204,8 @@ def test_what_is_no_sensor_stands_as_a_comment_with_the_reason(tmp_path: Path) -
     assert "got a list of 10 points" in reasons["/points"]
     assert "never changes (0)" in reasons["/still"]
     assert "encoding" in reasons["/odd"]
+    assert reasons["/float"].startswith("sensor_msgs/msg/Image: encoding: expected one of rgb8, ")
+    assert reasons["/float"].endswith(", got '32FC3'"), "what there is was cut off"
     assert reasons["/once"] == "sensor_msgs/msg/Image: one message in the whole recording"
     for line in found.left_out:
         assert f"# - {line}\n" in found.text(bag)
@@ -295,6 +298,48 @@ def test_names_that_nothing_tells_apart_are_numbered() -> None:
     names = {"/a_b": ["a_b"], "/a/b": ["b", "a_b"], "/b": ["b"], "/c": ["a_b_1"]}
     named = naming.distinct({topic: naming.Candidates(good) for topic, good in names.items()})
     assert named == {"/a_b": "a_b_2", "/a/b": "a_b_3", "/b": "b", "/c": "a_b_1"}
+
+
+def test_long_topics_get_names_that_robot_yaml_takes(tmp_path: Path) -> None:
+    spaces = "/".join(["a_name_space_of_a_fleet"] * 4)
+    ends = ("load", "7" * 64)
+    topics = [f"/{spaces}/arm_{n}/{'long_' * 20}{end}" for n in range(2) for end in ends]
+    streams = (stream(t, "std_msgs/msg/Float32", 10, lambda n: {"data": n}) for t in topics)
+    found = of_bag(write_bag(tmp_path / "bag", in_order(*streams)))
+    sensors = parse_robot(found.data).sensors
+    assert sorted(s.channel.topic for s in sensors) == sorted(topics)
+    assert sum(s.name.endswith(("load_1", "load_2")) for s in sensors) == 2
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_topic_without_its_first_slash_is_that_with_it(tmp_path: Path, storage: str) -> None:
+    made = [m._replace(topic=m.topic[1:]) for m in motion(1.5)]
+    found, file = scaffold(bag := write_bag(tmp_path / "bag", made, storage)), tmp_path / "r.yaml"
+    assert found.data["sensors"]["wrist"]["channel"]["topic"] == "/wrist/image"
+    file.write_text(found.text(bag))
+    robot = read_robot(file)
+    with Bag(bag) as opened:
+        assert not any(fit.wrong for fit in fits(robot, opened))
+    counts = build_episodes([bag], robot, tmp_path / "out", progress=False)["recordings"]["bag"]
+    assert {name: c["messages"] for name, c in counts["sensors"].items()} == {
+        **{"wrist": 30, "depth": 30, "wrench": 750, "joints": 150, "pose": 150}
+    }
+
+
+def test_of_a_camera_whose_size_changes_the_middle_is_seen(tmp_path: Path) -> None:
+    def image(n: int) -> dict[str, Any]:
+        height, width = (40, 48) if n < 10 else (64, 32)
+        pixels = np.random.default_rng(n).integers(0, 255, height * width * 3, np.uint8)
+        said = {"height": height, "width": width, "step": 3 * width}
+        return {**said, "encoding": "rgb8", "data": pixels}
+
+    bag = write_bag(tmp_path / "bag", stream("/cam", "sensor_msgs/msg/Image", 10, image))
+    found = of_bag(bag)
+    assert "fit" not in found.data["sensors"]["cam"], "a crop in pixels of one size"
+    assert found.about["cam"] == "48 x 40 at 10 Hz, but also 32 x 64; of each the middle"
+    robot = parse_robot(found.data)
+    counts = build_episodes([bag], robot, tmp_path / "out", progress=False)["recordings"]["bag"]
+    assert not counts["sensors"]["cam"]["refused"]
 
 
 def test_members_that_are_no_numbers_are_said_with_how_to_use_them(

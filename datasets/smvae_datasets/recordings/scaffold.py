@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from textwrap import shorten
 from typing import Any
 
 from smvae_core import kinds
@@ -40,8 +39,8 @@ _NO_SENSOR = {
 }
 #: Episodes that a recording is cut into, so that whole ones can be held out; shortest [s].
 _EPISODES, _SHORTEST_S = 5, 2.0
-#: Letters of one reason.
-_LONGEST = 300
+#: Letters of one reason, and of its end, which says what there is instead.
+_LONGEST, _END = 300, 80
 #: Topics left out for one reason that are named.
 _ALIKE = 5
 _BOOL = "std_msgs/msg/Bool"
@@ -131,7 +130,7 @@ class _Draft:
         return {names[topic]: known for topic, known in by_topic.items()}
 
     def leave(self, topic: str, why: str) -> None:
-        self.left_out.append(shorten(f"{topic}: {why}", _LONGEST, placeholder=" ..."))
+        self.left_out.append(_shortened(f"{topic}: {why}"))
 
     def step_rate_hz(self) -> float:
         """Return how often there is something new; a sensor that is slower stands in more steps."""
@@ -194,6 +193,15 @@ class _Draft:
         self.left_out += [f"{seen.topic}, {line}" for line in found.left_out]
         if not sensor.modality.family.is_window:
             self._rates_hz[seen.topic] = seen.rate_hz
+
+
+def _shortened(text: str) -> str:
+    """Return a text in one line, a long one without its middle."""
+    text = " ".join(text.split())
+    if len(text) <= _LONGEST:
+        return text
+    begin, end = text[: _LONGEST - _END], text[-_END:]
+    return f"{begin.rpartition(' ')[0]} ... {end.partition(' ')[2] or end}"
 
 
 def _names(topic: str) -> naming.Candidates:
