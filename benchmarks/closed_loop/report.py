@@ -2,8 +2,8 @@
 
 An operator's attempts with one number have the same cell, start and aim whatever the method and the
 failure. So a difference is taken of each number, averaged over operators, and its interval is over
-numbers, by Student's t. For the same reason attempts of three operators are not three times as many
-independent ones: see `seated_share`. Methods that perceive nothing have one cell per operator,
+numbers: see `mean_within`. For the same reason attempts of three operators are not three times as
+many independent ones: see `seated_share`. Methods that perceive nothing have one cell per operator,
 which stands for every failure.
 """
 
@@ -24,7 +24,6 @@ from benchmarks.tables.markdown import table
 from smvae_datasets.simulation.closed_loop.failures import DECIDING, FAILURES
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 from smvae_datasets.simulation.stick_operator import OPERATORS
-from smvae_training.evaluate.likelihood.summary import standard_error
 
 #: Methods that perceive nothing, in the order of the tables.
 WITHOUT_SENSORS = ("alone", "blind", "ceiling")
@@ -60,9 +59,9 @@ def section(folder: Path) -> str:
         "`python -m benchmarks.closed_loop METHODS`. Seated: the tip 28 mm below the edge within "
         "20 s. Shares have a 95 % interval (Wilson's) and are of all operators together. Attempts "
         "of one number share their cell, so they do not count as independent. Differences are in "
-        "points, with a 95 % interval over attempts of one number, whose count stands behind. "
-        "alone: the operator within the limits; blind: the controller without estimates; "
-        "ceiling: with the truth. concat, router, poe: learned baselines, see "
+        "points, with a 95 % interval over attempts of one number (after Agresti and Min), whose "
+        "count stands behind. alone: the operator within the limits; blind: the controller without "
+        "estimates; ceiling: with the truth. concat, router, poe: learned baselines, see "
         "[what they are](../docs/decisions/assistance.md); oracle: a network for each subset; "
         "where they played fewer attempts than ours, only the paired differences compare them. "
         "[What the operators are, and how the controller works](../docs/shared_autonomy.md)."
@@ -143,11 +142,18 @@ def seated_share(
 
 
 def mean_within(each: NDArray[np.float64]) -> tuple[float, float, int]:
-    """Return a mean, the half width of its 95 % interval by Student's t, and of how many."""
-    if len(each) < 2:
-        return math.nan, math.nan, len(each)
-    half = float(student.ppf(0.975, len(each) - 1)) * standard_error(each)
-    return float(each.mean()), half, len(each)
+    """Return the mean of differences, the half width of its 95 % interval, and of how many.
+
+    Each lies between -1 and 1, and most are 0. Where all of 20 are, their own variance would say
+    that none ever differs. So two more are counted in it, as if half of 1, half of -1 and a 0 had
+    been seen (Agresti and Min 2005); the interval is Student's t.
+    """
+    count = len(each)
+    if count < 2:
+        return math.nan, math.nan, count
+    variance = (np.square(each).sum() + 1.0) / (count + 2) - (each.sum() / (count + 2)) ** 2
+    half = float(student.ppf(0.975, count - 1)) * math.sqrt(variance / (count + 2))
+    return float(each.mean()), half, count
 
 
 def outcomes_of(store: Store, failure: str, operator: str) -> Mapping[int, Outcome]:
@@ -234,8 +240,10 @@ def difference_table(stores: Mapping[str, Store], method: str) -> str:
         if not pooled(ours, failure):
             continue
         cells = [paired_difference(ours, stores[o], failure, failure) for o in others]
-        cells.append(paired_difference(ours, ours, failure, ALIVE))
-        rows.append([failure, *(points(c) for c in cells)])
+        told = [points(c) for c in cells]
+        itself = failure == ALIVE
+        told.append("" if itself else points(paired_difference(ours, ours, failure, ALIVE)))
+        rows.append([failure, *told])
     return table(["failure", *(f"minus {o}" for o in others), "minus all alive"], rows)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.closed_loop.report import Share, mean_within
+from benchmarks.closed_loop.report import Share, mean_within, points
 from benchmarks.closed_loop.store import Store
 from benchmarks.door.failures import ALIVE, FAILURES
 from benchmarks.door.outcome import DoorOutcome
@@ -55,12 +55,11 @@ def section(folder: Path) -> str:
                 continue
             rows.append([method, failure, *_told(list(outcomes.values()))])
             if method not in WITHOUT_SENSORS:
-                others = [(o, ALIVE) for o in order] + [(method, ALIVE)]
-                paired = [
-                    paired_difference(outcomes, stores[o].cells.get((f, OPERATOR), {}))
-                    for o, f in others
-                ]
-                differences.append([f"{method}, {failure}", *map(_points, paired)])
+                others = [stores[o].cells.get((ALIVE, OPERATOR), {}) for o in order]
+                itself = failure == ALIVE
+                others.append({} if itself else store.cells.get((ALIVE, OPERATOR), {}))
+                told = [points(paired_difference(outcomes, other)) for other in others]
+                differences.append([f"{method}, {failure}", *told])
     header = ["method", "failure", "opened", "median s", "gripper off across, median / 90 % [mm]"]
     header += ["belief off", "latents refused", "peak N"]
     parts = [title, about, table(header, rows)]
@@ -92,14 +91,6 @@ def _told(found: Sequence[DoorOutcome]) -> list[str]:
         f"{100 * np.mean(refused):.0f} %" if refused else "",
         f"{max(o.peak_n for o in found):.0f}",
     ]
-
-
-def _points(difference: tuple[float, float, int]) -> str:
-    mean, half, count = difference
-    if math.isnan(mean):
-        return ""
-    spread = f" ± {100 * half:.0f}" if half else ""  # where no attempt differs from another
-    return f"{100 * mean:+.0f}{spread} ({count})"
 
 
 def _quantiles(values: Sequence[float]) -> str:

@@ -159,13 +159,15 @@ def test_results_are_read_back_and_are_none_of_the_pegs(tmp_path: Path) -> None:
     alone.write()
     text = section(tmp_path)
     assert "| ours | all alive | 50 % (9 to 91) of 2 |" in text
-    assert "| ours, all alive | +50 ± 635 (2) |" in text
+    assert "| ours, all alive | +50 ± 420 (2) |  |" in text
 
 
 def test_a_difference_is_of_attempts_with_one_number() -> None:
     worse = replace(OUTCOME, opened=False)
     ours, theirs = dict.fromkeys(range(4), OUTCOME), dict.fromkeys(range(1, 6), worse)
-    assert paired_difference(ours, theirs) == (1.0, 0.0, 3)
+    mean, half, count = paired_difference(ours, theirs)
+    assert (mean, count) == (1.0, 3)
+    assert half > 0.5  # three alike do not say that all are
     assert paired_difference(ours, {})[2] == 0
 
 
