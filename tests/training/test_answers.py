@@ -15,6 +15,7 @@ from smvae_training.evaluate.report.answers import (
     answers_of,
     doubt_section,
     messages_section,
+    sensor_answers,
     sensors_section,
 )
 from smvae_training.evaluate.report.html import Answer, Section, answers_section
@@ -70,6 +71,14 @@ def test_a_difference_within_chance_is_no_loss() -> None:
     assert re.match(r"[abc], [abc], [abc] \(no rise", lose)
     needed = answers_of(results_of(value_of(without_a=2.0)))[0].text
     assert re.match(r"b, c \(no rise beyond chance\).* a 1?\d\d\.\d ± ", needed)
+
+
+def test_a_rise_in_three_groups_is_held_to_more_than_two_standard_errors() -> None:
+    sensors = value_of().numbers()
+    sensors["loss"]["a"] |= {"mean": 0.3, "standard_error": 0.1, "groups": 3}
+    assert sensor_answers(sensors)[0].text.startswith("b, c, a (no rise beyond chance)")
+    sensors["loss"]["a"]["groups"] = 6
+    assert sensor_answers(sensors)[0].text.startswith("b, c (no rise beyond chance)")
 
 
 def test_intervals_are_tested_on_groups_that_they_were_not_made_of() -> None:

@@ -25,6 +25,7 @@ from smvae_training.evaluate.compare import (
 from smvae_training.evaluate.episodes import Evaluation
 from smvae_training.evaluate.records import EvaluateConfig
 from smvae_training.evaluate.results import RESULTS, write_json
+from smvae_training.evaluate.sensor_value import mean_with_error
 from smvae_training.presets import debug
 from smvae_training.run import RunPaths, load_run
 from smvae_training.trainer import train_on
@@ -35,10 +36,10 @@ Evaluated = Callable[..., Path]
 
 def test_one_held_out_group_tells_nothing_of_chance() -> None:
     """It was said to be no different beyond chance, whatever the errors were."""
-    told = sentence("b", {"mean": 1.761, "standard_error": np.nan}, "a")
+    told = sentence("b", {"mean": 1.761, "standard_error": np.nan, "groups": 1}, "a")
     assert told.startswith("whether b is better than a is not known: its error differs by 176.1 %")
     assert told.endswith("one held-out group tells nothing of chance.")
-    near = sentence("b", {"mean": 0.01, "standard_error": 0.02}, "a")
+    near = sentence("b", {"mean": 0.01, "standard_error": 0.02, "groups": 6}, "a")
     assert near.startswith("b is no different, beyond chance, from a")
 
 
@@ -132,11 +133,23 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(
     assert "values differ" in compare([first, scaled])["left_out"]["rgb"]
 
 
-def test_a_verdict_needs_two_standard_errors() -> None:
-    assert verdict({"mean": -0.1, "standard_error": 0.04}) is True
-    assert verdict({"mean": 0.1, "standard_error": 0.04}) is False
-    assert verdict({"mean": 0.1, "standard_error": 0.06}) is None
-    assert verdict({"mean": 0.1, "standard_error": float("nan")}) is None
+def test_a_verdict_needs_an_interval_without_nought() -> None:
+    def judged(mean: float, error: float, groups: int = 60) -> bool | None:
+        return verdict({"mean": mean, "standard_error": error, "groups": groups})
+
+    assert judged(-0.1, 0.04) is True
+    assert judged(0.1, 0.04) is False
+    assert judged(0.1, 0.06) is None
+    assert judged(0.1, 0.04, groups=3) is None  # 4.3 standard errors of three groups
+    assert judged(0.1, float("nan"), groups=1) is None
+
+
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_few_groups_that_are_alike_seldom_differ(groups: int) -> None:
+    """Two standard errors of two groups said so in 30 of 100 comparisons."""
+    rng = np.random.default_rng(0)
+    alike = [mean_with_error(one) for one in rng.standard_normal((2000, groups))]
+    assert np.mean([verdict(one) is not None for one in alike]) < 0.07
 
 
 def test_the_command_writes_a_table_a_report_and_json(

@@ -24,7 +24,7 @@ from smvae_training.evaluate.likelihood.estimate import (
 )
 from smvae_training.evaluate.likelihood.method import SMVAEMethod
 from smvae_training.evaluate.likelihood.mixture import Mixture, log_standard_normal
-from smvae_training.evaluate.likelihood.summary import mean_and_error
+from smvae_training.evaluate.likelihood.summary import mean_and_error, reach, standard_error
 from tests.training.likelihood_toys import LinearGaussian, Q, shifted, true_and_far
 
 SIZES = {"x": 4, "y": 3}
@@ -268,3 +268,10 @@ def test_means_and_errors_by_hand_also_where_items_come_in_groups():
     grouped = mean_and_error(values, np.array([0, 0, 1, 1]))  # group means 2 and 6
     assert grouped["standard_error"] == pytest.approx(np.std([2, 6], ddof=1) / math.sqrt(2))
     assert mean_and_error(values[:1]) == {"mean": 1.0, "standard_error": None}
+
+
+def test_intervals_of_three_values_hold_the_mean_in_95_of_100_cases():
+    each = np.random.default_rng(0).standard_normal((4000, 3))
+    held = [abs(one.mean()) <= reach(3) * standard_error(one) for one in each]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.01)
+    assert math.isnan(reach(1))

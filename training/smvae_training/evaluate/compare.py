@@ -11,6 +11,7 @@ import numpy as np
 
 from smvae_core.errors import SMVAEError, one_line
 from smvae_core.what_is import what_is
+from smvae_training.evaluate.likelihood.summary import reach
 from smvae_training.evaluate.report.html import (
     Answer,
     Section,
@@ -29,8 +30,6 @@ FORMAT = 1
 #: Beside the subsets that the runs share: all sensors of each, and the mean over those subsets.
 EACH_ALL, MEAN = "all that each has", "mean of subsets"
 OVERALL, TARGETS, LEFT_OUT = "Overall", "Every target and subset", "What was left out"
-#: A difference is one from so many standard errors on.
-STANDARD_ERRORS = 2.0
 
 
 class CompareError(SMVAEError, ValueError):
@@ -198,8 +197,8 @@ def _ratios(
 
 def verdict(rise: Mapping[str, Any]) -> bool | None:
     """Return whether a run is better (True) or worse (False), None = within chance."""
-    mean, error = rise["mean"], rise["standard_error"]
-    if not np.isfinite([mean, error]).all() or abs(mean) <= STANDARD_ERRORS * error:
+    mean, half = rise["mean"], reach(rise["groups"]) * rise["standard_error"]
+    if not np.isfinite([mean, half]).all() or abs(mean) <= half:
         return None
     return bool(mean < 0.0)
 
@@ -235,7 +234,7 @@ def write_comparison(out: Path, found: Mapping[str, Any]) -> Path:
         text_html(
             f"By how much the error is larger than that of {reference} [%]: mean ± standard error "
             f"over {over_groups(found)}, paired; negative is better. A mark stands "
-            "where the difference is beyond 2 standard errors."
+            "where the 95 % interval of the difference does not hold 0."
         )
     ]
     for target, subsets in found["targets"].items():

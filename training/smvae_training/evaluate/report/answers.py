@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
+from smvae_training.evaluate.likelihood.summary import reach
 from smvae_training.evaluate.report.figures import rises
 from smvae_training.evaluate.report.html import (
     Answer,
@@ -20,8 +21,6 @@ from smvae_training.evaluate.report.html import (
 SENSORS, DOUBT, SETUP = "What each sensor adds", "When it does not know", "Set-up"
 MESSAGES = "What became of the messages"
 REJECTED, LIVE = "What was rejected, and why?", "Is live equal to offline?"
-#: A rise or a gain counts from so many standard errors on.
-STANDARD_ERRORS = 2.0
 Numbers = Mapping[str, Any]
 
 
@@ -155,11 +154,11 @@ def _rise(ratio: Numbers) -> str:
 
 
 def _clear(value: Numbers) -> bool:
-    """Return whether a value lies above 0 by more than chance."""
+    """Return whether the 95 % interval of a value lies above 0."""
     error = value["standard_error"]
     if not _known(value) or error is None or error != error:
         return False
-    return bool(value["mean"] - STANDARD_ERRORS * error > 0.0)
+    return bool(value["mean"] - reach(value["groups"]) * error > 0.0)
 
 
 def _lose(sensors: Numbers) -> str:

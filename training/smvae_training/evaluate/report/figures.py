@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from smvae_core.modality import Modality, subset_name
 from smvae_datasets.dataset import Dataset, conditions
+from smvae_training.evaluate.likelihood.summary import reach
 from smvae_training.evaluate.measures import images, picture, shown_range, windows
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.records import Array, Records
@@ -107,16 +108,18 @@ def _draw_window(axis: Any, modality: Modality, truth: Array, row: int) -> None:
 
 
 def rises(found: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw by how much errors rise in each named case, largest first, with 2 standard errors."""
+    """Draw by how much errors rise in each named case, largest first, with 95 % intervals."""
     names = sorted(found, key=lambda n: -np.nan_to_num(found[n]["mean"], nan=-np.inf))
     figure, ((axis,),) = new_figure(size=(6, 0.35 * len(names) + 0.8), layout="constrained")
     places = np.arange(len(names))[::-1]
     means = [100.0 * np.nan_to_num(found[n]["mean"]) for n in names]
-    errors = [200.0 * np.nan_to_num(found[n]["standard_error"]) for n in names]
+    errors = [
+        100.0 * np.nan_to_num(reach(found[n]["groups"]) * found[n]["standard_error"]) for n in names
+    ]
     axis.barh(places, means, xerr=errors, height=0.6, color=LINES[0], ecolor=LINES[2], capsize=3)
     axis.set_yticks(places, names)
     axis.axvline(0.0, color=LINES[2], linewidth=0.8)
-    axis.set_xlabel("rise of the error [%], ± 2 standard errors", fontsize=8)
+    axis.set_xlabel("rise of the error [%], 95 % interval", fontsize=8)
     plain(axis)
     return figure
 
