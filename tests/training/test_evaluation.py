@@ -46,6 +46,21 @@ def results(evaluation: Evaluation) -> dict[str, Any]:
     return evaluation.results()
 
 
+def test_errors_of_likelihoods_are_over_trajectories(
+    evaluation: Evaluation, results: dict[str, Any]
+) -> None:
+    """Steps of one trajectory were taken for independent."""
+    few, group = evaluation.predict(evaluation.few), evaluation.few.group
+    values = few.log_likelihood(few.posterior(evaluation.names), SETTINGS.samples, SETTINGS.seed)
+    each = values["rgb"].numpy() / vision_touch(32)[0].size
+    sums = np.array([(each - each.mean())[group == g].sum() for g in np.unique(group)])
+    assert 1 < len(sums) < len(each)
+    wanted = np.sqrt(np.square(sums).sum() * len(sums) / (len(sums) - 1)) / len(each)
+    found = results["subsets"][subset_name(evaluation.names)]["rgb"]
+    assert found["log_likelihood_per_dim"] == pytest.approx(each.mean(), rel=1e-4)
+    assert found["log_likelihood_per_dim_standard_error"] == pytest.approx(wanted, rel=1e-4)
+
+
 def test_results_hold_every_number_of_15_subsets_and_4_targets(results: dict[str, Any]) -> None:
     modalities = vision_touch(32)
     names = [subset_name(s) for s in all_subsets(tuple(m.name for m in modalities))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from smvae_datasets.dataset import Dataset, conditions
 from smvae_datasets.recordings.folder import holds_episodes, message_counts
 from smvae_datasets.sources import prepare_source
 from smvae_training.evaluate.baselines import NearestRecord, training_mean
-from smvae_training.evaluate.likelihood.summary import standard_error
+from smvae_training.evaluate.likelihood.summary import mean_and_error
 from smvae_training.evaluate.measures import errors, images, similarity, squared_error
 from smvae_training.evaluate.predict import Predictor
 from smvae_training.evaluate.probe import probe
@@ -212,18 +211,20 @@ class Evaluation:
             seconds["nearest_record"] += time.perf_counter() - clock
         return scores, ratios, nearest, nearest_ratios
 
-    def _likelihoods(self, few: Predictor, subset: Sequence[str]) -> dict[str, dict[str, float]]:
+    def _likelihoods(
+        self, few: Predictor, subset: Sequence[str]
+    ) -> dict[str, dict[str, float | None]]:
+        """Return by modality the mean log likelihood, and its standard error over trajectories."""
         posterior = few.posterior(subset)
         values = few.log_likelihood(posterior, self.config.samples, self.config.seed)
         found = {}
         for modality in self.modalities:
-            held = few.holding([*subset, modality.name])
-            each = values[modality.name][held].numpy() / modality.size
-            if not len(each):
-                each = np.full(1, math.nan)
+            held = few.holding([*subset, modality.name]).numpy()
+            each = values[modality.name].numpy()[held].astype(np.float64) / modality.size
+            told = mean_and_error(each, self.few.group[held])
             found[modality.name] = {
-                "log_likelihood_per_dim": float(each.mean()),
-                "log_likelihood_per_dim_standard_error": standard_error(each),
+                "log_likelihood_per_dim": told["mean"],
+                "log_likelihood_per_dim_standard_error": told["standard_error"],
             }
         return found
 

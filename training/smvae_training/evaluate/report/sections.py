@@ -155,7 +155,8 @@ def subset_section(results: dict[str, Any], modalities: Sequence[Modality]) -> S
     n, samples = results["data"]["likelihood_records"], results["settings"]["samples"]
     text = text_html(
         f"Errors: decoded posterior mean, {results['data']['scored_records']} records. Likelihoods "
-        f"and SSIM: {n} records, {samples} samples each, normalised units, ± standard error."
+        f"and SSIM: {n} records, {samples} samples each, normalised units, ± standard error over "
+        "trajectories."
     )
     return Section("Subsets", text + "".join(parts))
 
