@@ -82,7 +82,7 @@ def wilson(share: float, count: float) -> tuple[float, float]:
 
     Args:
         share: Of the attempts, in [0, 1].
-        count: Of independent attempts; need not be whole, see `seated_share`.
+        count: Of independent attempts; need not be whole, see `Share.of_groups`.
     """
     z2 = norm.ppf(0.975) ** 2
     middle = (share + 0.5 * z2 / count) / (1.0 + z2 / count)
@@ -114,31 +114,38 @@ class Share(NamedTuple):
         """Return the share of attempts that have no cell in common, with Wilson's interval."""
         return cls(seated, attempts, *wilson(seated / attempts, attempts))
 
+    @classmethod
+    def of_groups(cls, groups: Sequence[Sequence[bool]]) -> Share:
+        """Return the share of attempts of which those of one group meet the same cell.
+
+        k_c of the n_c attempts of group c succeed, n are those of all C groups. Wilson's interval
+        is that of n' attempts, as many as are as uncertain (the effective sample size of Kish
+        1965),
+
+            n' = p (1 - p) / var,  var = C / (C - 1) sum_c (k_c - p n_c)^2 / n^2
+
+        within C and n. Where p is 0 or 1 nothing is known of it, and n' is C.
+        """
+        k, counts = (np.array([f(of) for of in groups], float) for f in (sum, len))
+        n, c = counts.sum(), len(groups)
+        p = k.sum() / n
+        spread = float(np.sum((k - p * counts) ** 2)) * c / max(c - 1, 1) / n**2
+        effective = float(np.clip(p * (1.0 - p) / spread, c, n)) if spread else float(c)
+        return cls(int(k.sum()), int(n), *wilson(p, effective))
+
 
 def seated_share(
     store: Store, failure: str, operators: Iterable[str] = tuple(OPERATORS)
 ) -> Share | None:
     """Return the share seated under a failure, of some operators together; None without attempts.
 
-    k_c of the n_c attempts of number c are seated, n of all C numbers. Those of one number meet the
-    same cell, so Wilson's interval is that of n' attempts, as many as are as uncertain (the
-    effective sample size of Kish 1965),
-
-        n' = p (1 - p) / var,  var = C / (C - 1) sum_c (k_c - p n_c)^2 / n^2
-
-    within C and n. Where p is 0 or 1 nothing is known of it, and n' is C.
+    Attempts of one number meet the same cell.
     """
     cells = [outcomes_of(store, failure, operator) for operator in operators]
     numbers = sorted({number for cell in cells for number in cell})
     if not numbers:
         return None
-    of_number = [[cell[c].seated for cell in cells if c in cell] for c in numbers]
-    k, counts = (np.array([f(of) for of in of_number], float) for f in (sum, len))
-    n, c = counts.sum(), len(numbers)
-    p = k.sum() / n
-    spread = float(np.sum((k - p * counts) ** 2)) * c / max(c - 1, 1) / n**2
-    effective = float(np.clip(p * (1.0 - p) / spread, c, n)) if spread else float(c)
-    return Share(int(k.sum()), int(n), *wilson(p, effective))
+    return Share.of_groups([[cell[c].seated for cell in cells if c in cell] for c in numbers])
 
 
 def mean_within(each: NDArray[np.float64]) -> tuple[float, float, int]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from benchmarks.closed_loop.report import wilson
+from benchmarks.closed_loop.report import Share
 from benchmarks.suspects.cells import CELL_S, RATE_HZ, TIP, Cell, cells
 from benchmarks.tables.markdown import table
 from smvae_core.files import write_text
@@ -238,12 +238,6 @@ def most_per_hour(alarms: int, hours: float, confidence: float = 0.95) -> float:
     return float(chi2.ppf(confidence, 2 * alarms + 2)) / (2.0 * hours)
 
 
-def share(right: int, count: int) -> dict[str, float]:
-    """Return a share with its 95 % interval (Wilson)."""
-    low, high = wilson(right / count, count)
-    return {"share": right / count, "low": low, "high": high}
-
-
 def summary(played: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Return alarms and detections of all cells."""
     hours = sum(p["seconds"] for p in played) / 3600.0
@@ -265,19 +259,29 @@ def summary(played: list[Mapping[str, Any]]) -> dict[str, Any]:
         "faults": {},
     }
     for fault, (_, _, limit_s) in FAULTS.items():
-        trials = [t for p in played for t in p["trials"].get(fault, ())]
-        if not trials:
+        of_cell = [met for p in played if (met := p["trials"].get(fault))]
+        if not of_cell:
             continue
-        right = [t for t in trials if t["right_s"] is not None and not t["wrong"]]
-        delays = [t["right_s"] for t in right]
+        trials = [t for met in of_cell for t in met]
+        named = Share.of_groups([[_right(t) for t in met] for met in of_cell])
+        delays = [t["right_s"] for t in trials if _right(t)]
         found["faults"][fault] = {
             "within_s": limit_s,
             "trials": len(trials),
-            "rightly_named": share(len(right), len(trials)),
+            "rightly_named": {
+                "share": named.seated / named.attempts,
+                "low": named.low,
+                "high": named.high,
+            },
             "another_named": sum(bool(t["wrong"]) for t in trials),
             "median_s": float(np.median(delays)) if delays else None,
         }
     return found
+
+
+def _right(trial: Mapping[str, Any]) -> bool:
+    """Return whether the faulty sensor was named, and no other before."""
+    return trial["right_s"] is not None and not trial["wrong"]
 
 
 def markdown(results: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks.suspects.__main__ import FAULTS, Player, most_per_hour, share, summary
+from benchmarks.closed_loop.report import wilson
+from benchmarks.suspects.__main__ import FAULTS, Player, most_per_hour, summary
 from smvae_core.presets import vision_touch
 from smvae_core.runtime import Runtime
 from tests.accused import accusing_bundle
@@ -53,10 +54,35 @@ def test_no_alarm_in_four_hours_bounds_the_rate_by_three_quarters() -> None:
     assert most_per_hour(1, 4.0) == pytest.approx(1.186, abs=1e-3)
 
 
+def named(*cells: tuple[bool, ...]) -> dict[str, float]:
+    """Return the share of trials in which a fault was named, cell by cell."""
+    played = [
+        {
+            "seconds": 40.0,
+            "alarms": [],
+            "most": {"rgb": 0.5},
+            "refused": 0,
+            "left_out": {"rgb": 0},
+            "trials": {"rgb: frozen": [{"right_s": 1.0 if t else None, "wrong": []} for t in met]},
+        }
+        for met in cells
+    ]
+    share: dict[str, float] = summary(played)["faults"]["rgb: frozen"]["rightly_named"]
+    return share
+
+
 def test_a_share_stands_in_its_interval() -> None:
-    found = share(45, 50)
+    found = named(*([(True,)] * 45 + [(False,)] * 5))
     assert found["low"] < found["share"] == 0.9 < found["high"]
-    assert share(50, 50)["high"] == pytest.approx(1.0)
+    assert named(*([(True,)] * 50))["high"] == pytest.approx(1.0)
+
+
+def test_trials_of_one_cell_are_not_as_many_independent_ones() -> None:
+    """Of 24 cells with three trials each an interval was that of 72 cells."""
+    found = named(*([(True,) * 3] * 24))
+    assert found["low"] == pytest.approx(wilson(1.0, 24)[0])
+    together = named(*([(True,) * 3] * 22 + [(False,) * 3] * 2))
+    assert together["low"] == pytest.approx(wilson(22 / 24, 24)[0], abs=0.01)
 
 
 def test_faults_begin_where_the_arm_is_about_to_move(runtime: Runtime) -> None:
