@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -80,3 +80,20 @@ def write_v21(path: Path, lengths: tuple[int, ...] = (12, 9)) -> Path:
         write_video(video, (picture(episode, n) for n in range(length)))
     (path / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return path
+
+
+def change_info(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change what a folder's info.json says."""
+    info = json.loads((path / "meta/info.json").read_text())
+    change(info)
+    (path / "meta/info.json").write_text(json.dumps(info))
+
+
+def add_column(path: Path, name: str, cells: Any, shape: list[int], dtype: str = "float32") -> None:
+    """Add a column to all tables of a folder, whose episodes have as many rows."""
+    import pyarrow.parquet as pq
+
+    for file in path.glob("data/**/*.parquet"):
+        pq.write_table(pq.read_table(file).append_column(name, [cells]), file)
+    said = {"dtype": dtype, "shape": shape, "names": None}
+    change_info(path, lambda info: info["features"].update({name: said}))

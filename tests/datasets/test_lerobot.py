@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +18,10 @@ pytest.importorskip("pyarrow")
 from smvae_core.errors import MissingDependency
 from smvae_core.messages import ConversionOptions
 from smvae_core.modality import Modality
+from smvae_core.robot.reading import parse_robot
 from smvae_datasets.lerobot import LeRobotEpisode, LeRobotError, LeRobotFolder, is_lerobot
+from smvae_datasets.lerobot.scaffold import scaffold_lerobot
+from smvae_datasets.recordings.fitting import fits
 from tests.datasets import lerobot_folders as made
 
 DATA = Path(__file__).parents[2].parent / "shared/data"
@@ -147,6 +152,46 @@ def test_rows_without_a_frame_are_counted(keep: int, tmp_path: Path) -> None:
     assert episode.lost[made.CAMERA] > 0
     assert len(said) == 1
     assert f"{made.CAMERA}: {episode.lost[made.CAMERA]} of 12 rows have no frame: " in said[0]
+
+
+def test_rows_with_an_empty_cell_or_without_their_file_are_counted_and_said(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    path = made.write_v21(tmp_path / "set", (6,))
+    pairs = [None if n % 3 == 0 else [n, 1.0] for n in range(6)]
+    made.add_column(path, "list", pa.array(pairs, pa.list_(pa.float32())), [2])
+    made.add_column(path, "fixed", pa.array(pairs, pa.list_(pa.float32(), 2)), [2])
+    files = pa.array([{"bytes": None, "path": f"images/{n}.png"} for n in range(6)])
+    made.add_column(path, "picture", files, [made.HEIGHT, made.WIDTH, 3], "image")
+    (path / "images").mkdir()
+    cv2.imwrite(str(path / "images/0.png"), made.picture(0, 0))
+    said: list[str] = []
+    folder = LeRobotFolder(path)
+    with LeRobotEpisode(folder, folder.present[0], said.append) as episode:
+        for _ in range(2):  # a second pass counts anew
+            said.clear()
+            found = list(episode.messages(["list", "fixed", "picture"]))
+        decoded = [episode.decode(topic, data).data for topic, _, data in found]
+    assert {name: sum(t == name for t, _, _ in found) for name in folder.features} == {
+        **{made.STATE: 0, made.ACTION: 0, made.CAMERA: 0},
+        **{"list": 4, "fixed": 4, "picture": 1},
+    }
+    assert [list(each) for each in decoded if len(each) == 2][-1] == [5.0, 1.0]
+    assert said == [
+        "list: 2 of 6 rows are empty",
+        "fixed: 2 of 6 rows are empty",
+        "picture: 5 of 6 rows name files that are not there, such as images/5.png",
+    ]
+
+
+def test_a_column_that_is_not_there_is_said_by_its_name(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (6,))
+    robot = parse_robot(scaffold_lerobot(LeRobotFolder(path)).data)
+    shutil.rmtree(path / "videos")
+    folder = LeRobotFolder(path)
+    with LeRobotEpisode(folder, folder.present[0]) as episode:
+        wrong = {fit.name: fit.wrong for fit in fits(robot, episode)}
+    assert wrong["wrist"].startswith(f"nothing on {made.CAMERA}; ")
 
 
 def test_a_table_of_another_length_is_said_and_text_is_no_topic(tmp_path: Path) -> None:

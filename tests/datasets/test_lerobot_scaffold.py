@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ pytest.importorskip("rosbags")
 
 from smvae_core.robot import read_robot
 from smvae_core.robot.reading import parse_robot
-from smvae_datasets.lerobot import LeRobotFolder
+from smvae_datasets.lerobot import LeRobotError, LeRobotFolder
 from smvae_datasets.lerobot.folder import Feature
 from smvae_datasets.lerobot.scaffold import scaffold_lerobot
 from smvae_datasets.lerobot.writer import LeRobotWriter
@@ -90,7 +92,51 @@ def test_a_folder_without_episodes_declares_no_numbers(tmp_path: Path) -> None:
     (path / "data/chunk-000/episode_000000.parquet").unlink()
     found = scaffold_lerobot(LeRobotFolder(path))
     assert list(found.data["sensors"]) == ["wrist"]
-    assert found.left_out[1].startswith("observation.state: ")
+    assert found.left_out[1] == "observation.state: no row of it"
+
+
+def test_what_a_folder_says_wrongly_of_itself_stands_as_a_comment(tmp_path: Path) -> None:
+    def alter(info: dict[str, Any]) -> None:
+        info["features"][made.STATE]["shape"] = [7]
+
+    path = made.write_v21(tmp_path / "set", (6, 6))
+    made.change_info(path, alter)
+    made.add_column(path, "ragged", [[1.0] * (1 + n % 3) for n in range(6)], [2])
+    found = scaffold_lerobot(LeRobotFolder(path))
+    assert sorted(found.data["sensors"]) == ["action", "wrist"]
+    assert found.left_out == (
+        f"{made.STATE}: its rows have 3 numbers, meta says 7",
+        "ragged: its rows have 1 or 2 or 3 numbers, meta says 2",
+    )
+    shutil.rmtree(path / "videos")
+    found = scaffold_lerobot(LeRobotFolder(path))
+    assert sorted(found.data["sensors"]) == ["action"]
+    assert f"{made.CAMERA}: no video of it is there" in found.left_out
+
+
+def test_a_damaged_episode_is_said_and_the_others_are_declared(tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (6, 6, 6))
+    tables = sorted(path.glob("data/**/*.parquet"))
+    tables[1].write_bytes(b"nothing of the kind")
+    found = scaffold_lerobot(LeRobotFolder(path))
+    assert sorted(found.data["sensors"]) == ["action", "joints", "wrist"]
+    assert len(found.faults) == 1
+    assert "episode_000001.parquet, episode_000001: Parquet" in found.faults[0]
+    for table in tables:
+        table.write_bytes(b"nothing of the kind")
+    with pytest.raises(LeRobotError, match="episode_000000: Parquet"):
+        scaffold_lerobot(LeRobotFolder(path))
+
+
+@pytest.mark.parametrize("names", [["channels", "height", "width"], None])
+def test_images_may_say_their_channels_first(names: list[str] | None, tmp_path: Path) -> None:
+    path = made.write_v21(tmp_path / "set", (6,))
+    shape = [3, made.HEIGHT, made.WIDTH]
+    made.change_info(
+        path, lambda info: info["features"][made.CAMERA].update(shape=shape, names=names)
+    )
+    found = scaffold_lerobot(LeRobotFolder(path))
+    assert found.about["wrist"].startswith(f"{made.WIDTH} x {made.HEIGHT} at ")
 
 
 def test_the_text_reads_as_what_was_found_with_remarks_as_comments(tmp_path: Path) -> None:

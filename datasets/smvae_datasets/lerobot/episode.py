@@ -55,10 +55,10 @@ class LeRobotEpisode:
         self.topics = {
             name: BagTopic(name=name, message_type=message_type(f), messages=length, latched=False)
             for name, f in folder.features.items()
-            if f.is_read and (f.dtype != "video" or _has_video(entry, name))
+            if f.is_read and (f.dtype != "video" or entry.has_video(name))
         }
         self.lost: Counter[str] = Counter()
-        """Topic -> rows that had no frame in its video, of what was read."""
+        """Topic -> rows that lack it: no frame in its video, an empty cell, a file not there."""
 
     def _counted(self) -> int:
         """Return how many rows there are, where `meta` says that there are none."""
@@ -77,8 +77,8 @@ class LeRobotEpisode:
     def messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
         """Yield (feature, stamp, cell) row by row; the stamp is the receive time too.
 
-        A row for which a video has no frame lacks that feature, and is counted in `lost`; a table
-        of other than the named length is said.
+        A row that has nothing of a feature, such as no frame in its video, is counted in `lost`,
+        and said; so is a table of other than the named length.
 
         Raises:
             LeRobotError: If the table is damaged, or lacks a feature that `meta` names.
@@ -89,14 +89,18 @@ class LeRobotEpisode:
             for name in wanted
             if self.folder.features[name].dtype == "video"
         }
-        rows = 0
+        rows, absent = 0, dict.fromkeys(wanted, "are empty")
+        for name in wanted:
+            del self.lost[name]
         try:
             for second, row in self._rows([name for name in wanted if name not in videos]):
                 rows += 1
                 stamp_ns = BEGIN_NS + round(second * 1e9)
                 for name in wanted:
                     cell = videos[name].at(second) if name in videos else row[name]
-                    if cell is None:
+                    if missing := self._missing(name, cell):
+                        absent[name] = f"name files that are not there, such as {missing}"
+                    if cell is None or missing:
                         self.lost[name] += 1
                         continue
                     yield name, stamp_ns, (stamp_ns, cell)
@@ -106,9 +110,10 @@ class LeRobotEpisode:
         if rows != self.entry.length:
             self._forgive(f"{self.name} has {rows} rows, meta says {self.entry.length}")
         for name, video in videos.items():
+            absent[name] = "have no frame" + (f": {video.fault}" if video.fault else "")
+        for name in wanted:
             if self.lost[name]:
-                why = f": {video.fault}" if video.fault else ""
-                self._forgive(f"{name}: {self.lost[name]} of {rows} rows have no frame{why}")
+                self._forgive(f"{name}: {self.lost[name]} of {rows} rows {absent[name]}")
 
     def _rows(self, columns: list[str]) -> Iterator[tuple[float, dict[str, Any]]]:
         """Yield (time [s], cells) of the episode, a few rows in memory at once."""
@@ -175,10 +180,11 @@ class LeRobotEpisode:
         """Say once of each feature that it has another size than `meta` says."""
         for name, values in cells.items():
             feature = self.folder.features[name]
-            if feature.is_image or name in self._compared or not len(values):
+            first = next((value for value in values if value is not None), None)
+            if feature.is_image or name in self._compared or first is None:
                 continue
             self._compared.add(name)
-            has, said = np.size(values[0]), int(np.prod(feature.shape))
+            has, said = np.size(first), int(np.prod(feature.shape))
             if has != said:
                 self._forgive(f"{name} has {has} numbers, meta says {said}")
 
@@ -199,8 +205,14 @@ class LeRobotEpisode:
         """Return the bytes of an image that stands in the table, or in a file of its own."""
         if cell.get("bytes") is not None:
             return bytes(cell["bytes"])
-        path = self.folder.path / str(cell.get("path"))
-        return path.read_bytes() if path.is_file() else b""
+        return (self.folder.path / str(cell.get("path"))).read_bytes()
+
+    def _missing(self, name: str, cell: Any) -> str:
+        """Return '' or the file of an image that a cell names and the folder lacks."""
+        if cell is None or self.folder.features[name].dtype != "image" or cell.get("bytes"):
+            return ""
+        path = str(cell.get("path"))
+        return "" if (self.folder.path / path).is_file() else path
 
 
 @dataclass(frozen=True)
@@ -231,10 +243,6 @@ class _Index:
         if "frame_index" in names:
             frames = table["frame_index"].to_numpy().astype(np.int64).reshape(-1)
         return cls(path, groups, seconds, frames)
-
-
-def _has_video(entry: EpisodeEntry, name: str) -> bool:
-    return name in entry.videos and entry.videos[name][0].is_file()
 
 
 class _Player:
@@ -296,7 +304,8 @@ def _cells(column: Any) -> Any:
     kind = column.type
     if pa.types.is_struct(kind):
         return column.to_pylist()
-    if pa.types.is_fixed_size_list(kind) and not pa.types.is_nested(kind.value_type):
+    is_whole = not column.null_count
+    if pa.types.is_fixed_size_list(kind) and not pa.types.is_nested(kind.value_type) and is_whole:
         return _array(column.flatten()).reshape(len(column), kind.list_size)
     if pa.types.is_nested(kind):
         return [None if c is None else np.asarray(c).reshape(-1) for c in column.to_pylist()]

@@ -73,6 +73,10 @@ class EpisodeEntry:
     def name(self) -> str:
         return episode_name(self.index)
 
+    def has_video(self, feature: str) -> bool:
+        """Return whether the video of a feature is there."""
+        return feature in self.videos and self.videos[feature][0].is_file()
+
 
 def episode_name(index: int) -> str:
     """Return the name of an episode, by its number."""
@@ -156,7 +160,7 @@ class LeRobotFolder:
                 f"the folder: {numbers}"
             )
         for name in self.features:
-            lost = [e.index for e in self.present if name in e.videos and not _there(e, name)]
+            lost = [e.index for e in self.present if name in e.videos and not e.has_video(name)]
             if lost:
                 told.append(f"{name}: no video of episodes {_ranges(lost)}")
         return tuple(told)
@@ -224,14 +228,12 @@ def _place(said: Mapping[str, Any], of: str) -> dict[str, int]:
     return {key: int(said[f"{of}/{key}"]) for key in ("chunk_index", "file_index")}
 
 
-def _there(entry: EpisodeEntry, name: str) -> bool:
-    return entry.videos[name][0].is_file()
-
-
 def _feature(name: str, said: Mapping[str, Any]) -> Feature:
     dtype = str(said["dtype"])
     about = {**(said.get("video_info") or {}), **(said.get("info") or {})}
     shape = tuple(int(side) for side in said["shape"])
+    if dtype in IMAGES and _begins_with_channels(said.get("names"), shape):
+        shape = (*shape[1:], shape[0])
     return Feature(
         name=name,
         dtype=dtype,
@@ -239,6 +241,15 @@ def _feature(name: str, said: Mapping[str, Any]) -> Feature:
         names=() if dtype in IMAGES else _names(said.get("names"), shape),
         is_depth=bool(about.get("video.is_depth_map") or about.get("is_depth_map")),
     )
+
+
+def _begins_with_channels(names: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether an image's shape is (channels, height, width), as some writers say it."""
+    if isinstance(names, list) and len(names) == len(shape) == 3:
+        word = [str(name).startswith("channel") for name in names]
+        if any(word):
+            return word[0]
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)
 
 
 def _names(said: Any, shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from smvae_datasets import naming
 from smvae_datasets.lerobot.episode import LeRobotEpisode
-from smvae_datasets.lerobot.folder import EpisodeEntry, Feature, LeRobotFolder
+from smvae_datasets.lerobot.folder import EpisodeEntry, Feature, LeRobotError, LeRobotFolder
 from smvae_datasets.lerobot.messages import joints
 from smvae_datasets.scaffold import Scaffold
 
@@ -32,6 +33,16 @@ class _Seen:
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    """Of the rows with as many numbers as the first one."""
+    sizes: frozenset[int] = frozenset()
+    """How many numbers rows have."""
+
+    def beside(self, values: NDArray[np.float64]) -> _Seen:
+        """Return what was seen with one row more."""
+        sizes = self.sizes | {values.size}
+        if values.shape != self.low.shape:
+            return _Seen(self.low, self.high, sizes)
+        return _Seen(np.fmin(self.low, values), np.fmax(self.high, values), sizes)
 
     @property
     def moves(self) -> NDArray[np.bool_]:
@@ -60,7 +71,8 @@ def scaffold_lerobot(
     Raises:
         LeRobotError: If a table is damaged.
     """
-    found = _Draft(folder, _ranges(folder, looked_at(folder) if episodes is None else episodes))
+    seen, faults = _ranges(folder, looked_at(folder) if episodes is None else episodes)
+    found = _Draft(folder, seen)
     for feature in folder.features.values():
         found.add(feature)
     rules = {"rate_hz": folder.fps, "split_on": "file"}
@@ -72,19 +84,32 @@ def scaffold_lerobot(
         "episodes": rules,
     }
     left_out = (*folder.notes, *found.left_out)
-    return Scaffold(data=data, about=found.named(found.about), left_out=left_out)
+    about = found.named(found.about)
+    return Scaffold(data=data, about=about, left_out=left_out, faults=tuple(faults))
 
 
-def _ranges(folder: LeRobotFolder, episodes: Iterable[EpisodeEntry]) -> dict[str, _Seen]:
+def _ranges(
+    folder: LeRobotFolder, episodes: Iterable[EpisodeEntry]
+) -> tuple[dict[str, _Seen], list[str]]:
+    """Return what the numbers of each column are, and which episodes cannot be read.
+
+    Raises:
+        LeRobotError: If none can be.
+    """
     seen: dict[str, _Seen] = {}
+    damaged: list[LeRobotError] = []
     for entry in episodes:
         episode = LeRobotEpisode(folder, entry)
         names = [n for n in episode.topics if not folder.features[n].is_image]
-        for name, _, (_, cell) in episode.messages(names):
-            values = np.asarray(cell, np.float64)
-            before = seen.get(name, _Seen(values, values))
-            seen[name] = _Seen(np.fmin(before.low, values), np.fmax(before.high, values))
-    return seen
+        try:
+            for name, _, (_, cell) in episode.messages(names):
+                values = np.asarray(cell, np.float64)
+                seen[name] = seen.get(name, _Seen(values, values)).beside(values)
+        except LeRobotError as err:
+            damaged.append(err)
+    if damaged and not seen:
+        raise damaged[0]
+    return seen, list(map(str, damaged))
 
 
 class _Draft:
@@ -101,11 +126,20 @@ class _Draft:
         if feature.is_image:
             self._image(feature)
         elif feature.name not in self._seen:
-            self._leave(feature, f"{feature.dtype} is neither number nor image")
+            what = (
+                "no row of it"
+                if feature.is_read
+                else f"{feature.dtype} is neither number nor image"
+            )
+            self._leave(feature, what)
         elif feature.dtype == "bool" and feature.shape == (1,):
             self._target(feature)
         elif len(feature.shape) > 1:
             self._leave(feature, f"rows of shape {feature.shape}: a sensor has numbers in a row")
+        elif self._seen[feature.name].sizes != {math.prod(feature.shape)}:
+            has = " or ".join(map(str, sorted(self._seen[feature.name].sizes)))
+            said = math.prod(feature.shape)
+            self._leave(feature, f"its rows have {has} numbers, meta says {said}")
         elif not self._seen[feature.name].moves.any():
             self._leave(feature, f"it never changes ({self._seen[feature.name]})")
         elif feature.name.startswith("next."):
@@ -131,6 +165,11 @@ class _Draft:
         height, width, channels = feature.shape
         if feature.is_depth and feature.dtype == "video":
             self._leave(feature, "depth in a video is not read: its levels are no metres")
+            return
+        if feature.dtype == "video" and not any(
+            entry.has_video(feature.name) for entry in self._folder.entries
+        ):
+            self._leave(feature, "no video of it is there")
             return
         if not feature.is_depth and channels != 3:
             self._leave(feature, f"an image of {channels} channels; colour has 3")

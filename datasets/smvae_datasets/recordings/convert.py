@@ -80,9 +80,9 @@ def duration_s(recording: Recording) -> float:
 
 def topic_in(recording: Recording, channel: Channel, topic: str) -> str:
     """Return where a channel is in a recording: its column in a LeRobot folder, or its topic."""
-    if channel.feature in recording.topics:
-        return channel.feature
-    return topic if topic.startswith("/") or not topic else f"/{topic}"
+    topic = topic if topic.startswith("/") or not topic else f"/{topic}"
+    is_column = channel.feature and not channel.topic and topic not in recording.topics
+    return channel.feature if is_column or channel.feature in recording.topics else topic
 
 
 def vector_of(target: RecordedTarget, message_type: str, first: Callable[[], Any]) -> Modality:
