@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -218,18 +217,6 @@ def runtime(bundle: Path) -> Any:
 @pytest.fixture(scope="session")
 def modalities(runtime: Any) -> Any:
     return runtime.modalities
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """Hear signals again after a test: a program that ran in this process ignores them at its end.
-
-    What later tests start would ignore them too.
-    """
-    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in heard.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import runpy
-import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -65,17 +64,14 @@ def help_entries(text: str) -> list[str]:
 
 
 def printed(call: Callable[[], object]) -> str:
-    """Return what a function prints until it ends or exits; a program of ROS then hears nothing."""
+    """Return what a function prints until it ends or exits."""
     text = io.StringIO()
-    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = COLUMNS
     try:
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
             call()
     finally:
-        for number, handler in heard.items():
-            signal.signal(number, handler)
         os.environ.pop("COLUMNS")
         if before is not None:
             os.environ["COLUMNS"] = before
