@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.closed_loop.baselines.trained import Supervision, identity_of_runs
+from benchmarks.closed_loop.store import identity_of_bundle
 from smvae_core.bundle import MANIFEST, Bundle
 from smvae_datasets.simulation.closed_loop import methods
 from smvae_datasets.simulation.closed_loop.methods import Method
@@ -30,11 +28,7 @@ def make(
 
 
 def identity(folder: Path) -> str:
-    """Return the hash of what a method perceives by, see `make`.
-
-    Of a bundle whatever the time of its export, so that one that is made again goes on.
-    """
+    """Return the hash of what a method perceives by, see `make`."""
     if not (folder / MANIFEST).is_file():
         return identity_of_runs(folder)
-    manifest = replace(Bundle.load(folder).manifest, created="")
-    return hashlib.sha256(json.dumps(manifest.to_json(), sort_keys=True).encode()).hexdigest()
+    return identity_of_bundle(Bundle.load(folder))

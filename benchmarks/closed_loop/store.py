@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.tables.paired import ResultsError
+from smvae_core.bundle import Bundle
 from smvae_core.files import write_text
 from smvae_datasets.simulation.closed_loop.outcome import Outcome
 
@@ -66,6 +68,15 @@ class Store:
         rows = [_row(cell, outcomes) for cell, outcomes in sorted(self.cells.items())]
         text = ",\n".join(json.dumps(row) for row in rows)
         write_text(self._path, f'{{"about": {json.dumps(self._about)},\n"cells": [\n{text}\n]}}\n')
+
+
+def identity_of_bundle(bundle: Bundle) -> str:
+    """Return the hash of a bundle whatever the time of its export.
+
+    So attempts go on with one that is made again.
+    """
+    manifest = replace(bundle.manifest, created="")
+    return hashlib.sha256(json.dumps(manifest.to_json(), sort_keys=True).encode()).hexdigest()
 
 
 def _row(cell: Cell, outcomes: Mapping[int, Any]) -> dict[str, Any]:

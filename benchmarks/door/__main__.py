@@ -24,6 +24,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.closed_loop.store import identity_of_bundle
 from benchmarks.command import parser_of
 from benchmarks.door.assistance import BLENDING, LIMITS
 from benchmarks.door.failures import ALIVE, FAILURES
@@ -65,15 +66,9 @@ def play(method: str, given: argparse.Namespace) -> None:
     from benchmarks.door.attempt import TRUTH_STD, DoorLatents, attempt
     from benchmarks.door.simulator import DoorRobot
 
-    about: dict[str, object] = {"method": method, "seed": given.seed}
-    about["limits"] = _listed(asdict(LIMITS))
-    about["fusion"], about["blending"] = asdict(Fusion()), asdict(BLENDING)
-    about["operator"] = _listed(asdict(OperatorKind()))
     perceives = method not in WITHOUT_SENSORS
     bundle = Bundle.load(given.bundle) if perceives else None
-    if bundle is not None:
-        about["bundle"] = bundle.sha256
-    store = DoorStore(path_of(given.out, method), about)
+    store = DoorStore(path_of(given.out, method), about_of(method, given.seed, bundle))
     store.note({"versions": {package: version(package) for package in PACKAGES}})
     failures = given.failures if perceives else [ALIVE]
     tasks = [
@@ -95,6 +90,17 @@ def play(method: str, given: argparse.Namespace) -> None:
         store.write()
         hours = (time.monotonic() - begin) / done * (len(tasks) - done) / 3600.0
         print(f"{method}: {done} of {len(tasks)} attempts, {hours:.2f} h left", flush=True)
+
+
+def about_of(method: str, seed: int, bundle: Bundle | None) -> dict[str, object]:
+    """Return what makes the attempts of a method, which perceives by a bundle or not at all."""
+    about: dict[str, object] = {"method": method, "seed": seed}
+    about["limits"] = _listed(asdict(LIMITS))
+    about["fusion"], about["blending"] = asdict(Fusion()), asdict(BLENDING)
+    about["operator"] = _listed(asdict(OperatorKind()))
+    if bundle is not None:
+        about["bundle"] = identity_of_bundle(bundle)
+    return about
 
 
 def _listed(values: dict[str, object]) -> dict[str, object]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.closed_loop.report import read_stores
-from benchmarks.door.__main__ import main
+from benchmarks.door.__main__ import about_of, main
 from benchmarks.door.assistance import APPROACH, LIMITS, DoorAssistance
 from benchmarks.door.attempt import TRUTH_STD, DoorLatents, across
 from benchmarks.door.failures import ALIVE, FAILURES
@@ -23,8 +23,9 @@ from benchmarks.door.operator import HOVER_M, DoorOperator, OperatorKind
 from benchmarks.door.outcome import DoorOutcome
 from benchmarks.door.report import OPERATOR, DoorStore, paired_difference, path_of, section
 from benchmarks.door.timing import READING_MS, SEE_STEPS, STEP_MS, STEP_S, WINDOW
+from benchmarks.tables.paired import ResultsError
 from smvae_core.assistance.sighting import Sighting
-from smvae_core.bundle import Bundle, add_readout
+from smvae_core.bundle import MANIFEST, Bundle, add_readout
 from smvae_core.modality import all_subsets, subset_name
 from smvae_core.readout import LinearMap, Quantity, Readout
 from smvae_core.robot import read_robot
@@ -160,6 +161,22 @@ def test_results_are_read_back_and_are_none_of_the_pegs(tmp_path: Path) -> None:
     text = section(tmp_path)
     assert "| ours | all alive | 50 % (9 to 91) of 2 |" in text
     assert "| ours, all alive | +50 ± 420 (2) |  |" in text
+
+
+def test_attempts_go_on_with_a_bundle_that_is_exported_again(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FROZEN, tmp_path / "bundle"))
+    store = DoorStore(path_of(tmp_path, "ours"), about_of("ours", 5, Bundle.load(folder)))
+    store.add((ALIVE, OPERATOR), 3, OUTCOME)
+    store.write()
+    manifest = json.loads((folder / MANIFEST).read_text())
+
+    def again(**facts: object) -> DoorStore:
+        (folder / MANIFEST).write_text(json.dumps(manifest | facts))
+        return DoorStore(path_of(tmp_path, "ours"), about_of("ours", 5, Bundle.load(folder)))
+
+    assert again(created="2030-01-01T00:00:00+00:00").cells.keys() == {(ALIVE, OPERATOR)}
+    with pytest.raises(ResultsError, match="holds attempts with bundle"):
+        again(noise_scale=manifest["noise_scale"] | {"rgb": 9.0})
 
 
 def test_a_difference_is_of_attempts_with_one_number() -> None:
