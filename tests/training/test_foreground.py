@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 
 from smvae_core.errors import ConfigError
-from smvae_training.foreground import BAD_INPUT, INTERRUPTED, run
+from smvae_training.foreground import BAD_INPUT, INTERRUPTED, WORKER_KILLED, run
 
 
 def failing_by_ctrl_c() -> int:
@@ -48,6 +53,36 @@ def test_an_end_is_one_line_and_a_status(
 ) -> None:
     assert run("prog", work) == status
     assert capsys.readouterr().err == line
+
+
+def killing() -> int:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pool.submit(signal.raise_signal, signal.SIGKILL).result()
+    return 0
+
+
+def loading() -> int:
+    from torch.utils.data import DataLoader
+
+    class Dying:
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, number: int) -> int:
+            signal.raise_signal(signal.SIGKILL)
+            return number
+
+    return len(list(DataLoader(Dying(), num_workers=1, multiprocessing_context="fork")))
+
+
+@pytest.mark.parametrize("work", [killing, loading])
+def test_a_worker_that_the_system_kills_is_one_line(
+    capsys: pytest.CaptureFixture[str], work: Callable[[], int]
+) -> None:
+    assert run("prog", work) == BAD_INPUT
+    line = capsys.readouterr().err
+    assert line.startswith(f"prog: error: {WORKER_KILLED}: ")
+    assert line.count("\n") == 1
 
 
 def test_a_work_that_ends_well_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from smvae_core.errors import SMVAEError
 
 #: What asks for less.
 LESS_MEMORY = "a smaller batch, a smaller model or fewer records at once need less"
+WORKER_KILLED = "one of its processes was killed; if memory ended, fewer at once need less"
 #: Exit statuses: bad input; stopped by Ctrl-C, and nobody reads on, as shells report them.
 BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
 
@@ -42,6 +44,9 @@ def run(prog: str, work: Callable[[], int]) -> int:
         print(f"{prog}: error: {of_the_system(err)}", file=sys.stderr)
         return BAD_INPUT
     except (MemoryError, RuntimeError) as err:
+        if was_killed(err):
+            print(f"{prog}: error: {WORKER_KILLED}: {' '.join(str(err).split())}", file=sys.stderr)
+            return BAD_INPUT
         if not is_out_of_memory(err):
             raise
         what = " ".join(str(err).split()) or "no more is there"
@@ -56,6 +61,11 @@ def is_out_of_memory(err: BaseException) -> bool:
     """Return whether memory was refused: torch says so of a CPU by a RuntimeError alone."""
     words = str(err)
     return isinstance(err, MemoryError) or "out of memory" in words or "allocate memory" in words
+
+
+def was_killed(err: BaseException) -> bool:
+    """Return whether a process that works for this one ended by a signal, or by itself."""
+    return isinstance(err, BrokenExecutor) or str(err).startswith("DataLoader worker (pid")
 
 
 def _is_of_ctrl_c(err: BaseException | None) -> bool:
