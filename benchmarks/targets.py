@@ -17,6 +17,7 @@ What RUNS holds is not trained again; a training that was interrupted goes on.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import math
@@ -51,8 +52,8 @@ from smvae_training.evaluate.results import write_json
 from smvae_training.evaluate.targets import score
 from smvae_training.hardware import source_version, versions
 from smvae_training.resume import check_folder
-from smvae_training.run import Run, RunPaths, RunRecord, load_run, split_episodes
-from smvae_training.steps.data import batch_order, gather
+from smvae_training.run import Run, RunError, RunPaths, RunRecord, load_run, split_episodes
+from smvae_training.steps.data import batch_order, fingerprint, gather
 from smvae_training.steps.normalise import BatchNormaliser
 from smvae_training.steps.subsets import generator
 from smvae_training.steps.targets import declare
@@ -148,10 +149,31 @@ class Supervised(nn.Module):
         return self.head(torch.cat(found, dim=1))
 
 
+def made_of(config: TrainConfig, data: Dataset, index: NDArray[np.int64]) -> dict[str, int | str]:
+    """Return what decides a supervised network of records `index`: settings, records, labels.
+
+    What else decides our training, as its share of labelled records, is not in it.
+    """
+    model = json.dumps(config.to_json()["model"], sort_keys=True).encode()
+    labels = np.ascontiguousarray(data.targets[OFFSET].values[index]).tobytes()
+    records = fingerprint(data).encode() + index.tobytes() + labels
+    return {
+        "steps": config.max_steps,
+        "batch size": config.batch_size,
+        "seed": config.seed,
+        "model": hashlib.sha256(model).hexdigest()[:12],
+        "records": hashlib.sha256(records).hexdigest()[:12],
+    }
+
+
 def supervised(
     config: TrainConfig, data: Dataset, run: Run, subset: tuple[str, ...], file: Path
 ) -> tuple[Supervised, BatchNormaliser, DecodedTarget]:
-    """Return a network trained on the run's training records, from its file where that is there."""
+    """Return a network trained on the run's training records, from its file where that is there.
+
+    Raises:
+        RunError: If the file holds one of other settings, records or labels.
+    """
     index = split_episodes(config, data).train
     values = data.targets[OFFSET].values
     target = declare(OFFSET, data.targets[OFFSET].take(index))
@@ -160,8 +182,13 @@ def supervised(
     network = Supervised(config, subset, target)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     normaliser = BatchNormaliser(config.model.modalities, run.statistics, channels_last=True)
+    made_by = made_of(config, data, index)
     if file.is_file():
-        network.load_state_dict(torch.load(file, weights_only=True))
+        kept = torch.load(file, weights_only=True)
+        found = kept.get("made by", {})
+        if what := [f"{k} {found.get(k)} -> {v}" for k, v in made_by.items() if found.get(k) != v]:
+            raise RunError(file, f"was trained otherwise: {', '.join(what)}. Give other --runs")
+        network.load_state_dict(kept["weights"])
         return network.eval(), normaliser, target
     arrays = {name: data.arrays[name] for name in subset}
     order = batch_order(index, config.batch_size, config.seed)
@@ -181,7 +208,7 @@ def supervised(
         optimizer.step()
     file.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
-    torch.save(network.state_dict(), content)
+    torch.save({"weights": network.state_dict(), "made by": made_by}, content)
     write_bytes(file, content.getbuffer())
     return network.eval(), normaliser, target
 

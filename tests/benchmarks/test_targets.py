@@ -86,6 +86,26 @@ def test_a_network_is_kept_whole_or_not_at_all(
     assert list(file.parent.iterdir()) == []
 
 
+def test_a_network_of_other_settings_or_labels_is_refused(tmp_path: Path) -> None:
+    data = make_episodes()
+    config = replace(debug(), max_steps=2, data=replace(debug().data, targets=("all",)))
+    run = trained(config, data, tmp_path / "run")
+    file = tmp_path / "supervised" / "rgb.pt"
+    supervised(config, data, run, ("rgb",), file)
+    ours_alone = replace(config, data=replace(config.data, decode_on=0.5))
+    supervised(ours_alone, data, run, ("rgb",), file)
+    for other in (replace(config, batch_size=7), replace(config, max_steps=3)):
+        with pytest.raises(RunError, match=r"otherwise: (batch size \d+ -> 7|steps 2 -> 3)\. Give"):
+            supervised(other, data, run, ("rgb",), file)
+    few = with_labels(data, 0.5, seed=0)
+    with pytest.raises(RunError, match=r"rgb\.pt: was trained otherwise: records \w+ -> \w+\."):
+        supervised(config, few, run, ("rgb",), file)
+    kept = torch.load(file, weights_only=True)
+    torch.save(kept["weights"], file)  # as it was kept before
+    with pytest.raises(RunError, match="otherwise: steps None -> 2, "):
+        supervised(config, data, run, ("rgb",), file)
+
+
 def test_both_are_trained_on_the_same_labels_and_scored_alike(tmp_path: Path) -> None:
     data, unseen = make_episodes(), make_episodes(trajectories=2, steps=8)
     config = replace(debug(), data=replace(debug().data, targets=("all",)))
