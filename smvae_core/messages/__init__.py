@@ -9,7 +9,16 @@ from smvae_core.messages.base import (
     ConversionOptions,
     has_stamp,
     stamp_ns,
+    time_fields,
 )
 from smvae_core.messages.image_data import decoder
 
-__all__ = ["REASONS", "ConversionError", "ConversionOptions", "decoder", "has_stamp", "stamp_ns"]
+__all__ = [
+    "REASONS",
+    "ConversionError",
+    "ConversionOptions",
+    "decoder",
+    "has_stamp",
+    "stamp_ns",
+    "time_fields",
+]

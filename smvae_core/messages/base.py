@@ -36,6 +36,9 @@ REASONS = (
 )
 
 
+#: A message's seconds have 32 bits.
+_EARLIEST_NS, _LATEST_NS = -(2**31) * 1_000_000_000, 2**31 * 1_000_000_000 - 1
+
 #: Largest number that is taken for a force, torque or displacement [N, N m, m, rad]. What is odd
 #: but possible is warned of (`plausibility`), what no robot can mean is refused here.
 LARGEST = 1e6
@@ -111,11 +114,19 @@ def stamp_ns(message: Any, arrival_ns: int | None = None) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
+def time_fields(time_ns: int) -> tuple[int, int]:
+    """Return a time [ns] as seconds and nanoseconds of a message: the nearest that it can hold.
+
+    Drivers set stamps that none can be, such as DDS's infinite time.
+    """
+    return divmod(min(max(time_ns, _EARLIEST_NS), _LATEST_NS), 1_000_000_000)
+
+
 def set_header(message: Any, stamp: int, frame_id: str) -> None:
     """Write stamp [ns] and frame into a message's header, where it has one."""
     if not has_stamp(message):
         return
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(int(stamp), 1_000_000_000)
+    message.header.stamp.sec, message.header.stamp.nanosec = time_fields(int(stamp))
     message.header.frame_id = frame_id
 
 

@@ -69,6 +69,39 @@ def test_bytes_that_are_not_of_a_topics_type_are_counted_and_said(client, node) 
     assert client.state() == "active"
 
 
+def test_a_stamp_that_no_time_can_be_ends_no_thread(client, node) -> None:
+    """DDS's infinite time, as of a driver that copies it: more than a Time's seconds can count.
+
+    A sensor of which nothing else came is shown with the stamp of the message that was refused.
+    """
+    endless = client.message("rgb", client.modalities["rgb"].example_sample(1), 0)
+    endless.header.stamp.sec, endless.header.stamp.nanosec = 2**31 - 1, 2**32 - 1
+
+    def refused() -> list[Any]:
+        client.publish("rgb", 0, endless)
+        client.moment(("action",))
+        client.spin(0.05)
+        return [m for m in client.latents if fused(m) and status_of(m, "rgb").rejected]
+
+    rgb = status_of(client.until(refused)[0], "rgb")
+    assert (rgb.stamp.sec, rgb.stamp.nanosec) == (2**31 - 1, 10**9 - 1)
+    assert "future stamp" in rgb.reason
+    assert client.state() == "active"
+
+
+def test_a_dead_thread_leaves_active_also_where_its_error_cannot_be_published(
+    client, node, monkeypatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a fault of ours")
+
+    outputs = node._session.outputs
+    monkeypatch.setattr(outputs, "publish", broken)
+    monkeypatch.setattr(outputs, "publish_blind", broken)
+    client.play_until(("action",), lambda: client.state() == "inactive")
+    assert node.failure.startswith("inference stopped: RuntimeError: a fault of ours")
+
+
 def read_by(source: Source, to_array: Any) -> Source:
     """Return a source whose messages are read by another function."""
     return replace(source, converter=replace(source.converter, to_array=to_array))

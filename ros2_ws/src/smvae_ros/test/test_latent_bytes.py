@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from smvae_msgs.msg import LatentState
 from smvae_msgs.msg import ModalityStatus as StatusMessage
 from smvae_ros.publish import latent_bytes
 from smvae_ros.publish.latent_bytes import LatentWriter
+from smvae_ros.publish.messages import to_duration, to_time
 
 from smvae_core.fusion.rules import FusionState, ModalityStatus, Observation
 from smvae_core.novelty.renewed import Asked, Score
@@ -166,3 +168,27 @@ def test_messages_of_another_layout_are_refused_before_anything_is_published(
     monkeypatch.setattr(latent_bytes, "_text", lambda text: b"")
     with pytest.raises(RuntimeError, match=r"build the workspace again|RMW_IMPLEMENTATION"):
         LatentWriter(KINDS).check()
+
+
+def test_what_a_field_cannot_hold_is_written_as_the_most_that_it_can() -> None:
+    """A counter after 50 days at 1 kHz, a stamp of a driver that is wrong."""
+    status = replace(
+        a_status(np.random.default_rng(1)),
+        state=FusionState.REJECTED,
+        stamp_ns=2**31 * 10**9 + 5,
+        oldest_ns=-(2**31) * 10**9 - 5,
+        age_s=-1e20,
+        received=2**32,
+        rejected=2**40,
+        elements=2**32,
+        folded=2**32,
+    )
+    content = LatentWriter({"a": "k"}).blind(LatentState.NO_INPUT, 2**70, {"a": status})
+    read = deserialize_message(content.numbered(1, 2, 3, 1e20), LatentState)
+    most, least = Time(sec=2**31 - 1, nanosec=10**9 - 1), Time(sec=-(2**31), nanosec=0)
+    shown = read.modalities[0]
+    assert (read.header.stamp, shown.stamp, shown.oldest) == (most, most, least)
+    assert shown.age == Duration(sec=-(2**31), nanosec=0)
+    assert read.node_latency == Duration(sec=2**31 - 1, nanosec=10**9 - 1)
+    assert {shown.received, shown.rejected, shown.elements, shown.folded} == {2**32 - 1}
+    assert (to_time(2**70), to_duration(-1e20)) == (most, shown.age)

@@ -18,8 +18,10 @@ from smvae_msgs.msg import LatentState
 
 from smvae_core.fusion.rules import FusionState, Observation
 from smvae_core.fusion.rules import ModalityStatus as Status
+from smvae_core.messages import time_fields
 from smvae_core.novelty.renewed import Score
 from smvae_core.runtime import Posterior
+from smvae_ros.publish.messages import duration_fields
 
 #: What stands before the message: CDR, little-endian. Alignment counts from behind it.
 _CDR = b"\x00\x01\x00\x00"
@@ -52,7 +54,7 @@ class Written:
         content = self._content
         _NUMBER.pack_into(content, _NUMBER_AT, epoch, sequence)
         _GENERATION.pack_into(content, _GENERATION_AT, generation)
-        _LATENCY.pack_into(content, self._tail_at + _LATENCY_AT, *_duration(latency_s))
+        _LATENCY.pack_into(content, self._tail_at + _LATENCY_AT, *duration_fields(latency_s))
         return bytes(content)
 
 
@@ -117,8 +119,8 @@ class LatentWriter:
         content += _SCORES.pack(_float(posterior.kl), _float(novelty), len(self._statuses))
         self._write_statuses(content, observation.status, nll)
         tail = (
-            *_duration(inference_s), 0, 0, self._covariance,
-            *_duration(memory_s), *_duration(ahead_s), *divmod(scored_ns, 1_000_000_000),
+            *duration_fields(inference_s), 0, 0, self._covariance,
+            *duration_fields(memory_s), *duration_fields(ahead_s), *time_fields(scored_ns),
         )  # fmt: skip
         return self._ended(content, tail)
 
@@ -167,7 +169,7 @@ class LatentWriter:
 
     @staticmethod
     def _begun(stamp_ns: int, valid: bool, status: int) -> bytearray:
-        seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+        seconds, nanoseconds = time_fields(stamp_ns)
         return bytearray(_HEAD.pack(_CDR, seconds, nanoseconds, 1, 0, 0, valid, status, 0))
 
     @staticmethod
@@ -186,14 +188,14 @@ class LatentWriter:
                 names,
                 status.state,
                 status.held,
-                *divmod(status.stamp_ns, 1_000_000_000),
-                *_duration(status.age_s),
-                status.received,
-                status.rejected,
+                *time_fields(status.stamp_ns),
+                *duration_fields(status.age_s),
+                _count(status.received),
+                _count(status.rejected),
                 _float(nll.get(name, math.nan)),
-                status.elements or fused,
-                status.folded,
-                *divmod(status.oldest_ns or (status.stamp_ns if fused else 0), 1_000_000_000),
+                _count(status.elements or fused),
+                _count(status.folded),
+                *time_fields(status.oldest_ns or (status.stamp_ns if fused else 0)),
                 status.suspect,
                 _float(status.suspicion),
             )
@@ -216,9 +218,9 @@ def _float(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) > _LARGEST else value
 
 
-def _duration(seconds: float) -> tuple[int, int]:
-    """Return seconds and nanoseconds; NaN becomes zero."""
-    return divmod(round(seconds * 1e9), 1_000_000_000) if math.isfinite(seconds) else (0, 0)
+def _count(number: int) -> int:
+    """Return a count that 32 bits hold: readings at 1 kHz are more after 50 days."""
+    return min(number, 2**32 - 1)
 
 
 def _unfilled(text: str) -> bytes:

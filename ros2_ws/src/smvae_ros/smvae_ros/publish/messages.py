@@ -18,6 +18,7 @@ from smvae_msgs.msg import (
 
 from smvae_core.bundle import DIAGONAL
 from smvae_core.fusion.engine import Taken
+from smvae_core.messages import time_fields
 from smvae_core.modality import Modality
 from smvae_core.readout import Estimate as TargetEstimate
 from smvae_core.runtime import Runtime
@@ -25,16 +26,19 @@ from smvae_core.target import DecodedTarget
 
 
 def to_time(stamp_ns: int) -> Time:
-    """Return nanoseconds as builtin_interfaces/Time."""
-    seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
+    """Return nanoseconds as builtin_interfaces/Time, see `time_fields`."""
+    seconds, nanoseconds = time_fields(int(stamp_ns))
     return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def duration_fields(seconds: float) -> tuple[int, int]:
+    """Return seconds and nanoseconds of a message, see `time_fields`; what is not finite: zero."""
+    return time_fields(round(seconds * 1e9)) if math.isfinite(seconds) else (0, 0)
 
 
 def to_duration(seconds: float) -> Duration:
     """Return seconds as builtin_interfaces/Duration; NaN becomes zero."""
-    if not math.isfinite(seconds):
-        return Duration()
-    whole, nanoseconds = divmod(round(seconds * 1e9), 1_000_000_000)
+    whole, nanoseconds = duration_fields(seconds)
     return Duration(sec=whole, nanosec=nanoseconds)
 
 

@@ -89,8 +89,10 @@ class Supervision:
         if reason := session.inference.check():
             self._supervised.failure = f"inference {reason}"
             self.node.get_logger().error(f"{self._supervised.failure}; leaving active")
-            self._blind(session, LatentState.ERROR)
-            self.node.trigger_deactivate()
+            try:
+                self._blind(session, LatentState.ERROR)
+            finally:
+                self.node.trigger_deactivate()
             return
         quiet_s = time.monotonic() - session.outputs.last_published_s
         if quiet_s >= 0.9 * self._heartbeat_s() and session.mailbox.blind():
