@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -370,6 +373,43 @@ def test_ctrl_c_leaves_what_is_finished_and_no_part(tmp_path: Path, robot: Robot
     assert build_episodes(bags, robot, out, jobs=1, progress=False)["episodes"] == 12
 
 
+def test_a_killed_conversion_leaves_no_process_behind(tmp_path: Path, robot: Robot) -> None:
+    bags = [write_bag(tmp_path / f"bag{n}", motion(8.0)) for n in range(2)]
+    out, file = tmp_path / "out", tmp_path / "robot.yaml"
+    words = ["episodes", *map(str, bags), "--robot", str(file), "--out", str(out), "--jobs", "2"]
+    program = "import sys; from smvae_training.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as killed:
+        await_that(lambda: any(out.glob(".*part")))
+        session = [p for p, of in processes().items() if of == killed.pid]
+        killed.kill()
+    assert len(session) >= 3
+    await_that(lambda: not any(p in processes() for p in session))
+    assert build_episodes(bags, robot, out, jobs=1, progress=False)["episodes"] == 2
+
+
+def processes() -> dict[int, int]:
+    """Return all that run, without those that ended and were not asked for, with their sessions."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
+            if state != "Z":
+                found[int(path.parent.name)] = int(session)
+    return found
+
+
+def await_that(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def test_a_part_ends_at_its_size_and_reads_as_one(
     tmp_path: Path, robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -436,6 +476,8 @@ def test_recordings_never_share_a_folder_nor_leave_that_of_the_episodes(
     out = tmp_path / "out"
     assert names(*numbered) == ["run.1", "run.2"]
     assert names(*storages) == ["run.1", "run.2", "run.bag", "run.mcap"]
+    with pytest.raises(DataSetError, match=r"lies in .*run\.1, which is given too"):
+        names(numbered[0], next(numbered[0].glob("*.mcap")))
     assert names(hidden) == ["hidden", "run.1", "run.2", "run.bag", "run.mcap"]
     shutil.rmtree(out)
     assert names(first) == ["same"]

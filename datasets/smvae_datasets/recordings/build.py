@@ -44,7 +44,7 @@ from smvae_datasets.recordings.folder import (
     recordings_of,
 )
 from smvae_datasets.recordings.prepared import plan_steps
-from smvae_datasets.worker_process import deaf_to_ctrl_c
+from smvae_datasets.worker_process import deaf_to_ctrl_c, follow_the_parent
 
 logger = logging.getLogger(__name__)
 
@@ -226,6 +226,10 @@ def plan(recordings: Sequence[Path], robot: Robot, out: Path, typestore: str) ->
         if path.resolve() in places:
             raise DataSetError(path, "is given twice")
         places[path.resolve()] = path
+    for path in places:
+        if whole := next((p for p in path.parents if p in places), None):
+            hint = "give one of both, or it would be counted twice"
+            raise DataSetError(path, f"lies in {whole}, which is given too", hint=hint)
     names = _names(list(places), out)
     todo: list[Job] = []
     for path, name in zip(places.values(), names, strict=True):
@@ -380,6 +384,8 @@ _TOLD: list[Told] = []
 
 
 def _remember(told: Told) -> None:
+    """Runs once in each worker process."""
+    follow_the_parent()  # which stops what is told on Ctrl-C
     _TOLD.append(told)
 
 
