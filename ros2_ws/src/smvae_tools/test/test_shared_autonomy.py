@@ -187,7 +187,11 @@ def test_a_silent_operator_gets_zero_whatever_the_latent_says(stage: Stage) -> N
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({"frame_id": "tool0"}, "in 'tool0'"), ({"age_s": None}, "stamped 0 ns")],
+    [
+        ({"frame_id": "tool0"}, "in 'tool0'"),
+        ({"age_s": None}, "stamped 0 ns"),
+        ({"age_s": 2e9}, "stamped -"),  # of a driver that subtracts: before 1970
+    ],
 )
 def test_a_command_in_another_frame_or_without_a_stamp_is_refused(
     stage: Stage, given: dict[str, Any], said: str

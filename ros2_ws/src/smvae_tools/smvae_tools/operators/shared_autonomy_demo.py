@@ -22,7 +22,6 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
 from smvae_msgs.msg import Estimates, LatentState, ModelInfo
 from smvae_ros.bundle_path import resolve
 from smvae_ros.lifecycle import process
@@ -41,7 +40,7 @@ from smvae_core.bundle import Bundle
 from smvae_core.errors import ConfigError
 from smvae_core.readout import Readout
 from smvae_tools.operators.parameters import declare_fixed
-from smvae_tools.operators.tip_listener import TipListener
+from smvae_tools.operators.tip_listener import TipListener, stamp_of
 from smvae_tools.operators.trust import Patience, Trust, Verdict
 
 #: Components of a twist that are commanded; roll and pitch stay zero, the peg upright.
@@ -168,7 +167,7 @@ class SharedAutonomyDemo(Node):
     def _on_operator(self, message: TwistStamped) -> None:
         twist = np.array([_get(message.twist, axis) for axis in _AXES])
         frame_id = message.header.frame_id
-        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
+        stamp_ns = stamp_of(message)
         known_frame = frame_id in ("", self._frame_id)
         if not (np.isfinite(twist).all() and known_frame and stamp_ns > 0):
             self.get_logger().warning(
