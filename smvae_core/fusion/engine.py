@@ -144,7 +144,8 @@ class Engine:
         self._sent = ("", 0, 0)
         self._ticks: dict[str, tuple[int, int]] = {}
         self._pending_s = 0.0
-        self._next_s = -math.inf
+        self._last_s = -math.inf
+        self._timed = False
         self._deadline_s: float | None = None
         self._reference_ns = 0
         found = sources or {
@@ -234,10 +235,10 @@ class Engine:
 
         One that is late asks for no latent: it counts from the next one on. Where its source began
         again everything before it is forgotten: a looped bag restarts all topics, one after the
-        other.
+        other. So it is where simulated time begins behind what came before it.
         """
         channel, now_s = self.collector.channel(name), stamps.now_s
-        restarted = channel.restarted(stamp_ns)
+        restarted = self._time_began(stamps.clock_ns) or channel.restarted(stamp_ns)
         if restarted:
             self.flush()
         moment_ns = self._moment_ns()
@@ -248,6 +249,15 @@ class Engine:
         if self._deadline_s is not None:
             wakes = not self.awaited(now_s)
         return Verdict(stamp_ns, value, restarted=restarted, wakes=wakes or restarted)
+
+    def _time_began(self, clock_ns: int) -> bool:
+        """Return whether simulated time began since the last message, and stamps lie in its future.
+
+        Such as those of the wall's clock, which no moment would ever get past.
+        """
+        began, self._timed = not self._timed and clock_ns > 0, clock_ns > 0
+        newest = (self.collector.channel(m.name).newest_ns for m in self.modalities if began)
+        return any(ns and bad_stamp(ns, clock_ns, self.pace.max_future_s) for ns in newest)
 
     def _asks(self, channel: Channel) -> bool:
         if not self._by_any:
@@ -339,7 +349,7 @@ class Engine:
         busy = now_s - asked_s > self.pace.collect_timeout_s + 1.0 / self.pace.max_rate_hz
         self.pending, self._deadline_s = False, None
         self._asked.clear()
-        self._next_s = max(self._next_s + 1.0 / self.pace.max_rate_hz, now_s)
+        self._last_s = max(self._next_s, now_s - 1.0 / self.pace.max_rate_hz)
         observation = self.collector.observe(now_s, self._moment_ns())
         self.collector.tell(observation, busy=busy)
         return Taken(self.epoch, observation, now_s, self.arrival_s, *self._sent)
@@ -365,6 +375,11 @@ class Engine:
             period_s = max(period_s, asks.rhythm.period_s or 0.0)
         own_s = channel.rhythm.period_s
         return channel.rule.enabled and (own_s is None or period_s <= 1.25 * own_s)
+
+    @property
+    def _next_s(self) -> float:
+        """When the next latent may be made, by the rate that counts now."""
+        return self._last_s + 1.0 / self.pace.max_rate_hz
 
     # --- what is known ---------------------------------------------------------------------------
 

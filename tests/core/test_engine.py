@@ -10,6 +10,7 @@ import pytest
 from smvae_core.errors import ConfigError, UnknownModality
 from smvae_core.fusion.engine import Engine, Stamps, Taken
 from smvae_core.fusion.rules import FusionRule, Pace
+from smvae_core.fusion.source import Source
 from smvae_core.presets import vision_touch
 
 MODALITIES = vision_touch(32)
@@ -122,3 +123,18 @@ def test_a_pace_that_cannot_be_is_refused(pace: dict[str, object], reason: str) 
         Engine(MODALITIES, {"depth": FusionRule(enabled=False)}, Pace(**pace))  # type: ignore[arg-type]
     with pytest.raises(UnknownModality):
         Engine(MODALITIES, {"camera": FusionRule()}, Pace())
+
+
+def test_a_rate_that_is_raised_counts_from_the_next_latent_on() -> None:
+    """Whoever sets 100 Hz after 0.1 Hz is not left without a latent for ten seconds."""
+    slow = engine(max_rate_hz=0.1)
+    sources = {m.name: Source(converter=m.converter()) for m in MODALITIES}
+    for now_s in (0.0, 0.02, 0.04):
+        slow.put("rgb", START_NS + round(now_s * 1e9), None, Stamps(now_s))
+        if now_s < 0.04:
+            slow.take(now_s)
+    assert slow.due(0.05) > 9.0
+    slow.configure({}, Pace(max_rate_hz=100.0, collect_timeout_s=0.0), sources)
+    assert slow.due(0.05) <= 0.05
+    slow.configure({}, Pace(max_rate_hz=0.1), sources)
+    assert slow.due(0.05) > 9.0

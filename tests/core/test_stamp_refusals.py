@@ -61,3 +61,31 @@ def test_a_message_without_header_before_simulated_time_began(engine: Engine) ->
     assert verdict.text == (
         "action: zero stamp: it has no header, and nothing came on /clock yet to say when it came"
     )
+
+
+def test_what_came_before_simulated_time_is_forgotten_where_it_lies_in_its_future(
+    engine: Engine,
+) -> None:
+    """A camera of wall time, then a simulator whose /clock begins near 0: no jump of over 1 s."""
+    wall_ns, step_ns = 1_790_000_000 * SECOND, SECOND // 20
+    for n in range(10):
+        engine.receive("rgb", image(wall_ns + n * step_ns), Stamps(n * 0.05, clock_ns=0))
+    engine.take(0.5)
+    epoch = engine.epoch
+    for n in range(10, 14):
+        clock_ns = (n - 9) * step_ns
+        stamps = Stamps(n * 0.05, clock_ns)
+        assert engine.receive("rgb", image(wall_ns + n * step_ns), stamps).reason == "future stamp"
+        verdict = engine.receive("depth", image(clock_ns), stamps)
+        assert (verdict.reason, verdict.restarted) == ("", n == 10)
+        taken = engine.take(n * 0.05)
+        assert taken.observation.subset == ("depth",)
+        assert taken.observation.reference_ns == clock_ns
+    assert engine.epoch == epoch + 1, "once"
+
+
+def test_what_came_before_simulated_time_stays_where_it_is_of_it(engine: Engine) -> None:
+    for n in range(10):
+        engine.receive("rgb", image((n + 1) * SECOND // 20), Stamps(n * 0.05, clock_ns=0))
+    verdict = engine.receive("rgb", image(SECOND), Stamps(0.5, clock_ns=SECOND // 2))
+    assert (verdict.reason, verdict.restarted, engine.epoch) == ("", False, 1)

@@ -190,6 +190,22 @@ def test_live_sensors_beside_an_old_clock_are_rejected_with_a_reason(time: Simul
     assert not time.valid()
 
 
+def test_a_clock_that_begins_at_0_goes_past_stamps_of_before_it(time: SimulatedTime) -> None:
+    """A camera that ignores use_sim_time was there before the simulator: begun by no jump."""
+    client = time.client
+
+    def first() -> list[LatentState]:
+        client.publish("rgb", client.now_ns())
+        return time.valid()
+
+    client.until(first)
+    time.now_ns = 0
+    latents = time.play_until(
+        "action", condition=lambda: [m for m in time.valid() if fused(m) == ("action",)]
+    )
+    assert stamp(latents[0]) < 60 * SECOND
+
+
 def test_one_message_out_of_order_is_no_restart(start_node, client, bundle, strict) -> None:
     start_node(bundle=bundle, parameters=strict)
     client.activate()
