@@ -259,6 +259,38 @@ def test_joints_whose_order_changes_are_the_same_joints(tmp_path: Path) -> None:
     assert found.left_out == ("/js, joints that never move: e",)
 
 
+def test_publishers_of_joints_on_one_topic_are_sensors_each(tmp_path: Path) -> None:
+    parts = {"left": ["l1", "l2"], "right": ["r1", "r2"], "grip": ["finger"], "still": ["base"]}
+
+    def joints(names: list[str]) -> Iterator[Recorded]:
+        moves = names != ["base"]
+        return stream(
+            "/js",
+            "sensor_msgs/msg/JointState",
+            50,
+            lambda n: {"name": names, "position": [np.sin(n / 9) * moves] * len(names)},
+        )
+
+    bag = write_bag(tmp_path / "bag", in_order(*map(joints, parts.values())))
+    found = of_bag(bag)
+    assert {n: entry["joints"] for n, entry in found.data["sensors"].items()} == {
+        **{"js": ["l1", "l2"], "js_2": ["r1", "r2"], "js_3": ["finger"]}
+    }
+    assert found.about["js_2"].startswith("2 of 2 joints at 50 Hz")
+    assert found.left_out == ("/js: sensor_msgs/msg/JointState: no joint of it moves",)
+    robot = parse_robot(found.data)
+    with Bag(bag) as opened:
+        fit = {fit.name: fit for fit in fits(robot, opened)}["js_3"]
+    assert not fit.wrong
+    assert fit.remark.endswith(" messages are of others: joints l1, l2")
+    sensor = {"kind": "joint_state", "channel": {"topic": "/js"}, "joints": ["elbow"]}
+    with Bag(bag) as opened:
+        fit = fits(parse_robot({"robot": "r", "sensors": {"arm": sensor}}), opened)[0]
+    assert fit.wrong.endswith(" messages are of others: joints l1, l2")
+    counts = build_episodes([bag], robot, tmp_path / "out", progress=False)["recordings"]["bag"]
+    assert all(c["used"] for c in counts["sensors"].values())
+
+
 def test_a_robot_has_at_most_32_sensors_and_each_a_name_of_its_own(tmp_path: Path) -> None:
     topics = [f"/arm_{n // 2}/{'left' if n % 2 else 'right'}/load" for n in range(33)]
     streams = (stream(t, "std_msgs/msg/Float32", 10, lambda n: {"data": n}) for t in topics)

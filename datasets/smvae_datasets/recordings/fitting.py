@@ -169,18 +169,24 @@ def _judged(
     except ConfigError as err:
         return str(err).removeprefix(f"modality '{modality.name}': "), ""
     source = replace(source, converter=converter)
-    tried = zip(seen.messages, seen.received_ns, strict=True)
+    whose = [source.of_others(modality, message) for message in seen.messages]
+    others = [why for why in whose if why]
+    shared = f"{len(others)} of {len(whose)} messages are of others: {others[0]}" if others else ""
+    count = len(whose) - len(others)
+    if not count:
+        return shared, ""
+    tried = zip(seen.messages, seen.received_ns, whose, strict=True)
     refused = [
         why
-        for message, received_ns in tried
-        if (why := _refused(source, modality, message, received_ns, max_future_s))
+        for message, received_ns, of_other in tried
+        if not of_other and (why := _refused(source, modality, message, received_ns, max_future_s))
     ]
-    share = f"{len(refused)} of {len(seen.messages)} messages refused"
-    said = f"{share}: {refused[0]}" if refused else ""
-    if 2 * len(refused) > len(seen.messages):
+    said = f"{len(refused)} of {count} messages refused: {refused[0]}" if refused else ""
+    if 2 * len(refused) > count:
         return said, ""
-    wrong, odd = modality.family.pace(modality, seen.rate_hz, settings)
-    return wrong, "; ".join(filter(None, (said, odd)))
+    rate_hz = seen.rate_hz * count / len(whose)
+    wrong, odd = modality.family.pace(modality, rate_hz, settings)
+    return wrong, "; ".join(filter(None, (shared, said, odd)))
 
 
 def _refused(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from smvae_core import kinds
 from smvae_core.bags import Bag, BagTopic
 from smvae_core.errors import SMVAEError
 from smvae_core.kinds import Kind
+from smvae_core.kinds.joint_state import JOINTS
 from smvae_core.kinds.proposal import Proposal, Seen
 from smvae_core.recorded_clock import CLOCK, RecordedClock
 from smvae_core.robot import RobotError
@@ -68,7 +72,8 @@ def scaffold_bag(bag: Bag, advance: Callable[[float], None] = lambda share: None
         for topic in topics:
             draft.leave(topic, why)
     for seen in looked.seen.values():
-        draft.add(seen)
+        for number, part in enumerate(_by_joints(seen), 1):
+            draft.add(part, seen.topic if number == 1 else f"{seen.topic} {number}")
     draft.leave_other_clocks()
     robot = re.sub(r"[^A-Za-z0-9_-]+", "_", bag.path.stem).strip("_-") or "robot"
     episodes = {"rate_hz": draft.step_rate_hz()}
@@ -137,7 +142,8 @@ class _Draft:
         fastest = max(self._rates_hz.values(), default=0.0) or EpisodeRules.rate_hz
         return float(min(EpisodeRules.rate_hz, max(1, round(fastest))))
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: Seen, key: str) -> None:
+        """Take what was seen; its topic is its key, with a number where it is not the only one."""
         same = next((t for t in self.sensors if seen.topic.startswith(f"{t}/")), "")
         if not seen.rate_hz:
             self.leave(seen.topic, f"{seen.message_type}: one message in the whole recording")
@@ -148,12 +154,12 @@ class _Draft:
         elif seen.message_type == _BOOL:
             self._target(seen)
         else:
-            self._sensor(seen)
+            self._sensor(seen, key)
 
     def _target(self, seen: Seen) -> None:
         channel = {"topic": seen.topic, "type": seen.message_type}
         self.targets[seen.topic] = {"channel": channel, "select": ["data"], "binary": True}
-        self._tell(seen, f"yes or no at {seen.rate_hz:.4g} Hz")
+        self._tell(seen, seen.topic, f"yes or no at {seen.rate_hz:.4g} Hz")
 
     def leave_other_clocks(self) -> None:
         """Leave out what no moment holds beside most sensors, for its stamps are of another clock.
@@ -168,12 +174,12 @@ class _Draft:
             for known in (self.sensors, self.targets, self.about, self._rates_hz):
                 known.pop(topic, None)
 
-    def _tell(self, seen: Seen, about: str) -> None:
-        clock = self._clocks[seen.topic] = clock_of(seen, ticks=self._ticks)
+    def _tell(self, seen: Seen, key: str, about: str) -> None:
+        clock = self._clocks[key] = clock_of(seen, ticks=self._ticks)
         said = (about, seen.missing, counts_from(clock, self._ticks))
-        self.about[seen.topic] = "; ".join(filter(None, said))
+        self.about[key] = "; ".join(filter(None, said))
 
-    def _sensor(self, seen: Seen) -> None:
+    def _sensor(self, seen: Seen, key: str) -> None:
         try:
             kind, found = _proposed(seen)
             channel = {"topic": seen.topic, "type": seen.message_type}
@@ -188,11 +194,33 @@ class _Draft:
         if why := misfit(sensor, seen):
             self.leave(seen.topic, f"{seen.message_type}: {why}")
             return
-        self.sensors[seen.topic] = entry
-        self._tell(seen, found.about)
+        self.sensors[key] = entry
+        self._tell(seen, key, found.about)
         self.left_out += [f"{seen.topic}, {line}" for line in found.left_out]
         if not sensor.modality.family.is_window:
-            self._rates_hz[seen.topic] = seen.rate_hz
+            self._rates_hz[key] = seen.rate_hz
+
+
+def _by_joints(seen: Seen) -> list[Seen]:
+    """Return what was seen of each publisher of joints: arm and gripper often share one topic."""
+    if seen.message_type != JOINTS.message_type:
+        return [seen]
+    named = [frozenset(map(str, message.name)) for message in seen.messages]
+    groups: list[frozenset[str]] = []
+    for names in dict.fromkeys(named):
+        near = [group for group in groups if group & names]
+        groups = [*(group for group in groups if group not in near), names.union(*near)]
+    if len(groups) == 1 or frozenset() in named:
+        return [seen]
+    found = []
+    for group in groups:
+        at = [n for n, names in enumerate(named) if names & group]
+        received_ns = tuple(seen.received_ns[n] for n in at)
+        messages = tuple(seen.messages[n] for n in at)
+        period_ns = float(np.median(np.diff(received_ns))) if len(at) > 1 else 0.0
+        rate_hz = 1e9 / period_ns if period_ns > 0.0 else 0.0
+        found.append(replace(seen, messages=messages, received_ns=received_ns, rate_hz=rate_hz))
+    return found
 
 
 def _shortened(text: str) -> str:
