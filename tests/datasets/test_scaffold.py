@@ -424,6 +424,42 @@ def test_what_was_missing_for_a_part_of_the_recording_is_said(tmp_path: Path) ->
     assert not held["load"].wrong
 
 
+@pytest.mark.parametrize("off_s", [-4, 4, 0.5])
+def test_stamps_that_are_some_seconds_off_are_said_with_how_to_mend_it(
+    tmp_path: Path, off_s: float
+) -> None:
+    """A driver's clock that is 4 s behind; others' that are, so that it seems ahead; a delay."""
+
+    def load(n: int) -> dict[str, Any]:
+        return {"point": {"x": n}}
+
+    def off(each: Recorded) -> Recorded:
+        return each._replace(stamp_ns=each.stamp_ns - round(abs(off_s) * 1e9))
+
+    names = ["/arm", "/base", "/cam"]
+    late = names[:1] if off_s < 1 else names[1:]
+    made = (stream(name, "geometry_msgs/msg/PointStamped", 20, load, 6.0) for name in names)
+    both = [off(m) if m.topic in late else m for m in in_order(*made)]
+    bag = write_bag(tmp_path / "bag", both)
+    found = of_bag(bag)
+    with Bag(bag) as recording:
+        remark = next(f.remark for f in fits(parse_robot(found.data), recording) if f.name == "arm")
+    if abs(off_s) < 1:
+        assert "stamps" not in found.about["arm"] + remark
+        return
+    side = "behind" if off_s < 0 else "ahead of"
+    mended = f"moment holds both; if its clock is wrong, say stamp_offset_s: {off_s:.2f}"
+    assert f"its stamps are 4.0 s {side} the stamps of /base, /cam: " in found.about["arm"]
+    assert f"its stamps are 4.0 s {side} the stamps of base, cam: " in remark
+    assert found.about["arm"].endswith(mended)
+    assert remark.endswith(mended)
+    assert "stamps" not in found.about["base"] + found.about["cam"]
+    found.data["sensors"]["arm"]["stamp_offset_s"] = float(off_s)
+    robot = parse_robot(found.data)
+    counts = build_episodes([bag], robot, tmp_path / "out", progress=False)["recordings"]["bag"]
+    assert all(c["used"] > 100 for c in counts["sensors"].values())
+
+
 @pytest.mark.parametrize("stamped", [True, False])
 def test_stamps_of_another_clock_are_said_and_left_out(tmp_path: Path, stamped: bool) -> None:
     def simulated(each: Recorded) -> Recorded:

@@ -15,6 +15,8 @@ from smvae_core.kinds.proposal import Seen
 from smvae_core.messages import has_stamp, stamp_ns
 from smvae_core.recorded_clock import APART_S, CLOCK, time_ns
 
+#: Stamps that are further apart are odd: most sensors are fused within less [s].
+_ODD_S = 1.0
 #: Names that are listed of the sensors whose clock is another.
 _NAMED = 3
 
@@ -69,25 +71,62 @@ def of_another_clock(
         beside: Of what is judged by them and is none itself, such as targets.
         simulated: Whether the node's clock is /clock.
     """
+    found, others = _apart(clocks, beside, APART_S)
+    return {
+        name: _told(clock, f"{abs(apart_s):.0f} s {_side(apart_s, others)}", simulated)
+        for name, (clock, apart_s) in found.items()
+    }
+
+
+def of_an_early_or_late_clock(
+    clocks: Mapping[str, Clock], beside: Mapping[str, Clock]
+) -> dict[str, str]:
+    """Return whose stamps lie some seconds from those of most sensors, as a remark.
+
+    Args:
+        clocks: Of each sensor whose messages can be read.
+        beside: Of what is judged by them and is none itself, such as targets.
+    """
+    found, others = _apart(clocks, beside, _ODD_S)
+    told = {}
+    for name, (clock, apart_s) in found.items():
+        what = "its stamps are" if clock.is_stamped else "no stamp: counts from when it came,"
+        mended = f"; if its clock is wrong, say stamp_offset_s: {apart_s:.2f}"
+        told[name] = (
+            f"{what} {abs(apart_s):.1f} s {_side(apart_s, others)}: beyond max_skew_s no moment "
+            f"holds both{mended if clock.is_stamped and name in clocks else ''}"
+        )
+    return told
+
+
+def _apart(
+    clocks: Mapping[str, Clock], beside: Mapping[str, Clock], far_s: float
+) -> tuple[dict[str, tuple[Clock, float]], list[str]]:
+    """Return whose stamps lie further than that from those of most sensors, how far, and of whose.
+
+    Those are the most sensors that lie together within that time.
+    """
     if not clocks:
-        return {}
+        return {}, []
     near = {
-        name: [n for n, c in clocks.items() if abs(c.lead_s - clock.lead_s) <= APART_S]
+        name: [n for n, c in clocks.items() if abs(c.lead_s - clock.lead_s) <= far_s]
         for name, clock in clocks.items()
     }
     usual = max(near, key=lambda name: (len(near[name]), clocks[name].is_stamped))
-    found = {}
-    for name, clock in {**clocks, **beside}.items():
-        apart_s = clock.lead_s - clocks[usual].lead_s
-        if abs(apart_s) > APART_S:
-            found[name] = _told(clock, apart_s, near[usual], simulated)
-    return found
+    apart = {
+        name: (clock, clock.lead_s - clocks[usual].lead_s)
+        for name, clock in {**clocks, **beside}.items()
+    }
+    return {name: each for name, each in apart.items() if abs(each[1]) > far_s}, near[usual]
 
 
-def _told(clock: Clock, apart_s: float, others: list[str], simulated: bool) -> str:
+def _side(apart_s: float, others: list[str]) -> str:
     more = len(others) - _NAMED
     listed = ", ".join(others[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-    side = f"{abs(apart_s):.0f} s {'ahead of' if apart_s > 0 else 'behind'} the stamps of {listed}"
+    return f"{'ahead of' if apart_s > 0 else 'behind'} the stamps of {listed}"
+
+
+def _told(clock: Clock, side: str, simulated: bool) -> str:
     if clock.is_stamped and simulated:
         return (
             f"its stamps are of another clock, {side}, which are of {CLOCK}: a node with "

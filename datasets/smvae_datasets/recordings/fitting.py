@@ -14,7 +14,12 @@ from smvae_core.messages import has_stamp, stamp_ns
 from smvae_core.modality import Modality
 from smvae_core.recorded_clock import CLOCK, RecordedClock
 from smvae_core.robot import RecordedTarget, Robot, Sensor
-from smvae_datasets.recordings.clocks import clock_of, counts_from, of_another_clock
+from smvae_datasets.recordings.clocks import (
+    clock_of,
+    counts_from,
+    of_an_early_or_late_clock,
+    of_another_clock,
+)
 from smvae_datasets.recordings.convert import Recording, topic_in, vector_of
 from smvae_datasets.recordings.declared import Declared
 from smvae_datasets.recordings.looking import Looked, look
@@ -111,11 +116,14 @@ def _by_clocks(found: list[Fit], robot: Robot, looked: Looked, ticks: Seen | Non
     of_sensors = {name: clock for name, clock in clocks.items() if name in offsets}
     beside = {name: clock for name, clock in clocks.items() if name not in offsets}
     other = of_another_clock(of_sensors, beside, simulated=ticks is not None)
-    told = {name: counts_from(clock, ticks) for name, clock in clocks.items()}
+    odd = of_an_early_or_late_clock(
+        {name: clock for name, clock in of_sensors.items() if name not in other}, beside
+    )
+    told = {name: (counts_from(clock, ticks), odd.get(name, "")) for name, clock in clocks.items()}
     return [
         replace(fit, wrong=other[fit.name])
         if fit.name in other
-        else replace(fit, remark="; ".join(filter(None, (fit.remark, told.get(fit.name, "")))))
+        else replace(fit, remark="; ".join(filter(None, (fit.remark, *told.get(fit.name, ())))))
         for fit in found
     ]
 

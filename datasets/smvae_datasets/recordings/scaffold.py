@@ -21,7 +21,13 @@ from smvae_core.robot import RobotError
 from smvae_core.robot.declaration import MOST_SENSORS, EpisodeRules
 from smvae_core.robot.reading import parse_robot
 from smvae_datasets import naming
-from smvae_datasets.recordings.clocks import Clock, clock_of, counts_from, of_another_clock
+from smvae_datasets.recordings.clocks import (
+    Clock,
+    clock_of,
+    counts_from,
+    of_an_early_or_late_clock,
+    of_another_clock,
+)
 from smvae_datasets.recordings.fitting import misfit
 from smvae_datasets.recordings.looking import look
 from smvae_datasets.scaffold import Scaffold
@@ -164,6 +170,8 @@ class _Draft:
     def leave_other_clocks(self) -> None:
         """Leave out what no moment holds beside most sensors, for its stamps are of another clock.
 
+        Of what is some seconds off a remark says so.
+
         Names of topics stand for the sensors, which have none yet.
         """
         clocks = {topic: self._clocks[topic] for topic in self.sensors}
@@ -173,6 +181,9 @@ class _Draft:
             self.leave(topic, why)
             for known in (self.sensors, self.targets, self.about, self._rates_hz):
                 known.pop(topic, None)
+        clocks, beside = ({t: self._clocks[t] for t in of} for of in (self.sensors, self.targets))
+        for topic, odd in of_an_early_or_late_clock(clocks, beside).items():
+            self.about[topic] += f"; {odd}"
 
     def _tell(self, seen: Seen, key: str, about: str) -> None:
         clock = self._clocks[key] = clock_of(seen, ticks=self._ticks)
