@@ -96,3 +96,24 @@ def test_a_sensor_that_no_recording_has_is_said_last_and_by_the_status(
     summary = json.loads((out / "summary.json").read_text())
     assert summary["episodes"] == 2
     assert list(summary["missing"]) == ([] if optional else ["lidar"])
+
+
+def test_a_sensor_that_no_step_holds_is_said_last_and_by_the_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where its stamps are late; a rule that takes it in mends it, without converting anew."""
+    declaration, out = tmp_path / "robot.yaml", tmp_path / "out"
+    late = (
+        m._replace(stamp_ns=m.stamp_ns - 2_000_000_000) if m.topic == "/joints" else m
+        for m in motion(4.0)
+    )
+    words = [str(write_bag(tmp_path / "bag", late)), "--robot", str(declaration)]
+    words += ["--out", str(out)]
+    skew, off = ("select: [position], max_skew_s: 3.0", "select: [position], enabled: false")
+    for keys, status in (("select: [position]", 1), (skew, 0), (off, 0)):
+        declaration.write_text(ROBOT.replace("select: [position]", keys, 1))
+        assert main(["episodes", *words]) == status
+        err = capsys.readouterr().err
+        assert ("in no episode: joints: no step holds one of its samples" in err) is bool(status)
+        summary = json.loads((out / "summary.json").read_text())
+        assert list(summary["missing"]) == (["joints"] if status else [])

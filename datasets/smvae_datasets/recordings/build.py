@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,6 +34,7 @@ from smvae_datasets.lerobot.folder import EpisodeEntry, episode_name
 from smvae_datasets.ray_cluster import cluster, spread
 from smvae_datasets.recordings.convert import Conversion, Recording, duration_s
 from smvae_datasets.recordings.declared import CONVERTER, FORMAT, Declared
+from smvae_datasets.recordings.episode_files import NONE
 from smvae_datasets.recordings.folder import (
     EPISODES,
     OUTDATED,
@@ -454,15 +455,22 @@ def convert(job: Job, told: Told, show: Callable[[], None]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _steps_anew(folder: Path, found: Mapping[str, Any], declared: Declared) -> list[dict[str, Any]]:
-    """Return what recording.json says of its episodes, with the steps of another declaration."""
+def _steps_anew(
+    folder: Path, found: Mapping[str, Any], declared: Declared
+) -> tuple[list[dict[str, Any]], set[str]]:
+    """Return what recording.json says of its episodes, with the steps of another declaration.
+
+    And which sensors these steps hold.
+    """
     modalities = declared.robot.modalities
-    return [
-        dict(each, steps=len(plan_steps(episode, declared, modalities).reference_ns))
-        for each, episode in zip(
-            found["episodes"], episodes_of(folder, found, has_steps=False), strict=True
-        )
-    ]
+    episodes: list[dict[str, Any]] = []
+    held: set[str] = set()
+    whole = episodes_of(folder, found, has_steps=False)
+    for each, episode in zip(found["episodes"], whole, strict=True):
+        plan = plan_steps(episode, declared, modalities)
+        episodes.append(dict(each, steps=len(plan.reference_ns)))
+        held |= {m.name for n, m in enumerate(modalities) if (plan.samples[:, n] > NONE).any()}
+    return episodes, held
 
 
 @contextmanager
@@ -476,18 +484,22 @@ def _bar(told: Told, progress: bool) -> Iterator[Callable[[], None]]:
         yield lambda: bar.update(task, completed=told.done.value, total=told.total.value or None)
 
 
-def _missing(robot: Robot, recordings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the sensors that are not optional and in no episode, each with the reason."""
+def _missing(
+    robot: Robot, recordings: Sequence[Mapping[str, Any]], held: Collection[str]
+) -> dict[str, str]:
+    """Return the sensors that are neither optional nor held by a step, each with the reason."""
     missing = {}
     for sensor in robot.sensors:
         counts = [found[sensor.name] for found in recordings if sensor.name in found]
-        if sensor.optional or any(c["used"] + c["unused"] for c in counts):
+        if sensor.optional or sensor.name in held or not sensor.settings.get("enabled", True):
             continue
         refused = next(
             (c["first_refused"] or next(iter(c["refused"])) for c in counts if c["refused"]), ""
         )
         if not any(c["messages"] for c in counts):
             missing[sensor.name] = f"nothing on {counts[0]['topic']}"
+        elif any(c["used"] + c["unused"] for c in counts):
+            missing[sensor.name] = "no step holds one of its samples: see its fault, max_skew_s"
         elif refused:
             missing[sensor.name] = f"no message could be used; the first: {refused}"
         else:
@@ -502,6 +514,7 @@ def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
     converted, `steps_anew` is true, and the counts of its messages are of then.
     """
     recordings: dict[str, Any] = {}
+    held: set[str] = set()
     for job in jobs:
         declared = Declared.of(job.robot)
         name = job.folder.name
@@ -510,8 +523,11 @@ def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
             continue
         found = read_json(job.folder / RECORDING)
         if found["steps_sha256"] != declared.steps_sha256:
-            found["episodes"] = _steps_anew(job.folder, found, declared)
+            found["episodes"], in_steps = _steps_anew(job.folder, found, declared)
             found["steps_anew"] = True
+        else:
+            in_steps = {sensor for sensor, c in found["sensors"].items() if c["used"]}
+        held |= in_steps
         recordings[name] = {k: v for k, v in found.items() if k not in _NOT_SUMMARISED}
     whole = [r for r in recordings.values() if "failed" not in r]
     episodes = [e for r in whole for e in r["episodes"]]
@@ -519,7 +535,7 @@ def summarise(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, Any]:
         "format": FORMAT,
         "robot": jobs[0].robot.name if jobs else "",
         "recordings": recordings,
-        "missing": _missing(jobs[0].robot, [r["sensors"] for r in whole]) if episodes else {},
+        "missing": _missing(jobs[0].robot, [r["sensors"] for r in whole], held) if episodes else {},
         "episodes": len(episodes),
         "steps": sum(e["steps"] for e in episodes),
         "seconds": sum(e["seconds"] for e in episodes),
